@@ -1,0 +1,1 @@
+"""What LeRobot's plugin scan imports: registers the policy type ``smolvla_world``."""
