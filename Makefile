@@ -1,0 +1,75 @@
+# What a user types. `make` alone prints the list.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+export OMP_NUM_THREADS ?= 1
+# Forbidding bytecode costs 20-30 s at every start of LeRobot.
+unexport PYTHONDONTWRITEBYTECODE
+
+WMBENCH := .venv/bin/wmbench
+READY := .venv/.ready
+
+# $(call flag,NAME,--option): the option, if NAME was given, be it empty: wmbench says what is wrong with it.
+quote = '$(subst ','\'',$(1))'
+flag = $(if $(filter undefined,$(origin $(1))),,$(2)=$(call quote,$($(1))))
+SUITE_ARGUMENT = $(if $(filter undefined,$(origin SUITE)),,$(call quote,$(SUITE)))
+FLAGS = $(call flag,SCALE,--scale) $(call flag,MACHINE,--machine) $(call flag,SEEDS,--seeds) \
+	$(call flag,ARMS,--arms) $(call flag,EPISODES,--episodes) $(call flag,STEPS,--steps) \
+	$(call flag,BATCH_SIZE,--batch-size) $(call flag,TOTAL_SAMPLES,--total-samples)
+
+.PHONY: help
+help: ## this list
+	@echo "make TARGET [NAME=value ...]"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
+	@echo "bench and plan take SUITE= SCALE= MACHINE= SEEDS= ARMS= EPISODES= STEPS= BATCH_SIZE= TOTAL_SAMPLES="
+
+$(READY): uv.lock pyproject.toml scripts/setup.sh
+	@sh scripts/setup.sh
+	@touch $@
+
+.PHONY: setup
+setup: $(READY) ## uv, Python 3.12, .venv from uv.lock, system libraries (every target that needs it does it)
+
+.PHONY: bench
+bench: $(READY) ## run a suite and print where its report is: make bench SUITE=core SCALE=mini
+	@$(WMBENCH) run $(SUITE_ARGUMENT) $(FLAGS)
+
+.PHONY: plan
+plan: $(READY) ## show what bench would run, without running it
+	@$(WMBENCH) plan $(SUITE_ARGUMENT) $(FLAGS)
+
+.PHONY: report
+report: $(READY) ## rebuild a report from its run directory: make report RUN=results/...
+	@$(if $(RUN),,echo "make report needs RUN=, a run directory such as results/core-mini-cpu-1a2b3c4d" >&2; exit 2)
+	@$(WMBENCH) report $(call quote,$(RUN))
+
+.PHONY: doctor
+doctor: $(READY) ## what was found on this machine, and how to mend what is missing
+	@$(WMBENCH) doctor
+
+.PHONY: test
+test: $(READY) ## all tests, with a smoke run of the core suite from end to end
+	.venv/bin/pytest tests/
+
+.PHONY: lint
+lint: $(READY) ## formatting, lint rules, types
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+.PHONY: format
+format: $(READY) ## rewrite the code in the house's format
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+.PHONY: image
+image: ## build the container image: make image ACCEL=rocm|cuda
+	@sh scripts/container.sh build $(call quote,$(ACCEL))
+
+.PHONY: container-bench
+container-bench: ## make bench inside that image, results in ./results: make container-bench ACCEL=rocm SUITE=core
+	@sh scripts/container.sh bench $(call quote,$(ACCEL)) $(SUITE_ARGUMENT) $(FLAGS)
+
+.PHONY: test-images
+test-images: ## build both images on a stand-in base and render in them (root, Debian, at most 15 minutes)
+	nice -n 19 timeout 900 bash scripts/test_images.sh
