@@ -1,0 +1,58 @@
+"""Cameras on demand: an image is drawn only for the steps whose observation somebody reads.
+
+Drawing is most of LIBERO's cost (65-175 ms a front image on one core, against 15 ms of physics a step), and a policy
+that plays 8 actions of each chunk reads one observation in eight.
+
+Non-obvious: robosuite samples an image 48 ms into each 50 ms control step, from inside the step. What is wanted must
+therefore be known *before* the step. Disabling the image observables instead would lose their sampling phase, and
+drawing after the step would show a different moment.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+MUJOCO_CAMERAS = {"image": "agentview", "image2": "robot0_eye_in_hand"}
+"""LeRobot's name of each camera, and MuJoCo's."""
+
+ALL = frozenset(MUJOCO_CAMERAS)
+NONE: frozenset[str] = frozenset()
+
+
+class CamerasOnDemand:
+    """Stands between robosuite's image sensors and the renderer.
+
+    ``wanted`` are the cameras (LeRobot's names) drawn when robosuite next samples them; the others yield zeros.
+    ``renders`` counts the images drawn.
+    """
+
+    def __init__(self, *, on_demand: bool) -> None:
+        self.on_demand = on_demand
+        self.wanted = NONE
+        self.renders = 0
+
+    def wrap(self, create_camera_sensors: Callable[..., tuple[list, list]]) -> Callable[..., tuple[list, list]]:
+        """A replacement of ``RobotEnv._create_camera_sensors`` whose sensors ask ``wanted`` first."""
+        lerobot_names = {mujoco_name: name for name, mujoco_name in MUJOCO_CAMERAS.items()}
+
+        def create(cam_name: str, cam_w: int, cam_h: int, **rest: Any) -> tuple[list, list]:
+            (draw,), names = create_camera_sensors(cam_name, cam_w=cam_w, cam_h=cam_h, **rest)
+            name = lerobot_names[cam_name]
+            blank = np.zeros((cam_h, cam_w, 3), dtype=np.uint8)
+
+            def draw_if_wanted(obs_cache: dict) -> np.ndarray:
+                if self.on_demand and name not in self.wanted:
+                    return blank
+                self.renders += 1
+                return draw(obs_cache)
+
+            draw_if_wanted.__modality__ = draw.__modality__  # type: ignore[attr-defined]
+            return [draw_if_wanted], names
+
+        return create
+
+
+def as_policy_sees(raw: np.ndarray) -> np.ndarray:
+    """Turn robosuite's image (H, W, 3) by 180 degrees, as LeRobot's ``LiberoProcessorStep`` does."""
+    return np.ascontiguousarray(raw[::-1, ::-1])
