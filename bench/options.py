@@ -1,0 +1,54 @@
+"""The options that choose and change a plan, defined once for `wmbench` and for pytest."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.overrides import Overrides, parse_overrides
+from bench.plan import Plan, resolve_plan
+from bench.suite import SUITES
+
+RESULTS = SUITES.parent / "results"
+
+_OVERRIDES = {
+    "seeds": "training seeds, for instance 0,1,2",
+    "arms": "arms to run, for instance E0,E2; claims that need another arm are not asked",
+    "episodes": "episodes per task, the same for every arm",
+    "steps": "training steps of every arm",
+    "batch_size": "samples per optimizer step; alone, it keeps the scale's sample budget",
+    "total_samples": "training samples of every arm, instead of steps",
+}
+
+
+def add_plan_options(add: Callable[..., Any]) -> None:
+    """Call `add` (`parser.addoption` of pytest, `parser.add_argument` of argparse) once for each option."""
+    add("--scale", default=None, metavar="NAME", help="how big: smoke, mini, full; default: the machine's")
+    add("--machine", default=None, metavar="NAME", help="where: cpu, cuda, rocm; default: what is found here")
+    for name, text in _OVERRIDES.items():
+        add(f"--{name.replace('_', '-')}", dest=name, default=None, metavar="N", help=text)
+    add("--results", default=None, metavar="DIR", help="folder of the run directories; default: results/")
+
+
+def overrides_from(options: Any) -> Overrides:
+    """The overrides in a namespace filled by those options. UserError names the one that is wrong."""
+    return parse_overrides(**{name: getattr(options, name) for name in _OVERRIDES})
+
+
+def plan_from(suite: str, options: Any) -> Plan:
+    """The plan that those options ask for."""
+    return resolve_plan(suite, options.scale or None, options.machine or None, overrides_from(options))
+
+
+def run_dir_of(plan: Plan, options: Any) -> Path:
+    """Where the plan's run lives."""
+    return Path(options.results or RESULTS) / plan.run_name
+
+
+def as_flags(options: Any) -> list[str]:
+    """The same options as a command line, to hand them on."""
+    flags = []
+    for name in ("scale", "machine", *_OVERRIDES, "results"):
+        value = getattr(options, name)
+        if value:
+            flags += [f"--{name.replace('_', '-')}", str(value)]
+    return flags

@@ -1,0 +1,261 @@
+"""Suite x scale x machine resolved to one frozen, hashed document, written before anything runs.
+
+The hash names the run directory: the same command finds the same run and continues it, and no setting can
+change between the plan and the verdict without changing the directory.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.cases import Case, make_cases
+from bench.episode_table import Episode, make_episode_table
+from bench.machine import Machine, detect_machine, load_machine
+from bench.overrides import Overrides
+from bench.suite import SUITES, Arm, Claim, Sanity, Suite, load_suite
+from bench.toml_config import build, did_you_mean
+from wmvla.errors import UserError
+from wmvla.recipe import Recipe, Training
+
+PLAN_VERSION = 1
+PLAN_FILE = "plan.json"
+
+
+@dataclass(frozen=True)
+class Method:
+    """How the claims will be judged, fixed before the data (bench.stats has the sources)."""
+
+    rate_interval: str = "wilson"
+    difference_interval: str = "hull of tango score and bootstrap over (seed, task, init)"
+    equivalence_test: str = "tost: difference_interval at 1 - 2 alpha inside the margin"
+    superiority_test: str = "exact mcnemar, one-sided, flipped by (seed, task, init)"
+    multiplicity: str = "holm over the asked superiority claims"
+    bootstrap_resamples: int = 10_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    version: int
+    suite: str
+    question: str
+    scale: str
+    summary: str
+    cannot_say: tuple[str, ...]
+    concludes: bool
+    requires_gpu: bool
+    machine: Machine
+    seeds: tuple[int, ...]
+    alpha: float
+    method: Method
+    sanity: Sanity
+    claims: tuple[Claim, ...]
+    arms: dict[str, Arm]
+    recipe: Recipe
+    episodes: tuple[Episode, ...]
+    cases: tuple[Case, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON types, `hash` included: what plan.json holds."""
+        return {"hash": self.hash, **self._content()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], file: str = PLAN_FILE) -> "Plan":
+        """The plan in a document made by `to_json`. UserError where its hash is not that of its content."""
+        if not isinstance(data, dict) or "hash" not in data:
+            raise UserError(f"{file}: missing key 'hash'")
+        if data.get("version") != PLAN_VERSION:
+            raise UserError(
+                f"{file}: 'version' is {data.get('version')!r}, this program reads {PLAN_VERSION}"
+            )
+        plan = build(cls, {key: value for key, value in data.items() if key != "hash"}, file)
+        if plan.hash != data["hash"]:
+            raise UserError(
+                f"{file}: its content does not match its 'hash'; it was changed after it was written"
+            )
+        return plan
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON of all that can change a result; wording may change freely."""
+        content = self._content()
+        for cosmetic in ("question", "summary", "cannot_say"):
+            del content[cosmetic]
+        del content["machine"]["default_scale"]
+        for arm in content["arms"].values():
+            del arm["title"]
+        for claim in content["claims"]:
+            del claim["says"]
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def run_name(self) -> str:
+        return f"{self.suite}-{self.scale}-{self.machine.name}-{self.hash[:8]}"
+
+    def case(self, case_id: str) -> Case:
+        """The case called `case_id`; UserError names the nearest."""
+        for case in self.cases:
+            if case.id == case_id:
+                return case
+        raise UserError(
+            f"unknown case '{case_id}'; {did_you_mean(case_id, [case.id for case in self.cases])}"
+        )
+
+    def rollout_cases(self, rollout: str | None = None) -> list[Case]:
+        """The rollout cases, or those of one rollout (``E2-pred``): one for each training seed."""
+        return [
+            case
+            for case in self.cases
+            if case.kind == "rollout" and (rollout is None or case.rollout == rollout)
+        ]
+
+    def _content(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return content
+
+
+def resolve_plan(
+    suite: str, scale: str | None = None, machine: str | None = None, overrides: Overrides | None = None
+) -> Plan:
+    """The plan for a suite by name. None: the machine found here, and that machine's default scale."""
+    return make_plan(load_suite(suite, SUITES), scale, load_machine(machine or detect_machine()), overrides)
+
+
+def make_plan(suite: Suite, scale: str | None, machine: Machine, overrides: Overrides | None = None) -> Plan:
+    """Pure. UserError for an unknown scale or arm, and for impossible numbers."""
+    overrides = overrides or Overrides()
+    scale = scale or machine.default_scale
+    if scale not in suite.scales:
+        raise UserError(
+            f"unknown scale '{scale}' of suite '{suite.name}'; {did_you_mean(scale, suite.scales)}"
+        )
+    chosen = suite.scales[scale]
+    arms = _chosen_arms(suite, overrides.arms)
+    recipe = _override_recipe(chosen.recipe, overrides)
+    _check_recipe(recipe, machine, f"suite '{suite.name}', scale '{scale}'")
+    seeds = overrides.seeds or suite.seeds
+    return Plan(
+        version=PLAN_VERSION,
+        suite=suite.name,
+        question=suite.question,
+        scale=scale,
+        summary=chosen.summary,
+        cannot_say=chosen.cannot_say,
+        concludes=chosen.concludes,
+        requires_gpu=chosen.requires_gpu,
+        machine=machine,
+        seeds=seeds,
+        alpha=suite.alpha,
+        method=Method(),
+        sanity=suite.sanity,
+        claims=tuple(
+            dataclasses.replace(claim, asked=all(_arm_of(name) in arms for name in (claim.left, claim.right)))
+            for claim in suite.claims
+        ),
+        arms=arms,
+        recipe=recipe,
+        episodes=make_episode_table(recipe),
+        cases=make_cases(arms, seeds),
+    )
+
+
+def write_plan(plan: Plan, run_dir: Path) -> Path:
+    """Write plan.json atomically; leave an equal plan as it is. UserError where another plan lies there."""
+    path = run_dir / PLAN_FILE
+    if path.exists():
+        found = load_plan(run_dir)
+        if found.hash != plan.hash:
+            raise UserError(
+                f"{path}: run directory of another plan ({found.run_name}, wanted {plan.run_name}); "
+                f"choose another directory"
+            )
+        return path
+    partial = path.with_name(f"{PLAN_FILE}.{os.getpid()}.partial")
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(plan.to_json(), file, indent=1, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot write the plan: {error.strerror}") from None
+    return path
+
+
+def load_plan(run_dir: Path) -> Plan:
+    """The plan of a run directory. UserError where there is none, or where it was changed."""
+    path = Path(run_dir) / PLAN_FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{run_dir}: not a run directory (it has no {PLAN_FILE})") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON: {error}") from None
+    return Plan.from_json(data, str(path))
+
+
+def _arm_of(rollout: str) -> str:
+    return rollout.rsplit("-", 1)[0]
+
+
+def _chosen_arms(suite: Suite, wanted: tuple[str, ...] | None) -> dict[str, Arm]:
+    for name in wanted or ():
+        if name not in suite.arms:
+            raise UserError(f"unknown arm '{name}' of suite '{suite.name}'; {did_you_mean(name, suite.arms)}")
+    return {name: arm for name, arm in suite.arms.items() if wanted is None or name in wanted}
+
+
+def _override_recipe(recipe: Recipe, overrides: Overrides) -> Recipe:
+    rollout = recipe.rollout
+    if overrides.episodes is not None:
+        rollout = dataclasses.replace(rollout, episodes=overrides.episodes)
+    return dataclasses.replace(
+        recipe, training=_override_training(recipe.training, overrides), rollout=rollout
+    )
+
+
+def _override_training(training: Training, overrides: Overrides) -> Training:
+    """The scale's training with the given steps, batch and sample budget.
+
+    Non-obvious: a batch size given alone keeps the scale's sample budget (steps x batch), because arms and
+    machines are compared at equal samples. Steps given alone change the budget.
+    """
+    batch = overrides.batch_size or training.batch_size
+    steps = overrides.steps
+    if overrides.total_samples is not None or steps is None:
+        samples = overrides.total_samples or training.steps * training.batch_size
+        needed = math.ceil(samples / batch)
+        if steps is not None and steps != needed:
+            raise UserError(
+                f"STEPS={steps} and TOTAL_SAMPLES={samples} disagree: {samples} samples at batch {batch} "
+                f"are {needed} steps; give one of the two"
+            )
+        steps = needed
+    return dataclasses.replace(training, steps=steps, batch_size=batch)
+
+
+def _check_recipe(recipe: Recipe, machine: Machine, where: str) -> None:
+    rollout, tasks = recipe.rollout, recipe.environment.tasks
+    if rollout.episodes < 1:
+        raise UserError(f"{where}: 'rollout.episodes' must be at least 1, not {rollout.episodes}")
+    for key, values in (("rollout.inits", rollout.inits), ("environment.tasks", tasks)):
+        if not values or len(set(values)) < len(values):
+            raise UserError(
+                f"{where}: '{key}' must name at least one, none of them twice; it is {list(values)}"
+            )
+    if recipe.training.steps < 1 or recipe.training.batch_size < 1:
+        raise UserError(f"{where}: 'training.steps' and 'training.batch_size' must be at least 1")
+    if recipe.training.batch_size % machine.training_processes:
+        raise UserError(
+            f"{where}: batch size {recipe.training.batch_size} cannot be split evenly over the "
+            f"{machine.training_processes} training processes of machine '{machine.name}'"
+        )
