@@ -67,7 +67,7 @@ class World:
 
     encoder: str
     """``tiny``: a V-JEPA 2 made from ``encoder_seed``. Anything else: a hub id or folder."""
-    source: str = "vjepa2"
+    source: str = "vjepa"
     """Name of the encoder family in the latent cache's file name."""
     encoder_seed: int = 0
     encoder_hidden: int = 64

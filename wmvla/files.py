@@ -1,0 +1,45 @@
+"""Writing so that a killed process leaves either the old state or the new one, never half of it."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Fill the yielded folder; it takes the name ``folder`` when the block ends without an error.
+
+    Non-obvious: when two processes make the same folder, the first to finish wins and the other's copy is dropped; so the
+    content must be a function of the name.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    unfinished.chmod(0o755)
+    try:
+        yield unfinished
+        if not folder.exists():
+            os.replace(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` to ``path`` as JSON, atomically and durably."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, unfinished = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(content, file, indent=1)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(unfinished, 0o644)
+        os.replace(unfinished, path)
+    except BaseException:
+        Path(unfinished).unlink(missing_ok=True)
+        raise
