@@ -10,6 +10,8 @@ cd "$(dirname "$0")/.."
 unset PYTHONDONTWRITEBYTECODE
 # An activated environment of somebody else must not become the target.
 unset VIRTUAL_ENV CONDA_PREFIX UV_PROJECT_ENVIRONMENT
+# Where the machine has certificates of its own, they count: a company's proxy signs with one of them.
+[ ! -e /etc/ssl/certs/ca-certificates.crt ] || export UV_SYSTEM_CERTS=1
 
 say() { printf 'set-up: %s\n' "$*"; }
 fail() { printf 'set-up: %s\n' "$*" >&2; exit 1; }
@@ -27,7 +29,7 @@ apt_install() {
 # Prints the interpreters on this machine, best first. A pyenv shim is listed even where it does not run.
 pythons() {
     command -v python3.12 || true
-    for candidate in "$HOME"/.pyenv/versions/3.12*/bin/python .tools/python/cpython-3.12*/bin/python3.12; do
+    for candidate in "${HOME:-}"/.pyenv/versions/3.12*/bin/python .tools/python/cpython-3.12*/bin/python3.12; do
         [ ! -x "$candidate" ] || printf '%s\n' "$candidate"
     done
     command -v python3 || true
