@@ -152,12 +152,9 @@ def _accelerator() -> Finding:
         names = ", ".join(f"{d['name']} ({d['memory_bytes'] / 2**30:.0f} GiB)" for d in devices)
         return Finding("accelerator", f"{detect_machine()}: {names}; driver {driver or 'unknown'}")
     if driver:
-        return Finding(
-            "accelerator",
-            f"a GPU driver ({driver}) that torch does not use",
-            ok=False,
-            mend="install this GPU's torch build, or let the process see it (CUDA_VISIBLE_DEVICES, device nodes)",
-        )
+        # No fault: a desktop's graphics card has a driver too, and the CPU can do the work.
+        mend = "to train on it: install its torch build, and let the process see it (CUDA_VISIBLE_DEVICES)"
+        return Finding("accelerator", f"none that torch can use, but a GPU driver: {driver}", mend=mend)
     return Finding("accelerator", "none: the CPU trains")
 
 

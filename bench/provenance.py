@@ -68,7 +68,7 @@ ENVIRONMENT = (
 
 
 def collect(root: Path = ROOT) -> dict[str, Any]:
-    """The provenance of what runs now, as JSON types. Takes 2 s: torch and OpenGL are asked in child processes.
+    """The provenance of what runs now, as JSON types. Takes 2 s: torch and OpenGL answer in child processes.
 
     What cannot be found out is ``{"error": one line}`` in its place: a run is not lost for want of a version.
     """
