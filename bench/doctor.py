@@ -75,11 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     findings = diagnose()
     ok = all(finding.ok for finding in findings)
     if arguments.json:
-        print(
-            json.dumps(
-                {"ok": ok, "findings": [dataclasses.asdict(finding) for finding in findings]}, indent=1
-            )
-        )
+        print(json.dumps({"ok": ok, "findings": [dataclasses.asdict(finding) for finding in findings]}, indent=1))
     else:
         for finding in findings:
             print(f"{'ok' if finding.ok else 'MISSING':8}{finding.name:14}{finding.found}")
@@ -95,9 +91,7 @@ def _examine(name: str, probe: Callable[[], Finding]) -> Finding:
         return Finding(name, "no", ok=False, mend=str(error))
     except Exception as error:  # whatever is broken on this machine, the other findings must still be shown
         reason = (str(error).splitlines() or [""])[0]
-        return Finding(
-            name, f"{type(error).__name__}: {reason}", ok=False, mend="delete .venv, then: make setup"
-        )
+        return Finding(name, f"{type(error).__name__}: {reason}", ok=False, mend="delete .venv, then: make setup")
 
 
 def _python() -> Finding:
@@ -112,16 +106,11 @@ def _packages(root: Path) -> Finding:
         for package in tomllib.loads((root / "uv.lock").read_text())["package"]
         if "registry" in package["source"]
     }
-    installed = {
-        canonicalize_name(distribution.metadata["Name"]): distribution.version
-        for distribution in distributions()
-    }
+    installed = {canonicalize_name(distribution.metadata["Name"]): distribution.version for distribution in distributions()}
     faults = [
         f"{name} {installed[name]} (locked: {wanted})"
         for name, wanted in locked.items()
-        if name in installed
-        and not VENDOR_PACKAGES.fullmatch(name)
-        and Version(installed[name]) != Version(wanted)
+        if name in installed and not VENDOR_PACKAGES.fullmatch(name) and Version(installed[name]) != Version(wanted)
     ]
     direct = (Requirement(line).name for line in requires("lerobot_policy_smolvla_world") or ())
     faults += [f"{name} is not installed" for name in direct if canonicalize_name(name) not in installed]
@@ -132,16 +121,12 @@ def _packages(root: Path) -> Finding:
 
 def _uv(root: Path) -> Finding:
     found = shutil.which("uv") or shutil.which("uv", path=str(root / ".tools/uv/bin"))
-    return Finding(
-        "uv", anonymous(found) if found else "not here, and needed by make setup only, which fetches it"
-    )
+    return Finding("uv", anonymous(found) if found else "not here, and needed by make setup only, which fetches it")
 
 
 def _torch() -> Finding:
     build = hardware.torch_build()
-    kind = (
-        f"ROCm {build['hip']}" if build["hip"] else f"CUDA {build['cuda']}" if build["cuda"] else "CPU only"
-    )
+    kind = f"ROCm {build['hip']}" if build["hip"] else f"CUDA {build['cuda']}" if build["cuda"] else "CPU only"
     return Finding("torch", f"{build['version']}, built for {kind}")
 
 

@@ -63,13 +63,9 @@ def torch_build() -> dict[str, Any]:
     Non-obvious: a child process asks, so that no CUDA context is left in the caller, which may fork.
     Raises ``RuntimeError`` with torch's own last line when it cannot be imported.
     """
-    child = subprocess.run(
-        [sys.executable, "-c", _PRINT_TORCH], capture_output=True, text=True, timeout=60, check=False
-    )
+    child = subprocess.run([sys.executable, "-c", _PRINT_TORCH], capture_output=True, text=True, timeout=60, check=False)
     if child.returncode != 0:
-        raise RuntimeError(
-            (child.stderr.strip().splitlines() or [f"torch exited with {child.returncode}"])[-1]
-        )
+        raise RuntimeError((child.stderr.strip().splitlines() or [f"torch exited with {child.returncode}"])[-1])
     build: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
     return build
 

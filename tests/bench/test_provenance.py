@@ -1,0 +1,72 @@
+import json
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench import provenance
+from bench.provenance import ROOT, anonymous, collect, git_state
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.invalid")
+    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, timeout=30)
+
+
+def test_collects_what_a_result_depends_on() -> None:
+    found = collect()
+    assert json.loads(json.dumps(found)) == found
+    assert len(found["uv_lock_sha256"]) == 64
+    assert found["packages"]["mujoco"] == "3.3.2"
+    assert None not in found["packages"].values()
+    assert found["torch"]["version"].startswith(found["packages"]["torch"])
+    assert found["cpu"]["cores_usable"] >= 1
+    assert found["cpu"]["memory_bytes"] > 2**30
+    assert found["gl_renderer"].count(" / ") == 2
+    assert found["environment"]["MUJOCO_GL"] in ("osmesa", "egl")
+
+
+def test_environment_is_taken_from_the_list_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    text = json.dumps(collect())
+    assert "hf_secret" not in text
+    assert '"CUDA_VISIBLE_DEVICES": "3"' in text
+
+
+def test_a_repository_is_clean_then_dirty(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "Begin")
+    state = git_state(tmp_path)
+    assert len(state["commit"]) == 40
+    assert state["dirty"] is False
+    (tmp_path / "new.py").write_text("")
+    assert git_state(tmp_path) == {"commit": state["commit"], "dirty": True}
+
+
+def test_without_a_repository_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WMBENCH_COMMIT", raising=False)
+    found = collect(tmp_path)
+    assert "not a git repository" in found["git"]["error"]
+    assert "uv.lock" in found["uv_lock_sha256"]["error"]
+
+
+def test_an_image_knows_the_commit_it_was_built_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WMBENCH_COMMIT", "0123abc-dirty")
+    assert git_state(tmp_path) == {"commit": "0123abc", "dirty": True}
+    monkeypatch.setenv("WMBENCH_COMMIT", "0123abc")
+    assert git_state(tmp_path) == {"commit": "0123abc", "dirty": False}
+    assert len(git_state(ROOT)["commit"]) == 40, "a repository counts more than the variable"
+
+
+def test_names_of_user_and_host_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/users/ada")
+    monkeypatch.setattr(provenance, "_user_name", lambda: "ada")
+    monkeypatch.setattr(socket, "gethostname", lambda: "node17")
+    assert anonymous("/users/ada/runs --x=/users/ada") == "~/runs --x=~"
+    assert anonymous("/users/adam/runs") == "/users/adam/runs"
+    assert anonymous("/home/grace/runs") == "/home/<user>/runs"
+    assert anonymous("/scratch/ada/runs") == "/scratch/<user>/runs"
+    assert anonymous("tcp://node17:29500") == "tcp://<host>:29500"
+    assert anonymous("node170") == "node170"

@@ -1,0 +1,115 @@
+"""The arrows point one way: read from the syntax trees, so imports inside functions count too."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+LEAVES = ("wmvla.errors", "wmvla.files", "wmvla.recipe")
+"""What bench may use of wmvla anywhere: these import nothing but the standard library and each other."""
+CALLERS_OF_WMVLA = ("bench.executor", "bench.doctor", "bench.hardware", "bench.machine")
+"""The executor calls wmvla; the others ask it what this machine renders with."""
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def modules(package: str) -> list[str]:
+    return [module_name(path) for path in sorted((ROOT / package.replace(".", "/")).rglob("*.py"))]
+
+
+def imports_of(source: str, module: str, is_package: bool) -> Iterator[str]:
+    """Every module that `source` imports, as absolute dotted names; `from a import b` gives `a.b`."""
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+        elif (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func) in ("importlib.import_module", "import_module", "__import__")
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            yield str(node.args[0].value)
+
+
+def imports(module: str) -> set[str]:
+    path = ROOT / module.replace(".", "/")
+    is_package = path.is_dir()
+    file = path / "__init__.py" if is_package else path.with_suffix(".py")
+    return set(imports_of(file.read_text(), module, is_package))
+
+
+def inside(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+@pytest.mark.parametrize(
+    ("source", "module", "expected"),
+    [
+        ("import torch.nn as nn", "wmvla.a", {"torch.nn"}),
+        ("from . import b", "wmvla.policy.a", {"wmvla.policy.b"}),
+        ("from ..world import z", "wmvla.policy.a", {"wmvla.world.z"}),
+        ("def f():\n    from bench import cli", "wmvla.a", {"bench.cli"}),
+        ("import importlib\nimportlib.import_module('bench.cli')", "wmvla.a", {"importlib", "bench.cli"}),
+    ],
+)
+def test_reader_sees_every_kind_of_import(source: str, module: str, expected: set[str]) -> None:
+    assert set(imports_of(source, module, is_package=False)) == expected
+
+
+def test_there_is_something_to_check() -> None:
+    assert {"wmvla.recipe", "bench.plan", "bench.provenance"} <= {*modules("wmvla"), *modules("bench")}
+
+
+@pytest.mark.parametrize("module", modules("wmvla"))
+def test_wmvla_never_imports_bench_or_suites(module: str) -> None:
+    assert not [name for name in imports(module) if inside(name, "bench", "suites")]
+
+
+@pytest.mark.parametrize("module", [m for m in LEAVES if (ROOT / f"{m.replace('.', '/')}.py").exists()])
+def test_leaves_import_the_standard_library_only(module: str) -> None:
+    outside = {name.split(".")[0] for name in imports(module) if not inside(name, *LEAVES)}
+    assert outside <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("module", modules("bench.stats"))
+def test_statistics_import_numpy_and_scipy_only(module: str) -> None:
+    allowed = sys.stdlib_module_names | {"numpy", "scipy"}
+    outside = {name for name in imports(module) if not inside(name, "bench.stats")}
+    assert {name.split(".")[0] for name in outside} <= allowed
+
+
+@pytest.mark.parametrize("module", modules("bench") + modules("suites"))
+def test_only_the_executor_calls_wmvla(module: str) -> None:
+    if module in CALLERS_OF_WMVLA:
+        return
+    assert not [name for name in imports(module) if inside(name, "wmvla") and not inside(name, *LEAVES)]
+
+
+@pytest.mark.parametrize("module", modules("bench"))
+def test_bench_needs_torch_in_functions_only(module: str) -> None:
+    """`wmbench plan` and `report` must not wait for torch: nothing in bench imports it at module level."""
+    path = ROOT / module.replace(".", "/")
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    for node in ast.parse(file.read_text()).body:
+        names = {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = {node.module}
+        assert not [name for name in names if inside(name, "torch", "lerobot", "transformers")]
+
+
+@pytest.mark.parametrize("module", modules("bench.report"))
+def test_report_never_imports_torch(module: str) -> None:
+    heavy = ("torch", "lerobot", "transformers", "wmvla")
+    assert not [name for name in imports(module) if inside(name, *heavy) and not inside(name, *LEAVES)]
