@@ -22,8 +22,10 @@ from wmvla.sim.libero.cameras import ALL, MUJOCO_CAMERAS, NONE, CamerasOnDemand,
 
 prepare_libero()
 from libero.libero import benchmark  # noqa: E402
-from libero.libero.envs import TASK_MAPPING  # noqa: E402
-from libero.libero.envs import bddl_utils  # noqa: E402
+from libero.libero.envs import (
+    TASK_MAPPING,
+    bddl_utils,
+)
 from robosuite import load_controller_config  # noqa: E402
 
 from wmvla.sim.libero.resets import ModelSnapshot, Resets  # noqa: E402
@@ -194,7 +196,9 @@ class LiberoSimulation:
             ]
         ).astype(np.float32)
         images = {
-            name: as_policy_sees(raw[f"{MUJOCO_CAMERAS[name]}_image"]) for name in self.cameras if name in want
+            name: as_policy_sees(raw[f"{MUJOCO_CAMERAS[name]}_image"])
+            for name in self.cameras
+            if name in want
         }
         return Observation(state, images)
 
@@ -223,6 +227,11 @@ def load_suite(name: str) -> Any:
         raise UserError(f"LIBERO has no suite {name!r}: environment.suite takes {known}.")
     with contextlib.redirect_stdout(io.StringIO()):  # It prints its task order.
         return suites[name]()
+
+
+def task_language(suite: str, task: int) -> str:
+    """The sentence of a task, as the policy is given it."""
+    return load_suite(suite).get_task(task).language
 
 
 def _axis_angle(quaternion: np.ndarray) -> np.ndarray:

@@ -107,6 +107,16 @@ class PickAndPlace:
         action[6] = 1.0 if closed else -1.0
         return action
 
+    @property
+    def near_object(self) -> bool:
+        """The fingers are about to close on the object or hold it in the basket: a strong push would spoil that."""
+        return self.phase in (Phase.DESCEND, Phase.CLOSE, Phase.LIFT, Phase.LOWER)
+
+    @property
+    def may_be_pushed(self) -> bool:
+        """Not while the fingers close or open."""
+        return self.phase not in (Phase.CLOSE, Phase.RELEASE)
+
     def _advance(self, thing: Box, basket: Box, hand: np.ndarray) -> None:
         grasp = self._grasp(thing)
         across = np.abs(hand[:2] - grasp[:2]).max()
@@ -159,7 +169,9 @@ class PickAndPlace:
     def _geoms(self, model: Any, name: str) -> list[int]:
         root = model.body_rootid[self._env.obj_body_id[name]]
         return [
-            g for g in range(model.ngeom) if model.body_rootid[model.geom_bodyid[g]] == root and model.geom_contype[g]
+            g
+            for g in range(model.ngeom)
+            if model.body_rootid[model.geom_bodyid[g]] == root and model.geom_contype[g]
         ]
 
 
