@@ -52,9 +52,7 @@ class SmolVLAWorldConfig(SmolVLAConfig):
             ("world_memory_mode_rollout", ROLLOUT_MODES),
         ):
             if getattr(self, name) not in modes:
-                raise UserError(
-                    f"policy.{name} = {getattr(self, name)!r} is not one of {', '.join(modes)}."
-                )
+                raise UserError(f"policy.{name} = {getattr(self, name)!r} is not one of {', '.join(modes)}.")
         if self.world_latent_dim % self.prophet_heads:
             raise UserError(
                 f"policy.world_latent_dim = {self.world_latent_dim} is not a multiple of"

@@ -1,6 +1,6 @@
 """How an arm starts: from the base checkpoint, as it is or with the world parts added, and with *its* processors."""
 
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,7 @@ def add_world(base: Path, world: dict[str, Any], seed: int) -> tuple[SmolVLAWorl
     plain = PreTrainedConfig.from_pretrained(base)
     if not isinstance(plain, SmolVLAConfig):
         raise UserError(f"{base}: a {plain.type} checkpoint; world parts can be added to a smolvla only.")
-    inherited = {
-        field.name: getattr(plain, field.name) for field in fields(plain) if field.init and field.name != "type"
-    }
+    inherited = {field.name: getattr(plain, field.name) for field in fields(plain) if field.init and field.name != "type"}
     config = SmolVLAWorldConfig(**{**inherited, **world})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -90,8 +88,12 @@ def load_weights(policy: PreTrainedPolicy, checkpoint: Path, added: tuple[str, .
     loaded = load_file(file)
     own = policy.state_dict()
     # safetensors stores tied weights once, under one of their names
-    shared = {key for key, value in own.items() for other in loaded if other in own and other != key
-              and own[other].data_ptr() == value.data_ptr()}
+    shared = {
+        key
+        for key, value in own.items()
+        for other in loaded
+        if other in own and other != key and own[other].data_ptr() == value.data_ptr()
+    }
     missing = [k for k in own if k not in loaded and k not in shared and not k.startswith(added or ("\0",))]
     unknown = [k for k in loaded if k not in own]
     other_shape = [k for k in loaded if k in own and own[k].shape != loaded[k].shape]
@@ -104,8 +106,3 @@ def load_weights(policy: PreTrainedPolicy, checkpoint: Path, added: tuple[str, .
                 " It is the checkpoint of another model."
             )
     policy.load_state_dict(loaded, strict=False)
-
-
-def configuration(policy: PreTrainedPolicy) -> dict[str, Any]:
-    """The policy's configuration as plain values."""
-    return asdict(policy.config)

@@ -107,9 +107,7 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
         return action_loss + self.config.lambda_world * per_sample.mean(), details
 
     @torch.no_grad()
-    def predict_action_chunk(
-        self, batch: dict[str, Tensor], noise: Tensor | None = None, **kwargs: Any
-    ) -> Tensor:
+    def predict_action_chunk(self, batch: dict[str, Tensor], noise: Tensor | None = None, **kwargs: Any) -> Tensor:
         """As SmolVLA's; in mode ``pred`` the batch carries ``world_frames`` (B, T + m - 1, 3, H, W).
 
         ``memory_noise=`` (B, K, D) fixes the memory of mode ``random``; otherwise it comes from torch's global generator.

@@ -63,9 +63,7 @@ class WorldLatentsProcessorStep(ProcessorStep):
 
 def latents_step(config: SmolVLAWorldConfig) -> WorldLatentsProcessorStep:
     """The step that fits ``config``."""
-    path = latents_path(
-        Path(config.cache_dir), config.dataset_repo_id, config.world_latents_source, config.latent_suffix
-    )
+    path = latents_path(Path(config.cache_dir), config.dataset_repo_id, config.world_latents_source, config.latent_suffix)
     return WorldLatentsProcessorStep(
         path=str(path),
         history=config.context_frames,

@@ -42,9 +42,7 @@ def train_tokenizer(sentences: list[str]) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(sorted(s + "\n" for s in sentences), trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, **SPECIAL_TOKENS, extra_special_tokens=IMAGE_TOKENS
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL_TOKENS, extra_special_tokens=IMAGE_TOKENS)
 
 
 def make_tiny_vlm(folder: Path, model: BaseModel, image_size: int, sentences: list[str]) -> Path:
@@ -94,9 +92,7 @@ def make_tiny_vlm(folder: Path, model: BaseModel, image_size: int, sentences: li
     processor = SmolVLMProcessor(
         image_processor=SmolVLMImageProcessor(size=side, max_image_size=side),
         tokenizer=tokenizer,
-        video_processor=SmolVLMVideoProcessor(
-            size=side, max_image_size=side, video_sampling={"fps": 1, "max_frames": 4}
-        ),
+        video_processor=SmolVLMVideoProcessor(size=side, max_image_size=side, video_sampling={"fps": 1, "max_frames": 4}),
         image_seq_len=(image_size // model.vision_patch // model.vision_scale_factor) ** 2,
     )
     with new_folder(folder) as unfinished:

@@ -1,7 +1,6 @@
 """The frozen world encoder: a V-JEPA 2 over clips of m frames, mean-pooled to one latent per clip."""
 
 import hashlib
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -37,8 +36,7 @@ class WorldEncoder(nn.Module):
             ) from error
         if config.model_type != "vjepa2":
             raise UserError(
-                f"The world encoder {name!r} is a {config.model_type}, not a vjepa2: set"
-                " policy.world_vision_model_name."
+                f"The world encoder {name!r} is a {config.model_type}, not a vjepa2: set policy.world_vision_model_name."
             )
         self.size: int = config.crop_size
         self.width: int = config.hidden_size
@@ -78,8 +76,3 @@ class WorldEncoder(nn.Module):
             digest.update(key.encode())
             digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
-
-
-def is_local(name: str) -> bool:
-    """Whether the encoder is a folder on this machine (otherwise a hub id)."""
-    return Path(name).is_dir()

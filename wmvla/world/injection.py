@@ -36,9 +36,7 @@ class GatedCrossAttention(nn.Module):
         tokens = self.memory_norm(self.memory_proj(memory) + self.slots)
         query = self.query(self.hidden_norm(hidden))
         key, value = self.key_value(tokens).chunk(2, dim=-1)
-        query, key, value = (
-            x.view(batch, -1, self.heads, width // self.heads).transpose(1, 2) for x in (query, key, value)
-        )
+        query, key, value = (x.view(batch, -1, self.heads, width // self.heads).transpose(1, 2) for x in (query, key, value))
         context = functional.scaled_dot_product_attention(query, key, value)
         context = self.output(context.transpose(1, 2).reshape(batch, length, width))
         return hidden + torch.tanh(self.gate) * context

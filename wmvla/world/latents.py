@@ -112,9 +112,7 @@ class LatentCache:
         self.latents = np.load(path, mmap_mode="r")
         self.ends = np.asarray(self.metadata["episode_ends"])
         if self.latents.ndim != 2 or self.latents.shape[1] != width:
-            raise UserError(
-                f"{path}: the latents have shape {self.latents.shape}, but policy.world_latent_dim = {width}."
-            )
+            raise UserError(f"{path}: the latents have shape {self.latents.shape}, but policy.world_latent_dim = {width}.")
         if len(self.latents) != self.ends[-1]:
             raise UserError(
                 f"{path}: {len(self.latents)} rows, but the dataset has {self.ends[-1]} frames: make the latents again."
@@ -125,9 +123,7 @@ class LatentCache:
                 " set policy.latent_suffix."
             )
 
-    def gather(
-        self, index: np.ndarray, history: int, horizon: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def gather(self, index: np.ndarray, history: int, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows ``index`` (B,) -> history (B, T, D), future (B, K, D) as float32, validity (B, K) as bool.
 
         Histories are clamped at the episode's first frame, futures at its last; ``valid`` marks the futures that lie inside.

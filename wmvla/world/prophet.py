@@ -14,16 +14,12 @@ class Prophet(nn.Module):
         horizon: latents predicted, K.
     """
 
-    def __init__(
-        self, width: int, history: int, horizon: int, layers: int, heads: int, dropout: float
-    ) -> None:
+    def __init__(self, width: int, history: int, horizon: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.horizon = horizon
         self.slots = nn.Parameter(0.02 * torch.randn(horizon, width))
         self.position = nn.Parameter(0.02 * torch.randn(history + horizon, width))
-        layer = nn.TransformerEncoderLayer(
-            width, heads, 4 * width, dropout, "gelu", batch_first=True, norm_first=True
-        )
+        layer = nn.TransformerEncoderLayer(width, heads, 4 * width, dropout, "gelu", batch_first=True, norm_first=True)
         # Nested tensors only speed up padded batches and warn with norm_first.
         self.encoder = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
         self.readout = nn.Linear(width, width)

@@ -1,0 +1,41 @@
+"""One row of the episode table, and what is recorded of it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EpisodeRow:
+    """An episode as planned: the same for every arm and mode."""
+
+    index: int
+    suite: str
+    task: int
+    init: int
+    env_seed: int
+    noise_seed: int
+    repeat: int
+
+
+@dataclass(frozen=True)
+class EpisodeRecord:
+    """An episode as played.
+
+    ``status``: ``ok`` when it was played to its end, ``error`` when it raised or its process died, ``timeout`` when the
+    watchdog ended it. An episode that ran out of control steps was played to its end, without success.
+    ``seconds`` is wall time, ``cpu_seconds`` that of the simulator and the policy together.
+    """
+
+    success: bool
+    steps: int
+    status: str
+    error: str | None
+    seconds: float
+    cpu_seconds: float
+    scene_hash: str | None
+    queries: int
+    renders: int
+
+
+def failed(status: str, error: str) -> EpisodeRecord:
+    """The record of an episode that could not be played."""
+    return EpisodeRecord(False, 0, status, error, 0.0, 0.0, None, 0, 0)

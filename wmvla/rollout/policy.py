@@ -1,0 +1,79 @@
+"""The policy's side of a rollout: queries in, action chunks out, every random number from the episode's own stream."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from wmvla.policy.conversion import load_policy, load_processors
+from wmvla.policy.modeling_smolvla_world import FRAMES, SmolVLAWorldPolicy
+from wmvla.rollout.episode import EpisodeRow
+from wmvla.streams import generator
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a simulator sends when its action queue is empty.
+
+    ``images`` (H, W, 3) uint8 by camera, ``state`` (8,), ``number`` the query's place in the episode, ``frames``
+    (T + m - 1, H, W, 3) uint8 of the world camera where the memory needs them.
+    """
+
+    row: EpisodeRow
+    number: int
+    language: str
+    state: np.ndarray
+    images: dict[str, np.ndarray]
+    frames: np.ndarray | None
+
+
+class RolloutPolicy:
+    """A checkpoint in one rollout mode.
+
+    Args:
+        checkpoint: ``pretrained_model`` folder. mode: ``none`` for a policy without memory, else a rollout mode.
+        n_action_steps: actions executed of each chunk.
+
+    Non-obvious: queries are answered one at a time. In a batch the last bits of an answer depend on what else is in it, and
+    then on which simulator was faster; alone, a resumed run gives the same episodes as an uninterrupted one.
+    """
+
+    def __init__(self, checkpoint: Path, mode: str, n_action_steps: int) -> None:
+        overrides = {} if mode == "none" else {"world_memory_mode_rollout": mode}
+        self.policy = load_policy(checkpoint, overrides)
+        assert isinstance(self.policy, SmolVLAWorldPolicy) == (mode != "none"), f"mode {mode} of {checkpoint}"
+        self.mode, self.n_action_steps = mode, n_action_steps
+        self.config = self.policy.config
+        self.preprocessor, self.postprocessor = load_processors(self.config, checkpoint)
+
+    @property
+    def world_frames(self) -> int:
+        """Consecutive world-camera frames that each query must carry; 0 when the memory is not predicted."""
+        return self.config.world_frames if self.mode == "pred" else 0
+
+    @torch.no_grad()
+    def act(self, query: Query) -> tuple[np.ndarray, float]:
+        """The actions (n_action_steps, A) to execute next, and the CPU seconds that they cost."""
+        began = time.process_time()
+        batch = {f"observation.images.{name}": _images(image[None]) for name, image in query.images.items()}
+        batch["observation.state"] = torch.from_numpy(query.state)[None]
+        batch = self.preprocessor({**batch, "task": [query.language]})
+        config, stream = self.config, (query.row.noise_seed, query.number)
+        shape = (1, config.chunk_size, config.max_action_dim)
+        noise = torch.randn(shape, generator=generator("noise", *stream)).to(config.device)
+        memory = {}
+        if query.frames is not None:
+            batch[FRAMES] = _images(query.frames)[None].to(config.device)
+        if self.mode == "random":
+            width = (1, config.future_offset, config.world_latent_dim)
+            memory["memory_noise"] = torch.randn(width, generator=generator("memory", *stream))
+        chunk = self.policy.predict_action_chunk(batch, noise, **memory)
+        actions = self.postprocessor(chunk[:, : self.n_action_steps])
+        return actions[0].float().cpu().numpy(), time.process_time() - began
+
+
+def _images(images: np.ndarray) -> torch.Tensor:
+    """(N, H, W, 3) uint8 -> (N, 3, H, W) in [0, 1], as LeRobot's ``preprocess_observation`` gives it."""
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float() / 255

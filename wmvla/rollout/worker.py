@@ -1,0 +1,107 @@
+"""A simulator process: plays the episodes it is sent and asks for actions when it has none left."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from wmvla.recipe import Environment
+from wmvla.rollout.episode import EpisodeRecord, EpisodeRow
+
+
+@dataclass(frozen=True)
+class Simulators:
+    """How a worker plays.
+
+    ``world_frames``: consecutive front frames that a query must carry, 0 for none.
+    ``make``: ``(environment, task) -> simulation``; a module-level function, so that a fresh process can find it.
+    """
+
+    environment: Environment
+    n_action_steps: int
+    world_frames: int
+    world_camera: str
+    make: Callable[[Environment, int], Any]
+
+
+def make_libero(environment: Environment, task: int) -> Any:
+    """A LIBERO task, imported here so that only the simulator's process loads it."""
+    from wmvla.sim.libero.env import LiberoSimulation
+
+    return LiberoSimulation(environment, task)
+
+
+def serve(connection: Connection, simulators: Simulators) -> None:
+    """Play rows from ``connection`` until it closes.
+
+    Messages out: ``("query", number, language, state, images, frames)``, ``("done", EpisodeRecord)``, ``("error", text)``.
+    Messages in: an ``EpisodeRow``, then the actions (n, A) that answer each query.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
+    simulations: dict[int, Any] = {}
+    while True:
+        try:
+            row = connection.recv()
+        except EOFError:
+            return
+        try:
+            if row.task not in simulations:
+                for old in simulations.values():
+                    old.close()
+                simulations = {row.task: simulators.make(simulators.environment, row.task)}
+            record = play(row, simulations[row.task], simulators, connection)
+        except (EOFError, BrokenPipeError):
+            return
+        except Exception as error:
+            connection.send(("error", f"{type(error).__name__}: {error}"))
+            return
+        connection.send(("done", record))
+
+
+def play(row: EpisodeRow, simulation: Any, simulators: Simulators, connection: Connection) -> EpisodeRecord:
+    """One episode, from reset to success or the last control step."""
+    environment, chunk = simulators.environment, simulators.n_action_steps
+    began, cpu, drawn = time.monotonic(), time.process_time(), simulation.renders
+    everything = frozenset(simulation.cameras)
+    observation = simulation.reset(row.init, row.env_seed, everything)
+    scene = simulation.scene_hash()
+    frames: deque[np.ndarray] = deque(maxlen=simulators.world_frames or 1)
+    frames.extend([observation.images[simulators.world_camera]] * (simulators.world_frames or 1))
+    step, queries, success = 0, 0, False
+    while step < environment.max_steps and not success:
+        history = np.stack(frames) if simulators.world_frames else None
+        connection.send(("query", queries, simulation.language, observation.state, observation.images, history))
+        actions = connection.recv()
+        queries += 1
+        for number in range(min(chunk, environment.max_steps - step)):
+            # What the next query reads: both cameras at its own step, the world camera over its history.
+            before_query = chunk - 1 - number
+            if step + before_query + 1 >= environment.max_steps:
+                want = frozenset[str]()
+            elif before_query == 0:
+                want = everything
+            else:
+                want = frozenset({simulators.world_camera} if before_query < simulators.world_frames else ())
+            result = simulation.step(actions[number], want)
+            step += 1
+            observation, success = result.observation, result.success
+            if simulators.world_camera in want:
+                frames.append(observation.images[simulators.world_camera])
+            if success:
+                break
+    return EpisodeRecord(
+        success=success,
+        steps=step,
+        status="ok",
+        error=None,
+        seconds=time.monotonic() - began,
+        cpu_seconds=time.process_time() - cpu,
+        scene_hash=scene,
+        queries=queries,
+        renders=simulation.renders - drawn,
+    )

@@ -1,0 +1,63 @@
+"""Checkpoints in LeRobot's layout, written atomically: ``<folder>/<step>/pretrained_model`` and ``training_state``."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from lerobot.policies.pretrained import PreTrainedPolicy
+from lerobot.processor import PolicyProcessorPipeline
+from torch import Tensor
+
+from wmvla.files import new_folder
+
+
+def step_folder(folder: Path, step: int) -> Path:
+    """Where the checkpoint of ``step`` lies."""
+    return folder / f"{step:06d}"
+
+
+def pretrained_folder(folder: Path, step: int) -> Path:
+    """The part of a checkpoint that stock LeRobot loads."""
+    return step_folder(folder, step) / "pretrained_model"
+
+
+def latest_step(folder: Path) -> int:
+    """The newest finished checkpoint's step; 0 when there is none."""
+    steps = [int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit()] if folder.is_dir() else []
+    return max(steps, default=0)
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    policy: PreTrainedPolicy,
+    state_dict: dict[str, Tensor] | None,
+    processors: tuple[PolicyProcessorPipeline, PolicyProcessorPipeline],
+    optimizer_state: dict[str, Any] | None,
+) -> None:
+    """Write the checkpoint of ``step``, then remove the older ones.
+
+    Args:
+        state_dict: the policy's weights where they are gathered from several processes.
+        optimizer_state: None for a checkpoint that will not be trained further.
+    """
+    with new_folder(step_folder(folder, step)) as unfinished:
+        pretrained = unfinished / "pretrained_model"
+        policy.save_pretrained(pretrained, state_dict=state_dict)
+        for processor in processors:
+            processor.save_pretrained(pretrained)
+        state = unfinished / "training_state"
+        state.mkdir()
+        (state / "training_step.json").write_text(json.dumps({"step": step}))
+        if optimizer_state is not None:
+            torch.save(optimizer_state, state / "optimizer.pt")
+    for older in folder.glob("[0-9]*"):
+        if older.name.isdigit() and int(older.name) < step:
+            shutil.rmtree(older)
+
+
+def load_optimizer_state(folder: Path, step: int) -> dict[str, Any]:
+    """What ``save_checkpoint`` was given as ``optimizer_state``."""
+    return torch.load(step_folder(folder, step) / "training_state" / "optimizer.pt", weights_only=True)

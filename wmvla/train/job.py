@@ -1,0 +1,40 @@
+"""What one training run is told, as a JSON file: written by whoever starts it, read by every process."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from wmvla.files import write_json
+from wmvla.recipe import Training
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One optimisation run.
+
+    Non-obvious: exactly one of ``scratch`` and ``base`` is set. With ``scratch`` a new SmolVLA is made from these
+    configuration fields; with ``base`` the run starts from that checkpoint, and ``world`` (if any) adds the world parts.
+    """
+
+    case: str
+    dataset_root: str
+    dataset_repo_id: str
+    checkpoints: str
+    metrics: str
+    seed: int
+    training: Training
+    base: str = ""
+    scratch: dict[str, Any] | None = None
+    world: dict[str, Any] | None = None
+
+    def write(self, path: Path) -> Path:
+        """Write the job to ``path`` as JSON."""
+        write_json(path, asdict(self))
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> "TrainingJob":
+        """The job in ``path``."""
+        content = json.loads(path.read_text())
+        return cls(**{**content, "training": Training(**content["training"])})

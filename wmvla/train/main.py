@@ -1,0 +1,28 @@
+"""``python -m wmvla.train.main JOB.json``, alone or under torchrun: run one training job."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from wmvla.errors import UserError
+from wmvla.train.job import TrainingJob
+
+
+def main() -> int:
+    """Exit code 0 when the final checkpoint exists, 2 for bad input."""
+    torch.set_num_threads(1)
+    from wmvla.train.loop import train
+
+    try:
+        train(TrainingJob.read(Path(sys.argv[1])))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""The policy and processors that a training run starts from."""
+
+from pathlib import Path
+
+import torch
+from lerobot.configs import FeatureType
+from lerobot.datasets import LeRobotDatasetMetadata
+from lerobot.policies.factory import make_pre_post_processors
+from lerobot.policies.pretrained import PreTrainedPolicy
+from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
+from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
+from lerobot.utils.feature_utils import dataset_to_policy_features
+
+from wmvla.policy.conversion import Pipelines, add_world, load_plain, load_policy, load_processors
+from wmvla.recipe import BaseModel, Environment
+from wmvla.train.checkpoint import pretrained_folder
+from wmvla.train.job import TrainingJob
+
+
+def tiny_policy_fields(model: BaseModel, environment: Environment, n_action_steps: int, vlm: Path) -> dict[str, object]:
+    """Fields of ``SmolVLAConfig`` for a policy that is trained here from nothing."""
+    return {
+        "vlm_model_name": str(vlm),
+        "load_vlm_weights": False,
+        "num_vlm_layers": model.text_layers,
+        "expert_width_multiplier": model.expert_width_multiplier,
+        "chunk_size": model.chunk_size,
+        "n_action_steps": n_action_steps,
+        "num_steps": model.num_denoising_steps,
+        "resize_imgs_with_padding": [environment.image_size, environment.image_size],
+        "freeze_vision_encoder": False,
+        "train_expert_only": False,
+    }
+
+
+def from_scratch(
+    fields: dict[str, object], metadata: LeRobotDatasetMetadata, seed: int, device: str
+) -> tuple[SmolVLAPolicy, Pipelines]:
+    """A new SmolVLA for the dataset, with processors normalised by its statistics."""
+    features = dataset_to_policy_features(metadata.features)
+    outputs = {key: feature for key, feature in features.items() if feature.type is FeatureType.ACTION}
+    inputs = {key: feature for key, feature in features.items() if key not in outputs}
+    config = SmolVLAConfig(**fields, device=device, input_features=inputs, output_features=outputs)  # type: ignore[arg-type]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        policy = SmolVLAPolicy(config)
+    return policy.to(device), make_pre_post_processors(config, dataset_stats=metadata.stats)
+
+
+def start(job: TrainingJob, metadata: LeRobotDatasetMetadata, step: int, device: str) -> tuple[PreTrainedPolicy, Pipelines]:
+    """The run's policy at ``step``: from its own checkpoint when it has one, else from the base or from nothing."""
+    if step:
+        checkpoint = pretrained_folder(Path(job.checkpoints), step)
+        policy = load_policy(checkpoint)
+        return policy, load_processors(policy.config, checkpoint)
+    if job.scratch is not None:
+        return from_scratch(job.scratch, metadata, job.seed, device)
+    if job.world is not None:
+        return add_world(Path(job.base), job.world, job.seed)
+    return load_plain(Path(job.base))
