@@ -1,0 +1,31 @@
+"""Holm's adjustment against R, and against the closed test it abbreviates."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.stats.holm import holm_adjusted
+
+
+def test_rs_p_adjust() -> None:
+    """R: p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") is 0.03 0.06 0.06 0.02."""
+    assert holm_adjusted([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
+def test_equals_the_closed_bonferroni_test(p_values: list[float]) -> None:
+    """A claim's adjusted p is the largest Bonferroni p of all groups of claims that hold it."""
+    claims = range(len(p_values))
+    for claim, found in enumerate(holm_adjusted(p_values)):
+        groups = [
+            group for size in range(1, len(p_values) + 1) for group in itertools.combinations(claims, size) if claim in group
+        ]
+        expected = max(min(1.0, len(group) * min(p_values[i] for i in group)) for group in groups)
+        assert found == pytest.approx(expected)
+
+
+def test_one_claim_is_not_adjusted_and_none_is_fine() -> None:
+    assert holm_adjusted([0.04]) == [0.04]
+    assert holm_adjusted([]) == []
