@@ -1,0 +1,108 @@
+"""Our simulation against LeRobot's own environment: number for number, in real LIBERO."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+
+from wmvla.recipe import Environment
+from wmvla.sim.libero.cameras import ALL, NONE
+from wmvla.sim.libero.env import LiberoSimulation, Observation
+from wmvla.sim.libero.stock import StockLibero
+
+STEPS = 20
+MINI = ("libero_object", 7)
+DRAWER = ("libero_spatial", 4)
+"""Its drawer starts open: LIBERO draws that from ``np.random`` before it places the fixtures."""
+STOVE = ("libero_goal", 7)
+"""Its stove shows a burner when it is on, which an episode writes into the model."""
+
+Episode = list[tuple[Observation, bool]]
+
+
+def _actions() -> np.ndarray:
+    actions = np.random.default_rng(0).uniform(-1, 1, size=(STEPS, 7))
+    actions[STEPS // 2 :, 6] = 1.0
+    return actions
+
+
+def _wants() -> list[frozenset[str]]:
+    cameras = np.random.default_rng(1).random((STEPS, 2)) < 0.4
+    return [frozenset(name for name, on in zip(("image", "image2"), row, strict=True) if on) for row in cameras]
+
+
+def _play(simulation: LiberoSimulation, init: int) -> Episode:
+    episode = [(simulation.reset(init, env_seed=1000 + init), False)]
+    for action, want in zip(_actions(), _wants(), strict=True):
+        result = simulation.step(action, want)
+        assert set(result.observation.images) == want
+        episode.append((result.observation, result.success))
+    return episode
+
+
+def _play_stock(stock: StockLibero, init: int) -> Episode:
+    return [(stock.reset(init, env_seed=1000 + init), False), *(stock.step(action) for action in _actions())]
+
+
+def _assert_same(ours: Episode, theirs: Episode) -> None:
+    assert len(ours) == len(theirs)
+    for (our, our_success), (their, their_success) in zip(ours, theirs, strict=True):
+        assert our.state.dtype == np.float32
+        np.testing.assert_array_equal(our.state, their.state)
+        for name, image in our.images.items():
+            np.testing.assert_array_equal(image, their.images[name])
+        assert our_success == their_success
+
+
+@pytest.fixture(params=[MINI, DRAWER, STOVE], ids=lambda task: f"{task[0]}-{task[1]}", scope="module")
+def simulation(request: pytest.FixtureRequest) -> Iterator[LiberoSimulation]:
+    suite, task = request.param
+    simulation = LiberoSimulation(Environment(suite, (task,), image_size=64, max_steps=200), task)
+    yield simulation
+    simulation.close()
+
+
+def test_equals_the_stock_environment_whatever_was_played_before(simulation: LiberoSimulation) -> None:
+    stock = StockLibero(simulation.environment, simulation.task)
+    try:
+        expected = {3: _play_stock(stock, 3)}
+        # The stock environment draws an open drawer once more at every reset: only its first one can be compared.
+        if (simulation.environment.suite, simulation.task) == MINI:
+            expected[5] = _play_stock(stock, 5)
+    finally:
+        stock.close()
+    images_wanted = 2 + sum(len(want) for want in _wants())
+    for init in (3, 5, 3):
+        before = simulation.renders
+        episode = _play(simulation, init)
+        assert simulation.renders - before == images_wanted
+        if init in expected:
+            _assert_same(episode, expected[init])
+    assert simulation.resets_are_cheap
+
+
+def test_cheap_reset_equals_hard_reset_after_a_disturbed_episode(simulation: LiberoSimulation) -> None:
+    simulation.reset(1, env_seed=7)
+    # A long way off: everything thrown about, every slide and knob turned as far as it goes.
+    data = simulation.robosuite.sim.data
+    data.qvel[:] += np.random.default_rng(2).normal(scale=2.0, size=data.qvel.shape)
+    model = simulation.robosuite.sim.model
+    for joint in np.flatnonzero(model.jnt_limited):
+        if "gripper" not in model.joint_id2name(joint):
+            data.qpos[model.jnt_qposadr[joint]] = model.jnt_range[joint, 1]
+    for action in _actions():
+        simulation.step(action, NONE)
+
+    disturbed_hash = simulation.scene_hash()
+    cheap = simulation._reset(2, 8, ALL, cheap=True)
+    cheap_hash = simulation.scene_hash()
+    cheap_end = [simulation.step(action, ALL).observation for action in _actions()]
+    hard = simulation._reset(2, 8, ALL, cheap=False)
+    assert simulation.scene_hash() == cheap_hash != disturbed_hash
+    _assert_same([(cheap, False)], [(hard, False)])
+    for action, ours in zip(_actions(), cheap_end, strict=True):
+        theirs = simulation.step(action, ALL).observation
+        np.testing.assert_array_equal(ours.state, theirs.state)
+        for name in ALL:
+            np.testing.assert_array_equal(ours.images[name], theirs.images[name])
