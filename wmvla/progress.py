@@ -1,37 +1,37 @@
-"""One line per stage on standard error: how far, how fast, how long still."""
+"""One line per stage: how far, how long still."""
 
 import sys
 import time
+from collections.abc import Callable
+
+EVERY = 5.0
+"""Seconds between two lines."""
 
 
 class Progress:
-    """Counts ``done`` of ``total`` and prints at most one line per ``every`` seconds (and the last one).
+    """Counts ``done`` of ``total`` and shows at most one line per ``EVERY`` seconds, and the last one.
 
-    Non-obvious: on a terminal the line overwrites itself; in a log each line stands alone.
+    Args:
+        done: what an earlier run had finished; it does not count for the speed.
+        show: takes one line; standard error by default.
     """
 
-    def __init__(self, label: str, total: int, done: int = 0, every: float = 2.0) -> None:
-        self.label, self.total, self.every = label, total, every
-        self.started, self.already = time.monotonic(), done
-        self.shown = -1e9
-        self.terminal = sys.stderr.isatty()
-        if not self.terminal:
-            self.every = max(every, 15.0)
+    def __init__(self, label: str, total: int, done: int = 0, show: Callable[[str], None] | None = None) -> None:
+        self.label, self.total, self.already = label, total, done
+        self.show = show or (lambda line: print(line, file=sys.stderr, flush=True))
+        self.started, self.shown, self.first = time.monotonic(), -EVERY, done
+        self.complete = False
 
     def update(self, done: int, note: str = "") -> None:
         """Say that ``done`` units are finished."""
         now = time.monotonic()
-        if now - self.shown < self.every and done < self.total:
+        if self.complete or (now - self.shown < EVERY and done < self.total) or done == self.first:
             return
-        self.shown = now
-        spent = now - self.started
-        fresh = done - self.already
-        left = f"{_clock(spent / fresh * (self.total - done))} left" if fresh > 0 else "time left unknown"
-        if done >= self.total:
-            left = f"took {_clock(spent)}"
-        line = f"  {self.label:<16} {done}/{self.total}  {left}{'  ' + note if note else ''}"
-        end = "\n" if not self.terminal or done >= self.total else ""
-        print(f"\r\x1b[2K{line}" if self.terminal else line, end=end, file=sys.stderr, flush=True)
+        self.shown, self.first, self.complete = now, done, done >= self.total
+        spent, fresh = now - self.started, done - self.already
+        rest = spent / fresh * (self.total - done) if fresh > 0 else 0.0
+        times = f"took {_clock(spent)}" if self.complete else f"{_clock(rest)} left"
+        self.show(f"  {self.label:<15} {done:>5}/{self.total:<5} {times:<11} {note}".rstrip())
 
 
 def _clock(seconds: float) -> str:

@@ -1,0 +1,97 @@
+"""Carries out a plan's cases, each once, with what they need first: the one place where ``bench`` calls ``wmvla``.
+
+Shared between runs, in the cache folder beside ``results/``, each under a hash of what it was made from: tiny models,
+demonstrations, latents, the base policy. In the run directory: what the plan's own cases make.
+"""
+
+import json
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.cases import Case
+from bench.journal import Journal, check_against_plan, journal_path
+from bench.plan import Plan
+from bench.stages import base, demonstrations, latents, rollout, training
+from bench.stages.context import Context
+from wmvla.files import write_json
+
+STAGES: dict[str, Callable[[Context, Case], dict[str, Any]]] = {
+    "demonstrations": demonstrations.run,
+    "base": base.run,
+    "latents": latents.run,
+    "train": training.run,
+    "rollout": rollout.run,
+}
+
+
+def record_path(run_dir: Path, case_id: str) -> Path:
+    """Where a finished case is recorded."""
+    return run_dir / "cases" / f"{case_id}.json"
+
+
+class Executor:
+    """Runs the cases of one plan in one run directory.
+
+    Args:
+        show: prints one progress line; None keeps quiet.
+    """
+
+    def __init__(self, plan: Plan, run_dir: Path, show: Callable[[str], None] | None = None) -> None:
+        self.context = Context(plan, run_dir, show)
+        self.failures: dict[str, Exception] = {}
+
+    def ensure(self, case_id: str) -> dict[str, Any]:
+        """The record of a case; whatever is missing of it and of its needs is done first.
+
+        Raises:
+            Exception: what stopped the case, or a case that it needs; the same again when asked again.
+        """
+        if case_id in self.failures:
+            raise self.failures[case_id]
+        case = self.context.plan.case(case_id)
+        try:
+            for need in case.needs:
+                self.ensure(need)
+            return self._finished(case) or self._run(case)
+        except Exception as error:
+            self.failures[case_id] = error
+            raise
+
+    def _finished(self, case: Case) -> dict[str, Any] | None:
+        """The record of a case that is done and whose artefacts still exist."""
+        path = record_path(self.context.run_dir, case.id)
+        if not path.is_file():
+            return None
+        record = json.loads(path.read_text())
+        if not all(Path(artefact).exists() for artefact in self.context.absolute(record["artefacts"]).values()):
+            return None
+        if case.kind == "rollout":
+            rows = Journal(journal_path(self.context.run_dir, case.id)).rows()
+            check_against_plan(self.context.plan, case, rows)
+            if len(rows) < len(self.context.plan.episodes):
+                return None
+        return record
+
+    def _run(self, case: Case) -> dict[str, Any]:
+        began, cpu = time.monotonic(), _cpu_seconds()
+        figures = STAGES[case.kind](self.context, case)
+        record = {
+            "case": case.id,
+            "kind": case.kind,
+            "seconds": round(time.monotonic() - began, 3),
+            "cpu_seconds": round(_cpu_seconds() - cpu, 3),
+            "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **figures,
+        }
+        record["artefacts"] = self.context.relative(figures["artefacts"])
+        write_json(record_path(self.context.run_dir, case.id), record)
+        return record
+
+
+def _cpu_seconds() -> float:
+    """CPU seconds of this process and of its children that ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

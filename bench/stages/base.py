@@ -1,0 +1,35 @@
+"""The base policy that every arm is fine-tuned from: trained here from nothing, or a published checkpoint."""
+
+from pathlib import Path
+from typing import Any
+
+from bench.cases import Case
+from bench.stages.context import Context
+from bench.stages.training import run_job
+
+
+def run(context: Context, case: Case) -> dict[str, Any]:
+    """Train or find the base checkpoint; figures: steps and the last loss."""
+    recipe = context.plan.recipe
+    if not context.is_tiny:
+        from huggingface_hub import snapshot_download
+
+        return {"artefacts": {"checkpoint": Path(snapshot_download(recipe.base.checkpoint))}}
+    from wmvla.policy.tiny_vlm import make_tiny_vlm
+    from wmvla.train.job import TrainingJob
+    from wmvla.train.start import tiny_policy_fields
+    from wmvla.sim.libero.language import task_sentences
+
+    vlm = make_tiny_vlm(context.vlm_folder, recipe.base, recipe.environment.image_size, task_sentences())
+    fields = tiny_policy_fields(recipe.base, recipe.environment, recipe.rollout.n_action_steps, vlm)
+    job = TrainingJob(
+        case=case.id,
+        dataset_root=str(context.dataset_root),
+        dataset_repo_id=context.dataset_repo_id,
+        checkpoints=str(context.base_folder),
+        metrics=str(context.base_folder / "metrics.jsonl"),
+        seed=recipe.base.seed,
+        training=recipe.base_training,
+        scratch=fields,
+    )
+    return run_job(context, job)

@@ -1,0 +1,98 @@
+"""What every stage knows: the plan, the run directory, the shared cache, and where progress is shown."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.plan import Plan
+from wmvla.progress import Progress
+
+
+@dataclass(frozen=True)
+class Context:
+    """``run_dir`` is ``<results>/<run name>``; the cache lies beside ``<results>``.
+
+    Non-obvious: a cached thing's name carries a hash of all that decides its content, so that two runs share it exactly when
+    it would be the same, and a changed recipe never finds a stale one.
+    """
+
+    plan: Plan
+    run_dir: Path
+    show: Callable[[str], None] | None
+
+    @property
+    def cache(self) -> Path:
+        """The shared cache folder."""
+        return self.run_dir.resolve().parent.parent / "cache"
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether base policy and encoder are made here instead of coming from the hub."""
+        return self.plan.recipe.base.source == "tiny"
+
+    def _key(self, *parts: Any) -> str:
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def dataset_repo_id(self) -> str:
+        """Name of the dataset; of one that is made here, with the hash of its recipe."""
+        recipe = self.plan.recipe
+        if recipe.demonstrations.source == "hub":
+            return recipe.demonstrations.repo_id
+        seen = {k: v for k, v in asdict(recipe.environment).items() if k != "max_steps"}
+        return f"{recipe.demonstrations.repo_id}-{self._key(seen, asdict(recipe.demonstrations))}"
+
+    @property
+    def dataset_root(self) -> Path | None:
+        """Folder of the dataset; None for the hub's own cache."""
+        if self.plan.recipe.demonstrations.source == "hub":
+            return None
+        return self.cache / self.dataset_repo_id / "dataset"
+
+    @property
+    def vlm_folder(self) -> Path:
+        """The tiny SmolVLM2."""
+        recipe = self.plan.recipe
+        key = self._key(asdict(recipe.base), recipe.environment.image_size)
+        return self.cache / "models" / f"tiny-smolvlm2-{key}"
+
+    @property
+    def encoder_name(self) -> str:
+        """Hub id or folder of the world encoder."""
+        recipe = self.plan.recipe
+        if recipe.world.encoder != "tiny":
+            return recipe.world.encoder
+        fields = {k: v for k, v in asdict(recipe.world).items() if k.startswith(("encoder", "window"))}
+        return str(self.cache / "models" / f"tiny-vjepa2-{self._key(fields, recipe.environment.image_size)}")
+
+    @property
+    def base_folder(self) -> Path:
+        """Checkpoints of the base policy."""
+        recipe = self.plan.recipe
+        parts = asdict(recipe.base), asdict(recipe.base_training), recipe.rollout.n_action_steps
+        return self.cache / "base" / self._key(*parts, self.dataset_repo_id, recipe.environment.image_size)
+
+    @property
+    def latents_suffix(self) -> str:
+        """Suffix of the latent cache's file name; it names the temporal window."""
+        return f"m{self.plan.recipe.world.window}"
+
+    def progress(self, label: str, total: int, done: int = 0) -> Progress:
+        """A progress line for one stage."""
+        return Progress(label, total, done, show=self.show)
+
+    def log_path(self, case_id: str) -> Path:
+        """Where the output of a case's processes goes."""
+        return self.run_dir / "logs" / f"{case_id}.log"
+
+    def relative(self, artefacts: dict[str, Path]) -> dict[str, str]:
+        """Artefact paths as they are recorded: relative to the folder that holds ``results/`` and ``cache/``."""
+        top = self.cache.parent
+        return {name: str(path.relative_to(top)) if path.is_relative_to(top) else str(path) for name, path in artefacts.items()}
+
+    def absolute(self, artefacts: dict[str, str]) -> dict[str, Path]:
+        """The inverse of ``relative``."""
+        return {name: self.cache.parent / path for name, path in artefacts.items()}

@@ -1,0 +1,29 @@
+"""Demonstrations: played by the scripted expert, or a published dataset."""
+
+from pathlib import Path
+from typing import Any
+
+from bench.cases import Case
+from bench.stages.context import Context
+
+
+def run(context: Context, case: Case) -> dict[str, Any]:
+    """Make the dataset, or open the hub's; figures: episodes and frames."""
+    from wmvla.train.data import open_metadata
+
+    recipe, root = context.plan.recipe, context.dataset_root
+    if root is not None:
+        from wmvla.sim.demonstrations import make_demonstrations
+
+        total = len(recipe.environment.tasks) * len(recipe.demonstrations.inits)
+        progress = context.progress(case.id, total)
+        make_demonstrations(
+            recipe.environment,
+            recipe.demonstrations,
+            root,
+            workers=context.plan.machine.rollout_workers,
+            progress=lambda done, _: progress.update(done),
+        )
+    metadata = open_metadata(root, context.dataset_repo_id)
+    artefacts: dict[str, Path] = {"dataset": Path(metadata.root)}
+    return {"artefacts": artefacts, "episodes": metadata.total_episodes, "frames": metadata.total_frames}

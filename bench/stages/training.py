@@ -1,0 +1,121 @@
+"""Training: one arm from the base checkpoint, in processes of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.cases import Case
+from bench.stages.context import Context
+from wmvla.errors import UserError
+
+if TYPE_CHECKING:
+    from wmvla.train.job import TrainingJob
+
+POLL_SECONDS = 0.5
+
+
+def run(context: Context, case: Case) -> dict[str, Any]:
+    """Fine-tune the case's arm; figures: steps and the last line of its metrics."""
+    from wmvla.train.job import TrainingJob
+
+    plan = context.plan
+    arm = plan.arms[str(case.arm)]
+    assert case.seed is not None
+    job = TrainingJob(
+        case=case.id,
+        dataset_root=str(context.dataset_root or ""),
+        dataset_repo_id=context.dataset_repo_id,
+        checkpoints=str((context.run_dir / "checkpoints" / case.id).resolve()),
+        metrics=str((context.run_dir / "metrics" / f"{case.id}.jsonl").resolve()),
+        seed=case.seed,
+        training=plan.recipe.training,
+        base=str(base_checkpoint(context)),
+        world=world_fields(context, arm.memory) if arm.policy == "smolvla_world" else None,
+    )
+    return run_job(context, job)
+
+
+def base_checkpoint(context: Context) -> Path:
+    """The base case's ``pretrained_model`` folder, as it is recorded."""
+    record = json.loads((context.run_dir / "cases" / "base.json").read_text())
+    return context.absolute(record["artefacts"])["checkpoint"]
+
+
+def world_fields(context: Context, memory: str) -> dict[str, Any]:
+    """The configuration fields that ``smolvla_world`` adds to SmolVLA's."""
+    from transformers import AutoConfig
+
+    world = context.plan.recipe.world
+    return {
+        "dataset_repo_id": context.dataset_repo_id,
+        "cache_dir": str(context.cache),
+        "world_latents_source": world.source,
+        "latent_suffix": context.latents_suffix,
+        "world_latent_dim": AutoConfig.from_pretrained(context.encoder_name).hidden_size,
+        "context_frames": world.history,
+        "future_offset": world.horizon,
+        "lambda_world": world.lambda_world,
+        "world_memory_mode_train": memory,
+        "world_vision_model_name": context.encoder_name,
+    }
+
+
+def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
+    """Run a job under torchrun where the machine has several training processes; show its progress; record its end."""
+    from wmvla.train.checkpoint import latest_step, pretrained_folder
+
+    folder, steps = Path(job.checkpoints), job.training.steps
+    if latest_step(folder) < steps:
+        path = job.write(context.run_dir / "jobs" / f"{job.case}.json")
+        _run_processes(context, job, path)
+    last = _last_line(Path(job.metrics))
+    assert last is not None and last["step"] == steps, f"{job.metrics} does not end at step {steps}"
+    artefacts = {"checkpoint": pretrained_folder(folder, steps), "metrics": Path(job.metrics)}
+    return {"artefacts": artefacts, "steps": steps, "last": last}
+
+
+def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
+    processes = context.plan.machine.training_processes
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    command = [sys.executable, *(launcher if processes > 1 else []), "-m", "wmvla.train.main", str(path)]
+    log = context.log_path(job.case)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    progress = context.progress(job.case, job.training.steps)
+    with log.open("w") as output:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        try:
+            while child.poll() is None:
+                last = _last_line(Path(job.metrics))
+                if last is not None:
+                    progress.update(last["step"], f"loss {last['loss']:.4f}")
+                time.sleep(POLL_SECONDS)
+        finally:
+            child.terminate()
+            child.wait()
+    if child.returncode != 0:
+        _explain(log, job.case)
+
+
+def _explain(log: Path, case: str) -> None:
+    """Raise what the log says of a failed training."""
+    lines = log.read_text(errors="replace").splitlines()
+    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if told:
+        raise UserError(told[0])
+    errors = [line for line in lines if "Error" in line]
+    raise RuntimeError(f"{case} failed: {errors[-1] if errors else 'no reason given'} (the whole log: {log})")
+
+
+def _last_line(path: Path) -> dict[str, Any] | None:
+    """The last whole line of a metrics file, if any."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        lines = file.read().split(b"\n")
+    return json.loads(lines[-2]) if len(lines) > 1 and lines[-2].startswith(b"{") else None

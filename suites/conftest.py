@@ -1,0 +1,91 @@
+"""Turns a plan into pytest items: ``pytest suites/ -k E2`` runs the cases of arm E2 and what they need, nothing else."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.executor import Executor
+from bench.journal import lock
+from bench.options import add_plan_options, plan_from, run_dir_of
+from bench.plan import Plan, write_plan
+from bench.provenance import collect
+from bench.suite import load_suite
+from wmvla.errors import UserError
+from wmvla.files import write_json
+
+SUITES = Path(__file__).parent
+ALL = "all"
+PLANS = pytest.StashKey[dict[str, Plan]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("worldbench")
+    group.addoption("--suite", default="core", metavar="NAME", help="suite to run, or 'all'; default: core")
+    add_plan_options(group.addoption)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Resolve the plans before anything is collected, so that bad usage ends in one line and exit code 2."""
+    wanted = config.option.suite
+    names = sorted(path.parent.name for path in SUITES.glob("*/suite.toml")) if wanted == ALL else [wanted]
+    try:
+        config.stash[PLANS] = {load_suite(name, SUITES).name: plan_from(name, config.option) for name in names}
+    except UserError as error:
+        pytest.exit(f"error: {error}", returncode=2)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Collect the folders of the chosen suites only."""
+    if collection_path.parent == SUITES and (collection_path / "suite.toml").is_file():
+        return collection_path.name not in config.stash[PLANS]
+    return None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test function that asks for ``case_id`` becomes one item per case of its suite's plan."""
+    if "case_id" in metafunc.fixturenames:
+        plan = metafunc.config.stash[PLANS][metafunc.definition.path.parent.name]
+        metafunc.parametrize("case_id", [case.id for case in plan.cases])
+
+
+@pytest.fixture(scope="package")
+def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    """The executor of the suite's plan, holding its run directory."""
+    config = request.config
+    capture = config.pluginmanager.getplugin("capturemanager")
+    plan = config.stash[PLANS][request.path.parent.name]
+    run_dir = run_dir_of(plan, config.option)
+
+    def show(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(line, flush=True)
+
+    try:
+        with lock(run_dir):
+            write_plan(plan, run_dir)
+            if not (run_dir / "provenance.json").exists():
+                write_json(run_dir / "provenance.json", collect())
+            yield Executor(plan, run_dir, show)
+    except UserError as error:
+        pytest.exit(f"error: {error}", returncode=2)
+
+
+@pytest.fixture
+def run_case(executor: Executor, benchmark: Any) -> Callable[[str], dict[str, Any]]:
+    """Runs one case under pytest-benchmark and returns its record.
+
+    Non-obvious: a case that is done already is not done again; then the benchmark's time is that of finding so, and
+    ``extra_info`` holds the seconds of the run that did the work.
+    """
+
+    def run(case_id: str) -> dict[str, Any]:
+        try:
+            record: dict[str, Any] = benchmark.pedantic(executor.ensure, args=(case_id,), rounds=1)
+        except UserError as error:
+            pytest.exit(f"error: {error}", returncode=2)
+        benchmark.extra_info.update({key: record[key] for key in ("case", "kind", "seconds", "cpu_seconds")})
+        return record
+
+    return run
