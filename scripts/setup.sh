@@ -20,10 +20,10 @@ can_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; }
 APT_UPDATED=
 apt_install() {
     if [ -z "$APT_UPDATED" ]; then
-        apt-get update -qq >/dev/null || say "apt-get update failed; trying the package lists that are here"
+        apt-get update >.tools/apt.log 2>&1 || say "apt-get update failed; trying the package lists that are here"
         APT_UPDATED=yes
     fi
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >>.tools/apt.log 2>&1
 }
 
 # Prints the interpreters on this machine, best first. A pyenv shim is listed even where it does not run.
@@ -79,7 +79,7 @@ UV=$(find_uv)
 if [ -z "$UV" ] && ! install_uv; then
     can_apt || fail "no uv and no Python with venv found; install one: apt-get install python3-venv (as root)"
     say "installing python3-venv with apt"
-    apt_install python3-venv || fail "apt-get could not install python3-venv; install it, or uv, and try again"
+    apt_install python3-venv || fail "apt-get could not install python3-venv (see .tools/apt.log); install it, or uv, and try again"
     install_uv || fail "python3-venv is installed but no Python can make an environment; install uv and try again"
 fi
 UV=$(find_uv)
@@ -126,7 +126,7 @@ if [ -n "$MISSING" ]; then
     can_apt || fail "rendering needs system libraries; as root: apt-get install $MISSING (elsewhere: Mesa's OSMesa, EGL and GL)"
     say "installing $MISSING with apt"
     # shellcheck disable=SC2086  # a list of packages
-    apt_install $MISSING || fail "apt-get could not install $MISSING; install them by hand and try again"
+    apt_install $MISSING || fail "apt-get could not install $MISSING (see .tools/apt.log); install them by hand and try again"
     MISSING=$(missing_libraries)
     [ -z "$MISSING" ] || fail "still not loadable after apt-get: $MISSING; see 'ldconfig -p'"
 fi
