@@ -36,7 +36,7 @@ def overrides_from(options: Any) -> Overrides:
 
 def plan_from(suite: str, options: Any) -> Plan:
     """The plan that those options ask for."""
-    return resolve_plan(suite, options.scale or None, options.machine or None, overrides_from(options))
+    return resolve_plan(suite, options.scale, options.machine, overrides_from(options))
 
 
 def run_dir_of(plan: Plan, options: Any) -> Path:
@@ -49,6 +49,6 @@ def as_flags(options: Any) -> list[str]:
     flags = []
     for name in ("scale", "machine", *_OVERRIDES, "results"):
         value = getattr(options, name)
-        if value:
-            flags += [f"--{name.replace('_', '-')}", str(value)]
+        if value is not None:
+            flags.append(f"--{name.replace('_', '-')}={value}")
     return flags

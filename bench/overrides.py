@@ -26,25 +26,23 @@ def parse_overrides(
     batch_size: str | None = None,
     total_samples: str | None = None,
 ) -> Overrides:
-    """Overrides from command-line text; None and "" leave a value as it is. UserError names the option."""
-    if episodes and "," in episodes:
-        raise UserError(
-            f"EPISODES={episodes}: give one number for every arm; arms with unequal counts cannot be compared"
-        )
+    """Overrides from command-line text; None leaves a value as it is. UserError names the option."""
+    if episodes is not None and "," in episodes:
+        raise UserError(f"EPISODES={episodes}: give one number for every arm; arms with unequal counts cannot be compared")
     return Overrides(
-        seeds=tuple(sorted(_whole(text, "SEEDS", 0) for text in _parts(seeds, "SEEDS"))) if seeds else None,
-        arms=tuple(_parts(arms, "ARMS")) if arms else None,
-        episodes=_whole(episodes, "EPISODES", 1) if episodes else None,
-        steps=_whole(steps, "STEPS", 1) if steps else None,
-        batch_size=_whole(batch_size, "BATCH_SIZE", 1) if batch_size else None,
-        total_samples=_whole(total_samples, "TOTAL_SAMPLES", 1) if total_samples else None,
+        seeds=tuple(sorted(_whole(text, "SEEDS", 0) for text in _parts(seeds, "SEEDS"))) if seeds is not None else None,
+        arms=tuple(_parts(arms, "ARMS")) if arms is not None else None,
+        episodes=_whole(episodes, "EPISODES", 1) if episodes is not None else None,
+        steps=_whole(steps, "STEPS", 1) if steps is not None else None,
+        batch_size=_whole(batch_size, "BATCH_SIZE", 1) if batch_size is not None else None,
+        total_samples=_whole(total_samples, "TOTAL_SAMPLES", 1) if total_samples is not None else None,
     )
 
 
 def _parts(text: str, option: str) -> list[str]:
     parts = [part.strip() for part in text.split(",")]
     if "" in parts:
-        raise UserError(f"{option}={text}: an empty entry; separate entries by single commas")
+        raise UserError(f"{option}={text}: an entry is empty; separate entries by single commas")
     if len(set(parts)) < len(parts):
         raise UserError(f"{option}={text}: an entry is given twice")
     return parts

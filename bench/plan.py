@@ -9,7 +9,6 @@ import functools
 import hashlib
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from bench.overrides import Overrides
 from bench.suite import SUITES, Arm, Claim, Sanity, Suite, load_suite
 from bench.toml_config import build, did_you_mean
 from wmvla.errors import UserError
+from wmvla.files import write_json
 from wmvla.recipe import Recipe, Training
 
 PLAN_VERSION = 1
@@ -70,14 +70,10 @@ class Plan:
         if not isinstance(data, dict) or "hash" not in data:
             raise UserError(f"{file}: missing key 'hash'")
         if data.get("version") != PLAN_VERSION:
-            raise UserError(
-                f"{file}: 'version' is {data.get('version')!r}, this program reads {PLAN_VERSION}"
-            )
+            raise UserError(f"{file}: 'version' is {data.get('version')!r}, this program reads {PLAN_VERSION}")
         plan = build(cls, {key: value for key, value in data.items() if key != "hash"}, file)
         if plan.hash != data["hash"]:
-            raise UserError(
-                f"{file}: its content does not match its 'hash'; it was changed after it was written"
-            )
+            raise UserError(f"{file}: its content does not match its 'hash'; it was changed after it was written")
         return plan
 
     @functools.cached_property
@@ -103,38 +99,30 @@ class Plan:
         for case in self.cases:
             if case.id == case_id:
                 return case
-        raise UserError(
-            f"unknown case '{case_id}'; {did_you_mean(case_id, [case.id for case in self.cases])}"
-        )
+        raise UserError(f"unknown case '{case_id}'; {did_you_mean(case_id, [case.id for case in self.cases])}")
 
     def rollout_cases(self, rollout: str | None = None) -> list[Case]:
         """The rollout cases, or those of one rollout (``E2-pred``): one for each training seed."""
-        return [
-            case
-            for case in self.cases
-            if case.kind == "rollout" and (rollout is None or case.rollout == rollout)
-        ]
+        return [case for case in self.cases if case.kind == "rollout" and (rollout is None or case.rollout == rollout)]
 
     def _content(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return content
 
 
-def resolve_plan(
-    suite: str, scale: str | None = None, machine: str | None = None, overrides: Overrides | None = None
-) -> Plan:
+def resolve_plan(suite: str, scale: str | None = None, machine: str | None = None, overrides: Overrides | None = None) -> Plan:
     """The plan for a suite by name. None: the machine found here, and that machine's default scale."""
-    return make_plan(load_suite(suite, SUITES), scale, load_machine(machine or detect_machine()), overrides)
+    return make_plan(
+        load_suite(suite, SUITES), scale, load_machine(detect_machine() if machine is None else machine), overrides
+    )
 
 
 def make_plan(suite: Suite, scale: str | None, machine: Machine, overrides: Overrides | None = None) -> Plan:
     """Pure. UserError for an unknown scale or arm, and for impossible numbers."""
     overrides = overrides or Overrides()
-    scale = scale or machine.default_scale
+    scale = machine.default_scale if scale is None else scale
     if scale not in suite.scales:
-        raise UserError(
-            f"unknown scale '{scale}' of suite '{suite.name}'; {did_you_mean(scale, suite.scales)}"
-        )
+        raise UserError(f"unknown scale '{scale}' of suite '{suite.name}'; {did_you_mean(scale, suite.scales)}")
     chosen = suite.scales[scale]
     arms = _chosen_arms(suite, overrides.arms)
     recipe = _override_recipe(chosen.recipe, overrides)
@@ -172,21 +160,12 @@ def write_plan(plan: Plan, run_dir: Path) -> Path:
         found = load_plan(run_dir)
         if found.hash != plan.hash:
             raise UserError(
-                f"{path}: run directory of another plan ({found.run_name}, wanted {plan.run_name}); "
-                f"choose another directory"
+                f"{path}: run directory of another plan ({found.run_name}, wanted {plan.run_name}); choose another directory"
             )
         return path
-    partial = path.with_name(f"{PLAN_FILE}.{os.getpid()}.partial")
     try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(plan.to_json(), file, indent=1, ensure_ascii=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_json(path, plan.to_json())
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot write the plan: {error.strerror}") from None
     return path
 
@@ -218,9 +197,7 @@ def _override_recipe(recipe: Recipe, overrides: Overrides) -> Recipe:
     rollout = recipe.rollout
     if overrides.episodes is not None:
         rollout = dataclasses.replace(rollout, episodes=overrides.episodes)
-    return dataclasses.replace(
-        recipe, training=_override_training(recipe.training, overrides), rollout=rollout
-    )
+    return dataclasses.replace(recipe, training=_override_training(recipe.training, overrides), rollout=rollout)
 
 
 def _override_training(training: Training, overrides: Overrides) -> Training:
@@ -249,9 +226,7 @@ def _check_recipe(recipe: Recipe, machine: Machine, where: str) -> None:
         raise UserError(f"{where}: 'rollout.episodes' must be at least 1, not {rollout.episodes}")
     for key, values in (("rollout.inits", rollout.inits), ("environment.tasks", tasks)):
         if not values or len(set(values)) < len(values):
-            raise UserError(
-                f"{where}: '{key}' must name at least one, none of them twice; it is {list(values)}"
-            )
+            raise UserError(f"{where}: '{key}' must name at least one, none of them twice; it is {list(values)}")
     if recipe.training.steps < 1 or recipe.training.batch_size < 1:
         raise UserError(f"{where}: 'training.steps' and 'training.batch_size' must be at least 1")
     if recipe.training.batch_size % machine.training_processes:

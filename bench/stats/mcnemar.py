@@ -38,6 +38,6 @@ def cluster_flip_one_sided(cluster_sums: NDArray[np.integer]) -> float:
     for size, count in zip(sizes, counts, strict=True):
         scaled = np.zeros(2 * size * count + 1)
         scaled[:: 2 * size] = binom.pmf(np.arange(count + 1), count, 0.5)
-        distribution = np.convolve(distribution, scaled)
+        distribution = np.asarray(np.convolve(distribution, scaled), dtype=np.float64)
     centre = (len(distribution) - 1) // 2
     return min(1.0, float(distribution[centre + int(cluster_sums.sum()) :].sum()))

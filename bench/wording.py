@@ -1,0 +1,196 @@
+"""Every sentence in which a result is told, in one place, so that each can be read, weighed and tested.
+
+Differences are told in points (hundredths of a success rate), rates in per cent.
+"""
+
+from bench.limits import EquivalenceLimit, Limit
+from bench.plan import Plan
+from bench.stats.difference import Interval
+from bench.verdict import ClaimResult, SanityResult, Verdict
+
+
+def percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100 * rate:.1f} %"
+
+
+def points(difference: float | None) -> str:
+    """A signed difference; plain 0.0 has no sign."""
+    if difference is None:
+        return "-"
+    rounded = round(100 * difference, 1)
+    return f"{rounded:+.1f}" if rounded else "0.0"
+
+
+def interval_points(interval: Interval) -> str:
+    return f"{points(interval.lower)} to {points(interval.upper)}"
+
+
+def p_value(p: float | None) -> str:
+    if p is None:
+        return "-"
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}" if p < 0.01 else f"p = {p:.2f}"
+
+
+def verdict_sentence(plan: Plan, verdict: Verdict) -> str:
+    """The answer in one sentence, the decision first."""
+    return f"{verdict.decision}: {_overall_reason(plan, verdict)}"
+
+
+def verdict_line(plan: Plan, verdict: Verdict) -> str:
+    """One line for a terminal: what ran, and the answer."""
+    return f"{plan.suite} at {plan.scale} on {plan.machine.name}: {verdict_sentence(plan, verdict)}"
+
+
+def _overall_reason(plan: Plan, verdict: Verdict) -> str:
+    asked = [claim for claim in verdict.claims if claim.claim.asked]
+    held = [claim for claim in asked if claim.decision == "SUPPORTED"]
+    if verdict.why == "scale":
+        return no_conclusion(plan)
+    if verdict.why == "sanity":
+        return sanity_sentence(verdict.sanity)
+    if verdict.why == "incomplete":
+        return f"{verdict.finished} of {verdict.planned} episodes are finished; nothing is concluded before all are."
+    if verdict.decision == "SUPPORTED":
+        return f"all {len(asked)} claims hold for {these_checkpoints(plan)}."
+    if verdict.decision == "NOT SUPPORTED":
+        against = _names([claim for claim in asked if claim.decision == "NOT SUPPORTED"])
+        return f"the episodes exclude what {against} would need, for {these_checkpoints(plan)}."
+    open_claims = _names([claim for claim in asked if claim.decision != "SUPPORTED"])
+    told = f"{len(held)} of {len(asked)} claims hold" if held else f"none of {len(asked)} claims is decided"
+    if verdict.why == "not asked":
+        missing = _names([claim for claim in verdict.claims if not claim.claim.asked])
+        rest = f", {open_claims} undecided" if open_claims and held else ""
+        return f"{told}{rest}; {missing} was not asked, because an arm was left out."
+    if verdict.why == "broken":
+        return f"{told}; errors or timeouts leave {open_claims} open."
+    return f"{told}; the episodes neither show nor exclude {open_claims}."
+
+
+def no_conclusion(plan: Plan) -> str:
+    return f"nothing can be concluded at scale {plan.scale}: {plan.summary}."
+
+
+def these_checkpoints(plan: Plan) -> str:
+    """Whom a conclusion is about."""
+    if len(plan.seeds) == 1:
+        return "these checkpoints (one training seed)"
+    return f"these checkpoints ({len(plan.seeds)} training seeds, pooled)"
+
+
+def seeds_note(plan: Plan) -> str:
+    """What the number of training seeds allows to say."""
+    if len(plan.seeds) == 1:
+        return (
+            f"One training seed ({plan.seeds[0]}): every statement is about these checkpoints, not about the training method."
+        )
+    listed = ", ".join(map(str, plan.seeds))
+    return (
+        f"{len(plan.seeds)} training seeds ({listed}), pooled: episodes of one seed, task and initial state are "
+        f"one cluster. Statements are about these checkpoints; {len(plan.seeds)} seeds do not measure how "
+        f"much training varies."
+    )
+
+
+def sanity_sentence(sanity: SanityResult) -> str:
+    floor = f"{100 * sanity.floor:.0f} %"
+    if sanity.status == "passed":
+        return f"{sanity.rollout} solves {percent(sanity.rate)} of its episodes; the sanity gate asks {floor}."
+    if sanity.status == "failed":
+        return f"{sanity.rollout} solves only {percent(sanity.rate)} of its episodes; below {floor} nothing may be concluded."
+    if sanity.status == "incomplete":
+        return f"the sanity gate waits for {sanity.rollout}, whose episodes are not finished."
+    return f"{sanity.rollout} was left out, and without it the sanity gate cannot be passed."
+
+
+def claim_sentence(plan: Plan, result: ClaimResult) -> str:
+    """What came out for one claim, and why it is decided as it is."""
+    claim = result.claim
+    if result.why == "not asked":
+        return f"Not asked: {claim.left} or {claim.right} was left out by the choice of arms."
+    if result.contrast.pairs == 0:
+        return f"No episode yet that both {claim.left} and {claim.right} have finished."
+    found = _found(plan, result)
+    if result.why == "scale":
+        return f"{found} {_sentence(no_conclusion(plan))}"
+    if result.why == "sanity":
+        return f"{found} The sanity gate is not passed, so this says nothing."
+    if result.why == "incomplete":
+        return f"So far, {result.contrast.pairs} of {result.planned} pairs: {found}"
+    if result.why == "broken":
+        assert result.bounds is not None
+        return (
+            f"{found} {result.broken} pairs have an error or a timeout; the difference lies between "
+            f"{points(result.bounds[0])} and {points(result.bounds[1])}, and the decision changes in between."
+        )
+    return f"{found} {_meaning(result)}"
+
+
+def _found(plan: Plan, result: ClaimResult) -> str:
+    claim, contrast = result.claim, result.contrast
+    told = f"{claim.left} - {claim.right} is {points(contrast.estimate)} points"
+    if claim.kind == "equivalence":
+        level = f"{100 * contrast.tost_interval.confidence:.0f} %"
+        assert claim.margin is not None
+        return (
+            f"{told}, {level} interval {interval_points(contrast.tost_interval)}; "
+            f"the margin is {100 * claim.margin:g} points either way."
+        )
+    level = f"{100 * contrast.interval.confidence:.0f} %"
+    return f"{told}, {level} interval {interval_points(contrast.interval)}; one-sided {p_value(result.p_adjusted)} after Holm."
+
+
+def _meaning(result: ClaimResult) -> str:
+    equivalence = result.claim.kind == "equivalence"
+    if result.decision == "SUPPORTED":
+        return "The interval lies inside the margin." if equivalence else "A gain is shown."
+    if result.decision == "NOT SUPPORTED":
+        return "A larger difference is shown." if equivalence else "A gain is excluded."
+    if equivalence:
+        return "The interval reaches beyond the margin: equality is neither shown nor excluded."
+    return "A gain is neither shown nor excluded."
+
+
+def limit_sentence(limit: Limit) -> str:
+    """What it would take."""
+    if isinstance(limit, EquivalenceLimit):
+        told = f"Even with no observed difference it takes about {_count(limit.episodes)} paired episodes"
+        assumed = (
+            f", when {percent(limit.discordant_rate)} of them are solved by one arm only"
+            if limit.discordant_rate
+            else " without a single one that only one arm solves"
+        )
+        return f"{told}{assumed}; here there are {limit.pairs}."
+    if limit.wins is None:
+        return f"Out of reach: {limit.pairs} paired episodes cannot show a gain of any size."
+    least = f"At least {limit.wins} of {limit.pairs} episodes must be won with none lost."
+    assumed = f"With {percent(limit.loss_rate)} of the episodes lost"
+    found = (
+        f"{assumed}, a true gain of {100 * limit.gain:.0f} points is found four times in five"
+        if limit.gain is not None
+        else f"{assumed}, no gain is found four times in five"
+    )
+    counts = ", ".join(f"{100 * gain:.0f} points {_count(episodes)}" for gain, episodes in limit.episodes)
+    return f"{least} {found}. It takes about this many paired episodes: {counts}."
+
+
+def bounds_note(result: ClaimResult) -> str | None:
+    """How errors and timeouts bound the difference from both sides, where there are any."""
+    if not result.broken or result.bounds is None:
+        return None
+    return (
+        f"{result.broken} pairs have an error or a timeout: counted against and for {result.claim.left}, "
+        f"the difference is {points(result.bounds[0])} and {points(result.bounds[1])}."
+    )
+
+
+def _names(claims: list[ClaimResult]) -> str:
+    names = [f'"{claim.claim.id}"' for claim in claims]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def _count(episodes: int | None) -> str:
+    return "more than 100000" if episodes is None else str(episodes)
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
