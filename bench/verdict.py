@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.journal import Row
-from bench.pairs import Contrast, RowsByCase, broken, contrast, pair_outcomes, solved
+from bench.pairs import Contrast, Outcomes, RowsByCase, broken, contrast, pair_outcomes, solved
 from bench.plan import Plan
 from bench.seeds import derive_seed
 from bench.stats.difference import Interval
@@ -174,15 +174,7 @@ def _claims(plan: Plan, rows_by_case: RowsByCase, sanity: SanityResult) -> tuple
     """Every claim of the suite, in its order."""
     planned = len(plan.seeds) * len(plan.episodes)
     outcomes = [pair_outcomes(plan, rows_by_case, claim.left, claim.right) for claim in plan.claims]
-    contrasts: list[dict[str, Contrast]] = []
-    for claim, outcome in zip(plan.claims, outcomes, strict=True):
-        seed = derive_seed(plan.hash, "bootstrap", claim.id)
-        contrasts.append(
-            {
-                reading: contrast(differences, outcome.clusters, plan.alpha, plan.method.bootstrap_resamples, seed)
-                for reading, differences in outcome.readings().items()
-            }
-        )
+    contrasts = [_readings(plan, claim, outcome) for claim, outcome in zip(plan.claims, outcomes, strict=True)]
     adjusted = {
         reading: _adjusted(plan, [readings[reading].p for readings in contrasts]) for reading in ("failures", "against", "for")
     }
@@ -207,6 +199,18 @@ def _claims(plan: Plan, rows_by_case: RowsByCase, sanity: SanityResult) -> tuple
             )
         )
     return tuple(results)
+
+
+def _readings(plan: Plan, claim: Claim, outcomes: Outcomes) -> dict[str, Contrast]:
+    """The contrast with broken episodes read in each way; one and the same where none is broken."""
+    seed = derive_seed(plan.hash, "bootstrap", claim.id)
+    found: dict[str, Contrast] = {}
+    for reading, differences in outcomes.readings().items():
+        if found and not outcomes.broken:
+            found[reading] = found["failures"]
+        else:
+            found[reading] = contrast(differences, outcomes.clusters, plan.alpha, plan.method.bootstrap_resamples, seed)
+    return found
 
 
 def _adjusted(plan: Plan, p_values: list[float]) -> list[float | None]:
