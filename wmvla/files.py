@@ -23,7 +23,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     try:
         yield unfinished
         if not folder.exists():
-            os.replace(unfinished, folder)
+            unfinished.replace(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -31,15 +31,16 @@ def new_folder(folder: Path) -> Iterator[Path]:
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` to ``path`` as JSON, atomically and durably."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, unfinished = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    partial = Path(name)
     try:
         with os.fdopen(descriptor, "w") as file:
             json.dump(content, file, indent=1)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(unfinished, 0o644)
-        os.replace(unfinished, path)
+        partial.chmod(0o644)
+        partial.replace(path)
     except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise

@@ -73,7 +73,8 @@ def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
         path = job.write(context.run_dir / "jobs" / f"{job.case}.json")
         _run_processes(context, job, path)
     last = _last_line(Path(job.metrics))
-    assert last is not None and last["step"] == steps, f"{job.metrics} does not end at step {steps}"
+    assert last is not None, f"{job.metrics} is empty"
+    assert last["step"] == steps, f"{job.metrics} ends at step {last['step']}, not {steps}"
     artefacts = {"checkpoint": pretrained_folder(folder, steps), "metrics": Path(job.metrics)}
     return {"artefacts": artefacts, "steps": steps, "last": last}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
+from lerobot.utils.constants import OBS_STATE
 from torch import Tensor, nn
 
 from wmvla.errors import UserError
@@ -126,7 +127,7 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             memory = None
             if self._check_get_actions_condition():
                 frames = torch.stack(list(self._frames), dim=1)
-                memory = self._rollout_memory({FRAMES: frames}, None)
+                memory = self._rollout_memory({**batch, FRAMES: frames}, None)
         with self._remember(memory):
             return super().select_action(batch, noise, **kwargs)
 
@@ -153,8 +154,7 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
     def _rollout_memory(self, batch: dict[str, Tensor], noise: Tensor | None) -> Tensor:
         """The memory (B, K, D) for the queries in ``batch``."""
         mode = self.config.world_memory_mode_rollout
-        batch_size = next(iter(batch.values())).shape[0]
-        shape = (batch_size, self.config.future_offset, self.config.world_latent_dim)
+        shape = (batch[OBS_STATE].shape[0], self.config.future_offset, self.config.world_latent_dim)
         if mode == "zero":
             return torch.zeros(shape, device=self.world_mean.device)
         if mode == "random":

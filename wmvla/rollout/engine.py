@@ -1,5 +1,6 @@
 """The closed-loop engine: simulator processes on one side, one policy on the other, no barrier between episodes."""
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -95,10 +96,9 @@ def _start(simulators: Simulators) -> _Worker:
 
 def _send_row(worker: _Worker, row: EpisodeRow) -> None:
     worker.row, worker.heard, worker.policy_cpu = row, time.monotonic(), 0.0
-    try:
+    # One that died between episodes is noticed, and reported, by the next wait on its connection.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         worker.connection.send(row)
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # it died between episodes; its closed connection is noticed, and reported, by the next wait
 
 
 def _hear(worker: _Worker, policy: Policy, on_episode: Callable[[EpisodeRow, EpisodeRecord], None]) -> str | None:

@@ -92,13 +92,12 @@ def train(job: TrainingJob) -> Path:
         if metrics is not None:
             metrics.add(step + 1, rate, (step + 1) * training.batch_size, values)
         done = step + 1
-        if done % training.log_every == 0 or done == training.steps:
-            if metrics is not None:
-                metrics.flush(time.monotonic() - started)
-                progress.update(done, f"loss {metrics.last['loss']:.4f}")
-        if done % training.save_every == 0 or done == training.steps:
-            if metrics is not None:
-                metrics.flush(time.monotonic() - started)
+        saving = done % training.save_every == 0 or done == training.steps
+        if metrics is not None and (saving or done % training.log_every == 0):
+            metrics.flush(time.monotonic() - started)
+            progress.update(done, f"loss {metrics.last['loss']:.4f}")
+        if saving:
+            if accelerator.is_main_process:
                 save_checkpoint(folder, done, policy, None, processors, optimizer.state_dict())
             accelerator.wait_for_everyone()
     return pretrained_folder(folder, training.steps)

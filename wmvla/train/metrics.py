@@ -1,7 +1,6 @@
 """``metrics/<case>.jsonl``: one line per optimizer step, written in batches so that a step costs no host copy."""
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -32,7 +31,7 @@ class MetricsFile:
                 self.seconds_before = row["seconds"]
         unfinished = path.with_name(f".{path.name}")
         unfinished.write_text("".join(line + "\n" for line in kept))
-        os.replace(unfinished, path)
+        unfinished.replace(path)
 
     def add(self, step: int, learning_rate: float, samples: int, values: dict[str, Tensor]) -> None:
         """Remember one step's values, still on their device."""

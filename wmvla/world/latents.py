@@ -88,7 +88,7 @@ def write_latents(
             "std": exact.std(0).tolist(),
         },
     )
-    os.replace(unfinished, path)
+    unfinished.replace(path)
 
 
 class LatentCache:
