@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lerobot.datasets import LeRobotDataset
+
 from wmvla.policy.tiny_vlm import make_tiny_vlm
 from wmvla.recipe import BaseModel, Environment, Training, World
 from wmvla.train.data import InMemoryDataset

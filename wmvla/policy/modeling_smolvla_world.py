@@ -153,6 +153,7 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
 
     def _rollout_memory(self, batch: dict[str, Tensor], noise: Tensor | None) -> Tensor:
         """The memory (B, K, D) for the queries in ``batch``."""
+        self.eval()
         mode = self.config.world_memory_mode_rollout
         shape = (batch[OBS_STATE].shape[0], self.config.future_offset, self.config.world_latent_dim)
         if mode == "zero":

@@ -1,0 +1,177 @@
+"""Training: the same numbers however it is cut into runs and processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lerobot.datasets import LeRobotDataset
+from lerobot.policies.factory import make_policy, make_pre_post_processors
+from safetensors.torch import load_file
+
+from wmvla.policy.conversion import load_policy
+from wmvla.recipe import Training
+from wmvla.train.checkpoint import latest_step, pretrained_folder
+from wmvla.train.data import InMemoryDataset
+from wmvla.train.job import TrainingJob
+from wmvla.train.loop import learning_rate, train
+
+from ..conftest import EPISODES, MODEL, TRAINING, Toy
+
+SAME = ("step", "learning_rate", "samples", "loss", "action_loss", "world_loss", "world_cos", "world_gate", "grad_norm")
+
+
+def metrics(job: TrainingJob) -> list[dict[str, float]]:
+    """The metrics of a run, without its clock."""
+    rows = [json.loads(line) for line in Path(job.metrics).read_text().splitlines()]
+    return [{key: row[key] for key in SAME if key in row} for row in rows]
+
+
+def start(job: TrainingJob, path: Path, processes: int) -> subprocess.Popen:
+    """The training as the executor starts it."""
+    job.write(path)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    return subprocess.Popen(
+        [sys.executable, *(launcher if processes > 1 else []), "-m", "wmvla.train.main", str(path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def base_job(toy: Toy, tmp_path_factory) -> TrainingJob:
+    job = toy.scratch_job(tmp_path_factory.mktemp("base"))
+    train(job)
+    return job
+
+
+@pytest.fixture(scope="module")
+def arm(toy: Toy, base_job: TrainingJob):
+    """Makes the job of an E2 run in a folder."""
+    checkpoint = pretrained_folder(Path(base_job.checkpoints), TRAINING.steps)
+
+    def make(folder: Path, **changes: object) -> TrainingJob:
+        return toy.scratch_job(folder, case="E2-train-s0", scratch=None, base=str(checkpoint), world=toy.world, **changes)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(arm, tmp_path_factory) -> TrainingJob:
+    job = arm(tmp_path_factory.mktemp("E2"))
+    train(job)
+    return job
+
+
+def test_every_step_has_a_line(uninterrupted):
+    rows = metrics(uninterrupted)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert all(set(row) == set(SAME) for row in rows)
+    assert rows[0]["world_gate"] == 0
+    assert rows[-1]["world_gate"] != 0
+
+
+def test_a_killed_run_continues_to_the_same_losses_and_weights(arm, tmp_path):
+    training = replace(TRAINING, steps=150, save_every=3)
+    job, reference = (arm(tmp_path / name, training=training) for name in ("killed", "uninterrupted"))
+    child = start(job, tmp_path / "job.json", 1)
+    deadline = time.monotonic() + 120
+    while latest_step(Path(job.checkpoints)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.kill(child.pid, signal.SIGKILL)
+    child.communicate()
+    assert 3 <= latest_step(Path(job.checkpoints)) < 150
+    train(job)
+    train(reference)
+    assert metrics(job) == metrics(reference)
+    ends = [load_file(pretrained_folder(Path(run.checkpoints), 150) / "model.safetensors") for run in (job, reference)]
+    assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[1])
+
+
+def test_two_processes_train_like_one(arm, uninterrupted, tmp_path):
+    job = arm(tmp_path)
+    child = start(job, tmp_path / "job.json", 2)
+    _, errors = child.communicate(timeout=180)
+    assert child.returncode == 0, errors
+    for ours, theirs in zip(metrics(job), metrics(uninterrupted), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5)
+
+
+def test_all_arms_start_from_the_same_weights_and_see_the_same_batches(toy, base_job, uninterrupted, tmp_path):
+    checkpoint = pretrained_folder(Path(base_job.checkpoints), TRAINING.steps)
+    plain = toy.scratch_job(tmp_path / "E0", case="E0-train-s0", scratch=None, base=str(checkpoint))
+    zero = toy.scratch_job(
+        tmp_path / "E1", case="E1", scratch=None, base=str(checkpoint), world={**toy.world, "world_memory_mode_train": "zero"}
+    )
+    train(plain)
+    train(zero)
+    first = [metrics(job)[0]["action_loss"] for job in (plain, zero, uninterrupted)]
+    assert first[0] == first[1] == first[2]
+
+
+def test_stock_lerobot_loads_the_checkpoint(uninterrupted, toy):
+    from lerobot.configs import PreTrainedConfig
+
+    folder = pretrained_folder(Path(uninterrupted.checkpoints), TRAINING.steps)
+    config = PreTrainedConfig.from_pretrained(folder)
+    config.pretrained_path = folder
+    policy = make_policy(config, ds_meta=LeRobotDataset(toy.repo_id, root=toy.dataset, video_backend="pyav").meta)
+    ours = load_policy(folder)
+    assert all(torch.equal(value, ours.state_dict()[key]) for key, value in policy.state_dict().items())
+    preprocessor, _ = make_pre_post_processors(config, str(folder))
+    names = [type(step).__name__ for step in preprocessor.steps]
+    assert names[-1] == "WorldLatentsProcessorStep"
+    assert names.index("NormalizerProcessorStep") < len(names) - 1
+
+
+def test_a_finished_run_is_not_run_again(uninterrupted):
+    before = Path(uninterrupted.metrics).stat().st_mtime_ns
+    train(uninterrupted)
+    assert Path(uninterrupted.metrics).stat().st_mtime_ns == before
+
+
+def test_missing_latents_end_in_one_line_and_exit_2(arm, toy, tmp_path):
+    job = arm(tmp_path)
+    lost = replace(job, world={**toy.world, "cache_dir": str(tmp_path / "nowhere")})
+    child = start(lost, tmp_path / "job.json", 1)
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode == 2
+    told = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1
+    assert "World latents are missing" in told[0]
+    assert "Traceback" not in errors
+
+
+def test_memory_gives_the_batches_of_lerobot(toy):
+    data = InMemoryDataset(toy.dataset, toy.repo_id, MODEL.chunk_size)
+    stock = LeRobotDataset(
+        toy.repo_id,
+        root=toy.dataset,
+        video_backend="pyav",
+        delta_timestamps={"action": [step / 20 for step in range(MODEL.chunk_size)]},
+    )
+    assert len(data) == sum(EPISODES) == len(stock)
+    for row in (0, 17, 19, 20, 32):
+        ours, theirs = data.batch(np.array([row])), stock[row]
+        for key in ("observation.images.image", "observation.images.image2", "observation.state", "action"):
+            assert torch.equal(ours[key][0], theirs[key]), (row, key)
+        assert torch.equal(ours["action_is_pad"][0], theirs["action_is_pad"])
+        assert ours["task"][0] == theirs["task"]
+        assert ours["index"][0] == theirs["index"]
+
+
+def test_the_learning_rate_warms_up_and_falls_to_its_floor():
+    training = Training(steps=100, batch_size=1, learning_rate=2.0, warmup_steps=10, final_learning_rate_fraction=0.1)
+    rates = [learning_rate(training, step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[9] == rates[10] == pytest.approx(2.0)
+    assert rates[100] == pytest.approx(0.2)
+    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
