@@ -6,6 +6,7 @@ Differences are told in points (hundredths of a success rate), rates in per cent
 from bench.limits import EquivalenceLimit, Limit
 from bench.plan import Plan
 from bench.stats.difference import Interval
+from bench.suite import Claim
 from bench.verdict import ClaimResult, SanityResult, Verdict
 
 
@@ -29,6 +30,11 @@ def p_value(p: float | None) -> str:
     if p is None:
         return "-"
     return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}" if p < 0.01 else f"p = {p:.2f}"
+
+
+def sentence_case(text: str) -> str:
+    """With a capital at its beginning, to stand alone."""
+    return text[0].upper() + text[1:]
 
 
 def verdict_sentence(plan: Plan, verdict: Verdict) -> str:
@@ -111,7 +117,7 @@ def claim_sentence(plan: Plan, result: ClaimResult) -> str:
         return f"No episode yet that both {claim.left} and {claim.right} have finished."
     found = _found(plan, result)
     if result.why == "scale":
-        return f"{found} {_sentence(no_conclusion(plan))}"
+        return f"{found} {sentence_case(no_conclusion(plan))}"
     if result.why == "sanity":
         return f"{found} The sanity gate is not passed, so this says nothing."
     if result.why == "incomplete":
@@ -173,6 +179,26 @@ def limit_sentence(limit: Limit) -> str:
     return f"{least} {found}. It takes about this many paired episodes: {counts}."
 
 
+def out_of_reach_note(claim: Claim, limit: Limit) -> str | None:
+    """What the number of episodes rules out before anything is played, or None."""
+    if isinstance(limit, EquivalenceLimit):
+        if limit.episodes is not None and limit.episodes <= limit.pairs:
+            return None
+        assert claim.margin is not None
+        return (
+            f'"{claim.id}" within {100 * claim.margin:g} points: {limit.pairs} paired episodes cannot show it, '
+            f"whatever they are; it takes at least {_count(limit.episodes)}."
+        )
+    if limit.wins is None:
+        return f'"{claim.id}": {limit.pairs} paired episodes cannot show a gain of any size.'
+    return None
+
+
+def not_asked_note(claim_ids: list[str]) -> str:
+    listed = _listed([f'"{claim_id}"' for claim_id in claim_ids])
+    return f"Anything about {listed}: not asked, because an arm was left out."
+
+
 def bounds_note(result: ClaimResult) -> str | None:
     """How errors and timeouts bound the difference from both sides, where there are any."""
     if not result.broken or result.bounds is None:
@@ -184,13 +210,12 @@ def bounds_note(result: ClaimResult) -> str | None:
 
 
 def _names(claims: list[ClaimResult]) -> str:
-    names = [f'"{claim.claim.id}"' for claim in claims]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+    return _listed([f'"{claim.claim.id}"' for claim in claims])
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _count(episodes: int | None) -> str:
     return "more than 100000" if episodes is None else str(episodes)
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]

@@ -1,0 +1,52 @@
+"""The `wmbench` command line. Exit code 0: yes, done. 1: the answer is no. 2: bad usage or input, one line."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from bench.commands import plan, report, run, status
+from wmvla.errors import UserError
+
+COMMANDS = {"plan": plan, "run": run, "status": status, "report": report}
+DOCTOR_HELP = "say what this machine has, and how to mend what is missing"
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = _OneLineParser(prog="wmbench", description="Plans, runs, judges and reports world-memory benchmarks.")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=command.HELP, description=command.__doc__)
+        command.add_arguments(subparser)
+        subparser.set_defaults(run=command.run)
+    subparsers.add_parser("doctor", help=DOCTOR_HELP, add_help=False)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments[:1] == ["doctor"]:
+            from bench import doctor
+
+            return doctor.main(arguments[1:])
+        options = make_parser().parse_args(arguments)
+        return int(options.run(options))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader, `head` for instance, has seen enough
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""`wmbench status`: how far a run is."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.report.records import Run
+
+
+HELP = "show which cases of a run are done, and the running success"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", metavar="DIR", type=Path, help="run directory")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(options: argparse.Namespace) -> int:
+    from bench.report.records import read_run
+
+    status = status_of(read_run(options.run_dir))
+    if options.json:
+        print(json.dumps(status, indent=1))
+        return 0
+    print(f"{status['run']}: {status['done']} of {len(status['cases'])} cases done")
+    for case in status["cases"]:
+        print(f"{case['case']:<24} {_told(case)}")
+    return 0
+
+
+def status_of(run: "Run") -> dict[str, Any]:
+    """What is done of each case: episodes of rollouts, steps of trainings."""
+    from bench.pairs import solved
+
+    cases = []
+    for case in run.plan.cases:
+        status: dict[str, Any] = {"case": case.id, "kind": case.kind, "done": case.id in run.cases}
+        if case.kind == "rollout":
+            rows = run.rows[case.id]
+            status |= {
+                "finished": len(rows),
+                "planned": len(run.plan.episodes),
+                "successes": sum(map(solved, rows)),
+                "broken": sum(row["status"] != "ok" for row in rows),
+            }
+        elif case.kind == "train":
+            lines = run.metrics[case.id]
+            status |= {
+                "finished": lines[-1]["step"] if lines else 0,
+                "planned": run.plan.recipe.training.steps,
+            }
+        cases.append(status)
+    return {"run": run.plan.run_name, "done": sum(case["done"] for case in cases), "cases": cases}
+
+
+def _told(case: dict[str, Any]) -> str:
+    state = "done" if case["done"] else "-"
+    if "finished" not in case:
+        return state
+    if not case["done"] and case["finished"]:
+        state = "begun"
+    unit = "episodes" if case["kind"] == "rollout" else "steps"
+    told = f"{state:<6} {case['finished']}/{case['planned']} {unit}"
+    if case["kind"] == "rollout" and case["finished"]:
+        told += f", {case['successes']} solved ({100 * case['successes'] / case['finished']:.0f} %)"
+        if case["broken"]:
+            told += f", {case['broken']} broken"
+    return told

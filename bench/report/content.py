@@ -1,0 +1,184 @@
+"""The content of a report as plain JSON types: what report.json holds, and what the templates show. Pure."""
+
+from dataclasses import asdict
+from typing import Any
+
+from bench import wording
+from bench.limits import limit_of
+from bench.plan import Plan
+from bench.report.records import Record, Run
+from bench.stats.difference import Interval
+from bench.verdict import ClaimResult, Rate, Verdict, judge
+
+REPORT_VERSION = 1
+LAST_SHARE = 0.1
+"""The figures at the end of a training are means over this share of its logged steps: single steps are noisy."""
+
+Content = dict[str, Any]
+
+
+def report_content(run: Run) -> Content:
+    """Everything that the report tells about a run."""
+    plan, verdict = run.plan, judge(run.plan, run.rows)
+    rows = [row for case_rows in run.rows.values() for row in case_rows]
+    return {
+        "version": REPORT_VERSION,
+        "run": plan.run_name,
+        "plan_hash": plan.hash,
+        "suite": plan.suite,
+        "scale": plan.scale,
+        "machine": plan.machine.name,
+        "question": plan.question,
+        "summary": plan.summary,
+        "concludes": plan.concludes,
+        "seeds": list(plan.seeds),
+        "alpha": plan.alpha,
+        "method": asdict(plan.method),
+        "verdict": {
+            "decision": verdict.decision,
+            "why": verdict.why,
+            "sentence": wording.verdict_sentence(plan, verdict),
+            "line": wording.verdict_line(plan, verdict),
+        },
+        "complete": verdict.complete,
+        "episodes": {
+            "planned": verdict.planned,
+            "finished": verdict.finished,
+            "errors": sum(rate.errors for rate in verdict.rates),
+            "timeouts": sum(rate.timeouts for rate in verdict.rates),
+        },
+        "sanity": {
+            **asdict(verdict.sanity),
+            "sentence": wording.sentence_case(wording.sanity_sentence(verdict.sanity)),
+        },
+        "cannot_say": _cannot_say(plan, verdict),
+        "rates": [_rate(plan, verdict, rate) for rate in verdict.rates],
+        "claims": [_claim(plan, result) for result in verdict.claims],
+        "training": [_training(plan, case_id, lines) for case_id, lines in run.metrics.items()],
+        "stages": [_stage(plan, case.id, case.kind, run.cases.get(case.id)) for case in plan.cases],
+        "broken": [
+            {key: row[key] for key in ("case", "index", "task", "init", "repeat", "status", "error")}
+            for row in rows
+            if row["status"] != "ok"
+        ],
+        "provenance": run.provenance,
+        "reproduce": reproduce_command(plan),
+    }
+
+
+def reproduce_command(plan: Plan) -> str:
+    """The command that resolves to this very plan, whatever the defaults are where it is given."""
+    training, rollout = plan.recipe.training, plan.recipe.rollout
+    return (
+        f"make bench SUITE={plan.suite} SCALE={plan.scale} MACHINE={plan.machine.name} "
+        f"SEEDS={','.join(map(str, plan.seeds))} ARMS={','.join(plan.arms)} EPISODES={rollout.episodes} "
+        f"STEPS={training.steps} BATCH_SIZE={training.batch_size}"
+    )
+
+
+def _cannot_say(plan: Plan, verdict: Verdict) -> list[str]:
+    """The scale's own limits, then those of the seeds, of the arms left out, and of the number of episodes."""
+    said = [*plan.cannot_say, wording.seeds_note(plan)]
+    left_out = [result.claim.id for result in verdict.claims if not result.claim.asked]
+    if left_out:
+        said.append(wording.not_asked_note(left_out))
+    said += [
+        note
+        for claim in plan.claims
+        if claim.asked and plan.concludes and (note := wording.out_of_reach_note(claim, limit_of(plan, claim)))
+    ]
+    return said
+
+
+def _rate(plan: Plan, verdict: Verdict, rate: Rate) -> Content:
+    arm, mode = rate.rollout.rsplit("-", 1)
+    return {
+        "rollout": rate.rollout,
+        "arm": arm,
+        "mode": mode,
+        "title": plan.arms[arm].title,
+        **_rate_figures(rate),
+        "seeds": [
+            {"seed": single.seed, **_rate_figures(single)} for single in verdict.seed_rates if single.rollout == rate.rollout
+        ],
+    }
+
+
+def _rate_figures(rate: Rate) -> Content:
+    return {
+        "planned": rate.planned,
+        "finished": rate.finished,
+        "successes": rate.successes,
+        "errors": rate.errors,
+        "timeouts": rate.timeouts,
+        "rate": rate.rate,
+        "best_rate": rate.best_rate,
+        "lower": rate.interval[0],
+        "upper": rate.interval[1],
+    }
+
+
+def _claim(plan: Plan, result: ClaimResult) -> Content:
+    claim, contrast = result.claim, result.contrast
+    pairs = max(contrast.pairs, 1)
+    limit = limit_of(
+        plan,
+        claim,
+        loss_rate=contrast.right_only / pairs,
+        discordant_rate=(contrast.left_only + contrast.right_only) / pairs,
+    )
+    return {
+        **asdict(claim),
+        "decision": result.decision,
+        "why": result.why,
+        "complete": result.complete,
+        "sentence": wording.claim_sentence(plan, result),
+        "bounds_note": wording.bounds_note(result),
+        "takes": wording.limit_sentence(limit) if claim.asked else None,
+        "pairs": contrast.pairs,
+        "planned": result.planned,
+        "left_only": contrast.left_only,
+        "right_only": contrast.right_only,
+        "difference": contrast.estimate,
+        "interval": _interval(contrast.interval),
+        "tost_interval": _interval(contrast.tost_interval),
+        "p": contrast.p,
+        "p_adjusted": result.p_adjusted,
+        "p_mcnemar_two_sided": result.p_two_sided,
+        "broken": result.broken,
+        "bounds": list(result.bounds) if result.bounds else None,
+    }
+
+
+def _interval(interval: Interval) -> Content:
+    return {"confidence": interval.confidence, "lower": interval.lower, "upper": interval.upper}
+
+
+def _training(plan: Plan, case_id: str, lines: list[Record]) -> Content:
+    case = plan.case(case_id)
+    tail = lines[-max(1, round(LAST_SHARE * len(lines))) :]
+    figures = ("loss", "action_loss", "world_loss", "world_cos", "world_gate", "grad_norm")
+    return {
+        "case": case_id,
+        "arm": case.arm,
+        "seed": case.seed,
+        "planned_steps": plan.recipe.training.steps,
+        "steps": lines[-1]["step"] if lines else 0,
+        "samples": lines[-1].get("samples") if lines else None,
+        "seconds": lines[-1].get("seconds") if lines else None,
+        "end": {name: _mean([line[name] for line in tail if line.get(name) is not None]) for name in figures},
+    }
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _stage(plan: Plan, case_id: str, kind: str, record: Record | None) -> Content:
+    return {
+        "case": case_id,
+        "kind": kind,
+        "done": record is not None,
+        "seconds": record.get("seconds") if record else None,
+        "cpu_seconds": record.get("cpu_seconds") if record else None,
+    }

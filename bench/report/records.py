@@ -1,0 +1,75 @@
+"""What a run directory holds besides the plan and the journals: metrics, case records, provenance."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.journal import Row, read_journals
+from bench.plan import Plan, load_plan
+from wmvla.errors import UserError
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that a report is made from. What is not there yet is empty or None."""
+
+    plan: Plan
+    rows: dict[str, list[Row]]
+    """Journal rows by rollout case."""
+    metrics: dict[str, list[Record]]
+    """Logged steps by train case."""
+    cases: dict[str, Record]
+    """Records of the finished cases, in the plan's order."""
+    provenance: Record | None
+
+
+def read_run(run_dir: Path) -> Run:
+    """Read a run directory. UserError where a file in it is damaged, or where it is none."""
+    plan = load_plan(run_dir)
+    metrics, cases = {}, {}
+    for case in plan.cases:
+        record = _read_json(run_dir / "cases" / f"{case.id}.json")
+        if record is not None:
+            cases[case.id] = record
+        if case.kind == "train":
+            metrics[case.id] = _read_lines(run_dir / "metrics" / f"{case.id}.jsonl")
+    return Run(
+        plan=plan,
+        rows=read_journals(plan, run_dir),
+        metrics=metrics,
+        cases=cases,
+        provenance=_read_json(run_dir / "provenance.json"),
+    )
+
+
+def _read_json(path: Path) -> Record | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: must be a JSON object")
+    return found
+
+
+def _read_lines(path: Path) -> list[Record]:
+    """All whole lines; a killed training may leave half a line at the end."""
+    try:
+        whole = path.read_bytes().rpartition(b"\n")[0]
+    except FileNotFoundError:
+        return []
+    lines = []
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            record = json.loads(line)
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            record = None
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+            raise UserError(f"{path}: line {number} is not a logged step; restore the file or remove the line")
+        lines.append(record)
+    return lines
