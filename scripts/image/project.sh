@@ -1,0 +1,12 @@
+#!/bin/bash
+# In the image build: the project itself, LIBERO's configuration without its prompt, and one frame as a proof.
+set -euo pipefail
+
+cd "$(dirname "$0")/../.."
+UV_LINK_MODE=copy .tools/uv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
+# A checkout made under a strict umask is readable by its owner only; the image's user is another.
+chmod -R a+rX bench scripts suites wmvla pyproject.toml uv.lock
+# The user of the image may not write here, so bytecode that is not made now would be made at every start.
+.venv/bin/python -m compileall -q bench wmvla
+.venv/bin/python -c 'from wmvla.sim.libero.assets import prepare_libero; prepare_libero()'
+.venv/bin/python scripts/image/render_check.py
