@@ -39,7 +39,7 @@ def sentence_case(text: str) -> str:
 
 def verdict_sentence(plan: Plan, verdict: Verdict) -> str:
     """The answer in one sentence, the decision first."""
-    return f"{verdict.decision}: {_overall_reason(plan, verdict)}"
+    return f"{verdict.decision}: {overall_reason(plan, verdict)}"
 
 
 def verdict_line(plan: Plan, verdict: Verdict) -> str:
@@ -47,7 +47,8 @@ def verdict_line(plan: Plan, verdict: Verdict) -> str:
     return f"{plan.suite} at {plan.scale} on {plan.machine.name}: {verdict_sentence(plan, verdict)}"
 
 
-def _overall_reason(plan: Plan, verdict: Verdict) -> str:
+def overall_reason(plan: Plan, verdict: Verdict) -> str:
+    """Why the whole is decided as it is."""
     asked = [claim for claim in verdict.claims if claim.claim.asked]
     held = [claim for claim in asked if claim.decision == "SUPPORTED"]
     if verdict.why == "scale":

@@ -37,6 +37,7 @@ def report_content(run: Run) -> Content:
         "verdict": {
             "decision": verdict.decision,
             "why": verdict.why,
+            "reason": wording.sentence_case(wording.overall_reason(plan, verdict)),
             "sentence": wording.verdict_sentence(plan, verdict),
             "line": wording.verdict_line(plan, verdict),
         },
