@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the findings; 0 when nothing needed is missing, else 1."""
     parser = argparse.ArgumentParser(
         prog="wmbench doctor",
+        usage=argparse.SUPPRESS,  # so that a wrong option is answered with one line
         description="Show what was found on this machine, and how to mend what is missing.",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")

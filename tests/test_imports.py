@@ -9,10 +9,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-LEAVES = ("wmvla.errors", "wmvla.files", "wmvla.recipe")
+LEAVES = ("wmvla.errors", "wmvla.files", "wmvla.progress", "wmvla.recipe")
 """What bench may use of wmvla anywhere: these import nothing but the standard library and each other."""
-CALLERS_OF_WMVLA = ("bench.executor", "bench.doctor", "bench.hardware", "bench.machine")
-"""The executor calls wmvla; the others ask it what this machine renders with."""
+EXECUTOR = ("bench.executor", "bench.stages")
+"""The one place that calls wmvla: the executor and the stages it carries out."""
+ASK_ABOUT_THE_MACHINE = ("bench.doctor", "bench.hardware")
+"""These may ask wmvla's simulator what renders here."""
 
 
 def module_name(path: Path) -> str:
@@ -77,7 +79,7 @@ def test_wmvla_never_imports_bench_or_suites(module: str) -> None:
     assert not [name for name in imports(module) if inside(name, "bench", "suites")]
 
 
-@pytest.mark.parametrize("module", [m for m in LEAVES if (ROOT / f"{m.replace('.', '/')}.py").exists()])
+@pytest.mark.parametrize("module", LEAVES)
 def test_leaves_import_the_standard_library_only(module: str) -> None:
     outside = {name.split(".")[0] for name in imports(module) if not inside(name, *LEAVES)}
     assert outside <= sys.stdlib_module_names
@@ -92,9 +94,22 @@ def test_statistics_import_numpy_and_scipy_only(module: str) -> None:
 
 @pytest.mark.parametrize("module", modules("bench") + modules("suites"))
 def test_only_the_executor_calls_wmvla(module: str) -> None:
-    if module in CALLERS_OF_WMVLA:
+    if inside(module, *EXECUTOR, *ASK_ABOUT_THE_MACHINE):
         return
     assert not [name for name in imports(module) if inside(name, "wmvla") and not inside(name, *LEAVES)]
+
+
+@pytest.mark.parametrize("module", modules("bench") + modules("suites"))
+def test_only_the_executor_knows_its_stages(module: str) -> None:
+    if inside(module, *EXECUTOR):
+        return
+    assert not [name for name in imports(module) if inside(name, "bench.stages")]
+
+
+@pytest.mark.parametrize("module", ASK_ABOUT_THE_MACHINE)
+def test_looking_at_the_machine_touches_the_simulator_only(module: str) -> None:
+    asked = {name for name in imports(module) if inside(name, "wmvla") and not inside(name, *LEAVES)}
+    assert asked <= {"wmvla.sim.libero.assets"}
 
 
 @pytest.mark.parametrize("module", modules("bench"))

@@ -117,7 +117,8 @@ def test_a_gpu_is_named_with_its_memory(monkeypatch: pytest.MonkeyPatch) -> None
     assert "AMD Instinct MI300X (192 GiB)" in findings["accelerator"].found
 
 
-def test_bad_usage_exits_2() -> None:
+def test_bad_usage_is_one_line_and_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         doctor.main(["--jsno"])
     assert stopped.value.code == 2
+    assert capsys.readouterr().err == "wmbench doctor: error: unrecognized arguments: --jsno\n"
