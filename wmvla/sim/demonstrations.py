@@ -17,7 +17,7 @@ import multiprocessing
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +29,6 @@ from wmvla.errors import UserError
 from wmvla.recipe import Demonstrations, Environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from wmvla.sim.libero.env import LiberoSimulation
 
 ATTEMPTS = 8
@@ -73,9 +71,7 @@ def make_demonstrations(
         shutil.rmtree(staging, ignore_errors=True)
         return folder
     if not demonstrations.inits:
-        raise UserError(
-            "demonstrations.inits is empty: name the initial states that the expert shall demonstrate."
-        )
+        raise UserError("demonstrations.inits is empty: name the initial states that the expert shall demonstrate.")
     try:
         staging.mkdir(parents=True, exist_ok=True)
         _check_recipe(staging / "recipe.json", recipe, write=True)
@@ -84,9 +80,7 @@ def make_demonstrations(
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise UserError(
-            f"The disk of {folder.parent} is full: free some space and give the same command again."
-        ) from error
+        raise UserError(f"The disk of {folder.parent} is full: free some space and give the same command again.") from error
     shutil.rmtree(staging)
     return folder
 
@@ -109,9 +103,7 @@ def _recipe(environment: Environment, demonstrations: Demonstrations) -> dict[st
 def _check_recipe(file: Path, recipe: dict[str, Any], *, write: bool = False) -> None:
     if write and not file.exists():
         _write_durably(file, json.dumps(recipe, indent=1).encode())
-    found = (
-        json.loads(file.read_text())["recipe"] if file.name == MANIFEST.name else json.loads(file.read_text())
-    )
+    found = json.loads(file.read_text())["recipe"] if file.name == MANIFEST.name else json.loads(file.read_text())
     if found != recipe:
         differing = sorted(
             f"{section}.{key}"
@@ -143,9 +135,7 @@ def _start_worker() -> None:
     threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
-def _record_episode(
-    environment: Environment, demonstrations: Demonstrations, task: int, init: int, file: Path
-) -> None:
+def _record_episode(environment: Environment, demonstrations: Demonstrations, task: int, init: int, file: Path) -> None:
     from wmvla.sim.libero.env import LiberoSimulation
 
     simulation = _simulations.get((environment, task))
@@ -192,9 +182,7 @@ def _play(
         label = expert.action()
         if push_steps_left == 0:
             clean_steps += 1
-            may_begin = (
-                clean_steps > CLEAN_STEPS_BETWEEN_PUSHES and expert.may_be_pushed and succeeded_at is None
-            )
+            may_begin = clean_steps > CLEAN_STEPS_BETWEEN_PUSHES and expert.may_be_pushed and succeeded_at is None
             if may_begin and generator.random() < PUSH_PROBABILITY:
                 direction = generator.normal(size=3)
                 strength = demonstrations.push_strength * generator.uniform(0.5, 1.0)
@@ -235,9 +223,7 @@ def _draw(
 # --- all episodes, and the dataset made of them -----------------------------------------------------------------------
 
 
-def _episode_files(
-    environment: Environment, demonstrations: Demonstrations, staging: Path
-) -> dict[Path, tuple[int, int]]:
+def _episode_files(environment: Environment, demonstrations: Demonstrations, staging: Path) -> dict[Path, tuple[int, int]]:
     return {
         staging / f"task{task:03d}-init{init:03d}.npz": (task, init)
         for task in environment.tasks
@@ -330,26 +316,22 @@ def _assemble(
         episodes.append({"task": task, "init": init, "frames": len(action), "attempt": attempt})
     dataset.finalize()
     shutil.rmtree(partial / "images", ignore_errors=True)
-    _write_durably(
-        partial / MANIFEST, json.dumps({"recipe": recipe, "episodes": episodes}, indent=1).encode()
-    )
+    _write_durably(partial / MANIFEST, json.dumps({"recipe": recipe, "episodes": episodes}, indent=1).encode())
     partial.replace(folder)
 
 
 @contextmanager
-def _one_thread_per_process() -> "Iterator[None]":
-    """Children inherit the environment; two OpenMP or rasteriser threads on each of two busy cores cost time."""
-    wanted = {"OMP_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+def _one_thread_per_process() -> Iterator[None]:
+    """Children inherit the environment; two OpenMP threads on each of two busy cores only cost time."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
 
 
 def _write_durably(file: Path, content: bytes) -> None:

@@ -32,9 +32,7 @@ class CamerasOnDemand:
         self.wanted = NONE
         self.renders = 0
 
-    def wrap(
-        self, create_camera_sensors: Callable[..., tuple[list, list]]
-    ) -> Callable[..., tuple[list, list]]:
+    def wrap(self, create_camera_sensors: Callable[..., tuple[list, list]]) -> Callable[..., tuple[list, list]]:
         """A replacement of ``RobotEnv._create_camera_sensors`` whose sensors ask ``wanted`` first."""
         lerobot_names = {mujoco_name: name for name, mujoco_name in MUJOCO_CAMERAS.items()}
 

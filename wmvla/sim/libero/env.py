@@ -1,3 +1,4 @@
+# ruff: noqa: E402  LIBERO must be prepared before it is imported, or it asks for a path.
 """One LIBERO task as the policy sees it: exact, at a fraction of the stock environment's cost.
 
 States, images and success are those of ``lerobot.envs.libero.LiberoEnv`` followed by ``LiberoProcessorStep``, number
@@ -21,14 +22,11 @@ from wmvla.sim.libero.assets import prepare_libero
 from wmvla.sim.libero.cameras import ALL, MUJOCO_CAMERAS, NONE, CamerasOnDemand, as_policy_sees
 
 prepare_libero()
-from libero.libero import benchmark  # noqa: E402
-from libero.libero.envs import (
-    TASK_MAPPING,
-    bddl_utils,
-)
-from robosuite import load_controller_config  # noqa: E402
+from libero.libero import benchmark
+from libero.libero.envs import TASK_MAPPING, bddl_utils
+from robosuite import load_controller_config
 
-from wmvla.sim.libero.resets import ModelSnapshot, Resets  # noqa: E402
+from wmvla.sim.libero.resets import Resets
 
 STATE_DIM = 8
 ACTION_DIM = 7
@@ -76,9 +74,9 @@ class LiberoSimulation:
     ) -> None:
         suite = load_suite(environment.suite)
         if not 0 <= task < suite.n_tasks:
-            raise UserError(
-                f"{environment.suite} has no task {task}: environment.tasks takes 0 to {suite.n_tasks - 1}."
-            )
+            raise UserError(f"{environment.suite} has no task {task}: environment.tasks takes 0 to {suite.n_tasks - 1}.")
+        if environment.settle_steps < 1:
+            raise UserError(f"environment.settle_steps is {environment.settle_steps}: a scene needs at least 1 step to settle.")
         self.environment = environment
         self.task = task
         self.language: str = suite.get_task(task).language
@@ -86,7 +84,6 @@ class LiberoSimulation:
         self._cameras = CamerasOnDemand(on_demand=cameras_on_demand)
         self._cheap_resets: bool | None = None if cheap_resets else False
         self._env = self._build(suite.get_task_bddl_file_path(task))
-        self._resets = Resets(self._env, lambda: self._pristine)
 
     def _build(self, bddl_file: str) -> Any:
         """The robosuite environment as LIBERO's ``OffScreenRenderEnv`` makes it, with our camera sensors in it."""
@@ -94,13 +91,7 @@ class LiberoSimulation:
         env = problem.__new__(problem)
         # Attributes of this one object, not of its class: stock environments in the same process stay stock.
         env._create_camera_sensors = self._cameras.wrap(env._create_camera_sensors)
-        initialize_sim = env._initialize_sim
-
-        def initialize_sim_and_keep(xml_string: str | None = None) -> None:
-            initialize_sim(xml_string)
-            self._pristine = ModelSnapshot(env.sim.model._model)
-
-        env._initialize_sim = initialize_sim_and_keep
+        self._resets = Resets(env)
         size = self.environment.image_size
         env.__init__(
             bddl_file,
@@ -195,11 +186,7 @@ class LiberoSimulation:
                 raw["robot0_gripper_qpos"],
             ]
         ).astype(np.float32)
-        images = {
-            name: as_policy_sees(raw[f"{MUJOCO_CAMERAS[name]}_image"])
-            for name in self.cameras
-            if name in want
-        }
+        images = {name: as_policy_sees(raw[f"{MUJOCO_CAMERAS[name]}_image"]) for name in self.cameras if name in want}
         return Observation(state, images)
 
     def _cheap_reset_is_exact(self, init: int, env_seed: int) -> bool:

@@ -4,9 +4,9 @@ It is feedback all the way: every action is computed from where things are now, 
 its action is a correct label at a disturbed state too. Rotation actions are exactly 0.
 """
 
+import itertools
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
 
 import mujoco
 import numpy as np
@@ -26,13 +26,19 @@ CLEARANCE = 0.06
 RELEASE_DEPTH = 0.02
 """The object is let go when its bottom is this far below the rim, m."""
 CLOSE_STEPS = 9
+DESCEND_STEPS = 25
 LIFT_STEPS = 30
-"""A grasp that has not raised the object after so many steps has failed and is tried again."""
+"""Fingers that have not come down, or not raised the object, after so many steps try another spot."""
+SPOTS = (0.0, -0.022, 0.022)
+"""Distances from the object's middle, along the fingers, at which a grasp is tried in turn, m. A neighbour can be in
+the way of the hand."""
 RELEASE_STEPS = 15
+FINGER_LENGTH = 0.03
+"""An object whose top is further below the fingertips than this is no longer held, m."""
 ACROSS = 0.008
 """Sideways error at which a movement counts as arrived, m."""
-LARGEST_WIDTH = 0.075
-"""The open gripper spans 8 cm."""
+OPEN_WIDTH = 0.078
+"""Space between the open fingers, m."""
 
 
 class Phase(Enum):
@@ -72,21 +78,32 @@ class PickAndPlace:
                 f"The scripted expert cannot play {simulation.environment.suite} task {simulation.task} "
                 f"({simulation.language}): demonstrations.source = 'expert' needs tasks of libero_object."
             )
-        _, self._object, region = goals[0]
-        self._target = region.removesuffix("_contain_region")
+        _, name, region = goals[0]
+        self._object = self._collision_geoms(name)
+        self._basket = self._collision_geoms(region.removesuffix("_contain_region"))
         self.phase = Phase.APPROACH
         self._steps_in_phase = 0
+        self._failed_grasps = 0
+
+        thing = self._bounds(self._object)
+        self._across = self._closing_axis()[:2]
+        width = float(np.abs(self._across) @ (thing.high - thing.low)[:2])
+        if width > OPEN_WIDTH:
+            raise UserError(
+                f"The scripted expert cannot grasp {name} of {simulation.environment.suite} task {simulation.task}: "
+                f"it is {100 * width:.1f} cm wide between the fingers, which open {100 * OPEN_WIDTH:.1f} cm."
+            )
 
     def action(self) -> np.ndarray:
         """The next action (7,) float32, from the present state."""
-        thing, basket, hand = self._bounds(self._object), self._bounds(self._target), self._hand()
+        thing, basket, hand = self._bounds(self._object), self._bounds(self._basket), self._hand()
         self._advance(thing, basket, hand)
         self._steps_in_phase += 1
 
         move = np.zeros(3)
         closed = self.phase in (Phase.CLOSE, Phase.LIFT, Phase.CARRY, Phase.LOWER)
         if self.phase is Phase.APPROACH:
-            move = self._towards(self._grasp(thing) + [0, 0, HOVER], hand)
+            move = self._towards(self._grasp(thing) + np.array([0, 0, HOVER]), hand)
             # Sideways only well above the object, or the fingers knock it over.
             if hand[2] < thing.high[2] + HOVER / 2:
                 move[:2] = 0
@@ -120,28 +137,33 @@ class PickAndPlace:
     def _advance(self, thing: Box, basket: Box, hand: np.ndarray) -> None:
         grasp = self._grasp(thing)
         across = np.abs(hand[:2] - grasp[:2]).max()
-        over_target = np.abs(thing.centre[:2] - basket.centre[:2]).max()
-        held = thing.high[2] > hand[2] - 0.03
-        if self.phase is Phase.APPROACH and across < ACROSS and abs(hand[2] - grasp[2] - HOVER) < 0.02:
-            self._enter(Phase.DESCEND)
-        elif self.phase is Phase.DESCEND and hand[2] - grasp[2] < 0.005 and across < ACROSS:
-            self._enter(Phase.CLOSE)
-        elif self.phase is Phase.CLOSE and self._steps_in_phase >= CLOSE_STEPS:
-            self._enter(Phase.LIFT)
-        elif self.phase in (Phase.LIFT, Phase.CARRY, Phase.LOWER) and (
-            hand[2] - thing.centre[2] > (thing.high[2] - thing.low[2]) / 2 + 0.04 or not held
-        ):
-            self._enter(Phase.APPROACH)
-        elif self.phase is Phase.LIFT and thing.low[2] > basket.high[2] + CLEARANCE / 2:
-            self._enter(Phase.CARRY)
-        elif self.phase is Phase.LIFT and self._steps_in_phase >= LIFT_STEPS:
-            self._enter(Phase.APPROACH)
-        elif self.phase is Phase.CARRY and over_target < 0.015:
-            self._enter(Phase.LOWER)
-        elif self.phase is Phase.LOWER and thing.low[2] < basket.high[2] - RELEASE_DEPTH / 2:
-            self._enter(Phase.RELEASE)
-        elif self.phase is Phase.RELEASE and self._steps_in_phase >= RELEASE_STEPS and over_target > 0.06:
-            self._enter(Phase.APPROACH)
+        off_target = np.abs(thing.centre[:2] - basket.centre[:2]).max()
+        dropped = hand[2] - thing.high[2] > FINGER_LENGTH
+        match self.phase:
+            case Phase.APPROACH if across < ACROSS and abs(hand[2] - grasp[2] - HOVER) < 0.02:
+                self._enter(Phase.DESCEND)
+            case Phase.DESCEND if hand[2] - grasp[2] < 0.005 and across < ACROSS:
+                self._enter(Phase.CLOSE)
+            case Phase.DESCEND if self._steps_in_phase >= DESCEND_STEPS:
+                self._try_another_spot()
+            case Phase.CLOSE if self._steps_in_phase >= CLOSE_STEPS:
+                self._enter(Phase.LIFT)
+            case Phase.LIFT | Phase.CARRY | Phase.LOWER if dropped:
+                self._try_another_spot()
+            case Phase.LIFT if thing.low[2] > basket.high[2] + CLEARANCE / 2:
+                self._enter(Phase.CARRY)
+            case Phase.LIFT if self._steps_in_phase >= LIFT_STEPS:
+                self._try_another_spot()
+            case Phase.CARRY if off_target < 0.015:
+                self._enter(Phase.LOWER)
+            case Phase.LOWER if thing.low[2] < basket.high[2] - RELEASE_DEPTH / 2:
+                self._enter(Phase.RELEASE)
+            case Phase.RELEASE if self._steps_in_phase >= RELEASE_STEPS and off_target > 0.06:
+                self._try_another_spot()
+
+    def _try_another_spot(self) -> None:
+        self._failed_grasps += 1
+        self._enter(Phase.APPROACH)
 
     def _enter(self, phase: Phase) -> None:
         self.phase, self._steps_in_phase = phase, 0
@@ -150,33 +172,38 @@ class PickAndPlace:
     def _towards(goal: np.ndarray, here: np.ndarray) -> np.ndarray:
         return np.clip(GAIN * (goal - here) / ACTION_METRES, -1.0, 1.0)
 
-    @staticmethod
-    def _grasp(thing: Box) -> np.ndarray:
-        """Where the fingertips close: the middle of the object, a little below its top."""
+    def _grasp(self, thing: Box) -> np.ndarray:
+        """Where the fingertips close (3,): a little below the top, in the middle or at the next spot."""
         height = thing.high[2] - thing.low[2]
         z = max(thing.high[2] - min(0.03, 0.6 * height), thing.low[2] + 0.012)
-        return np.array([*thing.centre[:2], z])
+        along = np.array([-self._across[1], self._across[0]])
+        spot = SPOTS[self._failed_grasps % len(SPOTS)]
+        return np.array([*(thing.centre[:2] + spot * along), z])
 
     def _hand(self) -> np.ndarray:
         return self._env.sim.data.site_xpos[self._env.robots[0].eef_site_id].copy()
 
-    def _bounds(self, name: str) -> Box:
-        model, data = self._env.sim.model._model, self._env.sim.data._data
-        corners = [_corners(model, data, geom) for geom in self._geoms(model, name)]
-        points = np.concatenate(corners)
-        return Box(points.min(axis=0), points.max(axis=0))
+    def _closing_axis(self) -> np.ndarray:
+        """Direction (3,) in which the fingers close. The hand's site is turned against it, the finger's joint is not."""
+        joint = self._env.sim.model.joint_name2id("gripper0_finger_joint1")
+        return self._env.sim.data._data.xaxis[joint].copy()
 
-    def _geoms(self, model: Any, name: str) -> list[int]:
-        root = model.body_rootid[self._env.obj_body_id[name]]
-        return [
-            g
-            for g in range(model.ngeom)
-            if model.body_rootid[model.geom_bodyid[g]] == root and model.geom_contype[g]
-        ]
+    def _bounds(self, geoms: np.ndarray) -> Box:
+        corners = _corners(self._env.sim.model._model, self._env.sim.data._data, geoms)
+        return Box(corners.min(axis=0), corners.max(axis=0))
+
+    def _collision_geoms(self, name: str) -> np.ndarray:
+        model = self._env.sim.model._model
+        of_body = model.body_rootid[model.geom_bodyid] == model.body_rootid[self._env.obj_body_id[name]]
+        return np.flatnonzero(of_body & (model.geom_contype != 0))
 
 
-def _corners(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> np.ndarray:
-    """World corners (8, 3) of the geom's own bounding box."""
-    signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
-    centre, half = model.geom_aabb[geom, :3], model.geom_aabb[geom, 3:]
-    return data.geom_xpos[geom] + (centre + signs * half) @ data.geom_xmat[geom].reshape(3, 3).T
+_SIGNS = np.array(list(itertools.product((-1, 1), repeat=3)))
+
+
+def _corners(model: mujoco.MjModel, data: mujoco.MjData, geoms: np.ndarray) -> np.ndarray:
+    """World corners (8 x geoms, 3) of the geoms' own bounding boxes, m."""
+    centre, half = model.geom_aabb[geoms, :3], model.geom_aabb[geoms, 3:]
+    local = centre[:, None] + _SIGNS * half[:, None]
+    rotation = data.geom_xmat[geoms].reshape(-1, 3, 3)
+    return (data.geom_xpos[geoms, None] + local @ rotation.transpose(0, 2, 1)).reshape(-1, 3)

@@ -12,7 +12,6 @@ from ``np.random``, so in the stock environment fixture poses depend on how many
 has as many as the first one of a fresh ``lerobot.envs.libero.LiberoEnv``.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import mujoco
@@ -48,28 +47,36 @@ class ModelSnapshot:
 
 
 class Resets:
-    """Hard and cheap resets of one robosuite environment ``inner``, with the same number of property samplers."""
+    """Hard and cheap resets of the robosuite environment ``inner``; made before ``inner`` is initialised."""
 
-    def __init__(self, inner: Any, snapshot: Callable[[], ModelSnapshot]) -> None:
+    def __init__(self, inner: Any) -> None:
         self._inner = inner
-        self._snapshot = snapshot
-        self._samplers = list(inner.object_property_initializers)
+        self._samplers: list | None = None
+        self._parsed: ModelSnapshot | None = None
+        initialize_sim = inner._initialize_sim
+
+        def initialize_sim_and_keep(xml_string: str | None = None) -> None:
+            initialize_sim(xml_string)
+            self._parsed = ModelSnapshot(inner.sim.model._model)
+
+        inner._initialize_sim = initialize_sim_and_keep
 
     def hard(self) -> None:
         """Parse the scene and build the renderer again."""
         self._inner.hard_reset = True
         # Loading the scene appends one set more.
-        self._reset(self._samplers * (LOADS_BEFORE_FIRST_RESET - 1))
+        self._reset(sets_of_samplers=LOADS_BEFORE_FIRST_RESET - 1)
 
     def cheap(self) -> None:
         """Keep scene and renderer, and clear what an episode leaves behind in them."""
         inner = self._inner
         inner.hard_reset = False
-        self._snapshot().restore(inner.sim.model._model)
+        assert self._parsed is not None
+        self._parsed.restore(inner.sim.model._model)
         inner.sim.reset = self._empty_data
         for robot in inner.robots:
             robot.gripper.current_action = np.zeros(robot.gripper.dof)
-        self._reset(self._samplers * LOADS_BEFORE_FIRST_RESET)
+        self._reset(sets_of_samplers=LOADS_BEFORE_FIRST_RESET)
 
     def _empty_data(self) -> None:
         """What robosuite's ``sim.reset`` does, and the solver's warm start as building scene and renderer leaves it."""
@@ -78,11 +85,14 @@ class Resets:
         for _ in range(FORWARDS_WHEN_BUILT):
             sim.forward()
 
-    def _reset(self, samplers: list) -> None:
+    def _reset(self, *, sets_of_samplers: int) -> None:
+        samplers = self._inner.object_property_initializers
+        if self._samplers is None:
+            self._samplers = list(samplers)
         # LIBERO's own wrapper retries for ever on any exception, so that a broken renderer looks like a hang. Only a
         # placement that did not fit is worth another try.
         for _ in range(PLACEMENT_ATTEMPTS):
-            self._inner.object_property_initializers[:] = samplers
+            samplers[:] = self._samplers * sets_of_samplers
             try:
                 self._inner.reset()
                 return

@@ -1,11 +1,11 @@
 """Our simulation against LeRobot's own environment: number for number, in real LIBERO."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-
+from wmvla.errors import UserError
 from wmvla.recipe import Environment
 from wmvla.sim.libero.cameras import ALL, NONE
 from wmvla.sim.libero.env import LiberoSimulation, Observation
@@ -55,12 +55,11 @@ def _assert_same(ours: Episode, theirs: Episode) -> None:
         assert our_success == their_success
 
 
-@pytest.fixture(params=[MINI, DRAWER, STOVE], ids=lambda task: f"{task[0]}-{task[1]}", scope="module")
-def simulation(request: pytest.FixtureRequest) -> Iterator[LiberoSimulation]:
-    suite, task = request.param
-    simulation = LiberoSimulation(Environment(suite, (task,), image_size=64, max_steps=200), task)
-    yield simulation
-    simulation.close()
+@pytest.fixture(params=[MINI, DRAWER, STOVE], ids=lambda task: f"{task[0]}-{task[1]}")
+def simulation(
+    request: pytest.FixtureRequest, open_simulation: Callable[[str, int], LiberoSimulation]
+) -> LiberoSimulation:
+    return open_simulation(*request.param)
 
 
 def test_equals_the_stock_environment_whatever_was_played_before(simulation: LiberoSimulation) -> None:
@@ -94,15 +93,42 @@ def test_cheap_reset_equals_hard_reset_after_a_disturbed_episode(simulation: Lib
     for action in _actions():
         simulation.step(action, NONE)
 
-    disturbed_hash = simulation.scene_hash()
-    cheap = simulation._reset(2, 8, ALL, cheap=True)
-    cheap_hash = simulation.scene_hash()
-    cheap_end = [simulation.step(action, ALL).observation for action in _actions()]
-    hard = simulation._reset(2, 8, ALL, cheap=False)
-    assert simulation.scene_hash() == cheap_hash != disturbed_hash
-    _assert_same([(cheap, False)], [(hard, False)])
-    for action, ours in zip(_actions(), cheap_end, strict=True):
-        theirs = simulation.step(action, ALL).observation
-        np.testing.assert_array_equal(ours.state, theirs.state)
-        for name in ALL:
-            np.testing.assert_array_equal(ours.images[name], theirs.images[name])
+    disturbed = simulation.scene_hash()
+    ends = []
+    for cheap in (True, False):
+        episode = [(simulation._reset(2, 8, ALL, cheap=cheap), False)]
+        settled = simulation.scene_hash()
+        for step, action in enumerate(_actions(), start=1):
+            result = simulation.step(action, ALL if step == STEPS else NONE)
+            episode.append((result.observation, result.success))
+        ends.append((settled, simulation.scene_hash(), episode))
+    (cheap_settled, cheap_end, cheap_episode), (hard_settled, hard_end, hard_episode) = ends
+    assert disturbed != cheap_settled == hard_settled
+    assert cheap_end == hard_end
+    _assert_same(cheap_episode, hard_episode)
+
+
+def test_a_cheap_reset_that_is_not_exact_is_not_used(
+    simulation: LiberoSimulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Robosuite's own soft reset keeps the gripper's last command: the check must see it."""
+    if (simulation.environment.suite, simulation.task) != MINI:
+        pytest.skip("one task is enough")
+    soft = simulation._resets
+    monkeypatch.setattr(soft, "cheap", lambda: (setattr(soft._inner, "hard_reset", False), soft._inner.reset()))
+    assert not simulation._cheap_reset_is_exact(0, 0)
+
+
+def test_user_errors_name_what_is_allowed(open_simulation: Callable[[str, int], LiberoSimulation]) -> None:
+    def environment(**changes: object) -> Environment:
+        return Environment(**{"suite": "libero_object", "tasks": (7,), "image_size": 64, "max_steps": 200, **changes})
+
+    with pytest.raises(UserError, match=r"no suite 'libero_objects'.*libero_object, libero_spatial"):
+        LiberoSimulation(environment(suite="libero_objects"), 0)
+    with pytest.raises(UserError, match=r"no task 10: environment.tasks takes 0 to 9"):
+        LiberoSimulation(environment(), 10)
+    with pytest.raises(UserError, match=r"settle_steps is 0"):
+        LiberoSimulation(environment(settle_steps=0), 7)
+    for init in (-1, 50):
+        with pytest.raises(UserError, match=rf"no initial state {init}: inits take 0 to 49"):
+            open_simulation(*MINI).reset(init, 0)
