@@ -13,8 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from wmvla.errors import UserError
-from wmvla.rollout.episode import EpisodeRecord, EpisodeRow, failed
-from wmvla.rollout.policy import Query
+from wmvla.rollout.episode import EpisodeRecord, EpisodeRow, Query, failed
 from wmvla.rollout.worker import Simulators, serve
 
 TRIES = 3

@@ -1,6 +1,8 @@
-"""One row of the episode table, and what is recorded of it."""
+"""One row of the episode table, what its simulator asks the policy, and what is recorded of it."""
 
 from dataclasses import dataclass
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,22 @@ class EpisodeRow:
     env_seed: int
     noise_seed: int
     repeat: int
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a simulator sends when its action queue is empty.
+
+    ``images`` (H, W, 3) uint8 by camera, ``state`` (8,), ``number`` the query's place in the episode, ``frames``
+    (T + m - 1, H, W, 3) uint8 of the world camera where the memory needs them.
+    """
+
+    row: EpisodeRow
+    number: int
+    language: str
+    state: np.ndarray
+    images: dict[str, np.ndarray]
+    frames: np.ndarray | None
 
 
 @dataclass(frozen=True)

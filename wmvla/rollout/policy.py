@@ -1,7 +1,6 @@
 """The policy's side of a rollout: queries in, action chunks out, every random number from the episode's own stream."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,24 +8,8 @@ import torch
 
 from wmvla.policy.conversion import load_policy, load_processors
 from wmvla.policy.modeling_smolvla_world import FRAMES, SmolVLAWorldPolicy
-from wmvla.rollout.episode import EpisodeRow
+from wmvla.rollout.episode import Query
 from wmvla.streams import generator
-
-
-@dataclass(frozen=True)
-class Query:
-    """What a simulator sends when its action queue is empty.
-
-    ``images`` (H, W, 3) uint8 by camera, ``state`` (8,), ``number`` the query's place in the episode, ``frames``
-    (T + m - 1, H, W, 3) uint8 of the world camera where the memory needs them.
-    """
-
-    row: EpisodeRow
-    number: int
-    language: str
-    state: np.ndarray
-    images: dict[str, np.ndarray]
-    frames: np.ndarray | None
 
 
 class RolloutPolicy:

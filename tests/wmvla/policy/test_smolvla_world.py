@@ -178,7 +178,7 @@ def test_a_checkpoint_of_other_shapes_is_refused(base, toy, tmp_path):
     shutil.copytree(base, copy)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "max_state_dim": 16}))
-    with pytest.raises(ValueError, match="another shape than what the policy has: model.state_proj.weight"):
+    with pytest.raises(ValueError, match=r"another shape than what the policy has: model\.state_proj\.weight"):
         load_policy(copy)
     (copy / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="not a finished checkpoint"):

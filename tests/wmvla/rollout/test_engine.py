@@ -1,0 +1,111 @@
+"""The engine: every row once, whatever happens to the simulators; only the frames that are read are drawn."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from wmvla.errors import UserError
+from wmvla.recipe import Environment
+from wmvla.rollout.engine import roll_out
+from wmvla.rollout.episode import Query
+from wmvla.rollout.worker import Simulators
+
+from .fake import DIE_ONCE, HANG_ONCE, RAISE_ALWAYS, RAISE_ONCE, CountingPolicy, make_fake, row
+
+
+def play(folder, rows, *, workers=2, n_action_steps=4, world_frames=0, max_steps=30, silence=20.0):
+    """Records by row index, and the policy."""
+    environment = Environment(suite=str(folder), tasks=(0,), image_size=2, max_steps=max_steps)
+    simulators = Simulators(environment, n_action_steps, world_frames, "image", make_fake)
+    policy, records = CountingPolicy(n_action_steps), {}
+
+    def on_episode(episode, record):
+        assert episode.index not in records, "an episode was recorded twice"
+        records[episode.index] = record
+
+    roll_out(rows, policy, simulators, workers, on_episode, silence)
+    return records, policy
+
+
+def without_clock(record):
+    return dataclasses.replace(record, seconds=0, cpu_seconds=0)
+
+
+def test_results_do_not_depend_on_the_number_of_workers(tmp_path):
+    rows = [row(index) for index in range(9)]
+    one, _ = play(tmp_path, rows, workers=1)
+    two, _ = play(tmp_path, rows[::-1], workers=2)
+    assert {i: without_clock(r) for i, r in one.items()} == {i: without_clock(r) for i, r in two.items()}
+    assert sorted(one) == list(range(9))
+    assert {record.success for record in one.values()} == {True, False}
+
+
+def test_an_episode_ends_at_success_or_at_the_last_step(tmp_path):
+    records, _ = play(tmp_path, [row(index) for index in range(7)])
+    for index, record in records.items():
+        gain = (1000 + index) % 7 / 64
+        needed = next((n for n in range(1, 31) if sum([gain] * n) >= 1), None)
+        assert record.success == (needed is not None)
+        assert record.steps == (needed or 30)
+        assert record.queries == -(-record.steps // 4)
+        assert record.cpu_seconds >= 0.25 * record.queries
+
+
+def test_without_memory_only_query_frames_are_drawn(tmp_path):
+    records, policy = play(tmp_path, [row(1)], max_steps=30)
+    assert records[1].steps == 30
+    assert records[1].renders == 2 * records[1].queries
+    assert all(query.frames is None for query in policy.queries)
+    assert [int(query.images["image2"][0, 0, 0]) for query in policy.queries] == list(range(0, 30, 4))
+
+
+@pytest.mark.parametrize(("n_action_steps", "world_frames"), [(4, 3), (4, 4), (4, 7), (1, 7), (8, 7)])
+def test_a_query_carries_the_last_consecutive_frames(tmp_path, n_action_steps, world_frames):
+    _, policy = play(tmp_path, [row(1)], n_action_steps=n_action_steps, world_frames=world_frames)
+    for query in policy.queries:
+        now = query.number * n_action_steps
+        expected = [max(0, step) for step in range(now - world_frames + 1, now + 1)]
+        assert query.frames[:, 0, 0, 0].tolist() == expected
+
+
+def test_broken_simulators_are_replaced_and_no_episode_is_lost(tmp_path):
+    rows = [row(0), row(1, RAISE_ONCE), row(2, DIE_ONCE), row(3, HANG_ONCE), row(4, RAISE_ALWAYS), row(5)]
+    records, _ = play(tmp_path, rows, silence=8.0)
+    assert sorted(records) == [0, 1, 2, 3, 4, 5]
+    assert [records[i].status for i in range(6)] == ["ok", "ok", "ok", "ok", "error", "ok"]
+    assert records[4].error == "RuntimeError: the gripper fell off"
+    assert not records[4].success
+
+
+def test_simulators_that_never_play_end_the_run_in_one_line(tmp_path):
+    with pytest.raises(UserError, match="No simulator can play: RuntimeError: the gripper fell off") as caught:
+        play(tmp_path, [row(0, RAISE_ALWAYS)])
+    assert "\n" not in str(caught.value)
+
+
+def test_the_policy_draws_from_the_episode_stream_alone(toy, tmp_path):
+    from wmvla.rollout.policy import RolloutPolicy
+    from wmvla.train.loop import train
+
+    from ..conftest import SIZE
+
+    base = train(toy.scratch_job(tmp_path / "base"))
+    world = toy.scratch_job(tmp_path / "E2", scratch=None, base=str(base), world=toy.world)
+    checkpoint = train(world)
+    draws = np.random.default_rng(0)
+    images = {name: draws.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for name in ("image", "image2")}
+    for mode in ("pred", "zero", "random"):
+        policy = RolloutPolicy(checkpoint, mode, 2)
+        frames = np.stack([images["image"]] * policy.world_frames) if policy.world_frames else None
+        assert policy.world_frames == (7 if mode == "pred" else 0)
+
+        def query(episode, number, frames=frames):
+            return Query(row(episode), number, "pick up the milk", np.zeros(8, np.float32), images, frames)
+
+        first = policy.act(query(0, 0))[0]
+        policy.act(query(1, 0))
+        assert np.array_equal(first, policy.act(query(0, 0))[0])
+        assert not np.array_equal(first, policy.act(query(0, 1))[0])
+        assert not np.array_equal(first, policy.act(query(1, 0))[0])
+        assert first.shape == (2, 7)
