@@ -59,7 +59,7 @@ bench() {
     fi
     mkdir -p results cache
     # shellcheck disable=SC2086  # words on purpose
-    exec "$runner" run --rm --ipc host $devices $user \
+    exec "$runner" run --rm --ipc host --env HOME=/tmp $devices $user \
         --volume "$PWD/results:/opt/wmbench/results" --volume "$PWD/cache:/opt/wmbench/cache" \
         "$image" run "$@"
 }
