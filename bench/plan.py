@@ -31,11 +31,11 @@ PLAN_FILE = "plan.json"
 class Method:
     """How the claims will be judged, fixed before the data (bench.stats has the sources)."""
 
-    rate_interval: str = "wilson"
-    difference_interval: str = "hull of tango score and bootstrap over (seed, task, init)"
-    equivalence_test: str = "tost: difference_interval at 1 - 2 alpha inside the margin"
-    superiority_test: str = "exact mcnemar, one-sided, flipped by (seed, task, init)"
-    multiplicity: str = "holm over the asked superiority claims"
+    rate_interval: str = "Wilson"
+    difference_interval: str = "hull of Tango's score interval and a bootstrap over (seed, task, init)"
+    equivalence_test: str = "two one-sided tests: the interval at 1 - 2 alpha lies inside the margin"
+    superiority_test: str = "exact McNemar, one-sided, flipping (seed, task, init) as a whole"
+    multiplicity: str = "Holm over the superiority claims that are asked"
     bootstrap_resamples: int = 10_000
 
 

@@ -27,9 +27,10 @@ def interval_points(interval: Interval) -> str:
 
 
 def p_value(p: float | None) -> str:
+    """As it stands in a table: ``0.03``, ``0.0042``, ``< 0.0001``."""
     if p is None:
         return "-"
-    return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}" if p < 0.01 else f"p = {p:.2f}"
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
 
 
 def sentence_case(text: str) -> str:
@@ -63,11 +64,13 @@ def overall_reason(plan: Plan, verdict: Verdict) -> str:
         against = _names([claim for claim in asked if claim.decision == "NOT SUPPORTED"])
         return f"the episodes exclude what {against} would need, for {these_checkpoints(plan)}."
     open_claims = _names([claim for claim in asked if claim.decision != "SUPPORTED"])
-    told = f"{len(held)} of {len(asked)} claims hold" if held else f"none of {len(asked)} claims is decided"
+    told = f"none of {len(asked)} claims is decided"
+    if held:
+        told = f"{len(held)} of {len(asked)} claims {'holds' if len(held) == 1 else 'hold'}"
     if verdict.why == "not asked":
-        missing = _names([claim for claim in verdict.claims if not claim.claim.asked])
-        rest = f", {open_claims} undecided" if open_claims and held else ""
-        return f"{told}{rest}; {missing} was not asked, because an arm was left out."
+        missing = [claim for claim in verdict.claims if not claim.claim.asked]
+        were = "was" if len(missing) == 1 else "were"
+        return f"{told}; {_names(missing)} {were} not asked, because an arm was left out."
     if verdict.why == "broken":
         return f"{told}; errors or timeouts leave {open_claims} open."
     return f"{told}; the episodes neither show nor exclude {open_claims}."
@@ -122,6 +125,8 @@ def claim_sentence(plan: Plan, result: ClaimResult) -> str:
     if result.why == "sanity":
         return f"{found} The sanity gate is not passed, so this says nothing."
     if result.why == "incomplete":
+        if result.complete:
+            return f"{found} The sanity gate is not decided yet, so this says nothing."
         return f"So far, {result.contrast.pairs} of {result.planned} pairs: {found}"
     if result.why == "broken":
         assert result.bounds is not None
@@ -142,8 +147,11 @@ def _found(plan: Plan, result: ClaimResult) -> str:
             f"{told}, {level} interval {interval_points(contrast.tost_interval)}; "
             f"the margin is {100 * claim.margin:g} points either way."
         )
-    level = f"{100 * contrast.interval.confidence:.0f} %"
-    return f"{told}, {level} interval {interval_points(contrast.interval)}; one-sided {p_value(result.p_adjusted)} after Holm."
+    level, p = f"{100 * contrast.interval.confidence:.0f} %", p_value(result.p_adjusted)
+    return (
+        f"{told}, {level} interval {interval_points(contrast.interval)}; "
+        f"one-sided p {p if p.startswith('<') else f'= {p}'} after Holm."
+    )
 
 
 def _meaning(result: ClaimResult) -> str:
@@ -153,7 +161,7 @@ def _meaning(result: ClaimResult) -> str:
     if result.decision == "NOT SUPPORTED":
         return "A larger difference is shown." if equivalence else "A gain is excluded."
     if equivalence:
-        return "The interval reaches beyond the margin: equality is neither shown nor excluded."
+        return "The interval reaches beyond the margin: equality within it is neither shown nor excluded."
     return "A gain is neither shown nor excluded."
 
 
@@ -174,10 +182,12 @@ def limit_sentence(limit: Limit) -> str:
     found = (
         f"{assumed}, a true gain of {100 * limit.gain:.0f} points is found four times in five"
         if limit.gain is not None
-        else f"{assumed}, no gain is found four times in five"
+        else f"{assumed}, no gain is large enough to be found four times in five"
     )
-    counts = ", ".join(f"{100 * gain:.0f} points {_count(episodes)}" for gain, episodes in limit.episodes)
-    return f"{least} {found}. It takes about this many paired episodes: {counts}."
+    (gain, episodes), *larger = limit.episodes
+    counts = [f"{100 * gain:.0f} points takes about {_count(episodes)} paired episodes"]
+    counts += [f"{100 * gain:.0f} points {_count(episodes)}" for gain, episodes in larger]
+    return f"{least} {found}; a gain of {', '.join(counts)}."
 
 
 def out_of_reach_note(claim: Claim, limit: Limit) -> str | None:

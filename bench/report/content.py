@@ -114,8 +114,8 @@ def _rate_figures(rate: Rate) -> Content:
         "timeouts": rate.timeouts,
         "rate": rate.rate,
         "best_rate": rate.best_rate,
-        "lower": rate.interval[0],
-        "upper": rate.interval[1],
+        "lower": rate.interval[0] if rate.finished else None,
+        "upper": rate.interval[1] if rate.finished else None,
     }
 
 
@@ -135,7 +135,7 @@ def _claim(plan: Plan, result: ClaimResult) -> Content:
         "complete": result.complete,
         "sentence": wording.claim_sentence(plan, result),
         "bounds_note": wording.bounds_note(result),
-        "takes": wording.limit_sentence(limit) if claim.asked else None,
+        "takes": wording.limit_sentence(limit) if claim.asked and result.decision != "SUPPORTED" else None,
         "pairs": contrast.pairs,
         "planned": result.planned,
         "left_only": contrast.left_only,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.pairs import broken, solved
+from bench.plan import Plan
 from bench.report.records import Record, Run
 
 Content = dict[str, Any]
@@ -17,9 +18,9 @@ Content = dict[str, Any]
 NICE_STEPS = (1, 2, 2.5, 5, 10)
 MOST_CURVE_POINTS = 120
 CURVES = (
-    ("action_loss", "Action loss", "mean squared error of the flow, over the batch"),
+    ("action_loss", "Action loss", "flow matching, the same in all arms"),
     ("world_cos", "World cosine", "predicted against true change of the latents"),
-    ("world_gate", "Gate", "tanh(g), the share of world memory that is let in"),
+    ("world_gate", "Gate", "tanh(g), the weight of the memory; at 0 it has none"),
 )
 
 
@@ -39,13 +40,13 @@ class Axis:
 
 def nice_axis(lower: float, upper: float, ticks: int = 5) -> Axis:
     """The smallest axis with round ticks that holds both bounds, with about `ticks` steps."""
-    if upper <= lower:
+    if upper - lower <= 1e-9 * max(abs(lower), abs(upper)):
         lower, upper = lower - 0.5 * (abs(lower) or 1.0), upper + 0.5 * (abs(upper) or 1.0)
     raw = (upper - lower) / ticks
     magnitude = 10.0 ** math.floor(math.log10(raw))
     step = next(nice * magnitude for nice in NICE_STEPS if nice * magnitude >= raw * (1 - 1e-9))
     first, last = math.floor(lower / step + 1e-9), math.ceil(upper / step - 1e-9)
-    marks = tuple(round(i * step, 12) for i in range(first, last + 1))
+    marks = tuple(float(f"{i * step:.12g}") for i in range(first, last + 1))
     return Axis(marks[0], marks[-1], marks)
 
 
@@ -60,7 +61,7 @@ def forest(claims: Sequence[Content]) -> Content:
         ),
         default=0.1,
     )
-    half = nice_axis(0.0, max(reach, 0.1), 2)
+    half = nice_axis(0.0, max(reach, 0.1), 4)
     axis = Axis(-half.upper, half.upper, tuple(-tick for tick in half.ticks[:0:-1]) + half.ticks)
     rows = []
     for claim in claims:
@@ -100,7 +101,7 @@ def rates(content: Content) -> Content:
 
 def curves(run: Run) -> list[Content]:
     """One plot for each figure that any training has logged; a training is one path."""
-    plots = []
+    plots, styles = [], line_styles(run.plan)
     for key, title, says in CURVES:
         series = {case: points for case, lines in run.metrics.items() if len(points := binned(lines, key)) > 0}
         if not series:
@@ -112,7 +113,7 @@ def curves(run: Run) -> list[Content]:
         paths = [
             {
                 "case": case,
-                "style": _line_style(run, case),
+                "style": styles[str(run.plan.case(case).arm)],
                 "d": "M" + "L".join(f"{horizontal.at(step):g} {100 - vertical.at(value):g}" for step, value in points),
             }
             for case, points in series.items()
@@ -190,11 +191,7 @@ def _cell(case_id: str, init: int, rows: list[Record | None]) -> Content:
     return {"share": share, "broken": failed > 0, "title": told}
 
 
-def _line_style(run: Run, case_id: str) -> str:
-    """Arms whose training memory holds something get the accent; the others are told apart by their dashes."""
-    plan = run.plan
-    arm = str(plan.case(case_id).arm)
-    if plan.arms[arm].memory not in ("none", "zero"):
-        return "accent"
-    plain = [name for name, other in plan.arms.items() if other.memory in ("none", "zero")]
-    return ("solid", "dashed", "dotted")[plain.index(arm) % 3]
+def line_styles(plan: Plan) -> dict[str, str]:
+    """Style of each arm's curves: the accent where training memory holds something, dashes for the others."""
+    plain = [name for name, arm in plan.arms.items() if arm.memory in ("none", "zero")]
+    return {name: ("solid", "dashed", "dotted")[plain.index(name) % 3] if name in plain else "accent" for name in plan.arms}

@@ -34,6 +34,7 @@ def write_report(run_dir: Path) -> Path:
         "forest": figures.forest(content["claims"]),
         "rates": figures.rates(content),
         "curves": figures.curves(run),
+        "line_styles": figures.line_styles(run.plan),
         "grids": figures.grids(run),
     }
     environment = _environment()
@@ -91,8 +92,11 @@ def figure(value: float | None) -> str:
 
 
 def typeset(text: str) -> str:
-    """With a true minus sign before numbers and between names."""
-    return re.sub(r"(?<![\w.])-(?=\d)|(?<= )-(?= )|^-$", "\N{MINUS SIGN}", text)
+    """With true minus signs, a dash for what is missing, and no line break before a per cent sign."""
+    if text == "-":
+        return "\N{EN DASH}"
+    text = re.sub(r"(?<![\w.])-(?=\d)|(?<= )-(?= )", "\N{MINUS SIGN}", text)
+    return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)
 
 
 def one_line(text: str | None) -> str:

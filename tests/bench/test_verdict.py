@@ -204,7 +204,7 @@ def test_repeats_of_one_init_are_one_cluster() -> None:
     assert result.p_two_sided < 1e-6
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_judging_is_repeatable(seed: int) -> None:
     rates = {"E0-none": 0.7, "E1-zero": 0.7, "E2-pred": 0.8, "E2-zero": 0.7, "E2-random": 0.6}

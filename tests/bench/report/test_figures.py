@@ -1,0 +1,121 @@
+"""Geometry of the figures."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic_run import core_plan, rows_by_case
+
+from bench.report.figures import MOST_CURVE_POINTS, Axis, binned, curves, forest, grids, line_styles, nice_axis
+from bench.report.records import Run
+
+finite = st.floats(-1e6, 1e6)
+
+
+@given(finite, finite, st.integers(1, 10))
+def test_axes_hold_their_bounds_and_have_few_round_ticks(one: float, other: float, ticks: int) -> None:
+    lower, upper = sorted((one, other))
+    axis = nice_axis(lower, upper, ticks)
+    slack = 1e-6 * (axis.upper - axis.lower)
+    assert axis.upper > axis.lower
+    assert axis.lower <= lower + slack
+    assert axis.upper >= upper - slack
+    assert 2 <= len(axis.ticks) <= ticks + 3
+    assert list(axis.ticks) == sorted(axis.ticks)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "ticks", "expected"),
+    [
+        (0.0, 0.75, 4, (0, 0.2, 0.4, 0.6, 0.8)),
+        (0.0, 600.0, 4, (0, 200, 400, 600)),
+        (-0.03, 0.05, 3, (-0.05, 0, 0.05)),
+        (-0.03, 0.05, 4, (-0.04, -0.02, 0, 0.02, 0.04, 0.06)),
+        (0.0, 0.0, 3, (-0.5, 0, 0.5)),
+    ],
+)
+def test_ticks(lower: float, upper: float, ticks: int, expected: tuple[float, ...]) -> None:
+    assert nice_axis(lower, upper, ticks).ticks == pytest.approx(expected)
+
+
+@given(finite)
+def test_positions_stay_on_the_plot(value: float) -> None:
+    assert 0 <= Axis(-1.0, 2.0, ()).at(value) <= 100
+
+
+def test_positions_are_linear() -> None:
+    axis = Axis(-0.5, 0.5, ())
+    assert [axis.at(value) for value in (-0.5, 0.0, 0.25, 0.5)] == [0, 50, 75, 100]
+
+
+def claim(difference: float | None, reach: float, margin: float | None = None) -> dict[str, object]:
+    bounds = {"lower": -reach, "upper": reach}
+    return {"difference": difference, "margin": margin, "interval": bounds, "tost_interval": bounds}
+
+
+def test_forest_is_symmetric_about_zero() -> None:
+    plot = forest([claim(0.1, 0.37, margin=0.05), claim(None, 1.0)])
+    positions = {value: at for at, value in plot["ticks"]}
+    assert positions[0.0] == 50
+    assert min(positions) == -max(positions) == -0.4
+    assert plot["rows"][0]["margin"] == (43.75, 56.25)
+    assert plot["rows"][0]["marks"]["point"] == 62.5
+    assert plot["rows"][1]["marks"] is None
+
+
+@given(st.integers(0, 2000))
+def test_curves_are_short_and_keep_their_mean(length: int) -> None:
+    lines = [{"step": step, "loss": float(step % 7)} for step in range(length)]
+    points = binned(lines, "loss")
+    assert len(points) <= MOST_CURVE_POINTS
+    if length and length % 120 == 0:
+        assert sum(y for _, y in points) / len(points) == pytest.approx(sum(line["loss"] for line in lines) / length)
+
+
+def test_lines_without_a_figure_are_left_out() -> None:
+    assert binned([{"step": 1}, {"step": 2, "world_cos": 0.5}, {"step": 3, "world_cos": None}], "world_cos") == [(2.0, 0.5)]
+
+
+def run_of(outcomes: dict[str, list[bool | str | None]], metrics: dict[str, list[dict[str, object]]]) -> Run:
+    plan = core_plan("smoke", episodes=4)
+    rows = {case.id: [] for case in plan.rollout_cases()} | rows_by_case(plan, outcomes)
+    return Run(plan, rows, metrics, {}, None)
+
+
+def test_grid_sums_repeats_and_finds_discordance() -> None:
+    """Four episodes: init 1, init 2, and both again."""
+    found = grids(
+        run_of(
+            {
+                "E0-none": [True, True, True, False],
+                "E1-zero": [True, True, True, True],
+                "E2-pred": [True, None, "error", None],
+            },
+            {},
+        )
+    )
+    (grid,) = found
+    assert grid["inits"] == [1, 2]
+    shares = {row["rollout"]: [cell["share"] for cell in row["cells"]] for row in grid["rows"]}
+    assert shares == {
+        "E0-none": [1, 0.5],
+        "E1-zero": [1, 1],
+        "E2-pred": [0.5, None],
+        "E2-zero": [None, None],
+        "E2-random": [None, None],
+    }
+    assert grid["discordant"] == [True, True]
+    assert grid["rows"][2]["cells"][0]["broken"]
+    assert grid["rows"][2]["cells"][0]["title"] == "E2-pred-s0, init 1: 1 of 2 solved, 1 broken"
+
+
+def test_curves_show_what_was_logged_only() -> None:
+    lines: list[dict[str, object]] = [{"step": 1, "action_loss": 0.5}, {"step": 2, "action_loss": 0.25}]
+    plots = curves(run_of({}, {"E0-train-s0": lines, "E1-train-s0": []}))
+    assert [plot["title"] for plot in plots] == ["Action loss"]
+    (path,) = plots[0]["paths"]
+    assert path["case"] == "E0-train-s0"
+    assert path["d"].startswith("M50 ")
+
+
+def test_the_accent_is_for_arms_with_memory() -> None:
+    assert line_styles(core_plan()) == {"E0": "solid", "E1": "dashed", "E2": "accent"}

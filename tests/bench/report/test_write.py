@@ -1,0 +1,207 @@
+"""Reports: pure, the same bytes again, self-contained, escaped, and whole when pieces are missing."""
+
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from synthetic_run import REALISTIC, core_plan, drawn_outcomes, write_run
+
+from bench.machine import load_machine
+from bench.overrides import parse_overrides
+from bench.plan import Plan, make_plan
+from bench.report.content import reproduce_command
+from bench.report.write import duration, one_line, typeset, write_report
+from bench.suite import load_suite
+from wmvla.errors import UserError
+
+NAMES = ("report.html", "report.md", "report.json")
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    plan = core_plan("mini")
+    return write_run(tmp_path / "run", plan, drawn_outcomes(plan, REALISTIC))
+
+
+class Text(html.parser.HTMLParser):
+    """Checks that tags are closed in order, and collects the text."""
+
+    VOID = frozenset({"meta", "br", "link", "img", "hr", "line", "rect", "circle", "path"})
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(source)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag not in self.VOID or (tag == "path" and not self.get_starttag_text().endswith("/>")):  # type: ignore[union-attr]
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "title"):
+            self.text += data
+
+
+def read(path: Path) -> str:
+    return re.sub(r"[ \n]+", " ", Text(path.read_text()).text)
+
+
+def test_the_same_bytes_again_and_elsewhere(run_dir: Path, tmp_path: Path) -> None:
+    write_report(run_dir)
+    first = {name: (run_dir / name).read_bytes() for name in NAMES}
+    moved = Path(shutil.copytree(run_dir, tmp_path / "elsewhere" / "under another name"))
+    for name in NAMES:
+        (moved / name).unlink()
+    environment = {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
+    subprocess.run([sys.executable, "-m", "bench.cli", "report", str(moved)], env=environment, check=True, timeout=60)
+    assert {name: (moved / name).read_bytes() for name in NAMES} == first
+
+
+def test_nothing_is_loaded_from_elsewhere(run_dir: Path) -> None:
+    source = write_report(run_dir).read_text()
+    assert not re.findall(r"""(?:src|href)\s*=|url\(|@import|<script|<link""", source)
+    assert "prefers-color-scheme: dark" in source
+
+
+def test_the_first_screen_says_the_verdict_and_its_limits(run_dir: Path) -> None:
+    text = read(write_report(run_dir))
+    content = json.loads((run_dir / "report.json").read_text())
+    first = text[: text.index("Success of each rollout")]
+    assert content["question"] in first
+    assert content["verdict"]["decision"] in first
+    assert typeset(content["verdict"]["reason"]) in first
+    for claim in content["claims"]:
+        assert claim["id"] in first
+    for note in content["cannot_say"]:
+        assert typeset(note) in first
+
+
+def test_everything_that_was_found_is_told(run_dir: Path) -> None:
+    text = read(write_report(run_dir))
+    content = json.loads((run_dir / "report.json").read_text())
+    for wanted in (
+        *(typeset(claim["sentence"]) for claim in content["claims"]),
+        *(rate["rollout"] for rate in content["rates"]),
+        *(training["case"] for training in content["training"]),
+        *(stage["case"] for stage in content["stages"]),
+        content["reproduce"],
+        content["plan_hash"],
+        "made-up <b>CPU</b>",
+    ):
+        assert wanted in text
+
+
+def test_foreign_text_is_escaped(tmp_path: Path) -> None:
+    plan = core_plan("smoke")
+    run_dir = write_run(tmp_path / "run", plan, {"E0-none": ["error", True]})
+    journal = run_dir / "episodes" / "E0-none-s0.jsonl"
+    journal.write_text(journal.read_text().replace("made-up error", "<script>alert(1)</script> | broken"))
+    source = write_report(run_dir).read_text()
+    assert "<script>" not in source
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; | broken" in source
+
+
+@pytest.mark.parametrize("missing", ["episodes", "metrics", "cases", "provenance.json", "episodes/E2-pred-s0.jsonl"])
+def test_missing_pieces_are_marked(run_dir: Path, missing: str) -> None:
+    path = run_dir / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    text = read(write_report(run_dir))
+    marks = {
+        "episodes": "0 of 120 episodes are finished",
+        "metrics": "No training has logged a step yet",
+        "cases": "not done",
+        "provenance.json": "No provenance was recorded",
+        "episodes/E2-pred-s0.jsonl": "Partial. 96 of 120 episodes are finished",
+    }
+    assert marks[missing] in text
+
+
+def test_a_partial_run_is_marked_everywhere(tmp_path: Path) -> None:
+    plan = core_plan("mini")
+    outcomes = drawn_outcomes(plan, REALISTIC)
+    outcomes["E2-pred-s0"] = [*outcomes["E2-pred-s0"][:5], *[None] * 19]
+    report = write_report(write_run(tmp_path / "run", plan, outcomes))
+    assert "Partial. 101 of 120 episodes" in read(report)
+    assert "**Partial:** 101 of 120 episodes" in report.with_suffix(".md").read_text()
+    assert json.loads(report.with_suffix(".json").read_text())["complete"] is False
+
+
+def test_a_killed_training_leaves_half_a_line(run_dir: Path) -> None:
+    path = run_dir / "metrics" / "E2-train-s0.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:100]) + '{"step": 101, "los')
+    write_report(run_dir)
+    content = json.loads((run_dir / "report.json").read_text())
+    (training,) = (training for training in content["training"] if training["case"] == "E2-train-s0")
+    assert training["steps"] == 100
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("metrics/E0-train-s0.jsonl", '{"step": 1}\nnot json\n{"step": 3}\n', "line 2 is not a logged step"),
+        ("metrics/E0-train-s0.jsonl", '{"loss": 1}\n', "line 1 is not a logged step"),
+        ("cases/base.json", "{", "base.json: not valid JSON"),
+        ("provenance.json", "[]", "provenance.json: must be a JSON object"),
+    ],
+)
+def test_damaged_files_are_named(run_dir: Path, file: str, text: str, message: str) -> None:
+    (run_dir / file).write_text(text)
+    with pytest.raises(UserError, match=message):
+        write_report(run_dir)
+
+
+def test_markdown_fits_a_comment_and_its_tables_hold(run_dir: Path) -> None:
+    source = write_report(run_dir).with_suffix(".md").read_text()
+    assert len(source) < 4000
+    widths = {line.count("|") for line in source.splitlines() if line.startswith("|")}
+    assert widths == {6}
+
+
+def test_the_command_to_reproduce_resolves_to_the_same_plan() -> None:
+    for plan in (core_plan("mini", seeds=(0, 2), arms=("E0", "E2"), batch_size=50), core_plan("smoke")):
+        assert _resolved(reproduce_command(plan)).hash == plan.hash
+
+
+def _resolved(command: str) -> Plan:
+    words = dict(word.split("=") for word in command.removeprefix("make bench ").split())
+    overrides = parse_overrides(**{name.lower(): words[name] for name in ("SEEDS", "ARMS", "EPISODES", "STEPS", "BATCH_SIZE")})
+    return make_plan(load_suite(words["SUITE"]), words["SCALE"], load_machine(words["MACHINE"]), overrides)
+
+
+def test_a_full_scale_report_is_quick_and_light(tmp_path: Path) -> None:
+    plan = core_plan("full")
+    report = write_report(write_run(tmp_path / "run", plan, drawn_outcomes(plan, REALISTIC), metrics=False))
+    assert report.stat().st_size < 2_000_000
+
+
+def test_an_unwritable_run_directory_is_one_line(run_dir: Path) -> None:
+    (run_dir / ".report.json.partial").mkdir()
+    with pytest.raises(UserError, match="cannot write the report"):
+        write_report(run_dir)
+
+
+def test_helpers() -> None:
+    assert [duration(seconds) for seconds in (None, 0.04, 59.94, 60, 3600, 7500)] == [
+        "-",
+        "0.0 s",
+        "59.9 s",
+        "1 min 00 s",
+        "1 h 00 min",
+        "2 h 05 min",
+    ]
+    assert one_line("a|b\n <c") == r"a\|b &lt;c"
+    assert typeset("E1-zero - E0 is -3.0 to -1e-5, 5 %") == "E1-zero − E0 is −3.0 to −1e-5, 5\xa0%"  # noqa: RUF001
+    assert typeset("-") == "\N{EN DASH}"

@@ -1,0 +1,239 @@
+"""The command line: exit codes, one line for bad usage, and no waiting for what a command does not need."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+from synthetic_run import REALISTIC, core_plan, drawn_outcomes, write_run
+
+from bench import cli
+from bench.commands import run as run_command
+from bench.plan import Plan, load_plan
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    plan = core_plan("mini")
+    return write_run(tmp_path / plan.run_name, plan, drawn_outcomes(plan, REALISTIC))
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What bad usage says: exit code 2, one line on stderr, nothing on stdout."""
+    code: object = None
+    try:
+        code = cli.main(arguments)
+    except SystemExit as stopped:
+        code = stopped.code
+    told = capsys.readouterr()
+    assert code == 2
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert told.err.startswith("error: ")
+    return told.err
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["croe"], "unknown suite 'croe'; did you mean 'core'?"),
+        (["core", "--scale", "mni"], "unknown scale 'mni' of suite 'core'; did you mean 'mini'?"),
+        (["core", "--machine=h200"], "unknown machine 'h200'"),
+        (["core", "--arms=E0,E9"], "unknown arm 'E9'"),
+        (["core", "--episodes=0"], "EPISODES=0: must be at least 1"),
+        (["core", "--episodes=10,20"], "EPISODES=10,20: give one number for every arm"),
+        (["core", "--episodes="], "EPISODES=: not a whole number"),
+        (["core", "--steps=10", "--total-samples=9999"], "disagree"),
+        (["core", "--sclae=mini"], "unrecognized arguments: --sclae=mini"),
+    ],
+)
+def test_bad_usage_is_one_line(capsys: pytest.CaptureFixture[str], command: str, arguments: list[str], message: str) -> None:
+    assert message in error_of(capsys, command, *arguments)
+
+
+def test_other_bad_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "arguments are required: COMMAND" in error_of(capsys)
+    assert "invalid choice: 'pln'" in error_of(capsys, "pln")
+    for command in ("status", "report"):
+        assert "not a run directory" in error_of(capsys, command, str(tmp_path))
+        assert "not a run directory" in error_of(capsys, command, str(tmp_path / "nowhere"))
+
+
+def test_a_misspelt_key_in_a_suite_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "tests" / "resources" / "bad" / "suites", tmp_path / "suites")
+    monkeypatch.setattr("bench.plan.SUITES", tmp_path / "suites")
+    told = error_of(capsys, "plan", "misspelt_key")
+    assert "unknown key 'scales.tiny.rollout.episods'; did you mean 'episodes'?" in told
+
+
+def test_plan_says_what_would_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert cli.main(["plan", "core", "--scale=mini", "--machine=cpu", f"--results={tmp_path}"]) == 0
+    told = capsys.readouterr().out
+    plan = core_plan("mini")
+    for wanted in (plan.hash, str(tmp_path / plan.run_name), "E2-random-s0", "= 120", "margin 5 points", "at least 87"):
+        assert wanted in told
+    assert "cannot run" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "--scale=full", "--machine=cpu"]) == 0
+    assert "cannot run     a GPU is needed" in capsys.readouterr().out
+
+
+def test_plan_as_json_is_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "--scale=smoke", "--machine=cpu", "--seeds=3", "--json"]) == 0
+    plan = Plan.from_json(json.loads(capsys.readouterr().out))
+    assert plan == core_plan("smoke", seeds=(3,))
+
+
+def test_run_at_full_scale_says_what_is_missing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    told = error_of(capsys, "run", "core", "--scale=full", "--machine=cpu", f"--results={tmp_path}")
+    assert "scale 'full' cannot run here: a GPU is needed" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_in_the_directory_of_another_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    plan, other = core_plan("smoke"), core_plan("smoke", episodes=1)
+    write_run(tmp_path / plan.run_name, other, {})
+    told = error_of(capsys, "run", "--scale=smoke", "--machine=cpu", f"--results={tmp_path}")
+    assert "run directory of another plan" in told
+
+
+def played(tmp_path: Path, code: int, seen: list[list[str]]) -> Callable[[list[str]], int]:
+    """Stands for pytest and an hour of work: leaves a made-up run and ends with `code`."""
+
+    def pytest_run(arguments: list[str]) -> int:
+        seen.append(arguments)
+        plan = core_plan("smoke")
+        write_run(tmp_path / plan.run_name, plan, drawn_outcomes(plan, REALISTIC))
+        return code
+
+    return pytest_run
+
+
+@pytest.mark.parametrize(("pytest_code", "code"), [(0, 0), (1, 1), (2, 2), (3, 2), (4, 2), (5, 2), (-9, 2)])
+def test_run_reports_and_passes_on_how_it_went(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pytest_code: int,
+    code: int,
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(run_command, "_pytest", played(tmp_path, pytest_code, seen))
+    assert cli.main(["run", "core", "--scale=smoke", "--machine=cpu", f"--results={tmp_path}"]) == code
+    told = capsys.readouterr().out
+    report = tmp_path / core_plan("smoke").run_name / "report.html"
+    assert report.exists() == (code != 2)
+    if code != 2:
+        verdict, path = told.splitlines()[-2:]
+        assert verdict.startswith("core at smoke on cpu: INCONCLUSIVE: nothing can be concluded")
+        assert path == f"report: {report}"
+    assert seen == [[str(ROOT / "suites"), "--suite=core", "--scale=smoke", "--machine=cpu", f"--results={tmp_path}"]]
+    assert load_plan(report.parent) == core_plan("smoke")
+
+
+def test_report_is_rebuilt(capsys: pytest.CaptureFixture[str], run_dir: Path) -> None:
+    assert cli.main(["report", str(run_dir)]) == 0
+    verdict, path = capsys.readouterr().out.splitlines()
+    assert verdict.startswith("core at mini on cpu: INCONCLUSIVE: ")
+    assert path == f"report: {run_dir / 'report.html'}"
+    assert cli.main(["report", str(run_dir), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    schema = json.loads((ROOT / "bench" / "schemas" / "report.schema.json").read_text())
+    jsonschema.validate(content, schema)
+
+
+def test_status(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    plan = core_plan("mini")
+    outcomes = drawn_outcomes(plan, REALISTIC)
+    outcomes = {
+        "E0-none-s0": outcomes["E0-none-s0"],
+        "E1-zero-s0": [True, False, "error", *[None] * 21],
+    }
+    run_dir = write_run(tmp_path / "run", plan, outcomes)
+    for case_id in ("E1-zero-s0", "E2-pred-s0", "E2-zero-s0", "E2-random-s0"):
+        (run_dir / "cases" / f"{case_id}.json").unlink()
+    assert cli.main(["status", str(run_dir)]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "7 of 11 cases done" in lines[f"{plan.run_name}:"]
+    assert "done   24/24 episodes, " in lines["E0-none-s0"]
+    assert "begun  3/24 episodes, 1 solved (33 %), 1 broken" in lines["E1-zero-s0"]
+    assert "-      0/24 episodes" in lines["E2-pred-s0"]
+    assert "done   600/600 steps" in lines["E1-train-s0"]
+    assert cli.main(["status", str(run_dir), "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert status["done"] == 7
+    (case,) = (case for case in status["cases"] if case["case"] == "E1-zero-s0")
+    assert case == {
+        "case": "E1-zero-s0",
+        "kind": "rollout",
+        "done": False,
+        "finished": 3,
+        "planned": 24,
+        "successes": 1,
+        "broken": 1,
+    }
+
+
+def test_doctor_gets_its_arguments_and_gives_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+
+    def main(arguments: list[str]) -> int:
+        seen.append(arguments)
+        return 1
+
+    monkeypatch.setattr("bench.doctor.main", main)
+    assert cli.main(["doctor", "--json"]) == 1
+    assert seen == [["--json"]]
+
+
+@pytest.mark.parametrize("command", ["plan", "run", "status", "report"])
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([command, "--help"])
+    assert stopped.value.code == 0
+    assert "usage: wmbench" in capsys.readouterr().out
+
+
+def test_help_waits_for_nothing_heavy() -> None:
+    script = (
+        "import sys, bench.cli\n"
+        "try: bench.cli.main(['plan', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'lerobot', 'scipy', 'numpy', 'jinja2', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["plan", "--machine=cpu"], ["plan", "--machine=cpu", "--json"]])
+def test_plan_does_not_wait_for_torch(arguments: list[str]) -> None:
+    script = f"import sys, bench.cli; bench.cli.main({arguments!r}); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_stops_early_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m bench.cli plan --machine=cpu --json | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        check=True,
+    )
+    assert done.stdout == "{\n"
+    assert done.stderr == ""

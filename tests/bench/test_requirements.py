@@ -1,0 +1,113 @@
+"""What a plan needs and this machine lacks is named exactly, from local folders alone."""
+
+import dataclasses
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from synthetic_run import core_plan
+
+from bench import requirements
+from bench.machine import load_machine
+from bench.plan import Plan, make_plan
+from bench.requirements import missing_for, require
+from bench.suite import load_suite
+from wmvla.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a look at local folders must not use the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty hub cache."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    monkeypatch.delenv("HF_LEROBOT_HOME", raising=False)
+    return tmp_path / "hub"
+
+
+def put(cache: Path, kind: str, repo_id: str, files: dict[str, str]) -> None:
+    """Files of a repository as the hub's own cache lays them out."""
+    folder = cache / f"{kind}s--{repo_id.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True, exist_ok=True)
+    (folder / "refs" / "main").write_text("abc")
+    for name, text in files.items():
+        path = folder / "snapshots" / "abc" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def full_on(machine: str, arms: tuple[str, ...] | None = None) -> Plan:
+    return dataclasses.replace(core_plan("full", arms=arms), machine=load_machine(machine))
+
+
+@pytest.mark.parametrize("scale", ["smoke", "mini"])
+def test_the_small_scales_need_nothing(hub: Path, scale: str) -> None:
+    assert missing_for(core_plan(scale)) == []
+    require(core_plan(scale))
+
+
+def test_full_scale_on_a_bare_machine(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "detect_machine", lambda: "cpu")
+    missing = missing_for(core_plan("full"))
+    assert len(missing) == 4
+    gpu, dataset, checkpoint, encoder = missing
+    assert gpu == "a GPU is needed, and machine 'cpu' has none (none was found)"
+    assert "dataset HuggingFaceVLA/libero" in dataset
+    assert "(hf download HuggingFaceVLA/libero --repo-type dataset" in dataset
+    assert "checkpoint HuggingFaceVLA/smolvla_libero" in checkpoint
+    assert "world encoder facebook/vjepa2-vitg-fpc64-256" in encoder
+    with pytest.raises(UserError, match=r"scale 'full' cannot run here: a GPU is needed") as refused:
+        require(core_plan("full"))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_gpu_that_is_there_but_not_chosen_is_named(monkeypatch: pytest.MonkeyPatch, hub: Path) -> None:
+    monkeypatch.setattr(requirements, "detect_machine", lambda: "rocm")
+    assert "(MACHINE=rocm was found)" in missing_for(core_plan("full"))[0]
+    assert missing_for(full_on("cuda"))[0] == "machine 'cuda' has a cuda GPU, and none was found"
+    assert not [sentence for sentence in missing_for(full_on("rocm")) if "GPU" in sentence]
+
+
+def test_a_gpu_machine_without_its_gpu_runs_no_scale(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "detect_machine", lambda: "cpu")
+    plan = make_plan(load_suite("core"), "mini", load_machine("cuda"))
+    assert missing_for(plan) == ["machine 'cuda' has a cuda GPU, and none was found"]
+
+
+def test_with_everything_in_the_caches_nothing_is_missing(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "detect_machine", lambda: "cuda")
+    plan = full_on("cuda")
+    vlm = "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"
+    put(hub.parent / "lerobot" / "hub", "dataset", "HuggingFaceVLA/libero", {"meta/info.json": "{}"})
+    put(hub, "model", "facebook/vjepa2-vitg-fpc64-256", {"config.json": "{}", "model.safetensors.index.json": "{}"})
+    put(hub, "model", "HuggingFaceVLA/smolvla_libero", {"config.json": json.dumps({"vlm_model_name": vlm})})
+    assert [sentence.split(" is ")[0] for sentence in missing_for(plan)] == ["checkpoint HuggingFaceVLA/smolvla_libero"]
+    put(hub, "model", "HuggingFaceVLA/smolvla_libero", {"model.safetensors": ""})
+    assert [sentence.split(" is ")[0] for sentence in missing_for(plan)] == [f"vision-language model {vlm}"]
+    put(hub, "model", vlm, {"config.json": "{}", "model.safetensors": ""})
+    assert missing_for(plan) == []
+
+
+def test_folders_stand_for_hub_names(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "detect_machine", lambda: "cuda")
+    encoder = tmp_path / "my encoder"
+    encoder.mkdir()
+    plan = full_on("cuda")
+    world = dataclasses.replace(plan.recipe.world, encoder=str(encoder))
+    plan = dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, world=world))
+    assert [sentence for sentence in missing_for(plan) if "encoder" in sentence]
+    for name in ("config.json", "model.safetensors"):
+        (encoder / name).write_text("{}")
+    assert not [sentence for sentence in missing_for(plan) if "encoder" in sentence]
+
+
+def test_the_baseline_alone_needs_no_encoder(hub: Path) -> None:
+    assert not [sentence for sentence in missing_for(full_on("cuda", arms=("E0",))) if "encoder" in sentence]

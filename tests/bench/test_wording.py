@@ -1,0 +1,140 @@
+"""Sentences: each says the decision that was made, in one sentence, about whom it is."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic_run import Outcome, core_plan, drawn_outcomes, rows_by_case
+
+from bench import wording
+from bench.limits import limit_of
+from bench.plan import Plan
+from bench.stats.difference import Interval
+from bench.verdict import judge
+
+LONG = core_plan(episodes=240)
+
+
+def told(plan: Plan, outcomes: dict[str, list[Outcome]]) -> str:
+    return wording.verdict_sentence(plan, judge(plan, rows_by_case(plan, outcomes)))
+
+
+def first(wins: int, plan: Plan) -> list[Outcome]:
+    return [index < wins for index in range(len(plan.episodes))]
+
+
+def outcomes(plan: Plan, none: int, zero: int, pred: int, random: int) -> dict[str, list[Outcome]]:
+    return {
+        "E0-none": first(none, plan),
+        "E1-zero": first(none, plan),
+        "E2-pred": first(pred, plan),
+        "E2-zero": first(zero, plan),
+        "E2-random": first(random, plan),
+    }
+
+
+def test_supported() -> None:
+    assert told(LONG, outcomes(LONG, 150, 150, 220, 100)) == (
+        "SUPPORTED: all 4 claims hold for these checkpoints (one training seed)."
+    )
+
+
+def test_supported_for_several_seeds() -> None:
+    plan = core_plan(episodes=96, seeds=(0, 1, 2))
+    assert told(plan, outcomes(plan, 60, 60, 90, 30)) == (
+        "SUPPORTED: all 4 claims hold for these checkpoints (3 training seeds, pooled)."
+    )
+
+
+def test_not_supported() -> None:
+    assert told(LONG, outcomes(LONG, 200, 200, 150, 100)) == (
+        'NOT SUPPORTED: the episodes exclude what "E2 > E0" and "pred > zero" would need, '
+        "for these checkpoints (one training seed)."
+    )
+
+
+def test_inconclusive_by_the_data() -> None:
+    assert told(LONG, outcomes(LONG, 200, 200, 202, 100)) == (
+        'INCONCLUSIVE: 2 of 4 claims hold; the episodes neither show nor exclude "E2 > E0" and "pred > zero".'
+    )
+
+
+def test_inconclusive_by_the_sanity_gate() -> None:
+    assert told(LONG, outcomes(LONG, 24, 24, 200, 10)) == (
+        "INCONCLUSIVE: E0-none solves only 10.0 % of its episodes; below 50 % nothing may be concluded."
+    )
+
+
+def test_inconclusive_because_unfinished() -> None:
+    assert told(LONG, {"E0-none": first(200, LONG)}) == (
+        "INCONCLUSIVE: 240 of 1200 episodes are finished; nothing is concluded before all are."
+    )
+
+
+def test_inconclusive_because_of_errors() -> None:
+    broken = outcomes(LONG, 150, 150, 220, 100)
+    broken["E2-zero"] = [*broken["E2-zero"][:150], *["error"] * 68, *broken["E2-zero"][218:]]
+    assert told(LONG, broken) == 'INCONCLUSIVE: 3 of 4 claims hold; errors or timeouts leave "pred > zero" open.'
+
+
+def test_inconclusive_because_an_arm_was_left_out() -> None:
+    plan = core_plan(episodes=240, arms=("E0", "E1"))
+    assert told(plan, {"E0-none": first(200, plan), "E1-zero": first(200, plan)}) == (
+        'INCONCLUSIVE: 1 of 1 claims holds; "E2 > E0", "pred > zero" and "random < pred" were not asked, '
+        "because an arm was left out."
+    )
+
+
+def test_smoke_concludes_nothing() -> None:
+    plan = core_plan("smoke")
+    sentence = told(plan, drawn_outcomes(plan, dict.fromkeys(("E0-none", "E1-zero", "E2-pred", "E2-zero", "E2-random"), 1.0)))
+    assert sentence.startswith("INCONCLUSIVE: nothing can be concluded at scale smoke: every stage once")
+
+
+@settings(max_examples=15)
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 50))
+def test_every_claim_is_told_in_whole_sentences(base: float, pred: float, seed: int) -> None:
+    plan = core_plan(episodes=24)
+    rates = {"E0-none": base, "E1-zero": base, "E2-pred": pred, "E2-zero": base, "E2-random": base}
+    verdict = judge(plan, rows_by_case(plan, drawn_outcomes(plan, rates, seed)))
+    for result in verdict.claims:
+        sentence = wording.claim_sentence(plan, result)
+        assert re.fullmatch(r"[A-Z].*\.", sentence)
+        assert "None" not in sentence
+        assert "nan" not in sentence
+        contrast = result.contrast
+        limit = limit_of(plan, result.claim, contrast.right_only / 24, (contrast.left_only + contrast.right_only) / 24)
+        assert re.fullmatch(r"[A-Z].*\.", wording.limit_sentence(limit))
+
+
+def test_what_a_plan_cannot_show_is_told_before_it_runs() -> None:
+    equal, gain, *_ = core_plan(episodes=24).claims
+    few, many = core_plan(episodes=24), core_plan(episodes=96)
+    assert wording.out_of_reach_note(equal, limit_of(few, equal)) == (
+        '"E1 = E0" within 5 points: 24 paired episodes cannot show it, whatever they are; it takes at least 87.'
+    )
+    assert wording.out_of_reach_note(equal, limit_of(many, equal)) is None
+    tiny = core_plan(episodes=4)
+    assert wording.out_of_reach_note(gain, limit_of(tiny, gain)) == (
+        '"E2 > E0": 4 paired episodes cannot show a gain of any size.'
+    )
+
+
+@pytest.mark.parametrize(
+    ("difference", "expected"),
+    [(0.125, "+12.5"), (-0.125, "-12.5"), (0.0, "0.0"), (-0.0001, "0.0"), (1.0, "+100.0"), (None, "-")],
+)
+def test_points(difference: float | None, expected: str) -> None:
+    assert wording.points(difference) == expected
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"), [(1.0, "1.00"), (0.0123, "0.01"), (0.00987, "0.0099"), (1e-9, "< 0.0001"), (None, "-")]
+)
+def test_p_values(p: float | None, expected: str) -> None:
+    assert wording.p_value(p) == expected
+
+
+def test_intervals_are_told_in_points() -> None:
+    assert wording.interval_points(Interval(-0.1, 0.254, 0.9)) == "-10.0 to +25.4"
