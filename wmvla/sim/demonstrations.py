@@ -1,21 +1,19 @@
 """Demonstrations by the scripted expert, written as a LeRobotDataset: parallel, resumable, exact.
 
-    episodes, played in worker processes -> staging folder, one file each -> dataset, in a fixed order -> renamed into place
+    episodes, played by worker processes -> staging folder, one file each -> dataset, in fixed order -> renamed into place
 
-The expert is pushed off its way now and then, and its own action is recorded as the label, so that the data shows how
-to come back. An episode depends on (task, initial state, seed, attempt) alone, so a run that was killed and started
-again gives the dataset of an uninterrupted one, frame for frame.
-
-Non-obvious: an episode is played twice, first without images. Only a success is played again, with the same actions,
-and drawn; physics costs 7 ms a step and its two images 100 ms, so a failed attempt costs next to nothing.
+An episode depends on (seed, task, initial state) alone, so a run that was killed and started again gives the dataset
+of an uninterrupted one, frame for frame.
 """
 
 import dataclasses
 import errno
+import importlib.metadata
 import json
 import multiprocessing
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -27,20 +25,13 @@ import numpy as np
 
 from wmvla.errors import UserError
 from wmvla.recipe import Demonstrations, Environment
+from wmvla.sim.libero.assets import prepare_libero
 
 if TYPE_CHECKING:
     from wmvla.sim.libero.env import LiberoSimulation
 
 ATTEMPTS = 8
-"""Push seeds tried for one initial state before giving up."""
-STEP_LIMIT = 240
-"""Control steps the expert gets; it needs 100 to 170."""
-STEPS_AFTER_SUCCESS = 10
-"""Recorded past the first success, so that letting go and staying is shown too."""
-PUSH_STEPS = 4
-CLEAN_STEPS_BETWEEN_PUSHES = 12
-PUSH_PROBABILITY = 0.15
-"""Chance, at each step at which one may begin, that a push begins."""
+"""Sets of pushes tried for one initial state before giving up."""
 MANIFEST = Path("meta") / "expert.json"
 
 Progress = Callable[[int, int], None]
@@ -58,23 +49,28 @@ def make_demonstrations(
 
     Features: ``observation.images.image`` and ``.image2`` (image_size, image_size, 3) uint8 images,
     ``observation.state`` (8,), ``action`` (7,), at 20 frames per second, with LIBERO's sentence as the task.
+    ``meta/expert.json`` keeps the settings and, per episode, task, initial state, frames and attempt.
     ``progress(done, total)`` counts episodes. A finished folder is returned at once; a call that was killed is
     continued by the same call, which plays only the missing episodes.
 
     Raises ``UserError`` when the folder holds demonstrations of other settings, when the expert cannot solve an
     episode, or when the disk is full.
     """
+    prepare_libero()
     recipe = _recipe(environment, demonstrations)
     staging = folder.with_name(f"{folder.name}.staging")
     if folder.exists():
-        _check_recipe(folder / MANIFEST, recipe)
+        _check_recipe(folder, json.loads((folder / MANIFEST).read_text())["recipe"], recipe)
         shutil.rmtree(staging, ignore_errors=True)
         return folder
     if not demonstrations.inits:
-        raise UserError("demonstrations.inits is empty: name the initial states that the expert shall demonstrate.")
+        raise UserError("demonstrations.inits is empty: name the initial states that the expert shall play.")
     try:
         staging.mkdir(parents=True, exist_ok=True)
-        _check_recipe(staging / "recipe.json", recipe, write=True)
+        staged_recipe = staging / "recipe.json"
+        if not staged_recipe.exists():
+            _write_durably(staged_recipe, recipe)
+        _check_recipe(staging, json.loads(staged_recipe.read_text()), recipe)
         _play_missing(environment, demonstrations, staging, workers, progress)
         _assemble(environment, demonstrations, staging, folder, recipe)
     except OSError as error:
@@ -85,145 +81,33 @@ def make_demonstrations(
     return folder
 
 
-def episode_seed(demonstrations: Demonstrations, task: int, init: int) -> int:
-    """Environment seed (32 bits) of one demonstrated episode."""
-    return int(np.random.SeedSequence([demonstrations.seed, task, init]).generate_state(1)[0])
-
-
-def _recipe(environment: Environment, demonstrations: Demonstrations) -> dict[str, Any]:
-    """What decides the frames; ``max_steps`` is for policies, and the name of the dataset changes nothing."""
+def _recipe(environment: Environment, demonstrations: Demonstrations) -> dict[str, dict[str, Any]]:
+    """All that decides the frames. ``max_steps`` is for policies, and the dataset's name changes nothing."""
     recipe = {
         "environment": dataclasses.asdict(environment),
         "demonstrations": dataclasses.asdict(demonstrations),
+        "simulator": {"mujoco": importlib.metadata.version("mujoco"), "MUJOCO_GL": os.environ["MUJOCO_GL"]},
     }
     del recipe["environment"]["max_steps"], recipe["demonstrations"]["repo_id"]
     return json.loads(json.dumps(recipe))
 
 
-def _check_recipe(file: Path, recipe: dict[str, Any], *, write: bool = False) -> None:
-    if write and not file.exists():
-        _write_durably(file, json.dumps(recipe, indent=1).encode())
-    found = json.loads(file.read_text())["recipe"] if file.name == MANIFEST.name else json.loads(file.read_text())
-    if found != recipe:
-        differing = sorted(
-            f"{section}.{key}"
-            for section in recipe
-            for key in recipe[section]
-            if found.get(section, {}).get(key) != recipe[section][key]
-        )
+def _check_recipe(folder: Path, found: dict[str, dict[str, Any]], recipe: dict[str, dict[str, Any]]) -> None:
+    differing = [
+        f"{section}.{key}"
+        for section, values in recipe.items()
+        for key, value in values.items()
+        if section not in found or found[section].get(key) != value
+    ]
+    if differing:
         raise UserError(
-            f"{file} records demonstrations of other settings ({', '.join(differing)}): delete the folder, "
-            "or set demonstrations.repo_id to another name."
+            f"{folder} holds demonstrations of other settings ({', '.join(differing)}): "
+            "delete it, or give demonstrations.repo_id another name."
         )
-
-
-# --- one episode, in a worker process ---------------------------------------------------------------------------------
-
-_simulations: "dict[tuple[Environment, int], LiberoSimulation]" = {}
-"""The worker's present task; building a scene costs as much as an episode."""
-
-
-def _start_worker() -> None:
-    """A worker must not outlive a killed parent: nobody would take its results, and it would hold a core."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def leave_with_parent() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
-
-
-def _record_episode(environment: Environment, demonstrations: Demonstrations, task: int, init: int, file: Path) -> None:
-    from wmvla.sim.libero.env import LiberoSimulation
-
-    simulation = _simulations.get((environment, task))
-    if simulation is None:
-        for other in _simulations.values():
-            other.close()
-        _simulations.clear()
-        simulation = _simulations[environment, task] = LiberoSimulation(environment, task)
-    attempts = ATTEMPTS if demonstrations.push_strength > 0 else 1
-    for attempt in range(attempts):
-        played = _play(simulation, demonstrations, task, init, attempt)
-        if played is not None:
-            break
-    else:
-        raise UserError(
-            f"The expert did not solve {environment.suite} task {task} from initial state {init} in {attempts} "
-            "attempts: leave it out of demonstrations.inits."
-        )
-    states, labels, executed = played
-    images = _draw(simulation, init, episode_seed(demonstrations, task, init), states, executed)
-    arrays = {"state": states, "action": labels, "attempt": np.array(attempt), **images}
-    temporary = file.with_name(f"{file.name}.{os.getpid()}")
-    with temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
-
-
-def _play(
-    simulation: "LiberoSimulation", demonstrations: Demonstrations, task: int, init: int, attempt: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """States (T, 8), the expert's actions (T, 7) and the pushed actions played (T, 7); ``None`` for a failure."""
-    from wmvla.sim.libero.cameras import NONE
-    from wmvla.sim.libero.expert import PickAndPlace
-
-    observation = simulation.reset(init, episode_seed(demonstrations, task, init), NONE)
-    expert = PickAndPlace(simulation)
-    generator = np.random.default_rng([demonstrations.seed, task, init, attempt])
-    push, push_steps_left, clean_steps = np.zeros(3), 0, 0
-    states, labels, executed = [], [], []
-    succeeded_at: int | None = None
-    for step in range(STEP_LIMIT):
-        label = expert.action()
-        if push_steps_left == 0:
-            clean_steps += 1
-            may_begin = clean_steps > CLEAN_STEPS_BETWEEN_PUSHES and expert.may_be_pushed and succeeded_at is None
-            if may_begin and generator.random() < PUSH_PROBABILITY:
-                direction = generator.normal(size=3)
-                strength = demonstrations.push_strength * generator.uniform(0.5, 1.0)
-                push = strength * direction / np.linalg.norm(direction)
-                push_steps_left, clean_steps = PUSH_STEPS, 0
-        action = label.copy()
-        if push_steps_left > 0:
-            action[:3] += push * (0.5 if expert.near_object else 1.0)
-            push_steps_left -= 1
-        states.append(observation.state)
-        labels.append(label)
-        executed.append(action)
-        result = simulation.step(action, NONE)
-        observation = result.observation
-        if result.success and succeeded_at is None:
-            succeeded_at = step
-        if succeeded_at is not None and step == succeeded_at + STEPS_AFTER_SUCCESS:
-            return np.stack(states), np.stack(labels), np.stack(executed)
-    return None
-
-
-def _draw(
-    simulation: "LiberoSimulation", init: int, env_seed: int, states: np.ndarray, executed: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Play the actions again with all cameras: per camera the images (T, H, W, 3) of the recorded states."""
-    from wmvla.sim.libero.cameras import ALL, NONE
-
-    frames: dict[str, list[np.ndarray]] = {name: [] for name in simulation.cameras}
-    observation = simulation.reset(init, env_seed, ALL)
-    for step, action in enumerate(executed):
-        assert np.array_equal(observation.state, states[step]), "an episode played again took another course"
-        for name in simulation.cameras:
-            frames[name].append(observation.images[name])
-        observation = simulation.step(action, ALL if step + 1 < len(executed) else NONE).observation
-    return {name: np.stack(images) for name, images in frames.items()}
-
-
-# --- all episodes, and the dataset made of them -----------------------------------------------------------------------
 
 
 def _episode_files(environment: Environment, demonstrations: Demonstrations, staging: Path) -> dict[Path, tuple[int, int]]:
+    """The staged file of each (task, init), in the dataset's order."""
     return {
         staging / f"task{task:03d}-init{init:03d}.npz": (task, init)
         for task in environment.tasks
@@ -254,8 +138,7 @@ def _play_missing(
         ) as pool,
     ):
         futures = [
-            pool.submit(_record_episode, environment, demonstrations, task, init, file)
-            for file, (task, init) in missing.items()
+            pool.submit(record_episode, environment, demonstrations, task, init, file) for file, (task, init) in missing.items()
         ]
         try:
             for future in as_completed(futures):
@@ -268,16 +151,71 @@ def _play_missing(
             raise
 
 
+_simulations: "dict[tuple[Environment, int], LiberoSimulation]" = {}
+"""The worker's present task; building a scene costs as much as half an episode."""
+
+
+def _start_worker() -> None:
+    """A worker must not outlive a killed parent: nobody would take its results, and it would hold a core."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent stops the work; an episode in flight is finished.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def leave_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+
+
+def record_episode(environment: Environment, demonstrations: Demonstrations, task: int, init: int, file: Path) -> None:
+    """Play one episode until the expert succeeds, draw it, and write it to ``file`` durably and at once.
+
+    Raises ``UserError`` when no attempt succeeds.
+    """
+    from wmvla.sim.libero.env import LiberoSimulation
+    from wmvla.sim.libero.recording import draw, episode_seed, play
+
+    simulation = _simulations.get((environment, task))
+    if simulation is None:
+        for other in _simulations.values():
+            other.close()
+        _simulations.clear()
+        simulation = _simulations[environment, task] = LiberoSimulation(environment, task)
+    attempts = ATTEMPTS if demonstrations.push_strength > 0 else 1
+    for attempt in range(attempts):
+        episode = play(simulation, demonstrations, init, attempt)
+        if episode is not None:
+            break
+    else:
+        raise UserError(
+            f"The expert did not solve {environment.suite} task {task} from initial state {init} in {attempts} "
+            "attempts: leave it out of demonstrations.inits."
+        )
+    arrays: dict[str, Any] = {
+        "state": episode.states,
+        "action": episode.labels,
+        "attempt": np.array(attempt),
+        **draw(simulation, episode_seed(demonstrations, task, init), init, episode),
+    }
+    temporary = file.with_name(f"{file.name}.{os.getpid()}")
+    with temporary.open("wb") as stream:
+        np.savez(stream, **arrays)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(file)
+
+
 def _assemble(
     environment: Environment,
     demonstrations: Demonstrations,
     staging: Path,
     folder: Path,
-    recipe: dict[str, Any],
+    recipe: dict[str, dict[str, Any]],
 ) -> None:
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-    from wmvla.sim.libero.env import ACTION_DIM, CONTROL_FREQUENCY, STATE_DIM, task_language
+    from wmvla.sim.libero.env import ACTION_DIM, CONTROL_FREQUENCY, STATE_DIM, load_suite
 
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -296,27 +234,27 @@ def _assemble(
         robot_type="panda",
         use_videos=False,
     )
+    suite = load_suite(environment.suite)
     episodes = []
     for file, (task, init) in _episode_files(environment, demonstrations, staging).items():
-        language = task_language(environment.suite, task)
-        with np.load(file) as arrays:
-            state, action, attempt = arrays["state"], arrays["action"], int(arrays["attempt"])
-            front, wrist = arrays["image"], arrays["image2"]
-        for t in range(len(action)):
+        with np.load(file) as staged:
+            episode = dict(staged)
+        frames = len(episode["action"])
+        for t in range(frames):
             dataset.add_frame(
                 {
-                    "observation.images.image": front[t],
-                    "observation.images.image2": wrist[t],
-                    "observation.state": state[t],
-                    "action": action[t],
-                    "task": language,
+                    "observation.images.image": episode["image"][t],
+                    "observation.images.image2": episode["image2"][t],
+                    "observation.state": episode["state"][t],
+                    "action": episode["action"][t],
+                    "task": suite.get_task(task).language,
                 }
             )
         dataset.save_episode()
-        episodes.append({"task": task, "init": init, "frames": len(action), "attempt": attempt})
+        episodes.append({"task": task, "init": init, "frames": frames, "attempt": int(episode["attempt"])})
     dataset.finalize()
-    shutil.rmtree(partial / "images", ignore_errors=True)
-    _write_durably(partial / MANIFEST, json.dumps({"recipe": recipe, "episodes": episodes}, indent=1).encode())
+    shutil.rmtree(partial / "images", ignore_errors=True)  # Single images, by now inside the parquet file.
+    _write_durably(partial / MANIFEST, {"recipe": recipe, "episodes": episodes})
     partial.replace(folder)
 
 
@@ -334,10 +272,10 @@ def _one_thread_per_process() -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def _write_durably(file: Path, content: bytes) -> None:
+def _write_durably(file: Path, content: dict[str, Any]) -> None:
     temporary = file.with_name(f"{file.name}.{os.getpid()}")
-    with temporary.open("wb") as stream:
-        stream.write(content)
+    with temporary.open("w") as stream:
+        json.dump(content, stream, indent=1)
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(file)

@@ -51,9 +51,7 @@ def wanted_with_history(n_action_steps: int) -> Want:
     return want
 
 
-def compare(
-    environment: Environment, task: int, inits: Sequence[int], steps: int, n_action_steps: int
-) -> list[Cost]:
+def compare(environment: Environment, task: int, inits: Sequence[int], steps: int, n_action_steps: int) -> list[Cost]:
     """Costs of the stock environment and of ours with the two patterns; an episode is a reset and ``steps`` steps."""
     actions = np.random.default_rng(0).uniform(-0.5, 0.5, size=(steps, 7))
     stock, ours = StockLibero(environment, task), LiberoSimulation(environment, task)
@@ -114,9 +112,7 @@ def main() -> None:
     parser.add_argument("--n-action-steps", type=int, default=8)
     options = parser.parse_args()
     environment = Environment(options.suite, (options.task,), options.image_size, options.steps)
-    costs = compare(
-        environment, options.task, range(options.episodes), options.steps, options.n_action_steps
-    )
+    costs = compare(environment, options.task, range(options.episodes), options.steps, options.n_action_steps)
     print(
         f"{options.suite} task {options.task}, {options.image_size} px, episodes of {options.steps} steps, "
         f"n_action_steps {options.n_action_steps}, {options.episodes} episodes"

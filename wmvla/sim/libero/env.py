@@ -216,11 +216,6 @@ def load_suite(name: str) -> Any:
         return suites[name]()
 
 
-def task_language(suite: str, task: int) -> str:
-    """The sentence of a task, as the policy is given it."""
-    return load_suite(suite).get_task(task).language
-
-
 def _axis_angle(quaternion: np.ndarray) -> np.ndarray:
     """Axis times angle (3,) float32 of a quaternion (x, y, z, w), in the arithmetic of LeRobot's processor.
 

@@ -56,9 +56,7 @@ def _assert_same(ours: Episode, theirs: Episode) -> None:
 
 
 @pytest.fixture(params=[MINI, DRAWER, STOVE], ids=lambda task: f"{task[0]}-{task[1]}")
-def simulation(
-    request: pytest.FixtureRequest, open_simulation: Callable[[str, int], LiberoSimulation]
-) -> LiberoSimulation:
+def simulation(request: pytest.FixtureRequest, open_simulation: Callable[[str, int], LiberoSimulation]) -> LiberoSimulation:
     return open_simulation(*request.param)
 
 
@@ -108,9 +106,7 @@ def test_cheap_reset_equals_hard_reset_after_a_disturbed_episode(simulation: Lib
     _assert_same(cheap_episode, hard_episode)
 
 
-def test_a_cheap_reset_that_is_not_exact_is_not_used(
-    simulation: LiberoSimulation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cheap_reset_that_is_not_exact_is_not_used(simulation: LiberoSimulation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Robosuite's own soft reset keeps the gripper's last command: the check must see it."""
     if (simulation.environment.suite, simulation.task) != MINI:
         pytest.skip("one task is enough")

