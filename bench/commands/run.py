@@ -4,6 +4,7 @@ import argparse
 import subprocess
 import sys
 
+from bench.journal import lock
 from bench.options import add_plan_options, as_flags, plan_from, run_dir_of
 from bench.plan import write_plan
 from bench.requirements import require
@@ -24,7 +25,8 @@ def run(options: argparse.Namespace) -> int:
     plan = plan_from(options.suite, options)
     require(plan)
     run_dir = run_dir_of(plan, options)
-    write_plan(plan, run_dir)
+    with lock(run_dir):  # pytest takes it again; asked for here, a second run ends in one line
+        write_plan(plan, run_dir)
     code = _pytest([str(SUITES), f"--suite={options.suite}", *as_flags(options)])
     if code not in (0, PYTEST_FAILED):
         return 2

@@ -20,8 +20,11 @@ MOST_CURVE_POINTS = 120
 CURVES = (
     ("action_loss", "Action loss", "flow matching, the same in all arms"),
     ("world_cos", "World cosine", "predicted against true change of the latents"),
-    ("world_gate", "Gate", "tanh(g), the weight of the memory; at 0 it has none"),
+    ("world_gate", "Gate", "tanh(g), the weight of the memory"),
 )
+
+LINE_ORDER = ("accent", "solid", "dashed", "dotted")
+"""Curves are drawn in this order: thin and broken lines over thick ones, so that equal curves can all be seen."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ def curves(run: Run) -> list[Content]:
         values = [value for points in series.values() for _, value in points]
         vertical = nice_axis(min(*values, 0.0), max(*values, 0.0), 3)
         horizontal = nice_axis(0.0, max(run.plan.recipe.training.steps, 1), 4)
-        horizontal = Axis(0.0, float(run.plan.recipe.training.steps), horizontal.ticks[:-1])
+        steps = float(run.plan.recipe.training.steps)
+        horizontal = Axis(0.0, steps, tuple(tick for tick in horizontal.ticks if tick <= steps))
         paths = [
             {
                 "case": case,
@@ -118,6 +122,7 @@ def curves(run: Run) -> list[Content]:
             }
             for case, points in series.items()
         ]
+        paths.sort(key=lambda path: LINE_ORDER.index(path["style"]))
         plots.append(
             {
                 "title": title,

@@ -13,6 +13,7 @@ from synthetic_run import REALISTIC, core_plan, drawn_outcomes, write_run
 
 from bench import cli
 from bench.commands import run as run_command
+from bench.journal import lock
 from bench.plan import Plan, load_plan
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +108,12 @@ def test_run_in_the_directory_of_another_plan(capsys: pytest.CaptureFixture[str]
     write_run(tmp_path / plan.run_name, other, {})
     told = error_of(capsys, "run", "--scale=smoke", "--machine=cpu", f"--results={tmp_path}")
     assert "run directory of another plan" in told
+
+
+def test_a_second_run_in_one_directory(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with lock(tmp_path / core_plan("smoke").run_name):
+        told = error_of(capsys, "run", "--scale=smoke", "--machine=cpu", f"--results={tmp_path}")
+    assert "another run is at work in this directory" in told
 
 
 def played(tmp_path: Path, code: int, seen: list[list[str]]) -> Callable[[list[str]], int]:
