@@ -9,7 +9,7 @@ from bench.stages.context import Context
 
 def run(context: Context, case: Case) -> dict[str, Any]:
     """Make the tiny encoder where one is asked for, and the latent cache; figures: rows and width."""
-    from wmvla.train.data import InMemoryDataset
+    from wmvla.train.data import open_data
     from wmvla.world.encoder import WorldEncoder
     from wmvla.world.latents import latents_path, read_metadata, write_latents
     from wmvla.world.tiny_encoder import make_tiny_encoder
@@ -21,8 +21,8 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     encoder = WorldEncoder(context.encoder_name)
     fingerprint = encoder.fingerprint()
     if not path.exists() or read_metadata(path)["encoder_weights"] != fingerprint:
-        data = InMemoryDataset(context.dataset_root, context.dataset_repo_id, recipe.base.chunk_size)
-        progress = context.progress(case.id, len(data))
+        data = open_data(context.dataset_root, context.dataset_repo_id, recipe.base.chunk_size)
+        progress = context.progress(case.id, int(data.ends[-1]))
         description = {
             "dataset": context.dataset_repo_id,
             "camera": data.cameras[0],
@@ -31,7 +31,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         }
         write_latents(
             path,
-            lambda rows: data.images[data.cameras[0]][rows],
+            data.frames,
             data.ends,
             encoder,
             recipe.world.window,

@@ -10,7 +10,7 @@ from lerobot.datasets import LeRobotDataset
 
 from wmvla.policy.tiny_vlm import make_tiny_vlm
 from wmvla.recipe import BaseModel, Environment, Training, World
-from wmvla.train.data import InMemoryDataset
+from wmvla.train.data import open_data
 from wmvla.train.job import TrainingJob
 from wmvla.train.start import tiny_policy_fields
 from wmvla.world.encoder import WorldEncoder
@@ -110,10 +110,10 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
         repo_id=repo_id,
         cache=root / "cache",
     )
-    data = InMemoryDataset(parts.dataset, repo_id, MODEL.chunk_size)
+    data = open_data(parts.dataset, repo_id, MODEL.chunk_size)
     write_latents(
         latents_path(parts.cache, repo_id, "vjepa", "m4"),
-        lambda rows: data.images["observation.images.image"][rows],
+        data.frames,
         data.ends,
         WorldEncoder(str(parts.encoder)),
         4,

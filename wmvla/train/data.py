@@ -1,26 +1,62 @@
-"""Training data: a LeRobotDataset held in memory, batched as LeRobot's own loader would.
+"""Training data: a LeRobotDataset in memory where it fits, read in worker processes where it does not.
 
 Non-obvious: reading an image-typed LeRobotDataset costs 9 ms a sample, because whole rows are decoded for each action of the
-chunk (FACTS.md). Small data is decoded once; data that does not fit is read by LeRobot in worker processes.
+chunk (FACTS.md). Small data is therefore decoded once.
 """
 
 import io
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import psutil
 import torch
+from datasets import Image as ImageFeature
 from lerobot.configs import FeatureType
 from lerobot.datasets import LeRobotDataset, LeRobotDatasetMetadata
 from lerobot.utils.feature_utils import dataset_to_policy_features
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from wmvla.errors import UserError
 
 MEMORY_FRACTION = 0.25
 """Share of the machine's memory that decoded frames may take."""
+READERS = min(8, os.cpu_count() or 1)
+"""Processes that decode a dataset that does not fit into memory."""
+
+
+class TrainingData(Protocol):
+    """Rows of a dataset, as LeRobot's loader would batch them. ``chunk`` actions belong to one row."""
+
+    metadata: LeRobotDatasetMetadata
+    cameras: list[str]
+    chunk: int
+    ends: np.ndarray
+
+    def batches(self, rows: Iterable[np.ndarray]) -> Iterator[dict[str, Any]]:
+        """For each array of rows (B,) one batch; images are float (B, 3, H, W) in [0, 1]."""
+
+    def frames(self, rows: np.ndarray) -> Tensor:
+        """The first camera's frames of the rows (N,): (N, 3, H, W), uint8 or float in [0, 1]."""
+
+
+def open_data(root: Path | None, repo_id: str, chunk: int) -> TrainingData:
+    """The dataset in memory if it fits into ``MEMORY_FRACTION`` of it, else read by LeRobot.
+
+    Args:
+        root: the dataset's folder; None for the hub cache.
+    """
+    metadata = open_metadata(root, repo_id)
+    cameras = camera_keys(metadata)
+    size = metadata.total_frames * sum(int(np.prod(metadata.features[camera]["shape"])) for camera in cameras)
+    stored = all(metadata.features[camera]["dtype"] == "image" for camera in cameras)
+    if stored and size <= MEMORY_FRACTION * psutil.virtual_memory().total:
+        return InMemoryData(metadata, root, chunk)
+    return StreamedData(metadata, root, chunk)
 
 
 def open_metadata(root: Path | None, repo_id: str) -> LeRobotDatasetMetadata:
@@ -34,72 +70,74 @@ def open_metadata(root: Path | None, repo_id: str) -> LeRobotDatasetMetadata:
     return LeRobotDatasetMetadata(repo_id, root=root)
 
 
+def camera_keys(metadata: LeRobotDatasetMetadata) -> list[str]:
+    """Feature keys of the cameras, in the dataset's order."""
+    features = dataset_to_policy_features(metadata.features)
+    return [key for key, feature in features.items() if feature.type is FeatureType.VISUAL]
+
+
 def episode_ends(metadata: LeRobotDatasetMetadata) -> np.ndarray:
     """Exclusive end row of every episode, ascending."""
     return np.asarray(metadata.episodes["dataset_to_index"])
 
 
-class InMemoryDataset:
-    """Every frame of a LeRobotDataset, decoded once.
+def action_is_pad(ends: np.ndarray, rows: np.ndarray, chunk: int) -> Tensor:
+    """Whether each action of the chunks that start at ``rows`` lies behind its episode's end: (B, chunk) bool."""
+    last = ends[np.searchsorted(ends, rows, side="right")] - 1
+    return torch.from_numpy(rows[:, None] + np.arange(chunk) > last[:, None])
 
-    Args:
-        root: the dataset's folder; None for the hub cache. chunk: actions of one sample.
 
-    Raises:
-        UserError: the frames do not fit into ``MEMORY_FRACTION`` of the memory.
-    """
+class InMemoryData:
+    """Every frame of an image-typed LeRobotDataset, decoded once."""
 
-    def __init__(self, root: Path | None, repo_id: str, chunk: int) -> None:
-        self.metadata = open_metadata(root, repo_id)
-        features = dataset_to_policy_features(self.metadata.features)
-        self.cameras = [key for key, feature in features.items() if feature.type is FeatureType.VISUAL]
-        count = self.metadata.total_frames
-        size = sum(int(np.prod(features[key].shape)) for key in self.cameras) * count
-        if size > MEMORY_FRACTION * psutil.virtual_memory().total:
-            raise UserError(
-                f"{repo_id}: {size / 2**30:.0f} GiB of frames do not fit into {MEMORY_FRACTION:.0%} of this machine's memory."
-            )
-        dataset = LeRobotDataset(repo_id, root=root, video_backend="pyav")
-        table = dataset.hf_dataset.with_format(None)
-        raw = table.cast_column(self.cameras[0], _undecoded(table, self.cameras[0]))
-        for camera in self.cameras[1:]:
-            raw = raw.cast_column(camera, _undecoded(table, camera))
-        self.images = {camera: torch.stack([_decode(cell) for cell in raw[camera]]) for camera in self.cameras}
-        self.state = torch.tensor(np.asarray(raw["observation.state"]), dtype=torch.float32)
-        self.action = torch.tensor(np.asarray(raw["action"]), dtype=torch.float32)
-        self.task_index = np.asarray(raw["task_index"])
-        self.tasks = [str(task) for task in self.metadata.tasks.sort_values("task_index").index]
-        self.chunk = chunk
-        self.ends = episode_ends(self.metadata)
-        self.last = torch.from_numpy(self.ends[np.asarray(raw["episode_index"])] - 1)
+    def __init__(self, metadata: LeRobotDatasetMetadata, root: Path | None, chunk: int) -> None:
+        self.metadata, self.cameras, self.chunk = metadata, camera_keys(metadata), chunk
+        self.ends = episode_ends(metadata)
+        table = LeRobotDataset(metadata.repo_id, root=root, video_backend="pyav").hf_dataset.with_format(None)
+        for camera in self.cameras:
+            table = table.cast_column(camera, ImageFeature(decode=False))
+        self.images = {camera: torch.stack([_decode(cell) for cell in table[camera]]) for camera in self.cameras}
+        self.state = torch.tensor(np.asarray(table["observation.state"]), dtype=torch.float32)
+        self.action = torch.tensor(np.asarray(table["action"]), dtype=torch.float32)
+        tasks = [str(task) for task in metadata.tasks.sort_values("task_index").index]
+        self.task = [tasks[number] for number in table["task_index"]]
 
-    def __len__(self) -> int:
-        return len(self.state)
+    def batches(self, rows: Iterable[np.ndarray]) -> Iterator[dict[str, Any]]:
+        return map(self._batch, rows)
 
-    def action_is_pad(self, rows: np.ndarray) -> Tensor:
-        """Whether each action of the chunks that start at ``rows`` lies behind the episode's end: (B, chunk) bool."""
-        start = torch.from_numpy(rows)
-        return start[:, None] + torch.arange(self.chunk) > self.last[start][:, None]
+    def frames(self, rows: np.ndarray) -> Tensor:
+        return self.images[self.cameras[0]][rows]
 
-    def batch(self, rows: np.ndarray) -> dict[str, Any]:
-        """Rows (B,) -> the batch that LeRobot's loader would collate, images as float (B, 3, H, W) in [0, 1]."""
-        start = torch.from_numpy(rows)
-        ahead = torch.minimum(start[:, None] + torch.arange(self.chunk), self.last[start][:, None])
+    def _batch(self, rows: np.ndarray) -> dict[str, Any]:
+        last = self.ends[np.searchsorted(self.ends, rows, side="right")] - 1
+        ahead = np.minimum(rows[:, None] + np.arange(self.chunk), last[:, None])
         return {
-            **{camera: self.images[camera][start].float() / 255 for camera in self.cameras},
-            "observation.state": self.state[start],
+            **{camera: self.images[camera][rows].float() / 255 for camera in self.cameras},
+            "observation.state": self.state[rows],
             "action": self.action[ahead],
-            "action_is_pad": self.action_is_pad(rows),
-            "index": start,
-            "task": [self.tasks[i] for i in self.task_index[rows]],
+            "action_is_pad": action_is_pad(self.ends, rows, self.chunk),
+            "index": torch.from_numpy(rows),
+            "task": [self.task[row] for row in rows],
         }
 
 
-def _undecoded(table: Any, camera: str) -> Any:
-    from datasets import Image as ImageFeature
+class StreamedData:
+    """A LeRobotDataset of any size, read by LeRobot in ``READERS`` processes ahead of the training."""
 
-    assert camera in table.features
-    return ImageFeature(decode=False)
+    def __init__(self, metadata: LeRobotDatasetMetadata, root: Path | None, chunk: int) -> None:
+        self.metadata, self.cameras, self.chunk = metadata, camera_keys(metadata), chunk
+        self.ends = episode_ends(metadata)
+        ahead = {"action": [step / metadata.fps for step in range(chunk)]}
+        repo_id = metadata.repo_id
+        self.dataset = LeRobotDataset(repo_id, root=root, delta_timestamps=ahead, video_backend="pyav")
+
+    def batches(self, rows: Iterable[np.ndarray]) -> Iterator[dict[str, Any]]:
+        picked = [[int(row) for row in batch] for batch in rows]
+        loader = DataLoader(self.dataset, batch_sampler=picked, num_workers=READERS)
+        return iter(loader)
+
+    def frames(self, rows: np.ndarray) -> Tensor:
+        return torch.stack([self.dataset[int(row)][self.cameras[0]] for row in rows])
 
 
 def _decode(cell: dict[str, Any]) -> Tensor:

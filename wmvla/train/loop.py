@@ -11,16 +11,14 @@ from accelerate.utils import DistributedDataParallelKwargs
 from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor, nn
 
-from wmvla.policy.conversion import Pipelines
 from wmvla.progress import Progress
 from wmvla.recipe import Training
-from wmvla.streams import generator
+from wmvla.train.batches import step_batches
 from wmvla.train.checkpoint import latest_step, load_optimizer_state, pretrained_folder, save_checkpoint
-from wmvla.train.data import InMemoryDataset, open_metadata
+from wmvla.train.data import open_data, open_metadata
 from wmvla.train.job import TrainingJob
 from wmvla.train.metrics import MetricsFile
 from wmvla.train.start import start
-from wmvla.train.streams import batch_rows, flow_noise, image_shifts, shift_images
 
 
 def learning_rate(training: Training, step: int) -> float:
@@ -52,7 +50,8 @@ def train(job: TrainingJob) -> Path:
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
     first = latest_step(folder)
-    metadata = open_metadata(Path(job.dataset_root) if job.dataset_root else None, job.dataset_repo_id)
+    root = Path(job.dataset_root) if job.dataset_root else None
+    metadata = open_metadata(root, job.dataset_repo_id)
     policy, processors = start(job, metadata, first, accelerator.device.type)
     policy.train()
     if first >= training.steps and first:
@@ -61,7 +60,7 @@ def train(job: TrainingJob) -> Path:
         if accelerator.is_main_process:
             save_checkpoint(folder, 0, policy, None, processors, None)
         return pretrained_folder(folder, 0)
-    data = InMemoryDataset(Path(job.dataset_root) if job.dataset_root else None, job.dataset_repo_id, policy.config.chunk_size)
+    data = open_data(root, job.dataset_repo_id, policy.config.chunk_size)
     groups = parameter_groups(policy)
     optimizer = torch.optim.AdamW(
         [{"params": group} for group in groups if group],
@@ -76,13 +75,13 @@ def train(job: TrainingJob) -> Path:
     progress = Progress(job.case, training.steps, first)
 
     started = time.monotonic()
-    for step in range(first, training.steps):
+    batches = step_batches(job, data, processors[0], policy, first, accelerator)
+    for step, fed in enumerate(batches, first):
         rate = learning_rate(training, step)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        batch, noise, moment, weight = step_batch(job, data, processors, policy, step, accelerator)
-        per_sample, details = model(batch, noise, moment, "none")
-        loss, values = combine(per_sample, details, weight, policy)
+        per_sample, details = model(fed.batch, fed.noise, fed.time, "none")
+        loss, values = combine(per_sample, details, fed.weight, policy)
         accelerator.backward(loss)
         norms = [nn.utils.clip_grad_norm_(group, training.gradient_clip_norm) for group in groups if group]
         optimizer.step()
@@ -101,43 +100,6 @@ def train(job: TrainingJob) -> Path:
                 save_checkpoint(folder, done, policy, None, processors, optimizer.state_dict())
             accelerator.wait_for_everyone()
     return pretrained_folder(folder, training.steps)
-
-
-def step_batch(
-    job: TrainingJob,
-    data: InMemoryDataset,
-    processors: Pipelines,
-    policy: PreTrainedPolicy,
-    step: int,
-    accelerator: Accelerator,
-) -> tuple[dict[str, Any], Tensor, Tensor, Tensor]:
-    """This process's slice of the batch of ``step``, with its flow noise, flow time and the weight of each sample.
-
-    Non-obvious: SmolVLA averages over the actions that lie inside the episode. The weights make the slices' averages add up
-    to that of the whole batch, whatever the number of processes: n_i * B / (B_local * sum of all n).
-    """
-    training = job.training
-    size, ranks = training.batch_size, accelerator.num_processes
-    mine = slice(accelerator.process_index * size // ranks, (accelerator.process_index + 1) * size // ranks)
-    rows = batch_rows(job.seed, step, size, len(data))
-    draws = generator("step", job.seed, step)
-    noise, moment = flow_noise(draws, size, data.chunk, policy.config.max_action_dim)
-    shifts = image_shifts(draws, size, len(data.cameras), training.image_shift)[mine]
-    state_noise = training.state_noise * torch.randn(size, data.state.shape[1], generator=draws)[mine]
-    raw = data.batch(rows[mine])
-    if training.image_shift:
-        for number, camera in enumerate(data.cameras):
-            raw[camera] = shift_images(raw[camera], shifts[:, number])
-    batch = processors[0](raw)
-    batch["observation.state"] = batch["observation.state"] + state_noise.to(accelerator.device)
-    valid = (~data.action_is_pad(rows)).sum(1).float()
-    weight = valid[mine] * ranks / valid.sum()
-    return (
-        batch,
-        noise[mine].to(accelerator.device),
-        moment[mine].to(accelerator.device),
-        weight.to(accelerator.device),
-    )
 
 
 def combine(

@@ -1,5 +1,6 @@
 """Do no harm: with the gate closed ``smolvla_world`` is SmolVLA bit for bit; and the gate can open."""
 
+import numpy as np
 import pytest
 import torch
 from lerobot.utils.import_utils import register_third_party_plugins
@@ -9,7 +10,7 @@ from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.conversion import add_world, load_plain, load_policy
 from wmvla.policy.modeling_smolvla_world import FRAMES
 from wmvla.policy.processor_smolvla_world import HISTORY
-from wmvla.train.data import InMemoryDataset
+from wmvla.train.data import open_data
 from wmvla.train.loop import train
 
 from ..conftest import MODEL, SIZE, WORLD, Toy
@@ -34,8 +35,8 @@ def world(base, toy):
 @pytest.fixture(scope="module")
 def raw(toy):
     """A training batch as the data loader gives it, from both episodes."""
-    data = InMemoryDataset(toy.dataset, toy.repo_id, MODEL.chunk_size)
-    return data.batch(torch.tensor([0, 5, 19, 20, 31, 32]).numpy())
+    data = open_data(toy.dataset, toy.repo_id, MODEL.chunk_size)
+    return next(data.batches([np.array([0, 5, 19, 20, 31, 32])]))
 
 
 def noise_and_time(batch_size: int) -> tuple[Tensor, Tensor]:

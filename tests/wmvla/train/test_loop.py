@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from wmvla.policy.conversion import load_policy
 from wmvla.recipe import Training
 from wmvla.train.checkpoint import latest_step, pretrained_folder
-from wmvla.train.data import InMemoryDataset
+from wmvla.train.data import InMemoryData, StreamedData, action_is_pad, open_metadata
 from wmvla.train.job import TrainingJob
 from wmvla.train.loop import learning_rate, train
 
@@ -151,22 +151,23 @@ def test_missing_latents_end_in_one_line_and_exit_2(arm, toy, tmp_path):
     assert "Traceback" not in errors
 
 
-def test_memory_gives_the_batches_of_lerobot(toy):
-    data = InMemoryDataset(toy.dataset, toy.repo_id, MODEL.chunk_size)
-    stock = LeRobotDataset(
-        toy.repo_id,
-        root=toy.dataset,
-        video_backend="pyav",
-        delta_timestamps={"action": [step / 20 for step in range(MODEL.chunk_size)]},
-    )
-    assert len(data) == sum(EPISODES) == len(stock)
-    for row in (0, 17, 19, 20, 32):
-        ours, theirs = data.batch(np.array([row])), stock[row]
-        for key in ("observation.images.image", "observation.images.image2", "observation.state", "action"):
-            assert torch.equal(ours[key][0], theirs[key]), (row, key)
-        assert torch.equal(ours["action_is_pad"][0], theirs["action_is_pad"])
-        assert ours["task"][0] == theirs["task"]
-        assert ours["index"][0] == theirs["index"]
+@pytest.mark.parametrize("kind", [InMemoryData, StreamedData])
+def test_batches_are_those_of_lerobot(toy, kind):
+    data = kind(open_metadata(toy.dataset, toy.repo_id), toy.dataset, MODEL.chunk_size)
+    ahead = {"action": [step / 20 for step in range(MODEL.chunk_size)]}
+    stock = LeRobotDataset(toy.repo_id, root=toy.dataset, video_backend="pyav", delta_timestamps=ahead)
+    assert data.ends.tolist() == [EPISODES[0], sum(EPISODES)]
+    rows = [np.array([0, 17]), np.array([19, 20, 32])]
+    for picked, batch in zip(rows, data.batches(rows), strict=True):
+        pad = action_is_pad(data.ends, picked, MODEL.chunk_size)
+        for place, row in enumerate(picked):
+            theirs = stock[int(row)]
+            for key in ("observation.images.image", "observation.images.image2", "observation.state", "action"):
+                assert torch.equal(batch[key][place], theirs[key]), (row, key)
+            assert torch.equal(batch["action_is_pad"][place], theirs["action_is_pad"])
+            assert torch.equal(pad[place], theirs["action_is_pad"])
+            assert batch["task"][place] == theirs["task"]
+            assert batch["index"][place] == theirs["index"]
 
 
 def test_the_learning_rate_warms_up_and_falls_to_its_floor():

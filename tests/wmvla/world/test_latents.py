@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wmvla.train.data import InMemoryDataset
+from wmvla.train.data import open_data
 from wmvla.world.encoder import WorldEncoder
 from wmvla.world.latents import LatentCache, clip_rows, episode_bounds, latents_path, metadata_path
 
@@ -41,8 +41,8 @@ def test_the_path_is_that_of_the_protocol(path, toy):
 
 def test_the_same_frames_give_the_same_latents_in_cache_and_rollout(path, toy):
     """The rollout hands over T + m - 1 float frames, padded with the first; the cache read uint8 clips."""
-    data = InMemoryDataset(toy.dataset, toy.repo_id, MODEL.chunk_size)
-    frames = data.images["observation.images.image"].float() / 255
+    data = open_data(toy.dataset, toy.repo_id, MODEL.chunk_size)
+    frames = data.frames(np.arange(sum(EPISODES))).float() / 255
     cache = LatentCache(path, window=4, width=WIDTH)
     encoder = WorldEncoder(str(toy.encoder))
     for row, start in ((0, 0), (2, 0), (19, 0), (20, 20), (32, 20)):

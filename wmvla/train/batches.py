@@ -1,0 +1,60 @@
+"""What one optimizer step is fed: this process's slice of the batch, augmented, preprocessed, with its noise and weights."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from lerobot.policies.pretrained import PreTrainedPolicy
+from lerobot.processor import PolicyProcessorPipeline
+from torch import Tensor
+
+from wmvla.streams import generator
+from wmvla.train.data import TrainingData, action_is_pad
+from wmvla.train.job import TrainingJob
+from wmvla.train.streams import batch_rows, flow_noise, image_shifts, shift_images
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """``noise`` (B, chunk, A) and ``time`` (B,) of flow matching.
+
+    Non-obvious: SmolVLA averages over the actions that lie inside their episode. The weights (B,) make the slices' averages
+    add up to that of the whole batch, whatever the number of processes: n_i * processes / (sum of all n).
+    """
+
+    batch: dict[str, Any]
+    noise: Tensor
+    time: Tensor
+    weight: Tensor
+
+
+def step_batches(
+    job: TrainingJob,
+    data: TrainingData,
+    preprocessor: PolicyProcessorPipeline,
+    policy: PreTrainedPolicy,
+    first: int,
+    accelerator: Accelerator,
+) -> Iterator[StepBatch]:
+    """The batches of the steps from ``first`` to the last, for this process."""
+    training, device = job.training, accelerator.device
+    size, ranks, rank = training.batch_size, accelerator.num_processes, accelerator.process_index
+    mine = slice(rank * size // ranks, (rank + 1) * size // ranks)
+    width = data.metadata.features["observation.state"]["shape"][0]
+    steps = range(first, training.steps)
+    rows = [batch_rows(job.seed, step, size, int(data.ends[-1])) for step in steps]
+    for step, everyone, raw in zip(steps, rows, data.batches(batch[mine] for batch in rows), strict=True):
+        draws = generator("step", job.seed, step)
+        noise, time = flow_noise(draws, size, data.chunk, policy.config.max_action_dim)
+        shifts = image_shifts(draws, size, len(data.cameras), training.image_shift)[mine]
+        state_noise = training.state_noise * torch.randn(size, width, generator=draws)[mine]
+        if training.image_shift:
+            for number, camera in enumerate(data.cameras):
+                raw[camera] = shift_images(raw[camera], shifts[:, number])
+        batch = preprocessor(raw)
+        batch["observation.state"] = batch["observation.state"] + state_noise.to(device)
+        inside = (~action_is_pad(data.ends, everyone, data.chunk)).sum(1).float()
+        weight = inside[mine] * ranks / inside.sum()
+        yield StepBatch(batch, noise[mine].to(device), time[mine].to(device), weight.to(device))
