@@ -1,8 +1,9 @@
 """Turns a plan into pytest items: ``pytest suites/ -k E2`` runs the cases of arm E2 and what they need, nothing else."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -11,6 +12,7 @@ from bench.journal import lock
 from bench.options import add_plan_options, plan_from, run_dir_of
 from bench.plan import Plan, write_plan
 from bench.provenance import collect
+from bench.requirements import require
 from bench.suite import load_suite
 from wmvla.errors import UserError
 from wmvla.files import write_json
@@ -18,6 +20,7 @@ from wmvla.files import write_json
 SUITES = Path(__file__).parent
 ALL = "all"
 PLANS = pytest.StashKey[dict[str, Plan]]()
+MISTAKE = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,8 +35,21 @@ def pytest_configure(config: pytest.Config) -> None:
     names = sorted(path.parent.name for path in SUITES.glob("*/suite.toml")) if wanted == ALL else [wanted]
     try:
         config.stash[PLANS] = {load_suite(name, SUITES).name: plan_from(name, config.option) for name in names}
+        for plan in config.stash[PLANS].values():
+            require(plan)
     except UserError as error:
-        pytest.exit(f"error: {error}", returncode=2)
+        stop(config, error)
+
+
+def stop(config: pytest.Config, error: UserError) -> NoReturn:
+    """End the session with exit code 2; the last line on standard error says what the user can mend."""
+    config.stash[MISTAKE] = f"error: {error}"
+    pytest.exit("stopped; the last line says why", returncode=2)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if MISTAKE in config.stash:
+        print(config.stash[MISTAKE], file=sys.stderr)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -69,11 +85,11 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
                 write_json(run_dir / "provenance.json", collect())
             yield Executor(plan, run_dir, show)
     except UserError as error:
-        pytest.exit(f"error: {error}", returncode=2)
+        stop(config, error)
 
 
 @pytest.fixture
-def run_case(executor: Executor, benchmark: Any) -> Callable[[str], dict[str, Any]]:
+def run_case(executor: Executor, benchmark: Any, request: pytest.FixtureRequest) -> Callable[[str], dict[str, Any]]:
     """Runs one case under pytest-benchmark and returns its record.
 
     Non-obvious: a case that is done already is not done again; then the benchmark's time is that of finding so, and
@@ -84,7 +100,7 @@ def run_case(executor: Executor, benchmark: Any) -> Callable[[str], dict[str, An
         try:
             record: dict[str, Any] = benchmark.pedantic(executor.ensure, args=(case_id,), rounds=1)
         except UserError as error:
-            pytest.exit(f"error: {error}", returncode=2)
+            stop(request.config, error)
         benchmark.extra_info.update({key: record[key] for key in ("case", "kind", "seconds", "cpu_seconds")})
         return record
 

@@ -8,8 +8,14 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast, SmolVLMConfig, SmolVLMForConditionalGeneration
-from transformers.models.smolvlm import SmolVLMImageProcessor, SmolVLMProcessor, SmolVLMVideoProcessor
+from transformers import (
+    PreTrainedTokenizerFast,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+    SmolVLMImageProcessor,
+    SmolVLMProcessor,
+)
+from transformers.models.smolvlm.video_processing_smolvlm import SmolVLMVideoProcessor
 
 from wmvla.files import new_folder
 from wmvla.recipe import BaseModel
@@ -57,33 +63,35 @@ def make_tiny_vlm(folder: Path, model: BaseModel, image_size: int, sentences: li
     if folder.exists():
         return folder
     tokenizer = train_tokenizer(sentences)
-    config = SmolVLMConfig(
-        image_token_id=tokenizer.convert_tokens_to_ids(IMAGE_TOKENS["image_token"]),
-        pad_token_id=tokenizer.pad_token_id,
-        scale_factor=model.vision_scale_factor,
-        vision_config={
-            "hidden_size": model.vision_hidden,
-            "intermediate_size": 4 * model.vision_hidden,
-            "num_hidden_layers": model.vision_layers,
-            "num_attention_heads": model.vision_heads,
-            "image_size": image_size,
-            "patch_size": model.vision_patch,
-        },
-        text_config={
-            "model_type": "llama",
-            "hidden_size": model.text_hidden,
-            "intermediate_size": 4 * model.text_hidden,
-            "num_hidden_layers": model.text_layers,
-            "num_attention_heads": model.text_heads,
-            "num_key_value_heads": model.text_key_value_heads,
-            "head_dim": model.text_hidden // model.text_heads,
-            "vocab_size": len(tokenizer),
-            "rms_norm_eps": 1e-5,
-            "max_position_embeddings": 2048,
+    config = SmolVLMConfig.from_dict(
+        {
+            "image_token_id": tokenizer.convert_tokens_to_ids(IMAGE_TOKENS["image_token"]),
             "pad_token_id": tokenizer.pad_token_id,
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-        },
+            "scale_factor": model.vision_scale_factor,
+            "vision_config": {
+                "hidden_size": model.vision_hidden,
+                "intermediate_size": 4 * model.vision_hidden,
+                "num_hidden_layers": model.vision_layers,
+                "num_attention_heads": model.vision_heads,
+                "image_size": image_size,
+                "patch_size": model.vision_patch,
+            },
+            "text_config": {
+                "model_type": "llama",
+                "hidden_size": model.text_hidden,
+                "intermediate_size": 4 * model.text_hidden,
+                "num_hidden_layers": model.text_layers,
+                "num_attention_heads": model.text_heads,
+                "num_key_value_heads": model.text_key_value_heads,
+                "head_dim": model.text_hidden // model.text_heads,
+                "vocab_size": len(tokenizer),
+                "rms_norm_eps": 1e-5,
+                "max_position_embeddings": 2048,
+                "pad_token_id": tokenizer.pad_token_id,
+                "bos_token_id": tokenizer.bos_token_id,
+                "eos_token_id": tokenizer.eos_token_id,
+            },
+        }
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(model.seed)

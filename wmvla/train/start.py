@@ -1,6 +1,7 @@
 """The policy and processors that a training run starts from."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from lerobot.configs import FeatureType
@@ -17,7 +18,7 @@ from wmvla.train.checkpoint import pretrained_folder
 from wmvla.train.job import TrainingJob
 
 
-def tiny_policy_fields(model: BaseModel, environment: Environment, n_action_steps: int, vlm: Path) -> dict[str, object]:
+def tiny_policy_fields(model: BaseModel, environment: Environment, n_action_steps: int, vlm: Path) -> dict[str, Any]:
     """Fields of ``SmolVLAConfig`` for a policy that is trained here from nothing."""
     return {
         "vlm_model_name": str(vlm),
@@ -34,13 +35,13 @@ def tiny_policy_fields(model: BaseModel, environment: Environment, n_action_step
 
 
 def from_scratch(
-    fields: dict[str, object], metadata: LeRobotDatasetMetadata, seed: int, device: str
+    fields: dict[str, Any], metadata: LeRobotDatasetMetadata, seed: int, device: str
 ) -> tuple[SmolVLAPolicy, Pipelines]:
     """A new SmolVLA for the dataset, with processors normalised by its statistics."""
     features = dataset_to_policy_features(metadata.features)
     outputs = {key: feature for key, feature in features.items() if feature.type is FeatureType.ACTION}
     inputs = {key: feature for key, feature in features.items() if key not in outputs}
-    config = SmolVLAConfig(**fields, device=device, input_features=inputs, output_features=outputs)  # type: ignore[arg-type]
+    config = SmolVLAConfig(**fields, device=device, input_features=inputs, output_features=outputs)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         policy = SmolVLAPolicy(config)

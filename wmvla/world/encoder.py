@@ -24,6 +24,9 @@ class WorldEncoder(nn.Module):
         UserError: the model is not a V-JEPA 2, or is neither a folder nor in the hub cache.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
         super().__init__()
         try:

@@ -17,18 +17,20 @@ def make_tiny_encoder(folder: Path, world: World, image_size: int) -> Path:
     """Write a tiny V-JEPA 2 (config, random weights, video processor) to ``folder`` and return it."""
     if folder.exists():
         return folder
-    config = VJEPA2Config(
-        crop_size=image_size,
-        frames_per_clip=world.window,
-        tubelet_size=2,
-        patch_size=16,
-        hidden_size=world.encoder_hidden,
-        num_attention_heads=world.encoder_heads,
-        num_hidden_layers=world.encoder_layers,
-        pred_hidden_size=world.encoder_hidden,
-        pred_num_attention_heads=world.encoder_heads,
-        pred_num_hidden_layers=1,
-        pred_num_mask_tokens=1,
+    config = VJEPA2Config.from_dict(
+        {
+            "crop_size": image_size,
+            "frames_per_clip": world.window,
+            "tubelet_size": 2,
+            "patch_size": 16,
+            "hidden_size": world.encoder_hidden,
+            "num_attention_heads": world.encoder_heads,
+            "num_hidden_layers": world.encoder_layers,
+            "pred_hidden_size": world.encoder_hidden,
+            "pred_num_attention_heads": world.encoder_heads,
+            "pred_num_hidden_layers": 1,
+            "pred_num_mask_tokens": 1,
+        }
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(world.encoder_seed)
