@@ -1,0 +1,165 @@
+"""The whole experiment at smoke scale, as a user starts it: real LIBERO, real SmolVLA and V-JEPA 2, nothing from a hub."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MINUTES = 60.0
+ROLLOUTS = ("E0-none-s0", "E1-zero-s0", "E2-pred-s0", "E2-zero-s0", "E2-random-s0")
+
+
+def wmbench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench.cli", *arguments]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=15 * MINUTES, check=False)
+
+
+def run_dir_in(results: Path) -> Path:
+    """The one run directory below ``results``."""
+    (found,) = results.glob("core-smoke-*")
+    return found
+
+
+def episodes(run_dir: Path, case: str) -> list[dict[str, Any]]:
+    """A journal in table order, without its clock."""
+    rows = [json.loads(line) for line in (run_dir / "episodes" / f"{case}.jsonl").read_text().splitlines()]
+    timeless = [{key: value for key, value in row.items() if key not in ("seconds", "cpu_seconds")} for row in rows]
+    return sorted(timeless, key=lambda row: row["index"])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """Holds several results folders and, beside them, the cache that they share."""
+    return tmp_path_factory.mktemp("smoke")
+
+
+@pytest.fixture(scope="module")
+def smoke(place: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    results = place / "results"
+    done = wmbench("run", "core", "--scale", "smoke", "--results", str(results))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return run_dir_in(results), done
+
+
+def test_smoke_runs_every_stage_and_refuses_to_conclude(smoke):
+    run_dir, done = smoke
+    verdict, where = done.stdout.strip().splitlines()[-2:]
+    assert "INCONCLUSIVE: nothing can be concluded at scale smoke" in verdict
+    assert where == f"report: {run_dir / 'report.html'}"
+    report = json.loads((run_dir / "report.json").read_text())
+    assert report["verdict"]["decision"] == "INCONCLUSIVE"
+    assert "nothing can be concluded" in (run_dir / "report.html").read_text()
+    assert all(f"{case}   " in done.stdout for case in ("demonstrations", "E0-train-s0", "E2-pred-s0"))  # progress
+
+
+def test_all_rollouts_play_one_table_from_the_same_scenes(smoke):
+    run_dir, _ = smoke
+    plan = json.loads((run_dir / "plan.json").read_text())
+    tables = {case: episodes(run_dir, case) for case in ROLLOUTS}
+    for case, rows in tables.items():
+        assert [row["status"] for row in rows] == ["ok", "ok"], rows
+        assert {row["case"] for row in rows} == {case}
+        for row, planned in zip(rows, plan["episodes"], strict=True):
+            assert {key: row[key] for key in planned} == planned
+    scenes = {tuple(row["scene_hash"] for row in rows) for rows in tables.values()}
+    assert len(scenes) == 1
+    # Two cameras at each of two queries; with predicted memory also the front frames before the second.
+    assert {case: rows[0]["renders"] for case, rows in tables.items()} == {
+        **dict.fromkeys(ROLLOUTS, 4),
+        "E2-pred-s0": 4 + 6,
+    }
+
+
+def test_the_same_command_again_redoes_nothing(smoke, place):
+    run_dir, _ = smoke
+    files = {path: path.stat().st_mtime_ns for folder in ("cases", "episodes") for path in (run_dir / folder).iterdir()}
+    report = (run_dir / "report.html").read_bytes()
+    again = wmbench("run", "core", "--scale", "smoke", "--results", str(place / "results"))
+    assert again.returncode == 0, again.stdout
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert (run_dir / "report.html").read_bytes() == report
+
+
+def test_a_selection_runs_what_it_needs_and_nothing_else(place, smoke):
+    """`-k E2-zero` needs E2's training and the shared cases, which the cache holds; E0 and E1 stay undone."""
+    results = place / "selected"
+    command = [sys.executable, "-m", "pytest", "suites/", "-k", "E2-zero", "--scale", "smoke", "--results", str(results)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=10 * MINUTES, check=False)
+    assert done.returncode == 0, done.stdout
+    cases = {path.stem for path in (run_dir_in(results) / "cases").iterdir()}
+    assert cases == {"demonstrations", "base", "latents", "E2-train-s0", "E2-zero-s0"}
+    assert episodes(run_dir_in(results), "E2-zero-s0") == episodes(smoke[0], "E2-zero-s0")
+
+
+def test_killed_rollouts_continue_to_the_uninterrupted_table(place, smoke):
+    results = place / "killed"
+    arguments = ["run", "core", "--scale", "smoke", "--arms", "E0", "--results", str(results)]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "bench.cli", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 5 * MINUTES
+    journal = None
+    while time.monotonic() < deadline and child.poll() is None:
+        journal = next(results.glob("*/episodes/E0-none-s0.jsonl"), None)
+        if journal is not None and journal.read_text():
+            break
+        time.sleep(0.005)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    assert journal is not None
+    with journal.open("a") as file:
+        file.write('{"case": "E0-none-s0", "ind')  # what a kill in the middle of a write leaves
+    assert len(journal.read_text().splitlines()) - 1 < 2, "the kill came too late to show anything"
+    done = wmbench(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert episodes(run_dir_in(results), "E0-none-s0") == episodes(smoke[0], "E0-none-s0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "cor"], "unknown suite 'cor'"),
+        (["run", "core", "--scale", "smok"], "unknown scale 'smok'"),
+        (["run", "core", "--scale", "smoke", "--arms", "E0,E9"], "unknown arm 'E9'"),
+        (["run", "core", "--scale", "smoke", "--episodes", "0"], "EPISODES=0"),
+        (["run", "core", "--scale", "smoke", "--episodes", "2,3"], "EPISODES=2,3"),
+        (["run", "core", "--scale", "full"], "scale 'full' cannot run here: a GPU is needed"),
+    ],
+)
+def test_bad_use_ends_in_one_line_and_exit_2(arguments, told, tmp_path):
+    done = wmbench(*arguments, "--results", str(tmp_path / "results"))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert told in line
+    assert not list(tmp_path.glob("results/*/episodes"))
+
+
+def test_a_case_whose_needs_are_damaged_ends_in_one_last_line_and_exit_2(smoke, place):
+    """A checkpoint of other shapes: the journal of that rollout is not begun, the rest of the run is kept."""
+    run_dir, _ = smoke
+    config = next((run_dir / "checkpoints" / "E0-train-s0").glob("*/pretrained_model/config.json"))
+    journal = run_dir / "episodes" / "E0-none-s0.jsonl"
+    kept, rows = config.read_text(), journal.read_text()
+    config.write_text(json.dumps({**json.loads(kept), "max_state_dim": 16}))
+    journal.unlink()
+    try:
+        done = wmbench("run", "core", "--scale", "smoke", "--results", str(place / "results"))
+        assert done.returncode == 2
+        assert "Traceback" not in done.stdout + done.stderr
+        last = done.stderr.strip().splitlines()[-1]
+        assert last.startswith("error: ")
+        assert "It is the checkpoint of another model." in last
+        assert (run_dir / "episodes" / "E2-pred-s0.jsonl").exists()
+    finally:
+        config.write_text(kept)
+        journal.write_text(rows)
