@@ -1,0 +1,88 @@
+"""The executor: needs first, every case once, failures told to all that depend on them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import executor as module
+from bench.cases import Case
+from bench.executor import Executor, record_path
+from bench.plan import Plan, resolve_plan
+from bench.stages.context import Context
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return resolve_plan("core", "smoke", "cpu")
+
+
+@pytest.fixture
+def played(monkeypatch) -> list[str]:
+    """The ids of the cases whose stage ran, in order; the stages only write a file."""
+    order: list[str] = []
+
+    def stage(context: Context, case: Case) -> dict[str, Any]:
+        order.append(case.id)
+        artefact = context.run_dir / f"{case.id}.txt"
+        artefact.write_text(case.id)
+        return {"artefacts": {"text": artefact.resolve()}, "figure": 7}
+
+    monkeypatch.setattr(module, "STAGES", dict.fromkeys(["demonstrations", "base", "latents", "train"], stage))
+    return order
+
+
+def run_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "results" / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def test_a_case_runs_after_its_needs_and_only_those(plan, played, tmp_path):
+    record = Executor(plan, run_dir(tmp_path)).ensure("E2-train-s0")
+    assert sorted(played) == ["E2-train-s0", "base", "demonstrations", "latents"]
+    assert played[-1] == "E2-train-s0"
+    assert played.index("demonstrations") < min(played.index("base"), played.index("latents"))
+    assert record["figure"] == 7
+    assert record["artefacts"] == {"text": "results/run/E2-train-s0.txt"}
+
+
+def test_finished_cases_are_reused_by_another_executor(plan, played, tmp_path):
+    Executor(plan, run_dir(tmp_path)).ensure("E0-train-s0")
+    before = list(played)
+    record = Executor(plan, run_dir(tmp_path)).ensure("E0-train-s0")
+    assert played == before
+    assert record == json.loads(record_path(run_dir(tmp_path), "E0-train-s0").read_text())
+
+
+def test_a_case_whose_artefact_was_removed_runs_again(plan, played, tmp_path):
+    Executor(plan, run_dir(tmp_path)).ensure("base")
+    (run_dir(tmp_path) / "base.txt").unlink()
+    Executor(plan, run_dir(tmp_path)).ensure("base")
+    assert played == ["demonstrations", "base", "base"]
+
+
+def test_a_failure_is_told_to_every_dependent_and_not_tried_again(plan, played, tmp_path, monkeypatch):
+    tries = []
+
+    def fail(context: Context, case: Case) -> dict[str, Any]:
+        tries.append(case.id)
+        raise RuntimeError("the disk melted")
+
+    monkeypatch.setitem(module.STAGES, "base", fail)
+    executor = Executor(plan, run_dir(tmp_path))
+    for case in ("base", "E0-train-s0", "E1-train-s0"):
+        with pytest.raises(RuntimeError, match="the disk melted"):
+            executor.ensure(case)
+    assert tries == ["base"]
+    assert not record_path(run_dir(tmp_path), "base").exists()
+    executor.ensure("latents")  # what does not depend on it still runs
+
+
+def test_names_in_the_cache_tell_apart_what_differs(plan, tmp_path):
+    context = Context(plan, run_dir(tmp_path), None)
+    other = Context(resolve_plan("core", "mini", "cpu"), run_dir(tmp_path), None)
+    for name in ("dataset_repo_id", "vlm_folder", "base_folder"):
+        assert (getattr(context, name) == getattr(other, name)) == (name == "vlm_folder"), name
+    assert context.cache == tmp_path / "cache"
