@@ -60,6 +60,11 @@ def make_demonstrations(
     recipe = _recipe(environment, demonstrations)
     staging = folder.with_name(f"{folder.name}.staging")
     if folder.exists():
+        if not (folder / MANIFEST).exists():
+            raise UserError(
+                f"{folder} is in the way and was not made by the expert ({MANIFEST} is missing): "
+                "move it, or give demonstrations.repo_id another name."
+            )
         _check_recipe(folder, json.loads((folder / MANIFEST).read_text())["recipe"], recipe)
         shutil.rmtree(staging, ignore_errors=True)
         return folder
@@ -213,10 +218,12 @@ def _assemble(
     folder: Path,
     recipe: dict[str, dict[str, Any]],
 ) -> None:
+    from datasets import disable_progress_bars
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
     from wmvla.sim.libero.env import ACTION_DIM, CONTROL_FREQUENCY, STATE_DIM, load_suite
 
+    disable_progress_bars()  # One bar for every episode would bury our own progress.
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     size = environment.image_size

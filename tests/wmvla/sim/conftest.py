@@ -1,4 +1,7 @@
-"""Real LIBERO scenes, each built once per test session: building one costs 8 CPU seconds."""
+"""Real LIBERO scenes, each built once per test session: building one costs 8 CPU seconds.
+
+Several are open at once on purpose: each must draw with its own renderer.
+"""
 
 from collections.abc import Callable, Iterator
 from functools import cache

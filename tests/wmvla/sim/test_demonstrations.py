@@ -129,3 +129,9 @@ def test_an_expert_that_fails_is_named(
 def test_no_initial_states_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"demonstrations\.inits is empty"):
         make_demonstrations(ENVIRONMENT, Demonstrations("x", "expert"), tmp_path / "x", workers=1)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    with pytest.raises(UserError, match=r"is in the way"):
+        make_demonstrations(ENVIRONMENT, DEMONSTRATIONS, tmp_path / "x", workers=1)

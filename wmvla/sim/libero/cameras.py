@@ -8,7 +8,6 @@ therefore be known *before* the step. Disabling the image observables instead wo
 drawing after the step would show a different moment.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,9 +31,13 @@ class CamerasOnDemand:
         self.wanted = NONE
         self.renders = 0
 
-    def wrap(self, create_camera_sensors: Callable[..., tuple[list, list]]) -> Callable[..., tuple[list, list]]:
-        """A replacement of ``RobotEnv._create_camera_sensors`` whose sensors ask ``wanted`` first."""
+    def install(self, env: Any) -> None:
+        """Put our sensors into the robosuite environment ``env``, which is not yet initialised.
+
+        Its method is replaced on this one object, not on its class: stock environments in the process stay stock.
+        """
         lerobot_names = {mujoco_name: name for name, mujoco_name in MUJOCO_CAMERAS.items()}
+        create_camera_sensors = env._create_camera_sensors
 
         def create(cam_name: str, cam_w: int, cam_h: int, **rest: Any) -> tuple[list, list]:
             (draw,), names = create_camera_sensors(cam_name, cam_w=cam_w, cam_h=cam_h, **rest)
@@ -45,12 +48,22 @@ class CamerasOnDemand:
                 if self.on_demand and name not in self.wanted:
                     return blank
                 self.renders += 1
+                make_current(env)
                 return draw(obs_cache)
 
             draw_if_wanted.__modality__ = draw.__modality__  # type: ignore[attr-defined]
             return [draw_if_wanted], names
 
-        return create
+        env._create_camera_sensors = create
+
+
+def make_current(env: Any) -> None:
+    """Let OpenGL calls of this thread go to ``env``'s own context.
+
+    Robosuite does so only when it makes a context, so that of two environments in a process the older one draws, and
+    when it is closed frees, the younger one's meshes and textures.
+    """
+    env.sim._render_context_offscreen.gl_ctx.make_current()
 
 
 def as_policy_sees(raw: np.ndarray) -> np.ndarray:

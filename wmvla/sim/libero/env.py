@@ -19,7 +19,7 @@ import torch
 from wmvla.errors import UserError
 from wmvla.recipe import Environment
 from wmvla.sim.libero.assets import prepare_libero
-from wmvla.sim.libero.cameras import ALL, MUJOCO_CAMERAS, NONE, CamerasOnDemand, as_policy_sees
+from wmvla.sim.libero.cameras import ALL, MUJOCO_CAMERAS, NONE, CamerasOnDemand, as_policy_sees, make_current
 
 prepare_libero()
 from libero.libero import benchmark
@@ -89,8 +89,7 @@ class LiberoSimulation:
         """The robosuite environment as LIBERO's ``OffScreenRenderEnv`` makes it, with our camera sensors in it."""
         problem = TASK_MAPPING[bddl_utils.get_problem_info(bddl_file)["problem_name"]]
         env = problem.__new__(problem)
-        # Attributes of this one object, not of its class: stock environments in the same process stay stock.
-        env._create_camera_sensors = self._cameras.wrap(env._create_camera_sensors)
+        self._cameras.install(env)
         self._resets = Resets(env)
         size = self.environment.image_size
         env.__init__(
@@ -160,6 +159,8 @@ class LiberoSimulation:
         return digest.hexdigest()[:16]
 
     def close(self) -> None:
+        """Free scene and renderer; do not just drop a simulation while another one is in use in this process."""
+        make_current(self._env)
         self._env.close()
 
     def _reset(self, init: int, env_seed: int, want: frozenset[str], *, cheap: bool) -> Observation:

@@ -18,6 +18,8 @@ import mujoco
 import numpy as np
 from robosuite.utils.errors import RandomizationError
 
+from wmvla.sim.libero.cameras import make_current
+
 PLACEMENT_ATTEMPTS = 100
 """Random placements of the objects that a reset tries; the initial state overwrites them anyway."""
 
@@ -63,6 +65,7 @@ class Resets:
 
     def hard(self) -> None:
         """Parse the scene and build the renderer again."""
+        make_current(self._inner)  # The old renderer is freed.
         self._inner.hard_reset = True
         # Loading the scene appends one set more.
         self._reset(sets_of_samplers=LOADS_BEFORE_FIRST_RESET - 1)

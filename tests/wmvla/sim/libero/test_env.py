@@ -19,6 +19,7 @@ STOVE = ("libero_goal", 7)
 """Its stove shows a burner when it is on, which an episode writes into the model."""
 
 Episode = list[tuple[Observation, bool]]
+OpenSimulation = Callable[[str, int], LiberoSimulation]
 
 
 def _actions() -> np.ndarray:
@@ -56,7 +57,7 @@ def _assert_same(ours: Episode, theirs: Episode) -> None:
 
 
 @pytest.fixture(params=[MINI, DRAWER, STOVE], ids=lambda task: f"{task[0]}-{task[1]}")
-def simulation(request: pytest.FixtureRequest, open_simulation: Callable[[str, int], LiberoSimulation]) -> LiberoSimulation:
+def simulation(request: pytest.FixtureRequest, open_simulation: OpenSimulation) -> LiberoSimulation:
     return open_simulation(*request.param)
 
 
@@ -106,16 +107,27 @@ def test_cheap_reset_equals_hard_reset_after_a_disturbed_episode(simulation: Lib
     _assert_same(cheap_episode, hard_episode)
 
 
-def test_a_cheap_reset_that_is_not_exact_is_not_used(simulation: LiberoSimulation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cheap_reset_that_is_not_exact_is_not_used(open_simulation: OpenSimulation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Robosuite's own soft reset keeps the gripper's last command: the check must see it."""
-    if (simulation.environment.suite, simulation.task) != MINI:
-        pytest.skip("one task is enough")
-    soft = simulation._resets
-    monkeypatch.setattr(soft, "cheap", lambda: (setattr(soft._inner, "hard_reset", False), soft._inner.reset()))
+    simulation = open_simulation(*MINI)
+    env = simulation.robosuite
+
+    def soft_reset() -> None:
+        env.hard_reset = False
+        env.reset()
+
+    monkeypatch.setattr(simulation._resets, "cheap", soft_reset)
     assert not simulation._cheap_reset_is_exact(0, 0)
 
 
-def test_user_errors_name_what_is_allowed(open_simulation: Callable[[str, int], LiberoSimulation]) -> None:
+def test_frames_are_as_bright_as_the_pinned_mujoco_draws_them(open_simulation: OpenSimulation) -> None:
+    """From 3.3.3 on MuJoCo darkens libero_object by a quarter, and with it every policy's input."""
+    images = open_simulation(*MINI).reset(0, 0).images
+    assert images["image"].mean() == pytest.approx(141.0, abs=2)
+    assert images["image2"].mean() == pytest.approx(143.3, abs=2)
+
+
+def test_user_errors_name_what_is_allowed(open_simulation: OpenSimulation) -> None:
     def environment(**changes: object) -> Environment:
         return Environment(**{"suite": "libero_object", "tasks": (7,), "image_size": 64, "max_steps": 200, **changes})
 
