@@ -16,6 +16,7 @@ from bench.journal import Journal, check_against_plan, journal_path
 from bench.plan import Plan
 from bench.stages import base, demonstrations, latents, rollout, training
 from bench.stages.context import Context
+from wmvla.errors import disk_full_is_a_user_error
 from wmvla.files import write_json
 
 STAGES: dict[str, Callable[[Context, Case], dict[str, Any]]] = {
@@ -55,7 +56,8 @@ class Executor:
         try:
             for need in case.needs:
                 self.ensure(need)
-            return self._finished(case) or self._run(case)
+            with disk_full_is_a_user_error():
+                return self._finished(case) or self._run(case)
         except Exception as error:
             self.failures[case_id] = error
             raise

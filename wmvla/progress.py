@@ -21,6 +21,8 @@ class Progress:
         self.show = show or (lambda line: print(line, file=sys.stderr, flush=True))
         self.started, self.shown, self.first = time.monotonic(), -EVERY, done
         self.complete = False
+        if done < total:
+            self.show(f"  {label:<15} {done:>5}/{total:<5} {'continuing' if done else 'starting'}")
 
     def update(self, done: int, note: str = "") -> None:
         """Say that ``done`` units are finished."""

@@ -1,5 +1,6 @@
 """The executor: needs first, every case once, failures told to all that depend on them."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from bench.cases import Case
 from bench.executor import Executor, record_path
 from bench.plan import Plan, resolve_plan
 from bench.stages.context import Context
+from wmvla.errors import UserError
 
 
 @pytest.fixture
@@ -78,6 +80,17 @@ def test_a_failure_is_told_to_every_dependent_and_not_tried_again(plan, played, 
     assert tries == ["base"]
     assert not record_path(run_dir(tmp_path), "base").exists()
     executor.ensure("latents")  # what does not depend on it still runs
+
+
+def test_a_full_disk_ends_in_one_line(plan, played, tmp_path, monkeypatch):
+    def fill(context: Context, case: Case) -> dict[str, Any]:
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/model.safetensors")
+
+    monkeypatch.setitem(module.STAGES, "base", fill)
+    with pytest.raises(UserError, match="The disk is full at /data/model") as caught:
+        Executor(plan, run_dir(tmp_path)).ensure("base")
+    assert "\n" not in str(caught.value)
+    assert record_path(run_dir(tmp_path), "demonstrations").exists()
 
 
 def test_names_in_the_cache_tell_apart_what_differs(plan, tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from wmvla.errors import UserError
+from wmvla.errors import UserError, disk_full_is_a_user_error
 from wmvla.train.job import TrainingJob
 
 
@@ -15,7 +15,8 @@ def main() -> int:
     from wmvla.train.loop import train
 
     try:
-        train(TrainingJob.read(Path(sys.argv[1])))
+        with disk_full_is_a_user_error():
+            train(TrainingJob.read(Path(sys.argv[1])))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
