@@ -1,6 +1,7 @@
 """The one exception that means "the user can mend this"."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,13 +15,17 @@ class UserError(ValueError):
 
 @contextmanager
 def disk_full_is_a_user_error() -> Iterator[None]:
-    """An ``OSError`` of a full disk inside the block becomes one sentence; every other error passes."""
+    """An error of a full disk inside the block becomes one sentence; every other error passes.
+
+    Non-obvious: safetensors tells it in the text of an error of its own, not as an ``OSError``.
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        told = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if isinstance(error, UserError) or not (told or os.strerror(errno.ENOSPC) in str(error)):
             raise
-        where = f" at {error.filename}" if error.filename else ""
+        where = f" at {error.filename}" if isinstance(error, OSError) and error.filename else ""
         raise UserError(
             f"The disk is full{where}: nothing that was finished is lost; make room and give the same command again."
         ) from error

@@ -1,5 +1,6 @@
 """Checkpoints in LeRobot's layout, written atomically: ``<folder>/<step>/pretrained_model`` and ``training_state``."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -52,7 +53,10 @@ def save_checkpoint(
         state.mkdir()
         (state / "training_step.json").write_text(json.dumps({"step": step}))
         if optimizer_state is not None:
-            torch.save(optimizer_state, state / "optimizer.pt")
+            # Through memory: torch's own writer hides a full disk behind an internal error.
+            packed = io.BytesIO()
+            torch.save(optimizer_state, packed)
+            (state / "optimizer.pt").write_bytes(packed.getbuffer())
     for older in folder.glob("[0-9]*"):
         if older.name.isdigit() and int(older.name) < step:
             shutil.rmtree(older)
