@@ -91,6 +91,7 @@ def test_cheap_reset_equals_hard_reset_after_a_disturbed_episode(simulation: Lib
             data.qpos[model.jnt_qposadr[joint]] = model.jnt_range[joint, 1]
     for action in _actions():
         simulation.step(action, NONE)
+    model.geom_rgba[:, :3] *= 0.5  # As when an episode lights a burner, only more of it.
 
     disturbed = simulation.scene_hash()
     ends = []
@@ -118,6 +119,13 @@ def test_a_cheap_reset_that_is_not_exact_is_not_used(open_simulation: OpenSimula
 
     monkeypatch.setattr(simulation._resets, "cheap", soft_reset)
     assert not simulation._cheap_reset_is_exact(0, 0)
+
+
+def test_each_scene_draws_with_its_own_renderer(open_simulation: OpenSimulation) -> None:
+    simulation, other = open_simulation(*MINI), open_simulation(*STOVE)
+    alone = simulation._reset(0, 0, ALL, cheap=False)
+    other._reset(0, 0, ALL, cheap=False)
+    _assert_same([(simulation._reset(0, 0, ALL, cheap=True), False)], [(alone, False)])
 
 
 def test_frames_are_as_bright_as_the_pinned_mujoco_draws_them(open_simulation: OpenSimulation) -> None:
