@@ -40,7 +40,5 @@ def make_cases(arms: dict[str, Arm], seeds: tuple[int, ...]) -> tuple[Case, ...]
     for seed in seeds:
         for name, arm in arms.items():
             for mode in arm.rollouts:
-                cases.append(
-                    Case(f"{name}-{mode}-s{seed}", "rollout", name, mode, seed, (f"{name}-train-s{seed}",))
-                )
+                cases.append(Case(f"{name}-{mode}-s{seed}", "rollout", name, mode, seed, (f"{name}-train-s{seed}",)))
     return tuple(cases)

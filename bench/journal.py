@@ -97,9 +97,7 @@ class Journal:
         try:
             row = json.loads(line)
         except (json.JSONDecodeError, UnicodeDecodeError):
-            raise UserError(
-                f"{self.path}: line {number} is not JSON; restore the file or remove the line"
-            ) from None
+            raise UserError(f"{self.path}: line {number} is not JSON; restore the file or remove the line") from None
         problem = _problem(row)
         if problem:
             raise UserError(f"{self.path}: line {number}: {problem}")
@@ -120,9 +118,7 @@ def lock(run_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(
-                f"{run_dir}: another run is at work in this directory; wait for it or stop it"
-            ) from None
+            raise UserError(f"{run_dir}: another run is at work in this directory; wait for it or stop it") from None
         yield
 
 
@@ -183,9 +179,7 @@ def read_journals(plan: Plan, run_dir: Path) -> dict[str, list[Row]]:
 
 
 def _episode_name(case_id: str, row: Row) -> str:
-    return (
-        f"{case_id}, episode {row['index']} (task {row['task']}, init {row['init']}, repeat {row['repeat']})"
-    )
+    return f"{case_id}, episode {row['index']} (task {row['task']}, init {row['init']}, repeat {row['repeat']})"
 
 
 def _problem(row: object) -> str | None:

@@ -102,9 +102,7 @@ def rollout_names(arms: dict[str, Arm]) -> list[str]:
 def _check(suite: Suite, path: Path) -> None:
     """What types cannot say: names that must exist, numbers that must lie in a range."""
     if suite.name != path.parent.name:
-        raise UserError(
-            f"{path}: 'name' is '{suite.name}' but the folder is '{path.parent.name}'; make them equal"
-        )
+        raise UserError(f"{path}: 'name' is '{suite.name}' but the folder is '{path.parent.name}'; make them equal")
     if not 0 < suite.alpha < 0.5:
         raise UserError(f"{path}: 'alpha' must lie between 0 and 0.5, not {suite.alpha}")
     if not suite.seeds or len(set(suite.seeds)) != len(suite.seeds) or min(suite.seeds) < 0:
@@ -113,9 +111,7 @@ def _check(suite: Suite, path: Path) -> None:
         if "-" in name:
             raise UserError(f"{path}: arm '{name}' must not contain '-', which separates arm, mode and seed")
         if (arm.policy == "smolvla") != (arm.memory == "none"):
-            raise UserError(
-                f"{path}: 'arms.{name}.memory' is '{arm.memory}', which policy '{arm.policy}' cannot have"
-            )
+            raise UserError(f"{path}: 'arms.{name}.memory' is '{arm.memory}', which policy '{arm.policy}' cannot have")
     rollouts = rollout_names(suite.arms)
     named = [("sanity.rollout", suite.sanity.rollout)]
     for i, claim in enumerate(suite.claims):
@@ -126,8 +122,6 @@ def _check(suite: Suite, path: Path) -> None:
             raise UserError(f"{path}: 'claims[{i}].margin' has no meaning for a superiority claim; remove it")
     for key, rollout in named:
         if rollout not in rollouts:
-            raise UserError(
-                f"{path}: '{key}' names no rollout: '{rollout}'; {did_you_mean(rollout, rollouts)}"
-            )
+            raise UserError(f"{path}: '{key}' names no rollout: '{rollout}'; {did_you_mean(rollout, rollouts)}")
     if not 0 <= suite.sanity.floor <= 1:
         raise UserError(f"{path}: 'sanity.floor' must lie between 0 and 1, not {suite.sanity.floor}")
