@@ -30,6 +30,8 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         metrics=str(context.base_folder / "metrics.jsonl"),
         seed=recipe.base.seed,
         training=recipe.base_training,
+        device=context.device,
+        precision=context.plan.machine.precision,
         scratch=fields,
     )
     return run_job(context, job)

@@ -80,6 +80,11 @@ class Context:
         """Suffix of the latent cache's file name; it names the temporal window."""
         return f"m{self.plan.recipe.world.window}"
 
+    @property
+    def device(self) -> str:
+        """Torch's name of the machine's accelerator; it calls an AMD GPU ``cuda`` too."""
+        return "cpu" if self.plan.machine.accelerator == "cpu" else "cuda"
+
     def progress(self, label: str, total: int, done: int = 0) -> Progress:
         """A progress line for one stage."""
         return Progress(label, total, done, show=self.show)

@@ -18,7 +18,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     path = latents_path(context.cache, context.dataset_repo_id, recipe.world.source, context.latents_suffix)
     if recipe.world.encoder == "tiny":
         make_tiny_encoder(Path(context.encoder_name), recipe.world, recipe.environment.image_size)
-    encoder = WorldEncoder(context.encoder_name)
+    encoder = WorldEncoder(context.encoder_name, context.device)
     fingerprint = encoder.fingerprint()
     if not path.exists() or read_metadata(path)["encoder_weights"] != fingerprint:
         data = open_data(context.dataset_root, context.dataset_repo_id, recipe.base.chunk_size)

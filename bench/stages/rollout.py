@@ -27,7 +27,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     rows = [EpisodeRow(**asdict(row)) for row in plan.episodes if row.index not in finished]
     if rows:
         mode = str(case.mode)
-        policy = RolloutPolicy(_checkpoint(context, case), mode, plan.recipe.rollout.n_action_steps)
+        policy = RolloutPolicy(_checkpoint(context, case), mode, plan.recipe.rollout.n_action_steps, context.device)
         progress = context.progress(case.id, len(plan.episodes), len(finished))
         succeeded = sum(row["success"] for row in journal.rows())
         done = len(finished)

@@ -33,6 +33,8 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         metrics=str((context.run_dir / "metrics" / f"{case.id}.jsonl").resolve()),
         seed=case.seed,
         training=plan.recipe.training,
+        device=context.device,
+        precision=plan.machine.precision,
         base=str(base_checkpoint(context)),
         world=world_fields(context, arm.memory) if arm.policy == "smolvla_world" else None,
     )

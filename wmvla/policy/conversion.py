@@ -9,7 +9,6 @@ from lerobot.configs import PreTrainedConfig
 from lerobot.policies.factory import make_pre_post_processors
 from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
-from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.processor import PolicyProcessorPipeline
 from safetensors.torch import load_file
 
@@ -42,11 +41,12 @@ def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> Pr
 
 
 def load_processors(config: PreTrainedConfig, checkpoint: Path) -> Pipelines:
-    """The checkpoint's own pre- and post-processor."""
-    return make_pre_post_processors(config, str(checkpoint))
+    """The checkpoint's own pre- and post-processor, on the policy's device instead of the one that trained it."""
+    moved = {"device_processor": {"device": config.device}}
+    return make_pre_post_processors(config, str(checkpoint), preprocessor_overrides=moved)
 
 
-def add_world(base: Path, world: dict[str, Any], seed: int) -> tuple[SmolVLAWorldPolicy, Pipelines]:
+def add_world(base: Path, world: dict[str, Any], seed: int, device: str) -> tuple[SmolVLAWorldPolicy, Pipelines]:
     """A ``smolvla_world`` policy that starts as the SmolVLA checkpoint ``base``, with the base's processors.
 
     Args:
@@ -58,7 +58,7 @@ def add_world(base: Path, world: dict[str, Any], seed: int) -> tuple[SmolVLAWorl
     if not isinstance(plain, SmolVLAConfig):
         raise UserError(f"{base}: a {plain.type} checkpoint; world parts can be added to a smolvla only.")
     inherited = {field.name: getattr(plain, field.name) for field in fields(plain) if field.init and field.name != "type"}
-    config = SmolVLAWorldConfig(**{**inherited, **world})
+    config = SmolVLAWorldConfig(**{**inherited, **world, "device": device})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         policy = SmolVLAWorldPolicy(config)
@@ -70,10 +70,10 @@ def add_world(base: Path, world: dict[str, Any], seed: int) -> tuple[SmolVLAWorl
     return policy.to(config.device), (preprocessor, postprocessor)
 
 
-def load_plain(base: Path) -> tuple[SmolVLAPolicy, Pipelines]:
-    """The SmolVLA checkpoint ``base`` with its processors."""
-    policy = load_policy(base)
-    return policy, load_processors(policy.config, base)
+def load_with_processors(checkpoint: Path, device: str) -> tuple[PreTrainedPolicy, Pipelines]:
+    """The policy of ``checkpoint`` with its processors, on ``device``."""
+    policy = load_policy(checkpoint, {"device": device})
+    return policy, load_processors(policy.config, checkpoint)
 
 
 def load_weights(policy: PreTrainedPolicy, checkpoint: Path, added: tuple[str, ...]) -> None:

@@ -17,15 +17,15 @@ class RolloutPolicy:
 
     Args:
         checkpoint: ``pretrained_model`` folder. mode: ``none`` for a policy without memory, else a rollout mode.
-        n_action_steps: actions executed of each chunk.
+        n_action_steps: actions executed of each chunk. device: ``cpu`` or ``cuda``.
 
     Non-obvious: queries are answered one at a time. In a batch the last bits of an answer depend on what else is in it, and
     then on which simulator was faster; alone, a resumed run gives the same episodes as an uninterrupted one.
     """
 
-    def __init__(self, checkpoint: Path, mode: str, n_action_steps: int) -> None:
+    def __init__(self, checkpoint: Path, mode: str, n_action_steps: int, device: str) -> None:
         overrides = {} if mode == "none" else {"world_memory_mode_rollout": mode}
-        self.policy = load_policy(checkpoint, overrides)
+        self.policy = load_policy(checkpoint, {**overrides, "device": device})
         assert isinstance(self.policy, SmolVLAWorldPolicy) == (mode != "none"), f"mode {mode} of {checkpoint}"
         self.mode, self.n_action_steps = mode, n_action_steps
         self.config = self.policy.config

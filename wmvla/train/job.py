@@ -24,6 +24,10 @@ class TrainingJob:
     metrics: str
     seed: int
     training: Training
+    device: str = "cpu"
+    """``cpu`` or ``cuda`` (which is also what torch calls an AMD GPU)."""
+    precision: str = "fp32"
+    """``fp32``, or ``bf16`` by autocast."""
     base: str = ""
     scratch: dict[str, Any] | None = None
     world: dict[str, Any] | None = None

@@ -46,7 +46,8 @@ def train(job: TrainingJob) -> Path:
     """Run the job to its end, from its newest checkpoint, and return the final ``pretrained_model`` folder."""
     training, folder = job.training, Path(job.checkpoints)
     accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(),
+        cpu=job.device == "cpu",
+        mixed_precision="bf16" if job.precision == "bf16" else "no",
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
     first = latest_step(folder)

@@ -12,7 +12,7 @@ from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.utils.feature_utils import dataset_to_policy_features
 
-from wmvla.policy.conversion import Pipelines, add_world, load_plain, load_policy, load_processors
+from wmvla.policy.conversion import Pipelines, add_world, load_with_processors
 from wmvla.recipe import BaseModel, Environment
 from wmvla.train.checkpoint import pretrained_folder
 from wmvla.train.job import TrainingJob
@@ -51,11 +51,9 @@ def from_scratch(
 def start(job: TrainingJob, metadata: LeRobotDatasetMetadata, step: int, device: str) -> tuple[PreTrainedPolicy, Pipelines]:
     """The run's policy at ``step``: from its own checkpoint when it has one, else from the base or from nothing."""
     if step:
-        checkpoint = pretrained_folder(Path(job.checkpoints), step)
-        policy = load_policy(checkpoint)
-        return policy, load_processors(policy.config, checkpoint)
+        return load_with_processors(pretrained_folder(Path(job.checkpoints), step), device)
     if job.scratch is not None:
         return from_scratch(job.scratch, metadata, job.seed, device)
     if job.world is not None:
-        return add_world(Path(job.base), job.world, job.seed)
-    return load_plain(Path(job.base))
+        return add_world(Path(job.base), job.world, job.seed, device)
+    return load_with_processors(Path(job.base), device)

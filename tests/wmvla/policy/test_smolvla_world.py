@@ -7,7 +7,7 @@ from lerobot.utils.import_utils import register_third_party_plugins
 from torch import Tensor
 
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
-from wmvla.policy.conversion import add_world, load_plain, load_policy
+from wmvla.policy.conversion import add_world, load_policy, load_with_processors
 from wmvla.policy.modeling_smolvla_world import FRAMES
 from wmvla.policy.processor_smolvla_world import HISTORY
 from wmvla.train.data import open_data
@@ -24,12 +24,12 @@ def base(toy: Toy, tmp_path_factory):
 
 @pytest.fixture
 def plain(base):
-    return load_plain(base)
+    return load_with_processors(base, "cpu")
 
 
 @pytest.fixture
 def world(base, toy):
-    return add_world(base, toy.world, seed=3)
+    return add_world(base, toy.world, seed=3, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_closed_gate_gives_the_loss_and_gradients_of_smolvla(plain, world, raw):
 
 @pytest.mark.parametrize("mode", ["pred", "zero", "random"])
 def test_closed_gate_gives_the_actions_of_smolvla(plain, base, toy, mode):
-    world, (preprocessor, _) = add_world(base, {**toy.world, "world_memory_mode_rollout": mode}, seed=3)
+    world, (preprocessor, _) = add_world(base, {**toy.world, "world_memory_mode_rollout": mode}, seed=3, device="cpu")
     noise, _ = noise_and_time(2)
     batch = preprocessor(observation(2))
     frames = {FRAMES: torch.rand(2, world.config.world_frames, 3, SIZE, SIZE)}

@@ -96,7 +96,7 @@ def test_the_policy_draws_from_the_episode_stream_alone(toy, tmp_path):
     draws = np.random.default_rng(0)
     images = {name: draws.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for name in ("image", "image2")}
     for mode in ("pred", "zero", "random"):
-        policy = RolloutPolicy(checkpoint, mode, 2)
+        policy = RolloutPolicy(checkpoint, mode, 2, "cpu")
         frames = np.stack([images["image"]] * policy.world_frames) if policy.world_frames else None
         assert policy.world_frames == (7 if mode == "pred" else 0)
 
