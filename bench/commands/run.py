@@ -13,6 +13,7 @@ from bench.suite import SUITES
 HELP = "run a suite, or continue it, and report"
 
 PYTEST_FAILED, PYTEST_STOPPED = 1, 2
+QUIET = ("-q", "--disable-warnings", "--benchmark-columns=mean", "--benchmark-sort=fullname")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     run_dir = run_dir_of(plan, options)
     with lock(run_dir):  # pytest takes it again; asked for here, a second run ends in one line
         write_plan(plan, run_dir)
-    code = _pytest([str(SUITES), f"--suite={options.suite}", *as_flags(options)])
+    code = _pytest([str(SUITES), f"--suite={options.suite}", *QUIET, *as_flags(options)])
     if code not in (0, PYTEST_FAILED):
         return 2
     from bench.commands.report import tell
