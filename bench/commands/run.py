@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     run_dir = run_dir_of(plan, options)
     with lock(run_dir):  # pytest takes it again; asked for here, a second run ends in one line
         write_plan(plan, run_dir)
-    code = _pytest([str(SUITES), f"--suite={options.suite}", *QUIET, *as_flags(options)])
+    code = _pytest([str(SUITES), f"--suite={options.suite}", *as_flags(options)])
     if code not in (0, PYTEST_FAILED):
         return 2
     from bench.commands.report import tell
@@ -42,7 +42,7 @@ def _pytest(arguments: list[str]) -> int:
 
     Non-obvious: Ctrl-C reaches pytest by itself, which stops in order; here it is only waited for.
     """
-    with subprocess.Popen([sys.executable, "-m", "pytest", *arguments], cwd=SUITES.parent) as child:
+    with subprocess.Popen([sys.executable, "-m", "pytest", *QUIET, *arguments], cwd=SUITES.parent) as child:
         while True:
             try:
                 return child.wait()
