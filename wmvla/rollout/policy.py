@@ -25,6 +25,9 @@ class RolloutPolicy:
 
     def __init__(self, checkpoint: Path, mode: str, n_action_steps: int, device: str) -> None:
         overrides = {} if mode == "none" else {"world_memory_mode_rollout": mode}
+        if device == "cpu":
+            # Simulators fill the other cores, and another number of threads rounds differently.
+            torch.set_num_threads(1)
         self.policy = load_policy(checkpoint, {**overrides, "device": device})
         assert isinstance(self.policy, SmolVLAWorldPolicy) == (mode != "none"), f"mode {mode} of {checkpoint}"
         self.mode, self.n_action_steps = mode, n_action_steps
