@@ -9,6 +9,7 @@ Non-obvious: the ``assets`` key of LIBERO's configuration is never read by ``hf-
 only the folder next to its ``__init__.py`` counts. The key is written all the same, for tools that do read it.
 """
 
+import ctypes
 import ctypes.util
 import importlib.util
 import logging
@@ -94,8 +95,20 @@ def _choose_renderer() -> None:
     if platform not in ("osmesa", "egl"):
         raise UserError(f"MUJOCO_GL={platform} is not an offscreen renderer: set it to osmesa or egl.")
     os.environ.setdefault("PYOPENGL_PLATFORM", platform)
-    if platform == "osmesa" and ctypes.util.find_library("OSMesa") is None:
+    if platform == "osmesa" and not _loads("OSMesa"):
         raise UserError("The OSMesa library is missing, without which LIBERO draws no image: apt-get install libosmesa6.")
+
+
+def _loads(library: str) -> bool:
+    """Whether the dynamic linker finds a library and can load it; a damaged one counts as missing."""
+    name = ctypes.util.find_library(library)
+    if name is None:
+        return False
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
 
 
 def _package_folder(name: str, requirement: str) -> Path:

@@ -82,6 +82,14 @@ def test_missing_osmesa_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Monk
         prepare_libero(tmp_path)
 
 
+def test_a_damaged_osmesa_counts_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "libOSMesa.so").touch()
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    monkeypatch.setattr(ctypes.util, "find_library", lambda name: str(tmp_path / f"lib{name}.so"))
+    with pytest.raises(UserError, match="OSMesa library is missing"):
+        prepare_libero(tmp_path)
+
+
 def test_a_renderer_that_needs_a_display_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "glfw")
     with pytest.raises(UserError, match="MUJOCO_GL=glfw"):
