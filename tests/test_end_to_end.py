@@ -158,7 +158,7 @@ def test_a_case_whose_needs_are_damaged_ends_in_one_last_line_and_exit_2(smoke, 
         assert "Traceback" not in done.stdout + done.stderr
         last = done.stderr.strip().splitlines()[-1]
         assert last.startswith("error: ")
-        assert "It is the checkpoint of another model." in last
+        assert "has other shapes than the policy" in last
         assert (run_dir / "episodes" / "E2-pred-s0.jsonl").exists()
     finally:
         config.write_text(kept)

@@ -12,7 +12,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     from wmvla.train.data import open_metadata
 
     recipe, root = context.plan.recipe, context.dataset_root
-    if root is not None:
+    if root is not None and not root.exists():
         from wmvla.sim.demonstrations import make_demonstrations
 
         total = len(recipe.environment.tasks) * len(recipe.demonstrations.inits)

@@ -1,12 +1,14 @@
 """Training: one arm from the base checkpoint, in processes of its own."""
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from bench.cases import Case
 from bench.stages.context import Context
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from wmvla.train.job import TrainingJob
 
 POLL_SECONDS = 0.5
+PR_SET_PDEATHSIG = 1
 
 
 def run(context: Context, case: Case) -> dict[str, Any]:
@@ -90,7 +93,7 @@ def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
     progress = context.progress(job.case, job.training.steps)
     with log.open("w") as output:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-        child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        child = start(command, output, environment)
         try:
             while child.poll() is None:
                 last = _last_line(Path(job.metrics))
@@ -102,6 +105,22 @@ def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
             child.wait()
     if child.returncode != 0:
         _explain(log, job.case)
+
+
+def start(command: list[str], output: IO[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """A process that is told to end when this one does, however it does.
+
+    Non-obvious: after a kill -9 nobody is left to end a training that goes on by itself, and the same command given again
+    would then train in the same folder. So the kernel is asked to send it SIGTERM (prctl's PR_SET_PDEATHSIG).
+    """
+    libc = ctypes.CDLL(None)
+    return subprocess.Popen(
+        command,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),
+    )
 
 
 def _explain(log: Path, case: str) -> None:

@@ -94,15 +94,14 @@ def load_weights(policy: PreTrainedPolicy, checkpoint: Path, added: tuple[str, .
         for other in loaded
         if other in own and other != key and own[other].data_ptr() == value.data_ptr()
     }
-    missing = [k for k in own if k not in loaded and k not in shared and not k.startswith(added or ("\0",))]
-    unknown = [k for k in loaded if k not in own]
-    other_shape = [k for k in loaded if k in own and own[k].shape != loaded[k].shape]
-    for keys, what in ((other_shape, "another shape than"), (missing, "not"), (unknown, "more than")):
+    for key, value in loaded.items():
+        if key in own and own[key].shape != value.shape:
+            shapes = f"{key} is {tuple(value.shape)}, in the policy {tuple(own[key].shape)}"
+            raise UserError(f"{file} has other shapes than the policy: {shapes}. It is the checkpoint of another model.")
+    missing = [key for key in own if key not in loaded and key not in shared and not key.startswith(added or ("\0",))]
+    unknown = [key for key in loaded if key not in own]
+    for keys, what in ((missing, "lacks"), (unknown, "has, and the policy has not,")):
         if keys:
-            shapes = f" ({tuple(loaded[keys[0]].shape)} in the file, {tuple(own[keys[0]].shape)} in the policy)"
-            raise UserError(
-                f"{file} holds {what} what the policy has: {keys[0]}"
-                f"{shapes if keys is other_shape else ''}{f' and {len(keys) - 1} more' if len(keys) > 1 else ''}."
-                " It is the checkpoint of another model."
-            )
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            raise UserError(f"{file} {what} {keys[0]}{more}. It is the checkpoint of another model.")
     policy.load_state_dict(loaded, strict=False)

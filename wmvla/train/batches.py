@@ -53,6 +53,7 @@ def step_batches(
         if training.image_shift:
             for number, camera in enumerate(data.cameras):
                 raw[camera] = shift_images(raw[camera], shifts[:, number])
+        torch.manual_seed(generator("dropout", job.seed, step, rank).initial_seed())
         batch = preprocessor(raw)
         batch["observation.state"] = batch["observation.state"] + state_noise.to(device)
         inside = (~action_is_pad(data.ends, everyone, data.chunk)).sum(1).float()

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.processor import PolicyProcessorPipeline
-from torch import Tensor
 
 from wmvla.files import new_folder
 
@@ -34,29 +33,22 @@ def save_checkpoint(
     folder: Path,
     step: int,
     policy: PreTrainedPolicy,
-    state_dict: dict[str, Tensor] | None,
     processors: tuple[PolicyProcessorPipeline, PolicyProcessorPipeline],
-    optimizer_state: dict[str, Any] | None,
+    optimizer_state: dict[str, Any],
 ) -> None:
-    """Write the checkpoint of ``step``, then remove the older ones.
-
-    Args:
-        state_dict: the policy's weights where they are gathered from several processes.
-        optimizer_state: None for a checkpoint that will not be trained further.
-    """
+    """Write the checkpoint of ``step``, then remove the older ones."""
     with new_folder(step_folder(folder, step)) as unfinished:
         pretrained = unfinished / "pretrained_model"
-        policy.save_pretrained(pretrained, state_dict=state_dict)
+        policy.save_pretrained(pretrained)
         for processor in processors:
             processor.save_pretrained(pretrained)
         state = unfinished / "training_state"
         state.mkdir()
         (state / "training_step.json").write_text(json.dumps({"step": step}))
-        if optimizer_state is not None:
-            # Through memory: torch's own writer hides a full disk behind an internal error.
-            packed = io.BytesIO()
-            torch.save(optimizer_state, packed)
-            (state / "optimizer.pt").write_bytes(packed.getbuffer())
+        # Through memory: torch's own writer hides a full disk behind an internal error.
+        packed = io.BytesIO()
+        torch.save(optimizer_state, packed)
+        (state / "optimizer.pt").write_bytes(packed.getbuffer())
     for older in folder.glob("[0-9]*"):
         if older.name.isdigit() and int(older.name) < step:
             shutil.rmtree(older)

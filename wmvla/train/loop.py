@@ -51,16 +51,12 @@ def train(job: TrainingJob) -> Path:
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
     first = latest_step(folder)
+    if first >= training.steps:
+        return pretrained_folder(folder, first)
     root = Path(job.dataset_root) if job.dataset_root else None
     metadata = open_metadata(root, job.dataset_repo_id)
     policy, processors = start(job, metadata, first, accelerator.device.type)
     policy.train()
-    if first >= training.steps and first:
-        return pretrained_folder(folder, first)
-    if training.steps == 0:
-        if accelerator.is_main_process:
-            save_checkpoint(folder, 0, policy, None, processors, None)
-        return pretrained_folder(folder, 0)
     data = open_data(root, job.dataset_repo_id, policy.config.chunk_size)
     groups = parameter_groups(policy)
     optimizer = torch.optim.AdamW(
@@ -98,7 +94,7 @@ def train(job: TrainingJob) -> Path:
             progress.update(done, f"loss {metrics.last['loss']:.4f}")
         if saving:
             if accelerator.is_main_process:
-                save_checkpoint(folder, done, policy, None, processors, optimizer.state_dict())
+                save_checkpoint(folder, done, policy, processors, optimizer.state_dict())
             accelerator.wait_for_everyone()
     return pretrained_folder(folder, training.steps)
 

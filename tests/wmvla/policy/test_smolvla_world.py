@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from lerobot.utils.import_utils import register_third_party_plugins
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
@@ -179,7 +180,16 @@ def test_a_checkpoint_of_other_shapes_is_refused(base, toy, tmp_path):
     shutil.copytree(base, copy)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "max_state_dim": 16}))
-    with pytest.raises(ValueError, match=r"another shape than what the policy has: model\.state_proj\.weight"):
+    with pytest.raises(ValueError, match=r"has other shapes than the policy: model\.state_proj\.weight is \(32, 32\)"):
+        load_policy(copy)
+    (copy / "config.json").write_text(json.dumps(config))
+    weights = load_file(copy / "model.safetensors")
+    fewer = {key: value for key, value in weights.items() if not key.startswith("model.state_proj")}
+    save_file(fewer, copy / "model.safetensors")
+    with pytest.raises(ValueError, match=r"lacks model\.state_proj\.weight and 1 more"):
+        load_policy(copy)
+    save_file({**weights, "model.tail": torch.zeros(1)}, copy / "model.safetensors")
+    with pytest.raises(ValueError, match=r"the policy has not, model\.tail\."):
         load_policy(copy)
     (copy / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="not a finished checkpoint"):

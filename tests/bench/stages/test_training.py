@@ -1,0 +1,49 @@
+"""The training stage: its processes never outlive it, and it tells why they failed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.stages.training import _explain
+from wmvla.errors import UserError
+
+PARENT = """
+import os, subprocess, sys
+from bench.stages.training import start
+child = start([sys.executable, "-c", "import time; time.sleep(300)"], subprocess.DEVNULL, dict(os.environ))
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_a_training_ends_with_the_killed_run_that_started_it():
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_mistake_in_the_log_is_told_in_its_own_words(tmp_path: Path):
+    log = tmp_path / "E2-train-s0.log"
+    log.write_text("a warning\nerror: World latents are missing: x does not exist.\nerror: told by the other process\n")
+    with pytest.raises(UserError, match=r"^World latents are missing: x does not exist\.$"):
+        _explain(log, "E2-train-s0")
+
+
+def test_a_crash_names_the_last_error_and_the_log(tmp_path: Path):
+    log = tmp_path / "E2-train-s0.log"
+    log.write_text("Traceback\nFloatingPointError: the loss is not finite at step 7\n")
+    with pytest.raises(RuntimeError, match=r"E2-train-s0 failed: FloatingPointError: .* step 7 \(the whole log: ") as caught:
+        _explain(log, "E2-train-s0")
+    assert not isinstance(caught.value, UserError)
