@@ -74,7 +74,8 @@ def roll_out(
                     continue
                 pool.remove(worker)
                 _give_up(worker, "error", trouble, tries, todo, on_episode, played)
-            for worker in [w for w in pool if w.row and time.monotonic() - w.heard > silence]:
+            # One whose message waits for a busy policy is not silent.
+            for worker in [w for w in pool if w.row and _quiet_for(w) > silence and not w.connection.poll()]:
                 pool.remove(worker)
                 reason = f"no sign of life for {silence:.0f} s"
                 _give_up(worker, "timeout", reason, tries, todo, on_episode, played)
@@ -91,6 +92,11 @@ def _start(simulators: Simulators) -> _Worker:
     process.start()
     theirs.close()
     return _Worker(process, ours, heard=time.monotonic())
+
+
+def _quiet_for(worker: _Worker) -> float:
+    """Seconds since the worker was last heard or answered."""
+    return time.monotonic() - worker.heard
 
 
 def _send_row(worker: _Worker, row: EpisodeRow) -> None:

@@ -1,12 +1,14 @@
 """The engine: every row once, whatever happens to the simulators; only the frames that are read are drawn."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
 
 from wmvla.errors import UserError
 from wmvla.recipe import Environment
+from wmvla.rollout import engine
 from wmvla.rollout.engine import roll_out
 from wmvla.rollout.episode import Query
 from wmvla.rollout.worker import Simulators
@@ -14,11 +16,11 @@ from wmvla.rollout.worker import Simulators
 from .fake import DIE_ONCE, HANG_ONCE, RAISE_ALWAYS, RAISE_ONCE, CountingPolicy, make_fake, row
 
 
-def play(folder, rows, *, workers=2, n_action_steps=4, world_frames=0, max_steps=30, silence=20.0):
+def play(folder, rows, *, workers=2, n_action_steps=4, world_frames=0, max_steps=30, silence=20.0, policy=None):
     """Records by row index, and the policy."""
     environment = Environment(suite=str(folder), tasks=(0,), image_size=2, max_steps=max_steps)
     simulators = Simulators(environment, n_action_steps, world_frames, "image", make_fake)
-    policy, records = CountingPolicy(n_action_steps), {}
+    policy, records = policy or CountingPolicy(n_action_steps), {}
 
     def on_episode(episode, record):
         assert episode.index not in records, "an episode was recorded twice"
@@ -76,6 +78,19 @@ def test_broken_simulators_are_replaced_and_no_episode_is_lost(tmp_path):
     assert [records[i].status for i in range(6)] == ["ok", "ok", "ok", "ok", "error", "ok"]
     assert records[4].error == "RuntimeError: the gripper fell off"
     assert not records[4].success
+
+
+def test_a_slow_policy_does_not_make_its_simulators_look_hung(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "TRIES", 1)
+
+    class SlowPolicy(CountingPolicy):
+        def act(self, query):
+            time.sleep(1.5)
+            return super().act(query)
+
+    records, _ = play(tmp_path, [row(index) for index in range(3)], max_steps=4, silence=1.0, policy=SlowPolicy(4))
+    assert {record.status for record in records.values()} == {"ok"}
+    assert len(records) == 3
 
 
 def test_simulators_that_never_play_end_the_run_in_one_line(tmp_path):
