@@ -85,18 +85,21 @@ def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
 
 
 def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
+    from wmvla.train.checkpoint import latest_step
+
     processes = context.plan.machine.training_processes
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     command = [sys.executable, *(launcher if processes > 1 else []), "-m", "wmvla.train.main", str(path)]
     log = context.log_path(job.case)
     log.parent.mkdir(parents=True, exist_ok=True)
-    progress = context.progress(job.case, job.training.steps)
+    progress = context.progress(job.case, job.training.steps, latest_step(Path(job.checkpoints)))
+    began = time.time()
     with log.open("w") as output:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         child = start(command, output, environment)
         try:
             while child.poll() is None:
-                last = _last_line(Path(job.metrics))
+                last = _last_line(Path(job.metrics), newer_than=began)
                 if last is not None:
                     progress.update(last["step"], f"loss {last['loss']:.4f}")
                 time.sleep(POLL_SECONDS)
@@ -133,9 +136,9 @@ def _explain(log: Path, case: str) -> None:
     raise RuntimeError(f"{case} failed: {errors[-1] if errors else 'no reason given'} (the whole log: {log})")
 
 
-def _last_line(path: Path) -> dict[str, Any] | None:
-    """The last whole line of a metrics file, if any."""
-    if not path.is_file():
+def _last_line(path: Path, newer_than: float = 0.0) -> dict[str, Any] | None:
+    """The last whole line of a metrics file that was written to after ``newer_than`` (seconds since the epoch), if any."""
+    if not path.is_file() or path.stat().st_mtime < newer_than:
         return None
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 4096))

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.stages.training import _explain
+from bench.stages.training import _explain, _last_line
 from wmvla.errors import UserError
 
 PARENT = """
@@ -47,3 +47,11 @@ def test_a_crash_names_the_last_error_and_the_log(tmp_path: Path):
     with pytest.raises(RuntimeError, match=r"E2-train-s0 failed: FloatingPointError: .* step 7 \(the whole log: ") as caught:
         _explain(log, "E2-train-s0")
     assert not isinstance(caught.value, UserError)
+
+
+def test_progress_reads_only_what_this_run_wrote(tmp_path: Path):
+    metrics = tmp_path / "metrics.jsonl"
+    assert _last_line(metrics) is None
+    metrics.write_text('{"step": 1}\n{"step": 2}\n{"step"')
+    assert _last_line(metrics) == {"step": 2}
+    assert _last_line(metrics, newer_than=metrics.stat().st_mtime + 1) is None
