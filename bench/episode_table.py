@@ -1,36 +1,19 @@
 """The episode table: the rows that every arm, rollout mode and training seed plays."""
 
-from dataclasses import dataclass
-
 from bench.seeds import derive_seed
-from wmvla.recipe import Recipe
+from wmvla.recipe import EpisodeRow, Recipe
 
 
-@dataclass(frozen=True)
-class Episode:
-    """One row of the episode table. Every arm, rollout mode and training seed plays every row."""
-
-    index: int
-    suite: str
-    task: int
-    init: int
-    env_seed: int
-    """Equal for all repeats of a (suite, task, init): they start from one scene."""
-    noise_seed: int
-    """Root of the policy's noise stream in this episode; equal for all arms (paired by construction)."""
-    repeat: int
-
-
-def make_episode_table(recipe: Recipe) -> tuple[Episode, ...]:
+def make_episode_table(recipe: Recipe) -> tuple[EpisodeRow, ...]:
     """`rollout.episodes` rows for each task, over the initial states in order, then over them again."""
     suite, rollout = recipe.environment.suite, recipe.rollout
-    rows: list[Episode] = []
+    rows: list[EpisodeRow] = []
     for task in recipe.environment.tasks:
         for episode in range(rollout.episodes):
             repeat, position = divmod(episode, len(rollout.inits))
             init = rollout.inits[position]
             rows.append(
-                Episode(
+                EpisodeRow(
                     index=len(rows),
                     suite=suite,
                     task=task,

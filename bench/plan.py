@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.cases import Case, make_cases
-from bench.episode_table import Episode, make_episode_table
+from bench.episode_table import make_episode_table
 from bench.machine import Machine, detect_machine, load_machine
 from bench.overrides import Overrides
 from bench.suite import SUITES, Arm, Claim, Sanity, Suite, load_suite
 from bench.toml_config import build, did_you_mean
 from wmvla.errors import UserError
 from wmvla.files import write_json
-from wmvla.recipe import Recipe, Training
+from wmvla.recipe import EpisodeRow, Recipe, Training
 
 PLAN_VERSION = 1
 PLAN_FILE = "plan.json"
@@ -57,7 +57,7 @@ class Plan:
     claims: tuple[Claim, ...]
     arms: dict[str, Arm]
     recipe: Recipe
-    episodes: tuple[Episode, ...]
+    episodes: tuple[EpisodeRow, ...]
     cases: tuple[Case, ...]
 
     def to_json(self) -> dict[str, Any]:

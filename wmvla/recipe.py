@@ -133,3 +133,18 @@ class Recipe:
     base_training: Training
     training: Training
     rollout: Rollout
+
+
+@dataclass(frozen=True)
+class EpisodeRow:
+    """One row of the episode table. Every arm, rollout mode and training seed plays every row."""
+
+    index: int
+    suite: str
+    task: int
+    init: int
+    env_seed: int
+    """Equal for all repeats of a (suite, task, init): they start from one scene."""
+    noise_seed: int
+    """Root of the policy's noise stream in this episode; equal for all arms (paired by construction)."""
+    repeat: int

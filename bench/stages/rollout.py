@@ -10,13 +10,13 @@ from bench.journal import Journal, check_against_plan, journal_path
 from bench.stages.context import Context
 
 if TYPE_CHECKING:
-    from wmvla.rollout.episode import EpisodeRecord, EpisodeRow
+    from wmvla.recipe import EpisodeRow
+    from wmvla.rollout.episode import EpisodeRecord
 
 
 def run(context: Context, case: Case) -> dict[str, Any]:
     """Play the episodes that the journal lacks; figures: how many succeeded, and their CPU time."""
     from wmvla.rollout.engine import roll_out
-    from wmvla.rollout.episode import EpisodeRow
     from wmvla.rollout.policy import RolloutPolicy
     from wmvla.rollout.worker import Simulators, make_libero
 
@@ -24,7 +24,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     journal = Journal(journal_path(context.run_dir, case.id))
     check_against_plan(plan, case, journal.rows())
     finished = journal.finished()
-    rows = [EpisodeRow(**asdict(row)) for row in plan.episodes if row.index not in finished]
+    rows = [row for row in plan.episodes if row.index not in finished]
     if rows:
         mode = str(case.mode)
         policy = RolloutPolicy(_checkpoint(context, case), mode, plan.recipe.rollout.n_action_steps, context.device)

@@ -13,7 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from wmvla.errors import UserError
-from wmvla.rollout.episode import EpisodeRecord, EpisodeRow, Query, failed
+from wmvla.recipe import EpisodeRow
+from wmvla.rollout.episode import EpisodeRecord, Query, failed
 from wmvla.rollout.worker import Simulators, serve
 
 TRIES = 3

@@ -1,21 +1,10 @@
-"""One row of the episode table, what its simulator asks the policy, and what is recorded of it."""
+"""What an episode's simulator asks the policy, and what is recorded of it."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class EpisodeRow:
-    """An episode as planned: the same for every arm and mode."""
-
-    index: int
-    suite: str
-    task: int
-    init: int
-    env_seed: int
-    noise_seed: int
-    repeat: int
+from wmvla.recipe import EpisodeRow
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from wmvla.recipe import Environment
-from wmvla.rollout.episode import EpisodeRecord, EpisodeRow
+from wmvla.recipe import Environment, EpisodeRow
+from wmvla.rollout.episode import EpisodeRecord
 
 
 @dataclass(frozen=True)

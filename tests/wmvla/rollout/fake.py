@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from wmvla.recipe import Environment
-from wmvla.rollout.episode import EpisodeRow, Query
+from wmvla.recipe import Environment, EpisodeRow
+from wmvla.rollout.episode import Query
 from wmvla.sim.libero.cameras import ALL
 
 RAISE_ONCE, DIE_ONCE, HANG_ONCE, RAISE_ALWAYS = 101, 102, 103, 104
