@@ -56,6 +56,8 @@ def overall_reason(plan: Plan, verdict: Verdict) -> str:
         return no_conclusion(plan)
     if verdict.why == "sanity":
         return sanity_sentence(verdict.sanity)
+    if not asked:
+        return "no claim was asked, because the arms that they need were left out."
     if verdict.why == "incomplete":
         return f"{verdict.finished} of {verdict.planned} episodes are finished; nothing is concluded before all are."
     if verdict.decision == "SUPPORTED":
