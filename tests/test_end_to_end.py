@@ -56,7 +56,7 @@ def test_smoke_runs_every_stage_and_refuses_to_conclude(smoke):
     assert where == f"report: {run_dir / 'report.html'}"
     report = json.loads((run_dir / "report.json").read_text())
     assert report["verdict"]["decision"] == "INCONCLUSIVE"
-    assert "nothing can be concluded" in (run_dir / "report.html").read_text()
+    assert "Nothing can be concluded at scale smoke" in (run_dir / "report.html").read_text()
     assert all(f"{case}   " in done.stdout for case in ("demonstrations", "E0-train-s0", "E2-pred-s0"))  # progress
 
 

@@ -54,6 +54,13 @@ def test_not_supported() -> None:
     )
 
 
+def test_no_claim_was_asked() -> None:
+    plan = core_plan(episodes=24, arms=("E0",))
+    assert told(plan, {"E0-none": first(20, plan)}) == (
+        "INCONCLUSIVE: no claim was asked, because the arms that they need were left out."
+    )
+
+
 def test_inconclusive_by_the_data() -> None:
     assert told(LONG, outcomes(LONG, 200, 200, 202, 100)) == (
         'INCONCLUSIVE: 2 of 4 claims hold; the episodes neither show nor exclude "E2 > E0" and "pred > zero".'
