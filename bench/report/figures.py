@@ -41,10 +41,16 @@ class Axis:
         return round(100 * min(1.0, max(0.0, share)), 3)
 
 
+POINT = 1e-12
+"""A span below this is one point: no quantity shown here is that small, and smaller powers of ten underflow."""
+
+
 def nice_axis(lower: float, upper: float, ticks: int = 5) -> Axis:
     """The smallest axis with round ticks that holds both bounds, with about `ticks` steps."""
-    if upper - lower <= 1e-9 * max(abs(lower), abs(upper)):
-        lower, upper = lower - 0.5 * (abs(lower) or 1.0), upper + 0.5 * (abs(upper) or 1.0)
+    size = max(abs(lower), abs(upper))
+    if upper - lower <= max(1e-9 * size, POINT):
+        around = 0.5 * size if size > POINT else 0.5
+        lower, upper = lower - around, upper + around
     raw = (upper - lower) / ticks
     magnitude = 10.0 ** math.floor(math.log10(raw))
     step = next(nice * magnitude for nice in NICE_STEPS if nice * magnitude >= raw * (1 - 1e-9))

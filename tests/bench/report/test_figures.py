@@ -1,7 +1,7 @@
 """Geometry of the figures."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from synthetic_run import core_plan, rows_by_case
 
@@ -12,6 +12,9 @@ finite = st.floats(-1e6, 1e6)
 
 
 @given(finite, finite, st.integers(1, 10))
+@example(0.0, 5e-324, 1)
+@example(-2.225e-311, 2.225e-311, 3)
+@example(1e-300, 1e-300, 10)
 def test_axes_hold_their_bounds_and_have_few_round_ticks(one: float, other: float, ticks: int) -> None:
     lower, upper = sorted((one, other))
     axis = nice_axis(lower, upper, ticks)
