@@ -19,7 +19,7 @@ class Arm:
     policy: Literal["smolvla", "smolvla_world"]
     title: str
     rollouts: tuple[Literal["none", "pred", "zero", "random"], ...]
-    memory: Literal["none", "pred", "zero", "random", "oracle", "shuffle"] = "none"
+    memory: Literal["none", "pred", "zero"] = "none"
     """What fills the world memory in training; ``none`` for a policy without one."""
 
 

@@ -60,13 +60,22 @@ class Context:
         return self.cache / "models" / f"tiny-smolvlm2-{key}"
 
     @property
+    def _tiny_encoder_key(self) -> str:
+        recipe = self.plan.recipe
+        fields = {k: v for k, v in asdict(recipe.world).items() if k.startswith(("encoder", "window"))}
+        return self._key(fields, recipe.environment.image_size)
+
+    @property
     def encoder_name(self) -> str:
         """Hub id or folder of the world encoder."""
-        recipe = self.plan.recipe
-        if recipe.world.encoder != "tiny":
-            return recipe.world.encoder
-        fields = {k: v for k, v in asdict(recipe.world).items() if k.startswith(("encoder", "window"))}
-        return str(self.cache / "models" / f"tiny-vjepa2-{self._key(fields, recipe.environment.image_size)}")
+        encoder = self.plan.recipe.world.encoder
+        return str(self.cache / "models" / f"tiny-vjepa2-{self._tiny_encoder_key}") if encoder == "tiny" else encoder
+
+    @property
+    def latents_source(self) -> str:
+        """Encoder in the latent cache's file name: two tiny encoders never share a file."""
+        world = self.plan.recipe.world
+        return f"{world.source}-{self._tiny_encoder_key}" if world.encoder == "tiny" else world.source
 
     @property
     def base_folder(self) -> Path:

@@ -15,7 +15,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     from wmvla.world.tiny_encoder import make_tiny_encoder
 
     recipe = context.plan.recipe
-    path = latents_path(context.cache, context.dataset_repo_id, recipe.world.source, context.latents_suffix)
+    path = latents_path(context.cache, context.dataset_repo_id, context.latents_source, context.latents_suffix)
     if recipe.world.encoder == "tiny":
         make_tiny_encoder(Path(context.encoder_name), recipe.world, recipe.environment.image_size)
     encoder = WorldEncoder(context.encoder_name, context.device)

@@ -58,7 +58,7 @@ def world_fields(context: Context, memory: str) -> dict[str, Any]:
     return {
         "dataset_repo_id": context.dataset_repo_id,
         "cache_dir": str(context.cache),
-        "world_latents_source": world.source,
+        "world_latents_source": context.latents_source,
         "latent_suffix": context.latents_suffix,
         "world_latent_dim": AutoConfig.from_pretrained(context.encoder_name).hidden_size,
         "context_frames": world.history,

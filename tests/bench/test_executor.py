@@ -1,5 +1,6 @@
 """The executor: needs first, every case once, failures told to all that depend on them."""
 
+import dataclasses
 import errno
 import json
 from pathlib import Path
@@ -99,3 +100,7 @@ def test_names_in_the_cache_tell_apart_what_differs(plan, tmp_path):
     for name in ("dataset_repo_id", "vlm_folder", "base_folder"):
         assert (getattr(context, name) == getattr(other, name)) == (name == "vlm_folder"), name
     assert context.cache == tmp_path / "cache"
+    world = dataclasses.replace(plan.recipe.world, encoder_seed=1)
+    reseeded = Context(dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, world=world)), run_dir(tmp_path), None)
+    assert reseeded.encoder_name != context.encoder_name
+    assert reseeded.latents_source != context.latents_source

@@ -10,6 +10,7 @@ from wmvla.policy.conversion import load_policy, load_processors
 from wmvla.policy.modeling_smolvla_world import FRAMES, SmolVLAWorldPolicy
 from wmvla.rollout.episode import Query
 from wmvla.streams import generator
+from wmvla.world.memory import random_memory
 
 
 class RolloutPolicy:
@@ -54,7 +55,7 @@ class RolloutPolicy:
             batch[FRAMES] = _images(query.frames)[None].to(config.device)
         if self.mode == "random":
             width = (1, config.future_offset, config.world_latent_dim)
-            memory["memory_noise"] = torch.randn(width, generator=generator("memory", *stream))
+            memory["memory_noise"] = random_memory(width, generator("memory", *stream))
         chunk = self.policy.predict_action_chunk(batch, noise, **memory)
         actions = self.postprocessor(chunk[:, : self.n_action_steps])
         return actions[0].float().cpu().numpy(), time.process_time() - began

@@ -75,6 +75,7 @@ def write_latents(
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     with unfinished.open("wb") as file:
         np.save(file, latents)
+    path.unlink(missing_ok=True)  # an older cache must not be found beside the new metadata
     write_json(
         metadata_path(path),
         {
