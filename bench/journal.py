@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from bench.plan import Plan
 from wmvla.errors import UserError
 
 Row = dict[str, Any]
+
+LOCK_SECONDS = 5.0
+"""How long a run directory's lock is tried for."""
 
 ROW_TYPES: dict[str, tuple[type, ...]] = {
     "index": (int,),
@@ -111,14 +115,23 @@ def journal_path(run_dir: Path, case_id: str) -> Path:
 
 @contextlib.contextmanager
 def lock(run_dir: Path) -> Iterator[None]:
-    """Hold the run directory: a second run in it gets a UserError. The kernel lets go of it on kill -9."""
+    """Hold the run directory: a second run in it gets a UserError. The kernel lets go of it on kill -9.
+
+    Non-obvious: a killed run's file can stay open for a moment after the run is gone (in a child between fork and exec, or
+    while the kernel still tears it down). So the lock is tried for ``LOCK_SECONDS`` before it is refused.
+    """
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + LOCK_SECONDS
     with (run_dir / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{run_dir}: another run is at work in this directory; wait for it or stop it") from None
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise UserError(f"{run_dir}: another run is at work in this directory; wait for it or stop it") from None
+                time.sleep(0.1)
         yield
 
 

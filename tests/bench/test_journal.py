@@ -168,6 +168,16 @@ def test_second_run_is_refused_until_the_first_is_killed(tmp_path: Path) -> None
         pass
 
 
+def test_a_dying_run_is_waited_for(tmp_path: Path) -> None:
+    program = HOLD_THE_LOCK.replace("time.sleep(60)", "time.sleep(1)")
+    holder = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with lock(tmp_path):
+        pass
+    assert holder.wait(timeout=10) == 0
+
+
 def test_rows_of_the_plan_pass() -> None:
     check_against_plan(PLAN, CASE, [row_of(1), row_of(0)])
 
