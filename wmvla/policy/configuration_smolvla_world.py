@@ -3,37 +3,64 @@
 Field names follow the reference project, so that its ``--policy.*`` flags keep working.
 """
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from lerobot.configs import PreTrainedConfig
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 
 from wmvla.errors import UserError
-from wmvla.world.memory import ROLLOUT_MODES, TRAINING_MODES
+from wmvla.world.memory import FRAME_MODES, REFUSED_IN_ROLLOUTS, ROLLOUT_MODES, TRAINING_MODES
+
+CAMERAS = ("front", "wrist", "both")
+PREFIX_BLOCKS = ("prefix", "state")
+HYPOTHESIS_METHODS = ("dropout", "noise", "ensemble")
 
 
 @PreTrainedConfig.register_subclass("smolvla_world")
 @dataclass
 class SmolVLAWorldConfig(SmolVLAConfig):
-    """SmolVLA with a Prophet and a gated cross-attention on the action expert's hidden states."""
+    """SmolVLA with a Prophet and gated paths from its memory to the action expert or the prefix."""
 
     # Latent cache: <cache_dir>/<dataset_repo_id>/train_world_latents_<source>_<suffix>.fp16.npy
     dataset_repo_id: str = "HuggingFaceVLA/libero"
     cache_dir: str = "cache"
     world_latents_source: str = "vjepa"
     latent_suffix: str = "m4"
-    world_latent_dim: int = 1408
-    world_temporal_window: int = 0  # frames of one clip, m; 0: read from latent_suffix ("m4" -> 4)
+    world_latent_dim: int = 1408  # width of one latent; of both cameras together
+    world_standardise: bool = True  # False: the reference's raw latents, which learn several times slower
+    world_camera: str = "front"  # front, wrist or both
+
+    # Start: weights and processors of a SmolVLA checkpoint (folder or hub id)
+    init_from_policy_path: str = ""
+    init_from_strict: bool = True  # every weight that SmolVLA has must be there
 
     # Geometry of the memory
     context_frames: int = 4  # T, latents that the Prophet sees
     future_offset: int = 8  # K, latents that it predicts
-
-    # Injection
-    world_inject_num_heads: int = 8
-    world_gate_init: float = 0.0
     world_memory_mode_train: str = "pred"
     world_memory_mode_rollout: str = "pred"
+    world_detach_memory: bool = False  # no policy gradient into the Prophet
+
+    # Imagination bank: N hypotheses of the future, side by side in the memory
+    world_num_hypotheses: int = 1
+    world_hypothesis_method: str = "noise"  # dropout, noise or ensemble
+    world_best_of_n: bool = False  # the world loss is that of the best hypothesis, not of their mean
+
+    # F1, late injection: the action expert's hidden states before action_out_proj
+    enable_world_injection: bool = True
+    world_inject_num_heads: int = 8
+    world_gate_init: float = 0.0
+    # F2: the action expert's input embeddings
+    world_inject_suffix_in: bool = False
+    # F3a: world tokens in the prefix padding, inside the image/language block or behind it
+    world_prefix_tokens: int = 0
+    world_prefix_block: str = "state"
+    world_prefix_gate_init: float = 0.0
+    # F3b: prefix embeddings attend to the memory
+    world_prefix_cross_attn: bool = False
+    world_prefix_num_heads: int = 8
 
     # Prophet
     prophet_layers: int = 2
@@ -44,47 +71,91 @@ class SmolVLAWorldConfig(SmolVLAConfig):
 
     # Encoder used online in rollouts: a folder or a hub id
     world_vision_model_name: str = "facebook/vjepa2-vitg-fpc64-256"
+    world_rollout_temporal_window: int = 0  # frames of one clip, m; 0: read from latent_suffix ("m4" -> 4)
+
+    # Diagnostics
+    log_attn_stats: bool = True
+    log_grad_stats: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, modes in (
+        if self.world_memory_mode_rollout in REFUSED_IN_ROLLOUTS:
+            raise UserError(
+                f"policy.world_memory_mode_rollout = {self.world_memory_mode_rollout!r} is not possible:"
+                f" {REFUSED_IN_ROLLOUTS[self.world_memory_mode_rollout]}; choose {_listed(ROLLOUT_MODES)}."
+            )
+        for name, known in (
             ("world_memory_mode_train", TRAINING_MODES),
             ("world_memory_mode_rollout", ROLLOUT_MODES),
+            ("world_camera", CAMERAS),
+            ("world_prefix_block", PREFIX_BLOCKS),
+            ("world_hypothesis_method", HYPOTHESIS_METHODS),
         ):
-            if getattr(self, name) not in modes:
-                raise UserError(f"policy.{name} = {getattr(self, name)!r} is not one of {', '.join(modes)}.")
+            if getattr(self, name) not in known:
+                raise UserError(f"policy.{name} = {getattr(self, name)!r} is unknown: choose {_listed(known)}.")
+        for name in ("context_frames", "future_offset", "world_num_hypotheses", "world_latent_dim"):
+            if getattr(self, name) < 1:
+                raise UserError(f"policy.{name} = {getattr(self, name)} must be at least 1.")
         if self.world_latent_dim % self.prophet_heads:
             raise UserError(
                 f"policy.world_latent_dim = {self.world_latent_dim} is not a multiple of"
                 f" policy.prophet_heads = {self.prophet_heads}."
             )
-        window = self.window  # parses the suffix, so that a bad one is refused here
-        suffix = self.latent_suffix.removeprefix("m")
-        if suffix.isdigit() and int(suffix) != window:
+        if not 0 <= self.world_prefix_tokens <= self.memory_tokens:
             raise UserError(
-                f"policy.world_temporal_window = {window} contradicts policy.latent_suffix ="
+                f"policy.world_prefix_tokens = {self.world_prefix_tokens} must lie between 0 and the memory's"
+                f" {self.memory_tokens} latents."
+            )
+        if self.world_num_hypotheses > 1 and self.world_hypothesis_method == "dropout" and self.prophet_dropout == 0:
+            raise UserError("policy.world_hypothesis_method = 'dropout' needs policy.prophet_dropout above 0.")
+        window, named = self.window, suffix_window(self.latent_suffix)
+        if named is not None and named != window:
+            raise UserError(
+                f"policy.world_rollout_temporal_window = {window} contradicts policy.latent_suffix ="
                 f" {self.latent_suffix!r}: latents and rollouts must see the same window."
             )
 
     @property
     def window(self) -> int:
         """Frames of one clip, m."""
-        if self.world_temporal_window > 0:
-            return self.world_temporal_window
-        suffix = self.latent_suffix.removeprefix("m")
-        if not suffix.isdigit():
+        window = self.world_rollout_temporal_window or suffix_window(self.latent_suffix)
+        if not window or window < 1:
             raise UserError(
                 f"policy.latent_suffix = {self.latent_suffix!r} does not tell the temporal window:"
-                " set policy.world_temporal_window."
+                " set policy.world_rollout_temporal_window."
             )
-        return int(suffix)
+        return window
 
     @property
-    def world_camera(self) -> str:
-        """Feature key of the camera whose frames the world encoder sees: the first, which is LIBERO's front camera."""
-        return next(iter(self.image_features))
+    def world_camera_keys(self) -> tuple[str, ...]:
+        """Feature keys of the cameras that the world encoder sees; LIBERO's first camera is the front, its second the wrist."""
+        keys = tuple(self.image_features)
+        wanted = {"front": keys[:1], "wrist": keys[1:2], "both": keys[:2]}[self.world_camera]
+        if len(wanted) != (2 if self.world_camera == "both" else 1):
+            raise UserError(f"policy.world_camera = {self.world_camera!r} needs more cameras than the policy has: {_listed(keys)}.")
+        return wanted
 
     @property
     def world_frames(self) -> int:
         """Consecutive frames needed for one memory: T windows of m frames, one step apart."""
         return self.context_frames + self.window - 1
+
+    @property
+    def needs_frames(self) -> bool:
+        """Whether the rollout mode reads camera frames."""
+        return self.world_memory_mode_rollout in FRAME_MODES
+
+    @property
+    def memory_tokens(self) -> int:
+        """Latents in the memory, M = N K."""
+        return self.world_num_hypotheses * self.future_offset
+
+
+def suffix_window(suffix: str) -> int | None:
+    """The temporal window that a latent suffix names: ``m4`` and ``m4_wrist`` -> 4; None for one that names none."""
+    named = re.match(r"m(\d+)(?:_|$)", suffix)
+    return int(named[1]) if named else None
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(names)
