@@ -1,10 +1,28 @@
-"""What a scale of a suite fixes about the experiment: the frozen dataclasses that suite files fill.
+"""What a suite fixes about an experiment: memory modes by name, and the frozen dataclasses that suite files fill.
 
 They live in ``wmvla`` because training and rollouts read them; ``bench`` only fills them from TOML and hashes them.
 Every field can be set in ``suites/<suite>/suite.toml`` under the section of the same name.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+TRAINING_MODES = ("pred", "oracle", "zero", "shuffle", "random", "history")
+"""``pred``: the Prophet's prediction. ``oracle``: the true future (an upper bound). ``zero``: zeros (the capacity control).
+``shuffle``: another sample's future. ``random``: noise. ``history``: the past latents that the Prophet sees."""
+
+ROLLOUT_MODES = ("pred", "zero", "random", "hold", "history")
+"""``hold``: the present latent in every place, that is, a future in which nothing changes. The others as in training.
+``random`` is standard normal noise in the standardised latent space: the scale of real latents and none of their content."""
+
+REFUSED_IN_ROLLOUTS = {
+    "oracle": "in a live rollout the future is not known yet",
+    "shuffle": "a live rollout has no other sample whose future could be taken",
+}
+"""Training modes that no rollout can have, and why."""
+
+FRAME_MODES = frozenset({"pred", "hold", "history"})
+"""Rollout modes that read camera frames."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +51,8 @@ class Demonstrations:
     """``expert``: made on the spot by the scripted expert. ``hub``: a published dataset."""
     inits: tuple[int, ...] = ()
     """Initial states that are demonstrated, for every task."""
+    held_out: tuple[int, ...] = ()
+    """Initial states that are demonstrated too, in a dataset of their own, and never trained on."""
     seed: int = 0
     """Seed of the pushes and of the environment."""
     push_strength: float = 1.5
@@ -69,6 +89,8 @@ class World:
     """``tiny``: a V-JEPA 2 made from ``encoder_seed``. Anything else: a hub id or folder."""
     source: str = "vjepa"
     """Name of the encoder family in the latent cache's file name."""
+    camera: Literal["front", "wrist", "both"] = "front"
+    """What the encoder sees; ``both`` puts the latents of the two cameras side by side."""
     encoder_seed: int = 0
     encoder_hidden: int = 64
     encoder_layers: int = 2
@@ -81,6 +103,31 @@ class World:
     """Latents the Prophet predicts, K."""
     lambda_world: float = 0.2
     """Weight of the world loss."""
+
+
+@dataclass(frozen=True)
+class ArmFields:
+    """The fields of ``SmolVLAWorldConfig`` that an arm of a suite may set; None: as the policy has it.
+
+    They say by which paths the memory enters the policy, and how it is made. All else is the scale's, the same for every arm.
+    """
+
+    enable_world_injection: bool | None = None
+    world_inject_suffix_in: bool | None = None
+    world_prefix_tokens: int | None = None
+    world_prefix_block: Literal["prefix", "state"] | None = None
+    world_prefix_cross_attn: bool | None = None
+    world_num_hypotheses: int | None = None
+    world_hypothesis_method: Literal["dropout", "noise", "ensemble"] | None = None
+    world_best_of_n: bool | None = None
+    world_detach_memory: bool | None = None
+    world_standardise: bool | None = None
+    prophet_dropout: float | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The fields that are set."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)

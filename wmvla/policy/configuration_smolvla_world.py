@@ -11,7 +11,7 @@ from lerobot.configs import PreTrainedConfig
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 
 from wmvla.errors import UserError
-from wmvla.world.memory import FRAME_MODES, REFUSED_IN_ROLLOUTS, ROLLOUT_MODES, TRAINING_MODES
+from wmvla.recipe import FRAME_MODES, REFUSED_IN_ROLLOUTS, ROLLOUT_MODES, TRAINING_MODES
 
 CAMERAS = ("front", "wrist", "both")
 PREFIX_BLOCKS = ("prefix", "state")
@@ -132,7 +132,9 @@ class SmolVLAWorldConfig(SmolVLAConfig):
         keys = tuple(self.image_features)
         wanted = {"front": keys[:1], "wrist": keys[1:2], "both": keys[:2]}[self.world_camera]
         if len(wanted) != (2 if self.world_camera == "both" else 1):
-            raise UserError(f"policy.world_camera = {self.world_camera!r} needs more cameras than the policy has: {_listed(keys)}.")
+            raise UserError(
+                f"policy.world_camera = {self.world_camera!r} needs more cameras than the policy has: {_listed(keys)}."
+            )
         return wanted
 
     @property

@@ -3,23 +3,6 @@
 import torch
 from torch import Tensor
 
-TRAINING_MODES = ("pred", "oracle", "zero", "shuffle", "random", "history")
-"""``pred``: the Prophet's prediction. ``oracle``: the true future (an upper bound). ``zero``: zeros (the capacity control).
-``shuffle``: another sample's future. ``random``: noise. ``history``: the past latents that the Prophet sees."""
-
-ROLLOUT_MODES = ("pred", "zero", "random", "hold", "history")
-"""``hold``: the present latent in every place, that is, a future in which nothing changes. The others as in training.
-``random`` is standard normal noise in the standardised latent space: the scale of real latents and none of their content."""
-
-REFUSED_IN_ROLLOUTS = {
-    "oracle": "in a live rollout the future is not known yet",
-    "shuffle": "a live rollout has no other sample whose future could be taken",
-}
-"""Training modes that no rollout can have, and why."""
-
-FRAME_MODES = frozenset({"pred", "hold", "history"})
-"""Rollout modes that read camera frames."""
-
 
 def hold(history: Tensor, tokens: int) -> Tensor:
     """The present latent of ``history`` (B, T, D) in all of ``tokens`` places: (B, M, D)."""
