@@ -7,27 +7,30 @@ from typing import Any
 
 import torch
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
-from lerobot.utils.constants import OBS_STATE
+from lerobot.utils.constants import ACTION, OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS, OBS_STATE
 from torch import Tensor, nn
 
 from wmvla.errors import UserError
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
+from wmvla.policy.diagnostics import memory_diagnostics
+from wmvla.policy.fusion import fuse
 from wmvla.policy.processor_smolvla_world import FUTURE, HISTORY, VALID
 from wmvla.world.encoder import WorldEncoder
-from wmvla.world.injection import GatedCrossAttention
-from wmvla.world.memory import future_from_delta, random_memory
-from wmvla.world.prophet import Prophet, cosine_per_step, world_loss
+from wmvla.world.memory import another_sample, hold, random_memory, spread
+from wmvla.world.prophet import ImaginationBank, bank_loss
 
 FRAMES = "world_frames"
-"""Batch key of a rollout: the last T + m - 1 frames of the world camera, (B, T + m - 1, 3, H, W) in [0, 1]."""
+"""Batch key of a rollout: the last T + m - 1 frames of the C world cameras, (B, C, T + m - 1, 3, H, W) in [0, 1]."""
+MEMORY_NOISE = "world_memory_noise"
+"""Batch key of training: standard normal (B, M, D) for memory ``random`` and the bank; by default from torch's generator."""
+MEMORY_ORDER = "world_memory_order"
+"""Batch key of training: for each sample (B,) the one whose future memory ``shuffle`` takes; by default drawn likewise."""
 
 
 class SmolVLAWorldPolicy(SmolVLAPolicy):
-    """SmolVLA whose action expert reads predicted world latents through a gated cross-attention.
+    """SmolVLA that reads predicted world latents through gated paths (``wmvla.policy.fusion``).
 
-    Non-obvious: nothing of SmolVLA is copied. ``action_out_proj`` is called once in training and once per denoising step on
-    the expert's float32 hidden states; a forward pre-hook injects the memory there. The parameters that SmolVLA has keep
-    their names, and at gate 0 the policy is SmolVLA bit for bit.
+    Non-obvious: the parameters that SmolVLA has keep their names, and with all gates at 0 the policy is SmolVLA bit for bit.
     """
 
     config_class = SmolVLAWorldConfig
@@ -36,7 +39,9 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
     def __init__(self, config: SmolVLAWorldConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         width = config.world_latent_dim
-        self.prophet = Prophet(
+        self.prophet = ImaginationBank(
+            config.world_num_hypotheses,
+            config.world_hypothesis_method,
             width,
             config.context_frames,
             config.future_offset,
@@ -44,27 +49,21 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             config.prophet_heads,
             config.prophet_dropout,
         )
-        self.world_injection = GatedCrossAttention(
-            self.model.vlm_with_expert.expert_hidden_size,
-            width,
-            config.future_offset,
-            config.world_inject_num_heads,
-            config.world_gate_init,
-        )
+        self.world_fusion = fuse(self.model, config)
         self.register_buffer("world_mean", torch.zeros(width))
         self.register_buffer("world_std", torch.ones(width))
-        self._memory: Tensor | None = None
         self._encoder: list[WorldEncoder] = []  # in a list, so that its weights stay out of the checkpoint
-        self.model.action_out_proj.register_forward_pre_hook(self._inject)
 
-    def world_parameters(self) -> list[nn.Parameter]:
-        """The parameters that SmolVLA does not have."""
-        return [*self.prophet.parameters(), *self.world_injection.parameters()]
+    def world_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """The parameters that SmolVLA does not have, by the name under which their gradient's norm is logged."""
+        parts = {"grad_world_inject": self.world_fusion, "grad_prophet": self.prophet}
+        return {name: list(part.parameters()) for name, part in parts.items()}
 
     def set_world_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Latents are standardised per dimension with these (D,); raw ones learn several times slower (FACTS.md)."""
-        self.world_mean.copy_(mean)
-        self.world_std.copy_(std.clamp_min(1e-6))
+        """Latents are standardised per dimension with these (D,), unless ``world_standardise`` is off."""
+        if self.config.world_standardise:
+            self.world_mean.copy_(mean)
+            self.world_std.copy_(std.clamp_min(1e-6))
 
     def forward(
         self,
@@ -80,55 +79,87 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             reduction: ``mean`` gives a scalar, ``none`` one loss per sample (B,).
 
         Returns:
-            The loss, and details; those that end in ``_per_sample`` are tensors (B,) with gradient.
+            The loss, and details as detached tensors; with ``none`` also ``action_loss_per_sample`` and
+            ``world_loss_per_sample`` (B,), with gradient.
         """
         if HISTORY not in batch:
             raise UserError(
                 "Training batches carry no world latents: the preprocessor has no 'world_latents' step, or the dataset gives"
-                " no 'index'. Start from a checkpoint made by wmvla.policy.conversion."
+                " no 'index'; start from a checkpoint made by lerobot-wm-convert, or set policy.init_from_policy_path"
+                " instead of policy.pretrained_path."
             )
+        mode, valid = self.config.world_memory_mode_train, batch[VALID]
         history, future = self._standardise(batch[HISTORY]), self._standardise(batch[FUTURE])
-        valid = batch[VALID]
-        prediction = self.prophet(history)
+        shape = self.memory_noise_shape(len(history))
+        memory_noise = batch.get(MEMORY_NOISE)
+        if shape is not None and memory_noise is None:
+            memory_noise = torch.randn(shape, device=history.device)
+        bank = self.prophet(history, memory_noise)
         target = future - history[:, -1:] if self.config.delta_prediction else future
-        cosine = cosine_per_step(prediction, target)
-        per_sample = world_loss(cosine, valid)
-        with self._remember(self._training_memory(history, prediction)):
-            action_loss, details = super().forward(batch, noise, time, reduction)
-        inside = valid.float()
-        details |= {
-            "world_loss_per_sample": per_sample,
-            "world_cos": ((cosine * inside).sum() / inside.sum().clamp_min(1)).detach(),
-            "world_valid_frac": inside.mean(),
-            "world_gate": torch.tanh(self.world_injection.gate).detach(),
-        }
+        world_losses, cosine = bank_loss(bank, target, valid, self.config.world_best_of_n)
+        memory = self._memory(mode, history, future, bank, memory_noise, batch.get(MEMORY_ORDER))
+        with self._remember(memory.detach() if self.config.world_detach_memory else memory):
+            action_losses, weights = self._action_losses(batch, noise, time)
+            details: dict[str, Any] = memory_diagnostics(
+                self.world_fusion, history, future, cosine, valid, self.config.log_attn_stats
+            )
+        per_sample = action_losses.sum((1, 2)) / weights.sum((1, 2)).clamp_min(1)
         if reduction == "none":
-            details["action_loss_per_sample"] = action_loss
-            return action_loss + self.config.lambda_world * per_sample, details
-        return action_loss + self.config.lambda_world * per_sample.mean(), details
+            details |= {"action_loss_per_sample": per_sample, "world_loss_per_sample": world_losses}
+            return per_sample + self.config.lambda_world * world_losses, details
+        action_loss, world_loss = action_losses.sum() / weights.sum().clamp_min(1), world_losses.mean()
+        loss = action_loss + self.config.lambda_world * world_loss
+        details |= {"action_loss": action_loss, "world_loss": world_loss, "loss_total": loss}
+        return loss, {key: value.detach() for key, value in details.items()}
+
+    def _action_losses(self, batch: dict[str, Tensor], noise: Tensor | None, time: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Squared errors of the flow (B, chunk, A), 0 behind an episode's end, and which of them count (the same shape).
+
+        Non-obvious: SmolVLA's own ``forward`` copies its loss to the host four times, and a GPU waits each time.
+        """
+        if self.config.adapt_to_pi_aloha:
+            batch[OBS_STATE] = self._pi_aloha_decode_state(batch[OBS_STATE])
+            batch[ACTION] = self._pi_aloha_encode_actions_inv(batch[ACTION])
+        images, masks = self.prepare_images(batch)
+        tokens, token_masks = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK]
+        state, actions = self.prepare_state(batch), self.prepare_action(batch)
+        losses = self.model.forward(images, masks, tokens, token_masks, state, actions, noise, time)
+        losses = losses[:, :, : self.config.action_feature.shape[0]]
+        padded = batch.get("action_is_pad")
+        inside = torch.ones_like(losses) if padded is None else (~padded).to(losses)[:, :, None].expand_as(losses)
+        return losses * inside, inside
 
     @torch.no_grad()
-    def predict_action_chunk(self, batch: dict[str, Tensor], noise: Tensor | None = None, **kwargs: Any) -> Tensor:
-        """As SmolVLA's; in mode ``pred`` the batch carries ``world_frames`` (B, T + m - 1, 3, H, W).
+    def predict_action_chunk(
+        self,
+        batch: dict[str, Tensor],
+        noise: Tensor | None = None,
+        memory_noise: Tensor | None = None,
+        memory: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """As SmolVLA's; where ``config.needs_frames`` the batch carries ``world_frames``.
 
-        ``memory_noise=`` (B, K, D) fixes the memory of mode ``random``; otherwise it comes from torch's global generator.
+        Args:
+            memory_noise: of ``memory_noise_shape``; by default from torch's generator.
+            memory: (B, M, D) that takes the place of the rollout mode's, from ``memory_from_latents``.
         """
-        memory = self._rollout_memory(batch, kwargs.pop("memory_noise", None))
-        with self._remember(memory):
+        self.eval()
+        if memory is None:
+            memory = self._rollout_memory(batch, memory_noise)
+        with self._remember(_finite(memory)):
             return super().predict_action_chunk(batch, noise, **kwargs)
 
     @torch.no_grad()
     def select_action(self, batch: dict[str, Tensor], noise: Tensor | None = None, **kwargs: Any) -> Tensor:
-        """As SmolVLA's. Every call's world-camera frame is remembered, also while the action queue is not empty."""
-        if self.config.world_memory_mode_rollout != "pred":
-            memory = self._rollout_memory(batch, None) if self._check_get_actions_condition() else None
-        else:
-            self._push_frame(batch[self.config.world_camera])
-            memory = None
-            if self._check_get_actions_condition():
-                frames = torch.stack(list(self._frames), dim=1)
-                memory = self._rollout_memory({**batch, FRAMES: frames}, None)
-        with self._remember(memory):
+        """As SmolVLA's. Every call's world-camera frames are remembered, also while the action queue is not empty."""
+        if self.config.needs_frames:
+            self._push_frames([batch[key] for key in self.config.world_camera_keys])
+        if not self._check_get_actions_condition():
+            return super().select_action(batch, noise, **kwargs)
+        frames = {FRAMES: torch.stack(list(self._frames), dim=2)} if self.config.needs_frames else {}
+        self.eval()
+        with self._remember(_finite(self._rollout_memory({**batch, **frames}, None))):
             return super().select_action(batch, noise, **kwargs)
 
     def reset(self) -> None:
@@ -136,57 +167,97 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
         super().reset()
         self._frames: deque[Tensor] = deque(maxlen=self.config.world_frames)
 
-    def _push_frame(self, frame: Tensor) -> None:
-        """Remember a frame (B, 3, H, W); before the first one the history is filled with it, as in the cache."""
-        frame = frame[:, -1] if frame.ndim == 5 else frame
-        while len(self._frames) < self.config.world_frames - 1:
-            self._frames.append(frame)
-        self._frames.append(frame)
+    def memory_noise_shape(self, batch_size: int) -> tuple[int, int, int] | None:
+        """Shape (B, M, D) of the noise that the current mode, of training or of rollouts, asks for; None for none."""
+        config = self.config
+        mode = config.world_memory_mode_train if self.training else config.world_memory_mode_rollout
+        varied = self.prophet.needs_noise and (self.training or mode == "pred")
+        return (batch_size, config.memory_tokens, config.world_latent_dim) if varied or mode == "random" else None
+
+    @torch.no_grad()
+    def memory_from_latents(self, mode: str, history: Tensor, future: Tensor, noise: Tensor | None = None) -> Tensor:
+        """The memory (B, M, D) of any mode but ``shuffle``, where the future is recorded.
+
+        Args:
+            history, future: latents as the cache has them, (B, T, D) and (B, K, D).
+            noise: standard normal (B, M, D) for mode ``random`` and for a bank that needs it.
+        """
+        history, future = self._standardise(history), self._standardise(future)
+        return self._memory(mode, history, future, self.prophet(history, noise), noise, None)
+
+    def _memory(
+        self, mode: str, history: Tensor, future: Tensor | None, bank: Tensor | None, noise: Tensor | None, order: Tensor | None
+    ) -> Tensor:
+        """The memory (B, M, D) from standardised latents and the bank's hypotheses (B, N, K, D)."""
+        tokens = self.config.memory_tokens
+        if mode == "zero":
+            return history.new_zeros(len(history), tokens, history.shape[-1])
+        if mode == "random":
+            assert noise is not None
+            return noise.to(history)
+        if mode == "hold":
+            return hold(history, tokens)
+        if mode == "history":
+            return spread(history, tokens)
+        if mode == "pred":
+            assert bank is not None
+            return (history[:, None, -1:] + bank if self.config.delta_prediction else bank).flatten(1, 2)
+        assert future is not None
+        if mode == "shuffle":
+            if len(future) < 2:
+                raise UserError("policy.world_memory_mode_train = 'shuffle' needs batches of at least 2 samples.")
+            order = another_sample(len(future), None) if order is None else order
+            future = future[order.to(future.device)]
+        return future.repeat(1, self.config.world_num_hypotheses, 1)
 
     def _standardise(self, latents: Tensor) -> Tensor:
         return (latents.to(self.world_mean) - self.world_mean) / self.world_std
 
-    def _training_memory(self, history: Tensor, prediction: Tensor) -> Tensor:
-        if self.config.world_memory_mode_train == "zero":
-            return torch.zeros_like(prediction)
-        return future_from_delta(history, prediction, self.config.delta_prediction)
-
     def _rollout_memory(self, batch: dict[str, Tensor], noise: Tensor | None) -> Tensor:
-        """The memory (B, K, D) for the queries in ``batch``."""
-        self.eval()
-        mode = self.config.world_memory_mode_rollout
-        shape = (batch[OBS_STATE].shape[0], self.config.future_offset, self.config.world_latent_dim)
-        if mode == "zero":
-            return torch.zeros(shape, device=self.world_mean.device)
-        if mode == "random":
-            noise = random_memory(shape, None) if noise is None else noise
-            return noise.to(self.world_mean)
-        history = self._standardise(self._world_encoder().encode_windows(batch[FRAMES], self.config.window))
-        memory = future_from_delta(history, self.prophet(history), self.config.delta_prediction)
-        if not torch.isfinite(memory).all():
-            raise FloatingPointError("The predicted world memory is not finite; no action is made from it.")
-        return memory
+        """The memory (B, M, D) for the queries in ``batch``."""
+        config = self.config
+        shape = self.memory_noise_shape(batch[OBS_STATE].shape[0])
+        if shape is not None:
+            noise = (random_memory(shape, None) if noise is None else noise).to(self.world_mean)
+        if config.needs_frames:
+            history = self._standardise(self._world_encoder().encode_windows(batch[FRAMES], config.window))
+        else:
+            history = self.world_mean.expand(batch[OBS_STATE].shape[0], 1, -1)  # only its shape is looked at
+        mode = config.world_memory_mode_rollout
+        bank = self.prophet(history, noise) if mode == "pred" else None
+        return self._memory(mode, history, None, bank, noise, None)
+
+    def _push_frames(self, cameras: list[Tensor]) -> None:
+        """Remember one step's frames, each (B, 3, H, W); before the first the history is filled with it, as in the cache."""
+        frames = torch.stack([frame[:, -1] if frame.ndim == 5 else frame for frame in cameras], dim=1)
+        while len(self._frames) < self.config.world_frames - 1:
+            self._frames.append(frames)
+        self._frames.append(frames)
 
     def _world_encoder(self) -> WorldEncoder:
         if not self._encoder:
             encoder = WorldEncoder(self.config.world_vision_model_name, self.world_mean.device)
-            if encoder.width != self.config.world_latent_dim:
+            width = encoder.width * len(self.config.world_camera_keys)
+            if width != self.config.world_latent_dim:
                 raise UserError(
-                    f"The world encoder {self.config.world_vision_model_name!r} gives latents of width {encoder.width},"
+                    f"The world encoder {self.config.world_vision_model_name!r} gives latents of width {width},"
                     f" but policy.world_latent_dim = {self.config.world_latent_dim}."
                 )
             self._encoder.append(encoder)
         return self._encoder[0]
 
     @contextmanager
-    def _remember(self, memory: Tensor | None) -> Iterator[None]:
-        """While the block runs, the action expert reads ``memory``."""
-        outer, self._memory = self._memory, memory if memory is not None else self._memory
+    def _remember(self, memory: Tensor) -> Iterator[None]:
+        """While the block runs, the fusion paths read ``memory``."""
+        outer, self.world_fusion.memory = self.world_fusion.memory, memory
         try:
             yield
         finally:
-            self._memory = outer
+            self.world_fusion.memory = outer
 
-    def _inject(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        assert self._memory is not None, "the action expert ran without a memory"
-        return (self.world_injection(inputs[0], self._memory), *inputs[1:])
+
+def _finite(memory: Tensor) -> Tensor:
+    """``memory``, which must be finite: 0 * NaN is NaN, so that not even a closed gate keeps it from an action."""
+    if not torch.isfinite(memory).all():
+        raise FloatingPointError("The world memory is not finite; no action is made from it.")
+    return memory

@@ -10,10 +10,12 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.processor import PolicyProcessorPipeline
 from torch import Tensor
 
+from wmvla.policy.modeling_smolvla_world import MEMORY_NOISE, MEMORY_ORDER, SmolVLAWorldPolicy
 from wmvla.streams import generator
 from wmvla.train.data import TrainingData, action_is_pad
 from wmvla.train.job import TrainingJob
 from wmvla.train.streams import batch_rows, flow_noise, image_shifts, shift_images
+from wmvla.world.memory import another_sample
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,21 @@ def step_batches(
                 raw[camera] = shift_images(raw[camera], shifts[:, number])
         torch.manual_seed(generator("dropout", job.seed, step, rank).initial_seed())
         batch = preprocessor(raw)
+        batch |= memory_draws(policy, len(batch["observation.state"]), generator("memory", job.seed, step, rank), device)
         batch["observation.state"] = batch["observation.state"] + state_noise.to(device)
         inside = (~action_is_pad(data.ends, everyone, data.chunk)).sum(1).float()
         weight = inside[mine] * ranks / inside.sum()
         yield StepBatch(batch, noise[mine].to(device), time[mine].to(device), weight.to(device))
+
+
+def memory_draws(policy: PreTrainedPolicy, size: int, draws: torch.Generator, device: torch.device) -> dict[str, Tensor]:
+    """What memory ``random`` or ``shuffle`` and the imagination bank need of ``draws``, under its batch keys."""
+    if not isinstance(policy, SmolVLAWorldPolicy):
+        return {}
+    drawn = {}
+    shape = policy.memory_noise_shape(size)
+    if shape is not None:
+        drawn[MEMORY_NOISE] = torch.randn(shape, generator=draws).to(device)
+    if policy.config.world_memory_mode_train == "shuffle":
+        drawn[MEMORY_ORDER] = another_sample(size, draws).to(device)
+    return drawn

@@ -28,6 +28,8 @@ class TrainingJob:
     """``cpu`` or ``cuda`` (which is also what torch calls an AMD GPU)."""
     precision: str = "fp32"
     """``fp32``, or ``bf16`` by autocast."""
+    trackers: tuple[str, ...] = ()
+    """``tensorboard``, ``wandb``, or what else accelerate knows; beside the metrics file, which is always written."""
     base: str = ""
     scratch: dict[str, Any] | None = None
     world: dict[str, Any] | None = None
@@ -41,4 +43,4 @@ class TrainingJob:
     def read(cls, path: Path) -> "TrainingJob":
         """The job in ``path``."""
         content = json.loads(path.read_text())
-        return cls(**{**content, "training": Training(**content["training"])})
+        return cls(**{**content, "training": Training(**content["training"]), "trackers": tuple(content["trackers"])})

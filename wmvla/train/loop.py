@@ -17,8 +17,9 @@ from wmvla.train.batches import step_batches
 from wmvla.train.checkpoint import latest_step, load_optimizer_state, pretrained_folder, save_checkpoint
 from wmvla.train.data import open_data, open_metadata
 from wmvla.train.job import TrainingJob
-from wmvla.train.metrics import MetricsFile
+from wmvla.train.metrics import MetricsFile, flat
 from wmvla.train.start import start
+from wmvla.train.trackers import check_trackers, log_to_trackers, start_trackers
 
 
 def learning_rate(training: Training, step: int) -> float:
@@ -31,24 +32,37 @@ def learning_rate(training: Training, step: int) -> float:
     return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def parameter_groups(policy: PreTrainedPolicy) -> list[list[nn.Parameter]]:
-    """Trainable parameters: SmolVLA's, and the world parts' (empty for a plain SmolVLA).
+def parameter_groups(policy: PreTrainedPolicy) -> tuple[list[nn.Parameter], dict[str, list[nn.Parameter]]]:
+    """Trainable parameters: SmolVLA's, and the world parts' by name (none for a plain SmolVLA).
 
     Non-obvious: their gradients are clipped apart. One common norm would let the world parts' gradients shrink SmolVLA's, and
     an arm with a closed gate would no longer be the baseline.
     """
-    world = {id(p) for p in policy.world_parameters()} if hasattr(policy, "world_parameters") else set()
-    trainable = [p for p in policy.parameters() if p.requires_grad]
-    return [[p for p in trainable if id(p) not in world], [p for p in trainable if id(p) in world]]
+    world = policy.world_parameters() if hasattr(policy, "world_parameters") else {}
+    added = {id(p) for part in world.values() for p in part}
+    return [p for p in policy.parameters() if p.requires_grad and id(p) not in added], world
+
+
+def clip(own: list[nn.Parameter], world: dict[str, list[nn.Parameter]], most: float) -> dict[str, Tensor]:
+    """Clip the gradients of SmolVLA and of the world parts, each to the norm ``most``; the norms before, by name."""
+    norms = {"grad_norm": nn.utils.clip_grad_norm_(own, most)}
+    if world:
+        norms |= {name: nn.utils.get_total_norm([p.grad for p in part]) for name, part in world.items()}
+        together = torch.stack([norms[name] for name in world]).norm()
+        nn.utils.clip_grads_with_norm_([p for part in world.values() for p in part], most, together)
+    return norms
 
 
 def train(job: TrainingJob) -> Path:
     """Run the job to its end, from its newest checkpoint, and return the final ``pretrained_model`` folder."""
     training, folder = job.training, Path(job.checkpoints)
+    check_trackers(job.trackers)
     accelerator = Accelerator(
         cpu=job.device == "cpu",
         mixed_precision="bf16" if job.precision == "bf16" else "no",
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        log_with=list(job.trackers) or None,
+        project_dir=Path(job.metrics).parent,
     )
     first = latest_step(folder)
     if first >= training.steps:
@@ -58,9 +72,9 @@ def train(job: TrainingJob) -> Path:
     policy, processors = start(job, metadata, first, accelerator.device.type)
     policy.train()
     data = open_data(root, job.dataset_repo_id, policy.config.chunk_size)
-    groups = parameter_groups(policy)
+    own, world = parameter_groups(policy)
     optimizer = torch.optim.AdamW(
-        [{"params": group} for group in groups if group],
+        [{"params": group} for group in (own, [p for part in world.values() for p in part]) if group],
         lr=training.learning_rate,
         betas=(training.adam_beta1, training.adam_beta2),
         weight_decay=training.weight_decay,
@@ -70,6 +84,7 @@ def train(job: TrainingJob) -> Path:
     model, optimizer = accelerator.prepare(policy, optimizer)
     metrics = MetricsFile(Path(job.metrics), job.case, first) if accelerator.is_main_process else None
     progress = Progress(job.case, training.steps, first)
+    start_trackers(accelerator, job)
 
     started = time.monotonic()
     batches = step_batches(job, data, processors[0], policy, first, accelerator)
@@ -80,22 +95,23 @@ def train(job: TrainingJob) -> Path:
         per_sample, details = model(fed.batch, fed.noise, fed.time, "none")
         loss, values = combine(per_sample, details, fed.weight, policy)
         accelerator.backward(loss)
-        norms = [nn.utils.clip_grad_norm_(group, training.gradient_clip_norm) for group in groups if group]
+        norms = clip(own, world, training.gradient_clip_norm)
         optimizer.step()
         optimizer.zero_grad()
-        values |= dict(zip(("grad_norm", "grad_world"), norms, strict=False))
-        values = average(values, accelerator)
+        values = average(values, accelerator) | logged_norms(norms, policy)
         if metrics is not None:
             metrics.add(step + 1, rate, (step + 1) * training.batch_size, values)
         done = step + 1
         saving = done % training.save_every == 0 or done == training.steps
         if metrics is not None and (saving or done % training.log_every == 0):
-            metrics.flush(time.monotonic() - started)
-            progress.update(done, f"loss {metrics.last['loss']:.4f}")
+            for line in metrics.flush(time.monotonic() - started):
+                log_to_trackers(accelerator, line)
+            progress.update(done, f"loss {metrics.last['loss_total']:.4f}")
         if saving:
             if accelerator.is_main_process:
                 save_checkpoint(folder, done, policy, processors, optimizer.state_dict())
             accelerator.wait_for_everyone()
+    accelerator.end_training()
     return pretrained_folder(folder, training.steps)
 
 
@@ -105,23 +121,33 @@ def combine(
     """The loss of this process's slice, and what is logged: weighted action loss plus the mean world loss."""
     action = (details.get("action_loss_per_sample", per_sample) * weight).sum()
     if "world_loss_per_sample" not in details:
-        return action, {"loss": action.detach(), "action_loss": action.detach()}
+        return action, {"loss_total": action.detach(), "action_loss": action.detach()}
     world = details["world_loss_per_sample"].mean()
     loss = action + policy.config.lambda_world * world
-    logged = {key: details[key] for key in ("world_valid_frac", "world_gate")}
-    logged["world_cos"] = details["world_cos"] * details["world_valid_frac"]
-    return loss, {
-        "loss": loss.detach(),
-        "action_loss": action.detach(),
-        "world_loss": world.detach(),
-        **{key: value.reshape(()) for key, value in logged.items()},
-    }
+    logged = {key: value for key, value in details.items() if not key.endswith("_per_sample")}
+    return loss, {"loss_total": loss.detach(), "action_loss": action.detach(), "world_loss": world.detach(), **logged}
 
 
 def average(values: dict[str, Tensor], accelerator: Accelerator) -> dict[str, Tensor]:
-    """Averages over the processes, as tensors: nothing is copied to the host here."""
-    stacked = torch.stack([value.detach().float().reshape(()) for value in values.values()])
-    mean = dict(zip(values, accelerator.reduce(stacked, reduction="mean").unbind(), strict=True))
-    if "world_cos" in mean:  # slices with few futures inside their episodes must not weigh as much as the others
-        mean["world_cos"] = mean["world_cos"] / mean["world_valid_frac"].clamp_min(1e-6)
+    """Averages over the processes, in one reduction and as tensors: nothing is copied to the host here.
+
+    Non-obvious: a slice with few futures inside their episodes must not weigh as much in the cosines as the others.
+    """
+    if accelerator.num_processes == 1:
+        return values
+    share = values.get("world_valid_k")
+    if share is not None:
+        values = values | {"world_cos_k": values["world_cos_k"] * share}
+    reduced = accelerator.reduce(flat(values), reduction="mean").split([value.numel() for value in values.values()])
+    mean = {name: part.view(value.shape) for (name, value), part in zip(values.items(), reduced, strict=True)}
+    if share is not None:
+        sums, share = mean["world_cos_k"], mean["world_valid_k"]
+        mean["world_cos"] = sums.sum() / share.sum().clamp_min(1e-6)
+        mean["world_cos_k"] = sums / share.clamp_min(1e-6)
     return mean
+
+
+def logged_norms(norms: dict[str, Tensor], policy: PreTrainedPolicy) -> dict[str, Tensor]:
+    """The gradient norms that the policy's configuration wants logged; gradients are the same in all processes already."""
+    wanted = getattr(policy.config, "log_grad_stats", True)
+    return {name: norm.detach() for name, norm in norms.items() if wanted or name == "grad_norm"}

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ class MetricsFile:
     def __init__(self, path: Path, case: str, step: int) -> None:
         self.path, self.case = path, case
         self.pending: list[tuple[int, float, int, dict[str, Tensor]]] = []
-        self.last: dict[str, float] = {}
+        self.last: dict[str, Any] = {}
         self.seconds_before = 0.0
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = []
@@ -34,21 +35,32 @@ class MetricsFile:
         unfinished.replace(path)
 
     def add(self, step: int, learning_rate: float, samples: int, values: dict[str, Tensor]) -> None:
-        """Remember one step's values, still on their device."""
+        """Remember one step's values, scalars () or vectors (N,), still on their device."""
         self.pending.append((step, learning_rate, samples, values))
 
-    def flush(self, seconds: float) -> None:
-        """Copy what is pending to the host at once and append it; ``seconds`` is the training time of this process so far."""
+    def flush(self, seconds: float) -> list[dict[str, Any]]:
+        """Copy what is pending to the host at once, append it and return it; ``seconds``: this process's training time so far."""
         if not self.pending:
-            return
-        names = list(self.pending[0][3])
-        table = torch.stack([torch.stack([v[n] for n in names]) for _, _, _, v in self.pending]).tolist()
+            return []
+        lines = []
+        table = torch.stack([flat(values) for _, _, _, values in self.pending]).tolist()
         with self.path.open("a") as file:
-            for (step, rate, samples, _), row in zip(self.pending, table, strict=True):
-                values = dict(zip(names, row, strict=True))
-                if not all(abs(value) < float("inf") for value in values.values()):
-                    raise FloatingPointError(f"{self.case}: the loss is not finite at step {step}: {values}.")
-                self.last = {"step": step, "learning_rate": rate, "samples": samples, **values}
-                line = {**self.last, "seconds": round(self.seconds_before + seconds, 3)}
-                file.write(json.dumps(line) + "\n")
+            for (step, rate, samples, tensors), row in zip(self.pending, table, strict=True):
+                if not all(abs(number) < float("inf") for number in row):
+                    raise FloatingPointError(f"{self.case}: the loss is not finite at step {step}: {unflat(row, tensors)}.")
+                self.last = {"step": step, "learning_rate": rate, "samples": samples, **unflat(row, tensors)}
+                lines.append({**self.last, "seconds": round(self.seconds_before + seconds, 3)})
+                file.write(json.dumps(lines[-1]) + "\n")
         self.pending.clear()
+        return lines
+
+
+def flat(values: dict[str, Tensor]) -> Tensor:
+    """All values in one vector (float32)."""
+    return torch.cat([value.detach().float().reshape(-1) for value in values.values()])
+
+
+def unflat(row: list[float], values: dict[str, Tensor]) -> dict[str, Any]:
+    """The inverse of ``flat`` on the host, with the names and shapes of ``values``: numbers and lists of numbers."""
+    numbers = iter(row)
+    return {name: [next(numbers) for _ in range(len(value))] if value.ndim else next(numbers) for name, value in values.items()}

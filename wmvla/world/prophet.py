@@ -4,6 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+HYPOTHESIS_NOISE = 0.1
+"""Standard deviation of the noise on the query slots, where hypotheses differ by noise; latents have 1."""
+
 
 class Prophet(nn.Module):
     """``z_{t-T+1..t} -> z^_{t+1..t+K}``: K learned query slots behind the history, a pre-norm transformer, read at the slots.
@@ -16,7 +19,7 @@ class Prophet(nn.Module):
 
     def __init__(self, width: int, history: int, horizon: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.horizon = horizon
+        self.horizon, self.dropout = horizon, dropout
         self.slots = nn.Parameter(0.02 * torch.randn(horizon, width))
         self.position = nn.Parameter(0.02 * torch.randn(history + horizon, width))
         layer = nn.TransformerEncoderLayer(width, heads, 4 * width, dropout, "gelu", batch_first=True, norm_first=True)
@@ -24,15 +27,61 @@ class Prophet(nn.Module):
         self.encoder = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
         self.readout = nn.Linear(width, width)
 
-    def forward(self, history: Tensor) -> Tensor:
-        """(B, T, D) -> (B, K, D)."""
+    def forward(self, history: Tensor, noise: Tensor | None = None, method: str = "noise") -> Tensor:
+        """history (B, T, D) -> (B, K, D).
+
+        Args:
+            noise: standard normal (B, K, D) that makes this one of several hypotheses: added to the query slots, scaled by
+                ``HYPOTHESIS_NOISE``, or, with method ``dropout``, deciding which of their features are dropped.
+        """
         slots = self.slots.expand(history.shape[0], -1, -1)
         tokens = torch.cat([history, slots], dim=1) + self.position
+        if noise is not None:
+            varied = tokens[:, -self.horizon :]
+            if method == "dropout":
+                kept = torch.special.ndtr(noise) >= self.dropout
+                varied = varied * kept / (1 - self.dropout)
+            else:
+                varied = varied + HYPOTHESIS_NOISE * noise
+            tokens = torch.cat([tokens[:, : -self.horizon], varied], dim=1)
         return self.readout(self.encoder(tokens)[:, -self.horizon :])
 
 
+class ImaginationBank(nn.Module):
+    """N hypotheses of the future. One Prophet varied by ``dropout`` or ``noise``, or an ``ensemble`` of N Prophets.
+
+    Args:
+        hypotheses: N. The others as for ``Prophet``.
+    """
+
+    def __init__(
+        self, hypotheses: int, method: str, width: int, history: int, horizon: int, layers: int, heads: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.hypotheses, self.method, self.horizon = hypotheses, method, horizon
+        count = hypotheses if method == "ensemble" else 1
+        self.prophets = nn.ModuleList(Prophet(width, history, horizon, layers, heads, dropout) for _ in range(count))
+
+    @property
+    def needs_noise(self) -> bool:
+        """Whether the hypotheses differ by noise that the caller draws."""
+        return self.hypotheses > 1 and self.method != "ensemble"
+
+    def forward(self, history: Tensor, noise: Tensor | None = None) -> Tensor:
+        """history (B, T, D), noise (B, N K, D) where ``needs_noise`` -> (B, N, K, D)."""
+        if self.method == "ensemble":
+            return torch.stack([prophet(history) for prophet in self.prophets], dim=1)
+        (prophet,) = self.prophets
+        if not self.needs_noise:
+            return prophet(history)[:, None]
+        assert noise is not None, "a bank of hypotheses needs noise"
+        every = history.repeat_interleave(self.hypotheses, 0)
+        apart = noise.unflatten(1, (self.hypotheses, self.horizon)).flatten(0, 1)
+        return prophet(every, apart, self.method).unflatten(0, (-1, self.hypotheses))
+
+
 def cosine_per_step(prediction: Tensor, target: Tensor) -> Tensor:
-    """Cosine similarity (B, K) of predicted and true latents (B, K, D)."""
+    """Cosine similarity (..., K) of predicted and true latents (..., K, D)."""
     return functional.cosine_similarity(prediction, target, dim=-1, eps=1e-6)
 
 
@@ -40,10 +89,26 @@ def world_loss(cosine: Tensor, valid: Tensor) -> Tensor:
     """1 - cosine, averaged per sample over the future steps that lie inside the episode.
 
     Args:
-        cosine: (B, K). valid: (B, K) bool.
+        cosine: (..., K). valid: (..., K) bool.
 
     Returns:
-        (B,); 0 for a sample with no future inside its episode.
+        (...,); 0 for a sample with no future inside its episode.
     """
     inside = valid.to(cosine.dtype)
-    return ((1 - cosine) * inside).sum(1) / inside.sum(1).clamp_min(1)
+    return ((1 - cosine) * inside).sum(-1) / inside.sum(-1).clamp_min(1)
+
+
+def bank_loss(bank: Tensor, target: Tensor, valid: Tensor, best_of_n: bool) -> tuple[Tensor, Tensor]:
+    """World loss (B,) of a bank (B, N, K, D) and the cosines (B, K) that it is made of.
+
+    With ``best_of_n`` those of each sample's best hypothesis, so that they may spread over several futures; else those of the
+    hypotheses' mean.
+    """
+    if bank.shape[1] == 1 or not best_of_n:
+        cosine = cosine_per_step(bank.mean(1), target)
+        return world_loss(cosine, valid), cosine
+    cosine = cosine_per_step(bank, target[:, None].expand_as(bank))
+    losses = world_loss(cosine, valid[:, None].expand_as(cosine))
+    best = losses.argmin(1)
+    sample = torch.arange(len(best), device=best.device)
+    return losses[sample, best], cosine[sample, best]

@@ -78,7 +78,7 @@ def test_closed_gate_gives_the_actions_of_smolvla(plain, base, toy, mode):
     world, (preprocessor, _) = add_world(base, {**toy.world, "world_memory_mode_rollout": mode}, seed=3, device="cpu")
     noise, _ = noise_and_time(2)
     batch = preprocessor(observation(2))
-    frames = {FRAMES: torch.rand(2, world.config.world_frames, 3, SIZE, SIZE)}
+    frames = {FRAMES: torch.rand(2, 1, world.config.world_frames, 3, SIZE, SIZE)}
     chunk = plain[0].predict_action_chunk(dict(batch), noise)
     assert torch.equal(chunk, world.predict_action_chunk({**batch, **frames}, noise))
     plain[0].reset()
@@ -92,7 +92,7 @@ def test_the_gate_learns_from_zero(world, raw):
     noise, time = noise_and_time(6)
     loss, _ = policy(preprocessor(dict(raw)), noise, time)
     loss.backward()
-    gate = policy.world_injection.gate
+    gate = policy.world_fusion.late.gate
     assert gate.shape == (1,)
     assert gate.item() == 0
     assert gate.grad.abs().item() > 0
@@ -104,9 +104,9 @@ def test_an_open_gate_lets_the_memory_reach_the_action(world):
     policy, (preprocessor, _) = world
     batch = preprocessor(observation())
     noise, _ = noise_and_time(1)
-    frames = [torch.rand(1, policy.config.world_frames, 3, SIZE, SIZE) for _ in range(2)]
+    frames = [torch.rand(1, 1, policy.config.world_frames, 3, SIZE, SIZE) for _ in range(2)]
     with torch.no_grad():
-        policy.world_injection.gate.fill_(1.0)
+        policy.world_fusion.late.gate.fill_(1.0)
     first, second = (policy.predict_action_chunk({**batch, FRAMES: x}, noise) for x in frames)
     assert not torch.equal(first, second)
 
@@ -115,7 +115,7 @@ def test_stepwise_frames_give_the_memory_of_collected_frames(world):
     """Stock evaluation calls select_action at every step; the engine collects frames. Both see the same memory."""
     policy, (preprocessor, _) = world
     with torch.no_grad():
-        policy.world_injection.gate.fill_(0.5)
+        policy.world_fusion.late.gate.fill_(0.5)
     draws = torch.Generator().manual_seed(5)
     count = MODEL.chunk_size
     policy.config.n_action_steps = 2
@@ -123,12 +123,12 @@ def test_stepwise_frames_give_the_memory_of_collected_frames(world):
     noise, _ = noise_and_time(1)
     policy.reset()
     batch = preprocessor(observation())
-    camera = policy.config.world_camera
+    (camera,) = policy.config.world_camera_keys
     stepwise = [policy.select_action({**batch, camera: frame}, noise) for frame in frames]
     need = policy.config.world_frames
     seen = [frames[0]] * need + frames
     for query in range(0, count, 2):
-        history = torch.stack(seen[query + 1 : query + 1 + need], dim=1)
+        history = torch.stack(seen[query + 1 : query + 1 + need], dim=1)[:, None]
         chunk = policy.predict_action_chunk({**batch, camera: frames[query], FRAMES: history}, noise)
         assert torch.equal(chunk[:, 0], stepwise[query])
         assert torch.equal(chunk[:, 1], stepwise[query + 1])
@@ -136,7 +136,7 @@ def test_stepwise_frames_give_the_memory_of_collected_frames(world):
 
 def test_a_memory_that_is_not_finite_makes_no_action(world):
     policy, (preprocessor, _) = world
-    frames = torch.full((1, policy.config.world_frames, 3, SIZE, SIZE), torch.nan)
+    frames = torch.full((1, 1, policy.config.world_frames, 3, SIZE, SIZE), torch.nan)
     with pytest.raises(FloatingPointError, match="not finite"):
         policy.predict_action_chunk({**preprocessor(observation()), FRAMES: frames})
 
@@ -159,9 +159,9 @@ def test_lerobot_finds_the_plugin_by_its_distribution():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"world_memory_mode_rollout": "oracle"}, "world_memory_mode_rollout = 'oracle' is not one of pred, zero, random"),
-        ({"world_memory_mode_train": "perd"}, "world_memory_mode_train = 'perd' is not one of"),
-        ({"world_temporal_window": 8, "latent_suffix": "m4"}, "contradicts policy.latent_suffix"),
+        ({"world_memory_mode_rollout": "oracle"}, "in a live rollout the future is not known yet; choose pred, zero"),
+        ({"world_memory_mode_train": "perd"}, "world_memory_mode_train = 'perd' is unknown: choose pred, oracle"),
+        ({"world_rollout_temporal_window": 8, "latent_suffix": "m4"}, "contradicts policy.latent_suffix"),
         ({"latent_suffix": "final"}, "does not tell the temporal window"),
         ({"world_latent_dim": 30}, "not a multiple of"),
     ],

@@ -26,7 +26,7 @@ from wmvla.train.loop import learning_rate, train
 
 from ..conftest import EPISODES, MODEL, TRAINING, Toy
 
-SAME = ("step", "learning_rate", "samples", "loss", "action_loss", "world_loss", "world_cos", "world_gate", "grad_norm")
+SAME = ("step", "learning_rate", "samples", "loss_total", "action_loss", "world_loss", "world_cos", "world_gate", "grad_norm")
 
 
 def metrics(job: TrainingJob) -> list[dict[str, float]]:

@@ -1,0 +1,50 @@
+"""What a training step tells about the memory: detached tensors on their device, so that logging costs no host copy."""
+
+import torch
+from torch import Tensor
+
+from wmvla.policy.fusion import WorldFusion
+
+
+@torch.no_grad()
+def memory_diagnostics(
+    fusion: WorldFusion, history: Tensor, future: Tensor, cosine: Tensor, valid: Tensor, attention: bool
+) -> dict[str, Tensor]:
+    """The quantities of PROTOCOL.md, scalars () unless noted; norms are mean Euclidean norms per latent or token.
+
+    Args:
+        history (B, T, D), future (B, K, D): standardised. cosine (B, K), valid (B, K).
+        attention: also entropy, largest weight and mass per k of the last cross-attention; F3a alone has none.
+
+    Returns:
+        ``world_cos_k`` and ``world_valid_k`` (K,): mean cosine of the futures inside their episodes, and their share of the
+        batch, per step ahead; ``world_attn_k`` (K,), summed over the hypotheses.
+    """
+    inside = valid.float()
+    share = inside.mean(0)
+    sums = (cosine.float() * inside).mean(0)
+    details = {
+        "world_cos": sums.sum() / share.sum().clamp_min(1e-6),
+        "world_cos_k": sums / share.clamp_min(1e-6),
+        "world_valid_k": share,
+        "world_valid_frac": share.mean(),
+        "world_mem_norm": _norm(fusion.seen()),
+        "world_z_hist_norm": _norm(history),
+        "world_z_future_norm": _norm(future),
+        **fusion.gates(),
+    }
+    if attention and fusion.watched is not None:
+        hidden, context, weights = fusion.watched
+        weights = weights.float()
+        details |= {
+            "world_attn_entropy": torch.special.entr(weights).sum(-1).mean(),
+            "world_attn_pmax": weights.amax(-1).mean(),
+            "world_attn_k": weights.mean((0, 1, 2)).unflatten(0, (-1, future.shape[1])).sum(0),
+            "world_ctx_norm": _norm(context),
+            "world_act_norm": _norm(hidden),
+        }
+    return details
+
+
+def _norm(vectors: Tensor) -> Tensor:
+    return vectors.float().norm(dim=-1).mean()

@@ -1,0 +1,168 @@
+"""Fusion points: where the world memory enters SmolVLA, each behind a gate of its own that starts closed.
+
+F1 late injection, F2 suffix input, F3a world tokens in the prefix, F3b prefix cross-attention (PROTOCOL.md has the words).
+"""
+
+from typing import Any
+
+import torch
+from lerobot.policies.smolvla.modeling_smolvla import VLAFlowMatching
+from lerobot.policies.smolvla.smolvlm_with_expert import SmolVLMWithExpertModel
+from torch import Tensor, nn
+
+from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
+from wmvla.world.injection import GatedCrossAttention, PrefixTokens, gated_tokens
+
+
+class WorldFusion(nn.Module):
+    """The gated paths that a configuration asks for, and the memory that they read.
+
+    Attributes:
+        memory: (B, M, D) while the policy runs, else None.
+        watched: hidden (B, S, H), context (B, S, H) and attention weights (B, heads, S, M) of the last cross-attention.
+    """
+
+    def __init__(self, config: SmolVLAWorldConfig, expert_width: int, prefix_width: int) -> None:
+        super().__init__()
+        latent, tokens = config.world_latent_dim, config.memory_tokens
+        late = (expert_width, latent, tokens, config.world_inject_num_heads, config.world_gate_init)
+        early = (prefix_width, latent, tokens, config.world_prefix_num_heads, config.world_prefix_gate_init)
+        self.late = GatedCrossAttention(*late) if config.enable_world_injection else None
+        self.suffix_in = GatedCrossAttention(*late) if config.world_inject_suffix_in else None
+        self.prefix_cross = GatedCrossAttention(*early) if config.world_prefix_cross_attn else None
+        count = config.world_prefix_tokens
+        self.prefix_tokens = PrefixTokens(prefix_width, latent, count, config.world_prefix_gate_init) if count else None
+        self.memory: Tensor | None = None
+        self.watched: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def gates(self) -> dict[str, Tensor]:
+        """tanh of every gate (), detached, by the name under which it is logged."""
+        paths = {
+            "world_gate": self.late,
+            "world_gate_suffix_in": self.suffix_in,
+            "world_gate_prefix": self.prefix_tokens,
+            "world_gate_prefix_cross": self.prefix_cross,
+        }
+        return {name: torch.tanh(path.gate.detach()).squeeze() for name, path in paths.items() if path is not None}
+
+    def inject_late(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Forward pre-hook of ``action_out_proj`` (F1)."""
+        assert self.late is not None
+        return (self.attend(self.late, inputs[0]), *inputs[1:])
+
+    def inject_suffix_in(self, _module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        """Forward hook of ``action_time_mlp_out`` (F2)."""
+        assert self.suffix_in is not None
+        return self.attend(self.suffix_in, output)
+
+    def attend(self, path: GatedCrossAttention, hidden: Tensor) -> Tensor:
+        """``hidden`` after it has read the memory along ``path``."""
+        injected, context, weights = path(hidden, self.seen())
+        self.watched = (hidden.detach(), context.detach(), weights.detach())
+        return injected
+
+    def seen(self) -> Tensor:
+        """The memory of the forward pass under way."""
+        assert self.memory is not None, "SmolVLA ran without a memory"
+        return self.memory
+
+
+class WorldFlowMatching(VLAFlowMatching):
+    """SmolVLA's model with world memory in its prefix and suffix embeddings."""
+
+    fusion: list[WorldFusion]  # in a list, so that its weights are not named twice in a checkpoint
+    padded_length: int
+    """What SmolVLA calls ``prefix_length``, which is 0 here: the prefix is padded behind the world tokens."""
+
+    def embed_prefix(self, *arguments: Any, **named: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """As SmolVLA's, then F3b and F3a.
+
+        Non-obvious: the world tokens stand in padding that positions and masks do not count, so nothing behind them moves.
+        ``WorldTokenVLM`` lets the others see them.
+        """
+        (fusion,) = self.fusion
+        embs, pad_masks, att_masks = super().embed_prefix(*arguments, **named)
+        if fusion.prefix_cross is not None:
+            embs = fusion.attend(fusion.prefix_cross, embs)
+        length, rows = embs.shape[1], []
+        if fusion.prefix_tokens is not None:
+            rows = [fusion.prefix_tokens(fusion.seen()).to(embs)]
+            self.vlm_with_expert.world_slots = (length, length + rows[0].shape[1])
+        missing = self.padded_length - length - sum(row.shape[1] for row in rows)
+        embs = nn.functional.pad(torch.cat([embs, *rows], dim=1), (0, 0, 0, max(0, missing)))
+        behind = (0, embs.shape[1] - length)
+        return embs, nn.functional.pad(pad_masks, behind), nn.functional.pad(att_masks, behind)
+
+
+class WorldTokenVLM(SmolVLMWithExpertModel):
+    """SmolVLM and action expert whose tokens can see the world tokens of F3a, as far as their gate is open."""
+
+    fusion: list[WorldFusion]
+    world_slots: tuple[int, int]
+    """First and last + 1 position of the world tokens; the state's token stands right before the first."""
+    state_block: bool
+    """Whether image and language tokens may not see the world tokens."""
+
+    def forward(self, attention_mask: Tensor, inputs_embeds: list[Tensor | None], **named: Any) -> Any:  # type: ignore[override]
+        """As SmolVLM's, with world tokens visible in ``attention_mask`` (B, Q, K)."""
+        first, last = self.world_slots
+        mask = attention_mask.clone()
+        if inputs_embeds[0] is not None:
+            # They see what the state sees, in block `prefix` without the state itself.
+            mask[:, first:last] = mask[:, first - 1 : first]
+            mask[:, first:last, first - 1] = self.state_block
+            mask[:, (first - 1 if self.state_block else 0) :, first:last] = True
+        else:
+            mask[:, :, first:last] = True
+        return super().forward(attention_mask=mask, inputs_embeds=inputs_embeds, **named)
+
+    def eager_attention_forward(
+        self, attention_mask: Tensor, batch_size: int, head_dim: int, query: Tensor, key: Tensor, value: Tensor
+    ) -> Tensor:
+        """SmolVLM's attention over all but the world tokens, joined with the gated one over them.
+
+        Args:
+            query: (B, Q, heads, d). key, value: (B, K, key heads, d).
+        """
+        first, last = self.world_slots
+        (fusion,) = self.fusion
+        assert fusion.prefix_tokens is not None
+        others = attention_mask.clone()
+        others[:, :, first:last] = False
+        output = super().eager_attention_forward(others, batch_size, head_dim, query, key, value)
+
+        groups = self.num_attention_heads // self.num_key_value_heads
+        # In query groups (B, key heads, groups x Q, d), so that no key is copied.
+        rows = query.float().unflatten(2, (-1, groups)).permute(0, 2, 3, 1, 4)
+        keys = key.float().permute(0, 2, 3, 1)[:, :, None]
+        scores = rows @ keys * head_dim**-0.5
+        hidden = torch.finfo(scores.dtype).min
+        normaliser = scores.masked_fill(~others[:, None, None], hidden).logsumexp(-1)
+        world = scores[..., first:last].masked_fill(~attention_mask[:, None, None, :, first:last], float("-inf"))
+        values = value[:, first:last].float().permute(0, 2, 1, 3)[:, :, None]
+        plain = output.float().unflatten(-1, (self.num_key_value_heads, groups, head_dim)).permute(0, 2, 3, 1, 4)
+        joined = gated_tokens(plain, world, values, normaliser, fusion.prefix_tokens.gate)
+        return joined.permute(0, 3, 1, 2, 4).flatten(2).to(output)
+
+
+def fuse(model: VLAFlowMatching, config: SmolVLAWorldConfig) -> WorldFusion:
+    """Make the paths of ``config`` and let ``model`` use them; returns their weights.
+
+    Non-obvious: nothing of SmolVLA is copied and no weight is renamed. F1 and F2 are hooks on the two projections around the
+    action expert, which SmolVLA calls once in training and once per denoising step. For the prefix no such module exists, so
+    the model that LeRobot made is given a subclass with the two methods overridden; making a second one would read the
+    weights of the language model twice.
+    """
+    vlm = model.vlm_with_expert
+    fusion = WorldFusion(config, vlm.expert_hidden_size, vlm.config.text_config.hidden_size)
+    if fusion.late is not None:
+        model.action_out_proj.register_forward_pre_hook(fusion.inject_late)
+    if fusion.suffix_in is not None:
+        model.action_time_mlp_out.register_forward_hook(fusion.inject_suffix_in)
+    if fusion.prefix_tokens is not None or fusion.prefix_cross is not None:
+        model.__class__ = WorldFlowMatching
+        model.fusion, model.padded_length, model.prefix_length = [fusion], model.prefix_length, 0
+    if fusion.prefix_tokens is not None:
+        vlm.__class__ = WorldTokenVLM
+        vlm.fusion, vlm.state_block = [fusion], config.world_prefix_block == "state"
+    return fusion
