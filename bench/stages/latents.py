@@ -5,38 +5,34 @@ from typing import Any
 
 from bench.cases import Case
 from bench.stages.context import Context
+from wmvla.errors import UserError
 
 
 def run(context: Context, case: Case) -> dict[str, Any]:
-    """Make the tiny encoder where one is asked for, and the latent cache; figures: rows and width."""
-    from wmvla.train.data import open_data
+    """Make the tiny encoder where one is asked for, and the latent cache; figures: rows and width.
+
+    A cache that lies there already is used when it was made of the same dataset, encoder, window and camera. One of a tiny
+    encoder that was not (an older version of this code made it) is made again; any other is the user's, and is refused.
+    """
     from wmvla.world.encoder import WorldEncoder
-    from wmvla.world.latents import latents_path, read_metadata, write_latents
+    from wmvla.world.frames import DatasetFrames
+    from wmvla.world.latents import latents_path, metadata_path, read_metadata
+    from wmvla.world.latents_writer import describe, refuse_unlike, write_latents
     from wmvla.world.tiny_encoder import make_tiny_encoder
 
-    recipe = context.plan.recipe
+    world = context.plan.recipe.world
     path = latents_path(context.cache, context.dataset_repo_id, context.latents_source, context.latents_suffix)
-    if recipe.world.encoder == "tiny":
-        make_tiny_encoder(Path(context.encoder_name), recipe.world, recipe.environment.image_size)
+    made_here = world.encoder == "tiny"
+    if made_here:
+        make_tiny_encoder(Path(context.encoder_name), world, context.plan.recipe.environment.image_size)
     encoder = WorldEncoder(context.encoder_name, context.device)
-    fingerprint = encoder.fingerprint()
-    if not path.exists() or read_metadata(path)["encoder_weights"] != fingerprint:
-        data = open_data(context.dataset_root, context.dataset_repo_id, recipe.base.chunk_size)
-        progress = context.progress(case.id, int(data.ends[-1]))
-        description = {
-            "dataset": context.dataset_repo_id,
-            "camera": data.cameras[0],
-            "encoder": Path(context.encoder_name).name,
-            "encoder_weights": fingerprint,
-        }
-        write_latents(
-            path,
-            data.frames,
-            data.ends,
-            encoder,
-            recipe.world.window,
-            description,
-            progress=lambda done, _: progress.update(done),
-        )
+    frames = DatasetFrames(context.dataset_repo_id, context.dataset_root, world.camera)
+    if made_here and path.exists():
+        try:
+            refuse_unlike(path, describe(frames, encoder, world.window))
+        except UserError:
+            path.unlink()
+            metadata_path(path).unlink(missing_ok=True)
+    write_latents(path, frames, encoder, world.window, progress=lambda rows, done: context.progress(case.id, rows, done))
     metadata = read_metadata(path)
     return {"artefacts": {"latents": path}, "rows": metadata["rows"], "width": metadata["width"]}

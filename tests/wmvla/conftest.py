@@ -10,11 +10,12 @@ from lerobot.datasets import LeRobotDataset
 
 from wmvla.policy.tiny_vlm import make_tiny_vlm
 from wmvla.recipe import BaseModel, Environment, Training, World
-from wmvla.train.data import open_data
 from wmvla.train.job import TrainingJob
 from wmvla.train.start import tiny_policy_fields
 from wmvla.world.encoder import WorldEncoder
-from wmvla.world.latents import latents_path, write_latents
+from wmvla.world.frames import DatasetFrames
+from wmvla.world.latents import latents_path
+from wmvla.world.latents_writer import write_latents
 from wmvla.world.tiny_encoder import make_tiny_encoder
 
 SIZE = 32
@@ -110,13 +111,6 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
         repo_id=repo_id,
         cache=root / "cache",
     )
-    data = open_data(parts.dataset, repo_id, MODEL.chunk_size)
-    write_latents(
-        latents_path(parts.cache, repo_id, "vjepa", "m4"),
-        data.frames,
-        data.ends,
-        WorldEncoder(str(parts.encoder)),
-        4,
-        {"dataset": repo_id},
-    )
+    frames = DatasetFrames(repo_id, parts.dataset, "front")
+    write_latents(latents_path(parts.cache, repo_id, "vjepa", "m4"), frames, WorldEncoder(str(parts.encoder)), 4)
     return parts

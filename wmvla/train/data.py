@@ -40,9 +40,6 @@ class TrainingData(Protocol):
     def batches(self, rows: Iterable[np.ndarray]) -> Iterator[dict[str, Any]]:
         """For each array of rows (B,) one batch; images are float (B, 3, H, W) in [0, 1]."""
 
-    def frames(self, rows: np.ndarray) -> Tensor:
-        """The first camera's frames of the rows (N,): (N, 3, H, W), uint8 or float in [0, 1]."""
-
 
 def open_data(root: Path | None, repo_id: str, chunk: int) -> TrainingData:
     """The dataset in memory if it fits into ``MEMORY_FRACTION`` of it, else read by LeRobot.
@@ -96,7 +93,7 @@ class InMemoryData:
         table = LeRobotDataset(metadata.repo_id, root=root, video_backend="pyav").hf_dataset.with_format(None)
         for camera in self.cameras:
             table = table.cast_column(camera, ImageFeature(decode=False))
-        self.images = {camera: torch.stack([_decode(cell) for cell in table[camera]]) for camera in self.cameras}
+        self.images = {camera: torch.stack([decode_image(cell) for cell in table[camera]]) for camera in self.cameras}
         self.state = torch.tensor(np.asarray(table["observation.state"]), dtype=torch.float32)
         self.action = torch.tensor(np.asarray(table["action"]), dtype=torch.float32)
         tasks = [str(task) for task in metadata.tasks.sort_values("task_index").index]
@@ -104,9 +101,6 @@ class InMemoryData:
 
     def batches(self, rows: Iterable[np.ndarray]) -> Iterator[dict[str, Any]]:
         return map(self._batch, rows)
-
-    def frames(self, rows: np.ndarray) -> Tensor:
-        return self.images[self.cameras[0]][rows]
 
     def _batch(self, rows: np.ndarray) -> dict[str, Any]:
         last = self.ends[np.searchsorted(self.ends, rows, side="right")] - 1
@@ -117,6 +111,7 @@ class InMemoryData:
             "action": self.action[ahead],
             "action_is_pad": action_is_pad(self.ends, rows, self.chunk),
             "index": torch.from_numpy(rows),
+            "episode_index": torch.from_numpy(np.searchsorted(self.ends, rows, side="right")),
             "task": [self.task[row] for row in rows],
         }
 
@@ -136,11 +131,8 @@ class StreamedData:
         loader = DataLoader(self.dataset, batch_sampler=picked, num_workers=READERS)
         return iter(loader)
 
-    def frames(self, rows: np.ndarray) -> Tensor:
-        return torch.stack([self.dataset[int(row)][self.cameras[0]] for row in rows])
 
-
-def _decode(cell: dict[str, Any]) -> Tensor:
+def decode_image(cell: dict[str, Any]) -> Tensor:
     """One stored image as uint8 (3, H, W)."""
     stored = cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
     with Image.open(io.BytesIO(stored)) as image:

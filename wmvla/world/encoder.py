@@ -1,80 +1,128 @@
-"""The frozen world encoder: a V-JEPA 2 over clips of m frames, mean-pooled to one latent per clip."""
+"""The frozen world encoder: clips of m camera frames to one latent each, by V-JEPA 2 or DINOv2.
+
+V-JEPA 2 sees the m frames of a clip together; its latent is the mean over all tokens of the encoder half. DINOv2 sees a single
+frame (m = 1); its latent is the mean over the *patch* tokens, without the class token and the registers. So in both a latent
+averages over places of the image (and times of the clip), and nothing that V-JEPA 2 has no counterpart of is mixed in.
+"""
 
 import hashlib
+import json
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoVideoProcessor
 
 from wmvla.errors import UserError
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+VIDEO_MODELS = ("vjepa2",)
+IMAGE_MODELS = ("dinov2", "dinov2_with_registers")
+POOLING = {"vjepa2": "mean over all tokens", **dict.fromkeys(IMAGE_MODELS, "mean over patch tokens")}
+PREPROCESSING = (
+    *("do_resize", "size", "resample", "do_center_crop", "crop_size"),
+    *("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std"),
+)
+"""Settings of a transformers processor that decide what the model sees."""
 
 
 class WorldEncoder(nn.Module):
-    """Clips of frames to latents. One preprocessing serves the cache and the rollout.
+    """Clips of frames to latents. One preprocessing, that of the model's own processor, serves the cache and the rollout.
 
     Args:
-        name: folder or hub id of a V-JEPA 2.
-        device: where it runs.
+        name: folder or hub id of a V-JEPA 2 or a DINOv2, with its processor.
+        device: where it runs, in float32.
 
     Raises:
-        UserError: the model is not a V-JEPA 2, or is neither a folder nor in the hub cache.
+        UserError: another kind of model, or neither a folder nor in the hub cache.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
         super().__init__()
         try:
             config = AutoConfig.from_pretrained(name)
-            model = AutoModel.from_pretrained(name)
+            self.kind: str = config.model_type
+            if self.kind not in POOLING:
+                raise UserError(
+                    f"The world encoder {name!r} is a {self.kind}, not one of {', '.join(POOLING)}:"
+                    " set policy.world_vision_model_name."
+                )
+            kind_of_processor = AutoVideoProcessor if self.kind in VIDEO_MODELS else AutoImageProcessor
+            self.processor = kind_of_processor.from_pretrained(name)
+            model = AutoModel.from_pretrained(name, dtype=torch.float32)
         except OSError as error:
             raise UserError(
                 f"The world encoder {name!r} is neither a folder nor on the hub: set"
                 f" policy.world_vision_model_name ({str(error).splitlines()[0]})."
             ) from error
-        if config.model_type != "vjepa2":
-            raise UserError(
-                f"The world encoder {name!r} is a {config.model_type}, not a vjepa2: set policy.world_vision_model_name."
-            )
-        self.size: int = config.crop_size
+        self.name = name
+        self.revision: str | None = None if Path(name).exists() else getattr(config, "_commit_hash", None)
         self.width: int = config.hidden_size
+        self.pooling = POOLING[self.kind]
         self.model = model.to(device).eval().requires_grad_(False)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1))
 
     def preprocess(self, frames: Tensor) -> Tensor:
-        """Frames (N, 3, H, W), uint8 or float in [0, 1] -> normalised (N, 3, size, size)."""
-        frames = frames.to(self.mean.device)
-        frames = frames.float() / 255 if frames.dtype == torch.uint8 else frames.float()
-        if frames.shape[-2:] != (self.size, self.size):
-            frames = functional.interpolate(
-                frames, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False
-            )
-        return (frames - self.mean) / self.std
+        """Frames (N, 3, H, W), uint8 or float in [0, 1] -> what the model sees, (N, 3, h, w).
+
+        Non-obvious: floats go back to the 8 bits that a camera gives. The processor resizes bytes to bytes, so that frames of a
+        dataset (bytes) and of a rollout (the same bytes / 255) end in the same numbers.
+        """
+        frames = frames.to(self.model.device)
+        if frames.dtype != torch.uint8:
+            frames = (frames * 255).round().clamp(0, 255).to(torch.uint8)
+        if self.kind in VIDEO_MODELS:
+            return self.processor(videos=[frames], return_tensors="pt")["pixel_values_videos"][0]
+        return self.processor(images=list(frames), return_tensors="pt")["pixel_values"]
 
     @torch.no_grad()
     def encode(self, clips: Tensor) -> Tensor:
-        """Preprocessed clips (N, m, 3, size, size) -> latents (N, D): the mean over all tokens of the encoder half.
+        """Preprocessed clips (N, m, 3, h, w) -> latents (N, D), float32.
 
         Non-obvious: ``get_vision_features`` skips the predictor half, which ``forward`` would run for nothing.
         """
-        return self.model.get_vision_features(clips).mean(dim=1).float()
+        self.check_window(clips.shape[1])
+        if self.kind in VIDEO_MODELS:
+            return self.model.get_vision_features(clips).mean(dim=1).float()
+        # the class token comes first, then the registers, then the patches
+        others = 1 + getattr(self.model.config, "num_register_tokens", 0)
+        return self.model(clips[:, 0]).last_hidden_state[:, others:].mean(dim=1).float()
 
     def encode_windows(self, frames: Tensor, window: int) -> Tensor:
-        """Consecutive frames (B, T + m - 1, 3, H, W) -> latents (B, T, D) of the T windows of m frames."""
-        batch, length = frames.shape[:2]
-        prepared = self.preprocess(frames.flatten(0, 1)).unflatten(0, (batch, length))
-        clips = prepared.unfold(1, window, 1).movedim(-1, 2)
-        return self.encode(clips.flatten(0, 1)).unflatten(0, (batch, length - window + 1))
+        """Consecutive frames (B, C, T + m - 1, 3, H, W) of C cameras -> latents (B, T, C * D) of the T windows of m frames.
+
+        The cameras' latents lie side by side, in the frames' order: front, then wrist.
+        """
+        leading = frames.shape[:3]
+        prepared = self.preprocess(frames.flatten(0, 2)).unflatten(0, leading)
+        clips = prepared.unfold(2, window, 1).movedim(-1, 3)
+        latents = self.encode(clips.flatten(0, 2)).unflatten(0, clips.shape[:3])
+        return latents.transpose(1, 2).flatten(2)
+
+    def check_window(self, window: int) -> None:
+        """Refuse windows that the model would not see whole.
+
+        Non-obvious: V-JEPA 2 takes frames in tubelets of two. Of an odd number it would silently drop the last, the newest one;
+        a single frame it repeats.
+
+        Raises:
+            UserError: a DINOv2 with m > 1, or a V-JEPA 2 with an odd m > 1.
+        """
+        if self.kind in IMAGE_MODELS and window != 1:
+            raise UserError(
+                f"The world encoder {self.name!r} sees single frames, but the window is {window}:"
+                " set policy.latent_suffix to 'm1'."
+            )
+        tubelet = getattr(self.model.config, "tubelet_size", 1)
+        if window > 1 and window % tubelet:
+            raise UserError(
+                f"The world encoder {self.name!r} takes frames in groups of {tubelet}, and would drop the newest of a window of"
+                f" {window}: set policy.latent_suffix to a multiple of {tubelet}, or to 'm1'."
+            )
 
     def fingerprint(self) -> str:
-        """Hash of the weights, 16 hex digits: tells whether a latent cache and a rollout used the same encoder."""
-        digest = hashlib.sha256()
+        """Hash of weights and preprocessing, 16 hex digits: tells whether a cache and a rollout used the same encoder."""
+        settings = json.loads(self.processor.to_json_string())
+        seen = {key: settings.get(key) for key in PREPROCESSING}
+        digest = hashlib.sha256(json.dumps([self.kind, self.pooling, seen], sort_keys=True).encode())
         for key, value in sorted(self.model.state_dict().items()):
             digest.update(key.encode())
             digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())

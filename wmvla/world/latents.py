@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,22 @@ import torch
 from torch import Tensor
 
 from wmvla.errors import UserError
-from wmvla.files import write_json
-from wmvla.world.encoder import WorldEncoder
+from wmvla.world.latents_file import Figures, checksum, read_layout
 
-BATCH_CLIPS = 64
+CHECK = "run `lerobot-wm-latents --check` with the dataset, which writes it"
+REQUIRED = {
+    "dataset": dict,
+    "encoder": dict,
+    "camera": str,
+    "window": int,
+    "rows": int,
+    "width": int,
+    "file": dict,
+    "mean": list,
+    "std": list,
+    "episode_ends": list,
+}
+"""Keys of the metadata that a reader needs, and their types in JSON."""
 
 
 def latents_path(cache_dir: Path, repo_id: str, source: str, suffix: str) -> Path:
@@ -39,112 +50,23 @@ def episode_bounds(ends: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.n
     return starts[episode], ends[episode] - 1
 
 
-def write_latents(
-    path: Path,
-    frames: Callable[[np.ndarray], Tensor],
-    episode_ends: np.ndarray,
-    encoder: WorldEncoder,
-    window: int,
-    description: dict[str, Any],
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Encode every dataset row and write the cache and its metadata, each atomically.
+def make_metadata(description: dict[str, Any], ends: np.ndarray, figures: Figures, path: Path) -> dict[str, Any]:
+    """The metadata of the file ``path``: what it is said to be, and what was found in it.
 
     Args:
-        path: where the cache goes.
-        frames: dataset rows (N,) -> frames (N, 3, H, W).
-        episode_ends: exclusive end row of each episode.
-        description: what else the metadata says (encoder, dataset, camera).
-        progress: called with rows done and rows in all.
+        description: ``dataset``, ``encoder``, ``camera``, ``camera_keys``, ``window``, ``pooling``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    count = int(episode_ends[-1])
-    latents = np.empty((count, encoder.width), np.float16)
-    for first in range(0, count, BATCH_CLIPS):
-        rows = np.arange(first, min(first + BATCH_CLIPS, count))
-        clips = clip_rows(rows, episode_bounds(episode_ends, rows)[0], window)
-        needed, position = np.unique(clips, return_inverse=True)
-        prepared = encoder.preprocess(frames(needed))
-        batch = encoder.encode(prepared[torch.from_numpy(position.reshape(clips.shape))])
-        latents[rows] = batch.cpu().numpy().astype(np.float16)
-        if progress:
-            progress(int(rows[-1]) + 1, count)
-    if not np.isfinite(latents).all():
-        raise UserError(f"The world encoder gave latents that are not finite; {path} was not written.")
-    exact = latents.astype(np.float64)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("wb") as file:
-        np.save(file, latents)
-    path.unlink(missing_ok=True)  # an older cache must not be found beside the new metadata
-    write_json(
-        metadata_path(path),
-        {
-            **description,
-            "rows": count,
-            "width": encoder.width,
-            "window": window,
-            "pooling": "mean",
-            "episode_ends": episode_ends.tolist(),
-            "mean": exact.mean(0).tolist(),
-            "std": exact.std(0).tolist(),
-        },
-    )
-    unfinished.replace(path)
-
-
-class LatentCache:
-    """Reads a latent cache by dataset ``index``, from a memory map.
-
-    Args:
-        path: the ``.npy`` file; its metadata JSON lies beside it.
-        window: m that the policy asks for. width: D that the policy asks for.
-
-    Raises:
-        UserError: missing file or metadata; other window, width or length than asked.
-    """
-
-    def __init__(self, path: Path, window: int, width: int) -> None:
-        if not path.is_file():
-            raise UserError(
-                f"World latents are missing: {path} does not exist. Make them first (the case 'latents'), or set"
-                " policy.cache_dir and policy.dataset_repo_id."
-            )
-        self.metadata = read_metadata(path)
-        self.latents = np.load(path, mmap_mode="r")
-        self.ends = np.asarray(self.metadata["episode_ends"])
-        if self.latents.ndim != 2 or self.latents.shape[1] != width:
-            raise UserError(f"{path}: the latents have shape {self.latents.shape}, but policy.world_latent_dim = {width}.")
-        if len(self.latents) != self.ends[-1]:
-            raise UserError(
-                f"{path}: {len(self.latents)} rows, but the dataset has {self.ends[-1]} frames: make the latents again."
-            )
-        if self.metadata["window"] != window:
-            raise UserError(
-                f"{path}: made with windows of {self.metadata['window']} frames, but the policy asks for {window}:"
-                " set policy.latent_suffix."
-            )
-
-    def gather(self, index: np.ndarray, history: int, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows ``index`` (B,) -> history (B, T, D), future (B, K, D) as float32, validity (B, K) as bool.
-
-        Histories are clamped at the episode's first frame, futures at its last; ``valid`` marks the futures that lie inside.
-        """
-        index = np.asarray(index)
-        if index.size and (index.min() < 0 or index.max() >= self.ends[-1]):
-            raise UserError(
-                f"Dataset index {index.max()} lies outside the latent cache of {self.ends[-1]} rows: it was made from"
-                " another dataset."
-            )
-        first, last = episode_bounds(self.ends, index)
-        past = np.maximum(index[:, None] + np.arange(1 - history, 1), first[:, None])
-        ahead = index[:, None] + np.arange(1, horizon + 1)
-        valid = ahead <= last[:, None]
-        future = np.minimum(ahead, last[:, None])
-        return self.latents[past].astype(np.float32), self.latents[future].astype(np.float32), valid
-
-    def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation (D,) of the latents over the dataset."""
-        return torch.tensor(self.metadata["mean"]), torch.tensor(self.metadata["std"])
+    stat = path.stat()
+    return {
+        **description,
+        "rows": figures.layout.rows,
+        "width": figures.layout.width,
+        "file": {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": figures.sha256},
+        "neighbour_cosine": figures.neighbour_cosine,
+        "mean": figures.mean.tolist(),
+        "std": figures.std.tolist(),
+        "episode_ends": np.asarray(ends).tolist(),
+    }
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -153,8 +75,156 @@ def read_metadata(path: Path) -> dict[str, Any]:
     Raises:
         UserError: missing or broken.
     """
-    metadata = metadata_path(path)
+    file = metadata_path(path)
     try:
-        return json.loads(metadata.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"{metadata}: the latents' metadata cannot be read ({error}).") from error
+        metadata = json.loads(file.read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"{path} has no metadata: {CHECK}.") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: the latents' metadata cannot be read ({error}): delete it and {CHECK}.") from error
+    broken = [
+        key for key, kind in REQUIRED.items() if not isinstance(metadata, dict) or not isinstance(metadata.get(key), kind)
+    ]
+    if broken:
+        raise UserError(f"{file}: the latents' metadata lacks {broken[0]!r}: delete it and {CHECK}.")
+    return metadata
+
+
+class LatentCache:
+    """Reads a latent cache by dataset ``index``, from a memory map.
+
+    Args:
+        path: the ``.npy`` file; its metadata JSON lies beside it.
+        window: m that the policy asks for. width: D that the policy asks for.
+        camera: ``front``, ``wrist`` or ``both``; None: not asked for.
+        dataset: fingerprint of the dataset that is trained on; None: not known here.
+        encoder: fingerprint of the rollout's encoder; None: not known here.
+
+    Raises:
+        UserError: missing, truncated or changed file; missing or broken metadata; other than asked for.
+
+    Non-obvious: opening costs a look at header and size. The content was read when the metadata was written; a file that has
+    been touched since (another modification time, as after a copy) is hashed once more, and refused when it changed. A pickled
+    or forked cache opens its own memory map and checks nothing again.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        window: int,
+        width: int,
+        camera: str | None = None,
+        dataset: str | None = None,
+        encoder: str | None = None,
+    ) -> None:
+        if not path.is_file():
+            raise UserError(
+                f"World latents are missing: {path} does not exist. Make them with lerobot-wm-latents, or set"
+                " policy.cache_dir, policy.dataset_repo_id, policy.world_latents_source and policy.latent_suffix."
+            )
+        self.path = path
+        layout = read_layout(path)
+        self.metadata = read_metadata(path)
+        self.ends = np.asarray(self.metadata["episode_ends"])
+        if layout.width != width:
+            raise UserError(f"{path}: the latents have width {layout.width}, but policy.world_latent_dim = {width}.")
+        if layout.rows != self.ends[-1]:
+            raise UserError(f"{path}: {layout.rows} rows, but the dataset has {self.ends[-1]} frames: make the latents again.")
+        if not len(self.metadata["mean"]) == len(self.metadata["std"]) == width:
+            raise UserError(f"{metadata_path(path)}: the statistics are not of width {width}: delete it and {CHECK}.")
+        refuse_other(path, self.metadata, window, camera, dataset, encoder)
+        _refuse_changed(path, self.metadata["file"])
+        self._open: tuple[int, np.ndarray] | None = None
+
+    @property
+    def latents(self) -> np.ndarray:
+        """The rows (N, D) in fp16, mapped by this process."""
+        if self._open is None or self._open[0] != os.getpid():
+            self._open = os.getpid(), np.asarray(np.load(self.path, mmap_mode="r"))
+        return self._open[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": None}
+
+    def gather(
+        self, index: np.ndarray, history: int, horizon: int, episode: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows ``index`` (B,) -> history (B, T, D), future (B, K, D) as float32, validity (B, K) as bool.
+
+        Histories are clamped at the episode's first frame, futures at its last; ``valid`` marks the futures that lie inside.
+
+        Args:
+            episode: the batch's episode numbers (B,), where it has them; they must be those of the cache.
+
+        Raises:
+            UserError: an index or an episode that this cache's dataset has not; a latent that is not finite.
+        """
+        index = np.asarray(index)
+        if index.size and (index.min() < 0 or index.max() >= self.ends[-1]):
+            wrong = index.max() if index.max() >= self.ends[-1] else index.min()
+            raise UserError(
+                f"Dataset index {wrong} lies outside the latent cache {self.path} of {self.ends[-1]} rows: it was made from"
+                " another dataset."
+            )
+        if episode is not None:
+            known = np.searchsorted(self.ends, index, side="right")
+            for row in np.flatnonzero(known != episode)[:1]:
+                raise UserError(
+                    f"Dataset index {index[row]} belongs to episode {episode[row]}, but in the latent cache {self.path} to"
+                    f" episode {known[row]}: it was made from another dataset."
+                )
+        first, last = episode_bounds(self.ends, index)
+        ahead = index[:, None] + np.arange(1, horizon + 1)
+        past = np.maximum(index[:, None] + np.arange(1 - history, 1), first[:, None])
+        rows = np.concatenate([past, np.minimum(ahead, last[:, None])], axis=1)
+        latents = self.latents[rows].astype(np.float32)
+        finite = np.isfinite(latents).all(-1)
+        if not finite.all():
+            raise UserError(f"{self.path}: row {rows[~finite][0]} holds NaN or infinite values: make the latents again.")
+        return latents[:, :history], latents[:, history:], ahead <= last[:, None]
+
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (D,) of the latents over the dataset."""
+        return torch.tensor(self.metadata["mean"]), torch.tensor(self.metadata["std"])
+
+
+def refuse_other(
+    path: Path, metadata: dict[str, Any], window: int, camera: str | None, dataset: str | None, encoder: str | None
+) -> None:
+    """Refuse latents that were made otherwise than asked for; None, here or in the metadata, means unknown.
+
+    Raises:
+        UserError: another window, camera, dataset or encoder.
+    """
+    if metadata["window"] != window:
+        raise UserError(
+            f"{path}: made with windows of {metadata['window']} frames, but the policy asks for {window}: set"
+            " policy.latent_suffix."
+        )
+    if camera is not None and metadata["camera"] != camera:
+        raise UserError(
+            f"{path}: made from camera {metadata['camera']!r}, but policy.world_camera = {camera!r}: set policy.latent_suffix."
+        )
+    made = metadata["dataset"].get("fingerprint")
+    if None not in (dataset, made) and made != dataset:
+        raise UserError(
+            f"{path}: made from another dataset ({metadata['dataset'].get('repo_id')}, fingerprint {made}) than this one"
+            f" (fingerprint {dataset}): make the latents again."
+        )
+    known = metadata["encoder"].get("hash")
+    if None not in (encoder, known) and known != encoder:
+        raise UserError(
+            f"{path}: made by another encoder ({metadata['encoder'].get('name')}, hash {known}) than the rollout's (hash"
+            f" {encoder}): set policy.world_vision_model_name or make the latents again."
+        )
+
+
+def _refuse_changed(path: Path, recorded: dict[str, Any]) -> None:
+    stat = path.stat()
+    if stat.st_size == recorded.get("bytes") and stat.st_mtime_ns == recorded.get("mtime_ns"):
+        return
+    if stat.st_size != recorded.get("bytes") or checksum(path) != recorded.get("sha256"):
+        raise UserError(
+            f"{path} is not the file that its metadata describes (other content): make the latents again, or delete"
+            f" {metadata_path(path).name} and {CHECK}."
+        )

@@ -1,0 +1,152 @@
+"""Makes a latent cache: streaming, resumable after a kill at any moment, in one process or several, and atomic at its end."""
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import distributed
+
+from wmvla.errors import UserError
+from wmvla.files import write_json
+from wmvla.progress import Progress
+from wmvla.world.encoder import WorldEncoder
+from wmvla.world.frames import Frames
+from wmvla.world.latents import make_metadata, metadata_path, read_metadata, refuse_other
+from wmvla.world.latents_file import examine, read_layout
+from wmvla.world.latents_partial import Partial, remaining_batches, remove_records
+from wmvla.world.latents_stream import stream_latents
+
+BATCH_ROWS = 64
+SAVE_EVERY = 2.0
+"""Seconds of work that a kill can cost."""
+
+
+def describe(frames: Frames, encoder: WorldEncoder, window: int) -> dict[str, Any]:
+    """What decides the content of a cache, as its metadata says it."""
+    return {
+        "dataset": {"repo_id": frames.repo_id, "fingerprint": frames.fingerprint},
+        "encoder": {"name": encoder.name, "kind": encoder.kind, "revision": encoder.revision, "hash": encoder.fingerprint()},
+        "camera": frames.camera,
+        "camera_keys": list(frames.keys),
+        "window": window,
+        "pooling": encoder.pooling,
+    }
+
+
+def write_latents(
+    path: Path,
+    frames: Frames,
+    encoder: WorldEncoder,
+    window: int,
+    batch_rows: int = BATCH_ROWS,
+    progress: Callable[[int, int], Progress] | None = None,
+) -> None:
+    """Encode every row of ``frames`` and write the cache ``path`` and its metadata; continue where an earlier run was ended.
+
+    Under ``torch.distributed`` every process takes a slice of what is left, and the first finishes the file. The bytes are the
+    same for any number of processes. A cache that is finished already, and made of the same, is left as it is.
+
+    Args:
+        batch_rows: rows encoded together.
+        progress: rows in all, and done already -> the line that shows how far the first process is; by default one on standard
+            error.
+
+    Raises:
+        UserError: ``path`` holds, or was begun with, other latents; the window does not suit the encoder; the encoder's output
+            is not finite or all zeros.
+    """
+    encoder.check_window(window)
+    description = describe(frames, encoder, window)
+    rank, processes = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+    if path.exists():
+        refuse_unlike(path, description)
+        if rank == 0:
+            remove_records(path)  # of a run that was killed right behind its end
+        return
+    count, width = int(frames.ends[-1]), encoder.width * len(frames.keys)
+    if rank > 0:
+        distributed.barrier()  # the first process lays the file out
+    unfinished = Partial(path, count, width, identity(description), rank)
+    if rank == 0 and processes > 1:
+        distributed.barrier()
+    done = unfinished.finished()
+    if processes > 1:
+        distributed.barrier()  # nobody records new rows before everybody has read the old ones
+    left = remaining_batches(count, batch_rows, done)
+    mine = left[rank * len(left) // processes : (rank + 1) * len(left) // processes]
+    already = count - sum(last - first for first, last in left)
+    shown = (progress or partial(Progress, "latents"))(count, already) if rank == 0 else None
+    started = saved = time.monotonic()
+    fresh = 0
+    for first, latents in stream_latents(frames, encoder, window, mine):
+        rows = latents.cpu().numpy().astype(np.float16)
+        _refuse_unsound(rows, first, encoder, path)
+        unfinished.write(first, rows)
+        fresh += len(rows) * processes  # the others go at the same speed
+        now = time.monotonic()
+        if now - saved >= SAVE_EVERY:
+            unfinished.save()
+            saved = time.monotonic()
+        if shown:
+            shown.update(min(already + fresh, count), f"{fresh / max(now - started, 1e-9):.0f} rows/s")
+    unfinished.save()
+    if processes > 1:
+        distributed.barrier()
+    if rank == 0:
+        _finish(unfinished, frames.ends, description)
+    unfinished.close()
+
+
+def identity(description: dict[str, Any]) -> dict[str, Any]:
+    """The part of a description that tells two caches apart; an encoder's folder may move."""
+    return {
+        "dataset": description["dataset"]["fingerprint"],
+        "encoder": description["encoder"]["hash"],
+        "camera": description["camera"],
+        "window": description["window"],
+    }
+
+
+def refuse_unlike(path: Path, description: dict[str, Any]) -> None:
+    """Refuse to take the finished cache ``path`` for one of ``description``; what its metadata does not know is not compared.
+
+    Raises:
+        UserError: made of anything else.
+    """
+    read_layout(path)
+    made_of = identity(description)
+    refuse_other(
+        path, read_metadata(path), made_of["window"], made_of["camera"], dataset=made_of["dataset"], encoder=made_of["encoder"]
+    )
+
+
+def _refuse_unsound(rows: np.ndarray, first: int, encoder: WorldEncoder, path: Path) -> None:
+    wrong = ~np.isfinite(rows).all(1) | ~rows.any(1)
+    if wrong.any():
+        raise UserError(
+            f"The world encoder {encoder.name!r} gave a latent that is not finite in fp16, or all zeros, for row"
+            f" {first + np.flatnonzero(wrong)[0]}: {path} was not finished."
+        )
+
+
+def _finish(unfinished: Partial, ends: np.ndarray, description: dict[str, Any]) -> None:
+    """Metadata first, then the file under its own name, then the records: a kill between any two is continued."""
+    figures = examine(unfinished.partial, ends)
+    if figures.objection:
+        raise UserError(f"{unfinished.partial}: {figures.objection}; delete it and its records to start over.")
+    write_json(metadata_path(unfinished.path), make_metadata(description, ends, figures, unfinished.partial))
+    unfinished.partial.replace(unfinished.path)
+    _sync_folder(unfinished.path.parent)
+    remove_records(unfinished.path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
