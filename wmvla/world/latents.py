@@ -28,6 +28,10 @@ REQUIRED = {
 """Keys of the metadata that a reader needs, and their types in JSON."""
 
 
+class BrokenMetadataError(UserError):
+    """Metadata that is missing, or not what it should be."""
+
+
 def latents_path(cache_dir: Path, repo_id: str, source: str, suffix: str) -> Path:
     """``<cache>/<repo id>/train_world_latents_<source>_<suffix>.fp16.npy``."""
     return cache_dir / repo_id / f"train_world_latents_{source}_{suffix}.fp16.npy"
@@ -73,21 +77,20 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """The metadata of the latent cache ``path``.
 
     Raises:
-        UserError: missing or broken.
+        BrokenMetadataError: missing or broken.
     """
     file = metadata_path(path)
     try:
         metadata = json.loads(file.read_text())
     except FileNotFoundError as error:
-        raise UserError(f"{path} has no metadata: {CHECK}.") from error
+        raise BrokenMetadataError(f"{path} has no metadata: {CHECK}.") from error
     except (OSError, ValueError) as error:
-        raise UserError(f"{file}: the latents' metadata cannot be read ({error}): delete it and {CHECK}.") from error
-    broken = [
-        key for key, kind in REQUIRED.items() if not isinstance(metadata, dict) or not isinstance(metadata.get(key), kind)
-    ]
-    if broken:
-        raise UserError(f"{file}: the latents' metadata lacks {broken[0]!r}: delete it and {CHECK}.")
-    return metadata
+        raise BrokenMetadataError(f"{file}: the latents' metadata cannot be read ({error}): {CHECK} anew.") from error
+    found = metadata if isinstance(metadata, dict) else {}
+    for key, kind in REQUIRED.items():
+        if not isinstance(found.get(key), kind):
+            raise BrokenMetadataError(f"{file}: the latents' metadata lacks {key!r}: {CHECK} anew.")
+    return found
 
 
 class LatentCache:
@@ -131,7 +134,7 @@ class LatentCache:
         if layout.rows != self.ends[-1]:
             raise UserError(f"{path}: {layout.rows} rows, but the dataset has {self.ends[-1]} frames: make the latents again.")
         if not len(self.metadata["mean"]) == len(self.metadata["std"]) == width:
-            raise UserError(f"{metadata_path(path)}: the statistics are not of width {width}: delete it and {CHECK}.")
+            raise UserError(f"{metadata_path(path)}: the statistics are not of width {width}: delete it, and {CHECK} anew.")
         refuse_other(path, self.metadata, window, camera, dataset, encoder)
         _refuse_changed(path, self.metadata["file"])
         self._open: tuple[int, np.ndarray] | None = None
