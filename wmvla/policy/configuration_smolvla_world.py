@@ -5,12 +5,13 @@ Field names follow the reference project, so that its ``--policy.*`` flags keep 
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lerobot.configs import PreTrainedConfig
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 
 from wmvla.errors import UserError
+from wmvla.policy.inheritance import inherit
 from wmvla.recipe import FRAME_MODES, REFUSED_IN_ROLLOUTS, ROLLOUT_MODES, TRAINING_MODES
 
 CAMERAS = ("front", "wrist", "both")
@@ -35,6 +36,7 @@ class SmolVLAWorldConfig(SmolVLAConfig):
     # Start: weights and processors of a SmolVLA checkpoint (folder or hub id)
     init_from_policy_path: str = ""
     init_from_strict: bool = True  # every weight that SmolVLA has must be there
+    init_rename_map: dict[str, str] = field(default_factory=dict)  # data's image name -> that checkpoint's name
 
     # Geometry of the memory
     context_frames: int = 4  # T, latents that the Prophet sees
@@ -77,7 +79,11 @@ class SmolVLAWorldConfig(SmolVLAConfig):
     log_attn_stats: bool = True
     log_grad_stats: bool = True
 
+    _start = ("", {})  # without annotation: no field, so never saved
+
     def __post_init__(self) -> None:
+        if self.init_from_policy_path:
+            inherit(self, self.init_from_policy_path, self.init_rename_map)
         super().__post_init__()
         if self.world_memory_mode_rollout in REFUSED_IN_ROLLOUTS:
             raise UserError(
@@ -114,6 +120,15 @@ class SmolVLAWorldConfig(SmolVLAConfig):
                 f"policy.world_rollout_temporal_window = {window} contradicts policy.latent_suffix ="
                 f" {self.latent_suffix!r}: latents and rollouts must see the same window."
             )
+
+    @property
+    def start(self) -> tuple[str, dict[str, str]]:
+        """The SmolVLA checkpoint that the policy starts from (empty: none) and the rename map that goes with it."""
+        return (self.init_from_policy_path, self.init_rename_map) if self.init_from_policy_path else self._start
+
+    def leave_start(self) -> None:
+        """The policy has its first weights: what is saved from now on does not depend on where they came from."""
+        self._start, self.init_from_policy_path, self.init_rename_map = self.start, "", {}
 
     @property
     def window(self) -> int:

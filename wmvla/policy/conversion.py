@@ -1,4 +1,4 @@
-"""How an arm starts: from the base checkpoint, as it is or with the world parts added, and with *its* processors."""
+"""Checkpoints as policies: one as it is, one with the world parts added, and the folder that stock LeRobot loads."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -6,21 +6,17 @@ from typing import Any
 
 import torch
 from lerobot.configs import PreTrainedConfig
-from lerobot.policies.factory import make_pre_post_processors
+from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from lerobot.policies.pretrained import PreTrainedPolicy
-from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
-from lerobot.processor import PolicyProcessorPipeline
-from safetensors.torch import load_file
 
 from wmvla.errors import UserError
+from wmvla.files import new_folder
+from wmvla.policy.base_processors import Pipelines, load_processors
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
-from wmvla.policy.processor_smolvla_world import latents_step
-from wmvla.world.latents import LatentCache
-
-WORLD_KEYS = ("prophet.", "world_injection.", "world_mean", "world_std")
-
-Pipelines = tuple[PolicyProcessorPipeline, PolicyProcessorPipeline]
+from wmvla.policy.processor_smolvla_world import WorldLatentsProcessorStep, latents_step
+from wmvla.policy.start import take_statistics
+from wmvla.policy.weights import WEIGHTS, checkpoint_fields, checkpoint_folder, load_weights
 
 
 def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> PreTrainedPolicy:
@@ -29,45 +25,13 @@ def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> Pr
     Args:
         overrides: configuration fields to change, for instance ``{"world_memory_mode_rollout": "zero"}``.
     """
-    from lerobot.policies.factory import get_policy_class
-
     config = PreTrainedConfig.from_pretrained(checkpoint)
     for key, value in (overrides or {}).items():
         assert hasattr(config, key), f"{config.type} has no configuration field {key}"
         setattr(config, key, value)
     policy = get_policy_class(config.type)(config)
-    load_weights(policy, checkpoint, added=())
+    load_weights(policy, checkpoint / WEIGHTS)
     return policy.to(config.device).eval()
-
-
-def load_processors(config: PreTrainedConfig, checkpoint: Path) -> Pipelines:
-    """The checkpoint's own pre- and post-processor, on the policy's device instead of the one that trained it."""
-    moved = {"device_processor": {"device": config.device}}
-    return make_pre_post_processors(config, str(checkpoint), preprocessor_overrides=moved)
-
-
-def add_world(base: Path, world: dict[str, Any], seed: int, device: str) -> tuple[SmolVLAWorldPolicy, Pipelines]:
-    """A ``smolvla_world`` policy that starts as the SmolVLA checkpoint ``base``, with the base's processors.
-
-    Args:
-        base: LeRobot checkpoint folder of a SmolVLA.
-        world: fields of ``SmolVLAWorldConfig`` that SmolVLA does not have.
-        seed: initial weights of the world parts.
-    """
-    plain = PreTrainedConfig.from_pretrained(base)
-    if not isinstance(plain, SmolVLAConfig):
-        raise UserError(f"{base}: a {plain.type} checkpoint; world parts can be added to a smolvla only.")
-    inherited = {field.name: getattr(plain, field.name) for field in fields(plain) if field.init and field.name != "type"}
-    config = SmolVLAWorldConfig(**{**inherited, **world, "device": device})
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        policy = SmolVLAWorldPolicy(config)
-    load_weights(policy, base, added=WORLD_KEYS)
-    step = latents_step(config)
-    policy.set_world_statistics(*LatentCache(Path(step.path), step.window, step.width).statistics())
-    preprocessor, postprocessor = load_processors(config, base)
-    preprocessor.steps.append(step)
-    return policy.to(config.device), (preprocessor, postprocessor)
 
 
 def load_with_processors(checkpoint: Path, device: str) -> tuple[PreTrainedPolicy, Pipelines]:
@@ -76,32 +40,71 @@ def load_with_processors(checkpoint: Path, device: str) -> tuple[PreTrainedPolic
     return policy, load_processors(policy.config, checkpoint)
 
 
-def load_weights(policy: PreTrainedPolicy, checkpoint: Path, added: tuple[str, ...]) -> None:
-    """Fill ``policy`` from ``model.safetensors``; only keys that start with one of ``added`` may be missing there.
+def add_world(base: str | Path, world: dict[str, Any], seed: int, device: str) -> tuple[SmolVLAWorldPolicy, Pipelines]:
+    """A ``smolvla_world`` policy that starts as the SmolVLA checkpoint ``base``, with the base's processors.
+
+    Args:
+        base: LeRobot checkpoint folder of a SmolVLA, or its hub id.
+        world: fields of ``SmolVLAWorldConfig``; those of SmolVLA that are not among them are the base's.
+        seed: initial weights of the world parts.
 
     Raises:
-        UserError: missing file; keys missing or too many; another shape.
+        UserError: no SmolVLA checkpoint; no latents of which to take the statistics.
     """
-    file = checkpoint / "model.safetensors"
-    if not file.is_file():
-        raise UserError(f"{file} does not exist: {checkpoint} is not a finished checkpoint.")
-    loaded = load_file(file)
-    own = policy.state_dict()
-    # safetensors stores tied weights once, under one of their names
-    shared = {
-        key
-        for key, value in own.items()
-        for other in loaded
-        if other in own and other != key and own[other].data_ptr() == value.data_ptr()
-    }
-    for key, value in loaded.items():
-        if key in own and own[key].shape != value.shape:
-            shapes = f"{key} is {tuple(value.shape)}, in the policy {tuple(own[key].shape)}"
-            raise UserError(f"{file} has other shapes than the policy: {shapes}. It is the checkpoint of another model.")
-    missing = [key for key in own if key not in loaded and key not in shared and not key.startswith(added or ("\0",))]
-    unknown = [key for key in loaded if key not in own]
-    for keys, what in ((missing, "lacks"), (unknown, "has, and the policy has not,")):
-        if keys:
-            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise UserError(f"{file} {what} {keys[0]}{more}. It is the checkpoint of another model.")
-    policy.load_state_dict(loaded, strict=False)
+    policy, processors = start_policy(SmolVLAWorldConfig(**world, init_from_policy_path=str(base), device=device), seed)
+    take_statistics(policy)
+    return policy, processors
+
+
+def start_policy(config: SmolVLAWorldConfig, seed: int) -> tuple[SmolVLAWorldPolicy, Pipelines]:
+    """The policy and processors that ``config.init_from_policy_path`` leads to, without statistics of the latents."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        policy = SmolVLAWorldPolicy(config)
+    return policy.to(config.device), make_pre_post_processors(config)
+
+
+def convert(config: SmolVLAWorldConfig, target: Path, seed: int) -> bool:
+    """Write the ``smolvla_world`` checkpoint that starts as the SmolVLA ``config.init_from_policy_path``.
+
+    Returns:
+        whether it is complete: where the latent cache does not exist yet, their statistics are missing, and the first
+        training step takes them.
+    """
+    policy, processors = start_policy(config, seed)
+    complete = not config.world_standardise or Path(latents_step(config).path).is_file()
+    if complete:
+        take_statistics(policy)
+    _save(target, policy, processors)
+    return complete
+
+
+def change_latents(source: str | Path, target: Path, changes: dict[str, Any]) -> None:
+    """Write the ``smolvla_world`` checkpoint ``source`` again, with other fields, its latents step to match them.
+
+    Raises:
+        UserError: a change for which the weights do not fit.
+    """
+    folder = checkpoint_folder(source)
+    policy, (preprocessor, postprocessor) = load_with_processors(folder, "cpu")
+    assert isinstance(policy, SmolVLAWorldPolicy)
+    unchanged = {field.name: getattr(policy.config, field.name) for field in fields(policy.config) if field.init}
+    policy = SmolVLAWorldPolicy(SmolVLAWorldConfig(**{**unchanged, **changes}))
+    load_weights(policy, folder / WEIGHTS)
+    kept = [step for step in preprocessor.steps if not isinstance(step, WorldLatentsProcessorStep)]
+    preprocessor.steps = [*kept, latents_step(policy.config)]
+    _save(target, policy, (preprocessor, postprocessor))
+
+
+def is_world_checkpoint(source: str | Path) -> bool:
+    """Whether ``source``, a folder or a hub id, holds a ``smolvla_world`` already."""
+    return checkpoint_fields(checkpoint_folder(source)).get("type") == "smolvla_world"
+
+
+def _save(target: Path, policy: SmolVLAWorldPolicy, processors: Pipelines) -> None:
+    if target.exists():
+        raise UserError(f"{target} exists already: give another folder, or remove it.")
+    with new_folder(target) as unfinished:
+        policy.save_pretrained(unfinished)
+        for processor in processors:
+            processor.save_pretrained(unfinished)

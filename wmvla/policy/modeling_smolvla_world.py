@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.diagnostics import memory_diagnostics
 from wmvla.policy.fusion import fuse
 from wmvla.policy.processor_smolvla_world import FUTURE, HISTORY, VALID
+from wmvla.policy.start import check_training_batch, load_own_weights, take_first_weights, take_statistics
 from wmvla.world.encoder import WorldEncoder
 from wmvla.world.memory import another_sample, hold, random_memory, spread
 from wmvla.world.prophet import ImaginationBank, bank_loss
@@ -50,9 +52,20 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             config.prophet_dropout,
         )
         self.world_fusion = fuse(self.model, config)
-        self.register_buffer("world_mean", torch.zeros(width))
-        self.register_buffer("world_std", torch.ones(width))
+        unknown = torch.nan if config.world_standardise else 0.0  # until a checkpoint or the latent cache tells
+        self.register_buffer("world_mean", torch.full((width,), unknown))
+        self.register_buffer("world_std", torch.full((width,), unknown + 1))
         self._encoder: list[WorldEncoder] = []  # in a list, so that its weights stay out of the checkpoint
+        self._ready_to_train = False
+        take_first_weights(self)
+
+    @classmethod
+    def _load_as_safetensor(
+        cls, model: "SmolVLAWorldPolicy", model_file: str, map_location: str, strict: bool
+    ) -> "SmolVLAWorldPolicy":
+        """LeRobot's hook of ``from_pretrained``: strict whatever ``strict`` is, for a world part left out would go unseen."""
+        load_own_weights(model, Path(model_file))
+        return model
 
     def world_parameters(self) -> dict[str, list[nn.Parameter]]:
         """The parameters that SmolVLA does not have, by the name under which their gradient's norm is logged."""
@@ -82,12 +95,10 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             The loss, and details as detached tensors; with ``none`` also ``action_loss_per_sample`` and
             ``world_loss_per_sample`` (B,), with gradient.
         """
-        if HISTORY not in batch:
-            raise UserError(
-                "Training batches carry no world latents: the preprocessor has no 'world_latents' step, or the dataset gives"
-                " no 'index'; start from a checkpoint made by lerobot-wm-convert, or set policy.init_from_policy_path"
-                " instead of policy.pretrained_path."
-            )
+        if not self._ready_to_train:
+            check_training_batch(self, batch)
+            take_statistics(self)
+            self._ready_to_train = True
         mode, valid = self.config.world_memory_mode_train, batch[VALID]
         history, future = self._standardise(batch[HISTORY]), self._standardise(batch[FUTURE])
         shape = self.memory_noise_shape(len(history))
@@ -220,6 +231,7 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
         if shape is not None:
             noise = (random_memory(shape, None) if noise is None else noise).to(self.world_mean)
         if config.needs_frames:
+            take_statistics(self)
             history = self._standardise(self._world_encoder().encode_windows(batch[FRAMES], config.window))
         else:
             history = self.world_mean.expand(batch[OBS_STATE].shape[0], 1, -1)  # only its shape is looked at

@@ -11,10 +11,13 @@ from lerobot.policies.smolvla.processor_smolvla import make_smolvla_pre_post_pro
 from lerobot.processor import PolicyProcessorPipeline, ProcessorStep, ProcessorStepRegistry
 from torch import Tensor
 
+from wmvla.policy.base_processors import base_processors
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.world.latents import LatentCache, latents_path
 
 HISTORY, FUTURE, VALID = "world_z_hist", "world_z_future", "world_future_valid"
+LATENTS_PATH = "world_latents_path"
+"""Batch key: the file that the latents come from, so that the policy can tell whether it asked for that one."""
 
 
 @ProcessorStepRegistry.register("world_latents")
@@ -31,6 +34,7 @@ class WorldLatentsProcessorStep(ProcessorStep):
     horizon: int
     window: int
     width: int
+    camera: str
     _cache: LatentCache | None = field(default=None, init=False, repr=False)
 
     def __call__(self, transition: EnvTransition) -> EnvTransition:
@@ -39,12 +43,14 @@ class WorldLatentsProcessorStep(ProcessorStep):
         if index is None:
             return transition
         if self._cache is None:
-            self._cache = LatentCache(Path(self.path), window=self.window, width=self.width)
+            self._cache = LatentCache(Path(self.path), self.window, self.width, self.camera)
         index = torch.as_tensor(index).reshape(-1)
-        history, future, valid = self._cache.gather(index.cpu().numpy(), self.history, self.horizon)
+        episode = complementary.get("episode_index")
+        known = None if episode is None else torch.as_tensor(episode).reshape(-1).cpu().numpy()
+        history, future, valid = self._cache.gather(index.cpu().numpy(), self.history, self.horizon, known)
         added = {HISTORY: history, FUTURE: future, VALID: valid}
         moved = {key: torch.from_numpy(value).to(index.device) for key, value in added.items()}
-        return {**transition, TransitionKey.COMPLEMENTARY_DATA: {**complementary, **moved}}
+        return {**transition, TransitionKey.COMPLEMENTARY_DATA: {**complementary, **moved, LATENTS_PATH: self.path}}
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -53,6 +59,7 @@ class WorldLatentsProcessorStep(ProcessorStep):
             "horizon": self.horizon,
             "window": self.window,
             "width": self.width,
+            "camera": self.camera,
         }
 
     def transform_features(
@@ -70,13 +77,21 @@ def latents_step(config: SmolVLAWorldConfig) -> WorldLatentsProcessorStep:
         horizon=config.future_offset,
         window=config.window,
         width=config.world_latent_dim,
+        camera=config.world_camera,
     )
 
 
 def make_smolvla_world_pre_post_processors(
     config: SmolVLAWorldConfig, dataset_stats: dict[str, dict[str, Tensor]] | None = None
 ) -> tuple[PolicyProcessorPipeline, PolicyProcessorPipeline]:
-    """SmolVLA's pipelines with the latents step behind them. LeRobot finds this function by its name."""
-    preprocessor, postprocessor = make_smolvla_pre_post_processors(config, dataset_stats)
+    """The pipelines of the SmolVLA that the policy starts from, or else SmolVLA's own, with the latents step behind them.
+
+    LeRobot finds this function by its name.
+    """
+    source, rename_map = config.start
+    if source:
+        preprocessor, postprocessor = base_processors(config, source, rename_map)
+    else:
+        preprocessor, postprocessor = make_smolvla_pre_post_processors(config, dataset_stats)
     preprocessor.steps.append(latents_step(config))
     return preprocessor, postprocessor

@@ -13,7 +13,7 @@ from wmvla.train.job import TrainingJob
 
 def check_trackers(names: tuple[str, ...]) -> None:
     """UserError for a tracker that accelerate does not know, or whose package is not installed."""
-    known = [kind.value for kind in LOGGER_TYPE_TO_CLASS]
+    known = [str(kind) for kind in LOGGER_TYPE_TO_CLASS]
     available = [LoggerType(kind).value for kind in get_available_trackers()]
     for name in names:
         if name not in known:

@@ -1,0 +1,55 @@
+"""The pre- and post-processor that a policy takes over from a checkpoint."""
+
+from pathlib import Path
+from typing import Any
+
+from lerobot.configs import PreTrainedConfig
+from lerobot.policies.factory import make_pre_post_processors
+from lerobot.processor import NormalizerProcessorStep, PolicyProcessorPipeline
+from lerobot.processor.rename_processor import rename_stats
+
+from wmvla.errors import UserError
+from wmvla.policy.inheritance import data_names, own_rename_map, rename_features, smolvla_config
+from wmvla.policy.weights import checkpoint_folder
+
+Pipelines = tuple[PolicyProcessorPipeline, PolicyProcessorPipeline]
+
+
+def load_processors(config: PreTrainedConfig, checkpoint: Path, overrides: dict[str, Any] | None = None) -> Pipelines:
+    """The checkpoint's own pre- and post-processor, on the policy's device instead of the one that trained it.
+
+    Args:
+        overrides: fields of the preprocessor's steps, by the steps' names.
+    """
+    moved = {"device_processor": {"device": config.device}, **(overrides or {})}
+    try:
+        return make_pre_post_processors(config, str(checkpoint), preprocessor_overrides=moved)
+    except (FileNotFoundError, KeyError) as error:
+        raise UserError(f"The processors of {checkpoint} cannot be used: {error.args[0]}") from error
+
+
+def base_processors(config: PreTrainedConfig, source: str, rename_map: dict[str, str]) -> Pipelines:
+    """The processors of the SmolVLA checkpoint ``source``: its statistics, its tokenizer, the data's names for its images.
+
+    Args:
+        config: of the new policy; its ``vlm_model_name`` takes the place of the checkpoint's in the tokenizer's step.
+        rename_map: see ``data_names``.
+    """
+    folder = checkpoint_folder(source)
+    plain, names = smolvla_config(folder), data_names(folder, rename_map)
+    overrides: dict[str, Any] = {}
+    if config.vlm_model_name != plain.vlm_model_name:
+        overrides["tokenizer_processor"] = {"tokenizer_name": config.vlm_model_name}
+    preprocessor, postprocessor = load_processors(config, folder, overrides)
+    if not names:
+        return preprocessor, postprocessor
+    (normalizer,) = (step for step in preprocessor.steps if isinstance(step, NormalizerProcessorStep))
+    rest = {data: name for data, name in own_rename_map(folder).items() if name not in names}
+    overrides |= {
+        "rename_observations_processor": {"rename_map": rest},
+        "normalizer_processor": {
+            "features": rename_features(normalizer.features, names),
+            "stats": rename_stats(normalizer.stats, names),
+        },
+    }
+    return load_processors(config, folder, overrides)
