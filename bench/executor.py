@@ -14,7 +14,7 @@ from typing import Any
 from bench.cases import Case
 from bench.journal import Journal, check_against_plan, journal_path
 from bench.plan import Plan
-from bench.stages import base, demonstrations, latents, rollout, training
+from bench.stages import base, demonstrations, held_out, latents, replay, rollout, training, wiring
 from bench.stages.context import Context
 from wmvla.errors import disk_full_is_a_user_error
 from wmvla.files import write_json
@@ -23,14 +23,22 @@ STAGES: dict[str, Callable[[Context, Case], dict[str, Any]]] = {
     "demonstrations": demonstrations.run,
     "base": base.run,
     "latents": latents.run,
+    "wiring": wiring.run,
+    "held-out": held_out.run,
     "train": training.run,
     "rollout": rollout.run,
+    "replay": replay.run,
 }
 
 
 def record_path(run_dir: Path, case_id: str) -> Path:
     """Where a finished case is recorded."""
     return run_dir / "cases" / f"{case_id}.json"
+
+
+def failure_path(run_dir: Path, case_id: str) -> Path:
+    """Where it is recorded why a case failed; gone as soon as it succeeds."""
+    return run_dir / "failures" / f"{case_id}.json"
 
 
 class Executor:
@@ -79,7 +87,12 @@ class Executor:
 
     def _run(self, case: Case) -> dict[str, Any]:
         began, cpu = time.monotonic(), _cpu_seconds()
-        figures = STAGES[case.kind](self.context, case)
+        try:
+            figures = STAGES[case.kind](self.context, case)
+        except Exception as error:
+            write_json(failure_path(self.context.run_dir, case.id), {"case": case.id, "error": str(error)})
+            raise
+        failure_path(self.context.run_dir, case.id).unlink(missing_ok=True)
         record = {
             "case": case.id,
             "kind": case.kind,

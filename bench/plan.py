@@ -87,6 +87,7 @@ class Plan:
             del arm["title"]
         for claim in content["claims"]:
             del claim["says"]
+        _drop_later_defaults(content)
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -107,6 +108,8 @@ class Plan:
 
     def _content(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        for name, arm in self.arms.items():
+            content["arms"][name]["fields"] = arm.fields.given()
         return content
 
 
@@ -149,7 +152,7 @@ def make_plan(suite: Suite, scale: str | None, machine: Machine, overrides: Over
         arms=arms,
         recipe=recipe,
         episodes=make_episode_table(recipe),
-        cases=make_cases(arms, seeds),
+        cases=make_cases(arms, seeds, bool(recipe.demonstrations.held_out)),
     )
 
 
@@ -180,6 +183,21 @@ def load_plan(run_dir: Path) -> Plan:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid JSON: {error}") from None
     return Plan.from_json(data, str(path))
+
+
+def _drop_later_defaults(content: dict[str, Any]) -> None:
+    """Take out of a plan's content what plans did not say at first, where it says what was meant then.
+
+    So plans that were written before keep their hash, and with it their run directory.
+    """
+    for arm in content["arms"].values():
+        if not arm["fields"]:
+            del arm["fields"]
+    recipe = content["recipe"]
+    if recipe["world"]["camera"] == "front":
+        del recipe["world"]["camera"]
+    if not recipe["demonstrations"]["held_out"]:
+        del recipe["demonstrations"]["held_out"]
 
 
 def _arm_of(rollout: str) -> str:
@@ -224,6 +242,12 @@ def _check_recipe(recipe: Recipe, machine: Machine, where: str) -> None:
     rollout, tasks = recipe.rollout, recipe.environment.tasks
     if rollout.episodes < 1:
         raise UserError(f"{where}: 'rollout.episodes' must be at least 1, not {rollout.episodes}")
+    demonstrations = recipe.demonstrations
+    if demonstrations.held_out and demonstrations.source != "expert":
+        raise UserError(f"{where}: 'demonstrations.held_out' needs source 'expert'; a {demonstrations.source} dataset has none")
+    seen_twice = sorted(set(demonstrations.held_out) & set(demonstrations.inits))
+    if seen_twice:
+        raise UserError(f"{where}: 'demonstrations.held_out' names {seen_twice[0]}, which 'demonstrations.inits' trains on")
     for key, values in (("rollout.inits", rollout.inits), ("environment.tasks", tasks)):
         if not values or len(set(values)) < len(values):
             raise UserError(f"{where}: '{key}' must name at least one, none of them twice; it is {list(values)}")

@@ -1,15 +1,19 @@
 """What a suite asks: `suites/<name>/suite.toml` as frozen dataclasses, every reference inside it checked."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from bench.toml_config import did_you_mean, load_toml
+from bench.toml_config import build, did_you_mean, read_toml
 from wmvla.errors import UserError
-from wmvla.recipe import Recipe
+from wmvla.recipe import REFUSED_IN_ROLLOUTS, ROLLOUT_MODES, ArmFields, Recipe
 
 SUITES = Path(__file__).resolve().parents[1] / "suites"
+LIKE = "like"
+"""Key of a scale that is the scale of the same name in another suite, with the keys beside it changed."""
+ARM_NAME = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 
 
 @dataclass(frozen=True)
@@ -18,9 +22,12 @@ class Arm:
 
     policy: Literal["smolvla", "smolvla_world"]
     title: str
-    rollouts: tuple[Literal["none", "pred", "zero", "random"], ...]
-    memory: Literal["none", "pred", "zero"] = "none"
+    rollouts: tuple[str, ...]
+    """``none`` for a policy without memory, else modes of ``wmvla.recipe.ROLLOUT_MODES``."""
+    memory: Literal["none", "pred", "oracle", "zero", "shuffle", "random", "history"] = "none"
     """What fills the world memory in training; ``none`` for a policy without one."""
+    fields: ArmFields = dataclasses.field(default_factory=ArmFields)
+    """What else of the policy the arm changes: fusion points, the imagination bank, where gradients stop."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ def load_suite(name: str, folder: Path = SUITES) -> Suite:
 
 def load_suite_file(path: Path) -> Suite:
     """The suite in the TOML file at `path`, checked."""
-    suite = load_toml(path, Suite)
+    suite = build(Suite, _with_inherited_scales(read_toml(path), path), str(path))
     _check(suite, path)
     return suite
 
@@ -97,6 +104,37 @@ def load_suite_file(path: Path) -> Suite:
 def rollout_names(arms: dict[str, Arm]) -> list[str]:
     """``E0-none``, ``E1-zero``, ...: every arm in each of its modes, in the suite's order."""
     return [f"{name}-{mode}" for name, arm in arms.items() for mode in arm.rollouts]
+
+
+def _with_inherited_scales(suite: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The content of a suite file, where each scale with ``like = "core"`` is core's, key by key, under its own keys.
+
+    Non-obvious: the other file is read as it stands, so a scale cannot be like one that is itself like a third.
+    """
+    scales = suite.get("scales")
+    if not isinstance(scales, dict):
+        return suite
+    resolved = {}
+    for name, scale in scales.items():
+        if isinstance(scale, dict) and LIKE in scale:
+            other = path.parents[1] / str(scale[LIKE]) / "suite.toml"
+            if not other.is_file():
+                raise UserError(f"{path}: 'scales.{name}.like' is '{scale[LIKE]}', which is no suite ({other} does not exist)")
+            inherited = read_toml(other).get("scales", {}).get(name)
+            if inherited is None or LIKE in inherited:
+                raise UserError(f"{path}: 'scales.{name}.like' is '{scale[LIKE]}', which has no scale '{name}' of its own")
+            scale = _merged(inherited, {key: value for key, value in scale.items() if key != LIKE})
+        resolved[name] = scale
+    return {**suite, "scales": resolved}
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Tables key by key; of two values the one `above`."""
+    both = {
+        key: _merged(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict) else value
+        for key, value in above.items()
+    }
+    return {**below, **both}
 
 
 def _check(suite: Suite, path: Path) -> None:
@@ -108,14 +146,13 @@ def _check(suite: Suite, path: Path) -> None:
     if not suite.seeds or len(set(suite.seeds)) != len(suite.seeds) or min(suite.seeds) < 0:
         raise UserError(f"{path}: 'seeds' must be different numbers of 0 or more, not {list(suite.seeds)}")
     for name, arm in suite.arms.items():
-        if "-" in name:
-            raise UserError(f"{path}: arm '{name}' must not contain '-', which separates arm, mode and seed")
-        if (arm.policy == "smolvla") != (arm.memory == "none"):
-            raise UserError(f"{path}: 'arms.{name}.memory' is '{arm.memory}', which policy '{arm.policy}' cannot have")
+        _check_arm(name, arm, path)
     rollouts = rollout_names(suite.arms)
     named = [("sanity.rollout", suite.sanity.rollout)]
     for i, claim in enumerate(suite.claims):
         named += [(f"claims[{i}].left", claim.left), (f"claims[{i}].right", claim.right)]
+        if claim.id in [other.id for other in suite.claims[:i]]:
+            raise UserError(f"{path}: 'claims[{i}].id' is '{claim.id}', which an earlier claim has already")
         if claim.kind == "equivalence" and not (claim.margin and 0 < claim.margin < 1):
             raise UserError(f"{path}: 'claims[{i}].margin' must lie between 0 and 1 for an equivalence claim")
         if claim.kind == "superiority" and claim.margin is not None:
@@ -125,3 +162,21 @@ def _check(suite: Suite, path: Path) -> None:
             raise UserError(f"{path}: '{key}' names no rollout: '{rollout}'; {did_you_mean(rollout, rollouts)}")
     if not 0 <= suite.sanity.floor <= 1:
         raise UserError(f"{path}: 'sanity.floor' must lie between 0 and 1, not {suite.sanity.floor}")
+
+
+def _check_arm(name: str, arm: Arm, path: Path) -> None:
+    if not ARM_NAME.fullmatch(name):
+        raise UserError(f"{path}: arm '{name}' must be letters and digits, with single '-' in between: it names files")
+    plain = arm.policy == "smolvla"
+    if plain != (arm.memory == "none"):
+        raise UserError(f"{path}: 'arms.{name}.memory' is '{arm.memory}', which policy '{arm.policy}' cannot have")
+    if plain and arm.fields.given():
+        raise UserError(f"{path}: 'arms.{name}.fields' sets '{next(iter(arm.fields.given()))}', which policy 'smolvla' lacks")
+    if not arm.rollouts or len(set(arm.rollouts)) < len(arm.rollouts):
+        raise UserError(f"{path}: 'arms.{name}.rollouts' must name at least one mode, none twice; it is {list(arm.rollouts)}")
+    possible = ("none",) if plain else ROLLOUT_MODES
+    for mode in arm.rollouts:
+        if mode in REFUSED_IN_ROLLOUTS:
+            raise UserError(f"{path}: 'arms.{name}.rollouts' asks for '{mode}', but {REFUSED_IN_ROLLOUTS[mode]}")
+        if mode not in possible:
+            raise UserError(f"{path}: 'arms.{name}.rollouts' asks for '{mode}'; {did_you_mean(mode, possible)}")

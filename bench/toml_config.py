@@ -22,13 +22,17 @@ def load_toml[T](path: Path, cls: type[T]) -> T:
 
     Raises UserError naming the file, the dotted key and the nearest right one.
     """
+    return build(cls, read_toml(path), str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The TOML file at `path` as nested dicts. UserError where there is none, or where it is not valid."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
-    return build(cls, data, str(path))
 
 
 def build[T](cls: type[T], data: object, file: str, key: str = "") -> T:
@@ -59,7 +63,7 @@ def _convert(kind: Any, value: object, file: str, key: str) -> object:
         if not isinstance(value, dict):
             raise _wrong_type(file, key, "a table", value)
         return {name: _convert(arguments[1], item, file, _join(key, name)) for name, item in value.items()}
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):  # `Literal[...] | None` is the latter
         if value is None and type(None) in arguments:
             return None
         (kind,) = (argument for argument in arguments if argument is not type(None))

@@ -212,6 +212,18 @@ def not_asked_note(claim_ids: list[str]) -> str:
     return f"Anything about {listed}: not asked, because an arm was left out."
 
 
+def replays_note(plan: Plan, done: int) -> str | None:
+    """Why figures of held-out demonstrations are not there, or not all; None where all are."""
+    planned = sum(case.kind == "replay" for case in plan.cases)
+    if planned and done < planned:
+        return f"{done} of {planned} trainings were replayed so far."
+    if planned:
+        return None
+    if not plan.recipe.demonstrations.held_out:
+        return "Not measured: this scale has no demonstrations that are held out of training."
+    return "Not measured: no arm with world memory was chosen, or the plan is older than the measurement."
+
+
 def bounds_note(result: ClaimResult) -> str | None:
     """How errors and timeouts bound the difference from both sides, where there are any."""
     if not result.broken or result.bounds is None:

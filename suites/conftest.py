@@ -14,12 +14,14 @@ from bench.plan import Plan, write_plan
 from bench.provenance import collect
 from bench.requirements import require
 from bench.suite import load_suite
+from bench.tripwire import TripwireError
 from wmvla.errors import UserError
 from wmvla.files import write_json
 
 SUITES = Path(__file__).parent
 ALL = "all"
 PLANS = pytest.StashKey[dict[str, Plan]]()
+CHOSEN = pytest.StashKey[frozenset[str]]()
 MISTAKE = pytest.StashKey[str]()
 
 
@@ -31,8 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Resolve the plans before anything is collected, so that bad usage ends in one line and exit code 2."""
+    folders = {path.parent.name for path in SUITES.glob("*/test_*.py")}
     wanted = config.option.suite
-    names = sorted(path.parent.name for path in SUITES.glob("*/suite.toml")) if wanted == ALL else [wanted]
+    chosen = sorted(folders) if wanted == ALL else [wanted]
+    config.stash[CHOSEN] = frozenset(chosen)
+    # A folder of plain benchmarks, such as throughput, has tests and no plan.
+    names = [name for name in chosen if name not in folders or (SUITES / name / "suite.toml").is_file()]
     try:
         config.stash[PLANS] = {load_suite(name, SUITES).name: plan_from(name, config.option) for name in names}
         for plan in config.stash[PLANS].values():
@@ -41,10 +47,13 @@ def pytest_configure(config: pytest.Config) -> None:
         stop(config, error)
 
 
-def stop(config: pytest.Config, error: UserError) -> NoReturn:
-    """End the session with exit code 2; the last line on standard error says what the user can mend."""
+def stop(config: pytest.Config, error: UserError | TripwireError) -> NoReturn:
+    """End the session; the last line on standard error says why.
+
+    Exit code 2 for what the user can mend, 1 for a tripwire: the answer to whether anything may be trained is no.
+    """
     config.stash[MISTAKE] = f"error: {error}"
-    pytest.exit("stopped; the last line says why", returncode=2)
+    pytest.exit("stopped; the last line says why", returncode=1 if isinstance(error, TripwireError) else 2)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -54,8 +63,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Collect the folders of the chosen suites only."""
-    if collection_path.parent == SUITES and (collection_path / "suite.toml").is_file():
-        return collection_path.name not in config.stash[PLANS]
+    if collection_path.parent == SUITES and collection_path.is_dir():
+        return collection_path.name not in config.stash[CHOSEN]
     return None
 
 
@@ -89,19 +98,29 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
 
 
 @pytest.fixture
-def run_case(executor: Executor, benchmark: Any, request: pytest.FixtureRequest) -> Callable[[str], dict[str, Any]]:
-    """Runs one case under pytest-benchmark and returns its record.
+def play_case(executor: Executor, benchmark: Any, request: pytest.FixtureRequest) -> Callable[[str], dict[str, Any]]:
+    """Runs one case under pytest-benchmark, checks that its record is whole, and returns it.
 
     Non-obvious: a case that is done already is not done again; then the benchmark's time is that of finding so, and
     ``extra_info`` holds the seconds of the run that did the work.
     """
+    plan = executor.context.plan
 
-    def run(case_id: str) -> dict[str, Any]:
+    def play(case_id: str) -> dict[str, Any]:
         try:
             record: dict[str, Any] = benchmark.pedantic(executor.ensure, args=(case_id,), rounds=1)
-        except UserError as error:
+        except (UserError, TripwireError) as error:
             stop(request.config, error)
         benchmark.extra_info.update({key: record[key] for key in ("case", "kind", "seconds", "cpu_seconds")})
+        case = plan.case(case_id)
+        assert record["kind"] == case.kind
+        if case.kind == "train":
+            assert record["steps"] == plan.recipe.training.steps
+        if case.kind == "rollout":
+            assert record["episodes"] == len(plan.episodes), "every arm plays the whole episode table"
+        if case.kind == "replay":
+            planned = len(plan.recipe.environment.tasks) * len(plan.recipe.demonstrations.held_out)
+            assert record["episodes"] == planned, "every arm replays every held-out demonstration"
         return record
 
-    return run
+    return play

@@ -31,12 +31,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def status_of(run: "Run") -> dict[str, Any]:
-    """What is done of each case: episodes of rollouts, steps of trainings."""
+    """What is done of each case: episodes of rollouts, steps of trainings, and why it failed when it was last tried."""
     from bench.pairs import solved
 
     cases = []
     for case in run.plan.cases:
         status: dict[str, Any] = {"case": case.id, "kind": case.kind, "done": case.id in run.cases}
+        if case.id in run.failures:
+            status["failed"] = run.failures[case.id]
         if case.kind == "rollout":
             rows = run.rows[case.id]
             status |= {
@@ -57,8 +59,9 @@ def status_of(run: "Run") -> dict[str, Any]:
 
 def _told(case: dict[str, Any]) -> str:
     state = "done" if case["done"] else "-"
+    failed = f"failed {case['failed']}" if "failed" in case else ""
     if "finished" not in case:
-        return state
+        return failed or state
     if not case["done"] and case["finished"]:
         state = "begun"
     unit = "episodes" if case["kind"] == "rollout" else "steps"
@@ -67,4 +70,4 @@ def _told(case: dict[str, Any]) -> str:
         told += f", {case['successes']} solved ({100 * case['successes'] / case['finished']:.0f} %)"
         if case["broken"]:
             told += f", {case['broken']} broken"
-    return told
+    return f"{told}  {failed}".rstrip()

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bench import wording
+from bench.cases import Case
 from bench.limits import limit_of
 from bench.plan import Plan
 from bench.report.records import Record, Run
@@ -56,6 +57,8 @@ def report_content(run: Run) -> Content:
         "rates": [_rate(plan, verdict, rate) for rate in verdict.rates],
         "claims": [_claim(plan, result) for result in verdict.claims],
         "training": [_training(plan, case_id, lines) for case_id, lines in run.metrics.items()],
+        "replays": (replays := _replays(run)),
+        "replays_note": wording.replays_note(plan, len(replays)),
         "stages": [_stage(plan, case.id, case.kind, run.cases.get(case.id)) for case in plan.cases],
         "broken": [
             {key: row[key] for key in ("case", "index", "task", "init", "repeat", "status", "error")}
@@ -169,6 +172,18 @@ def _training(plan: Plan, case_id: str, lines: list[Record]) -> Content:
         "seconds": lines[-1].get("seconds") if lines else None,
         "end": {name: _mean([line[name] for line in tail if line.get(name) is not None]) for name in figures},
     }
+
+
+def _replays(run: Run) -> list[Content]:
+    """What each replayed training showed on the held-out demonstrations."""
+    replayed = [case for case in run.plan.cases if case.kind == "replay" and case.id in run.cases]
+    return [_replay(run.plan, case, run.cases[case.id]) for case in replayed]
+
+
+def _replay(plan: Plan, case: Case, record: Record) -> Content:
+    figures = ("episodes", "frames", "queries", "actions", "prophet", "action_error")
+    memory = plan.arms[str(case.arm)].memory
+    return {"case": case.id, "arm": case.arm, "memory": memory, "seed": case.seed, **{name: record[name] for name in figures}}
 
 
 def _mean(values: list[float]) -> float | None:

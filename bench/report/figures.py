@@ -23,7 +23,11 @@ CURVES = (
     ("world_gate", "Gate", "tanh(g), the weight of the memory"),
 )
 
-LINE_ORDER = ("accent", "solid", "dashed", "dotted")
+INKS = ("solid", "dashed", "dotted")
+"""Styles of arms without memory."""
+HUES = ("accent", "amber", "blue", "rose", "violet", "olive")
+"""Styles of arms with memory."""
+LINE_ORDER = (*HUES, *INKS)
 """Curves are drawn in this order: thin and broken lines over thick ones, so that equal curves can all be seen."""
 
 
@@ -121,12 +125,7 @@ def curves(run: Run) -> list[Content]:
         steps = float(run.plan.recipe.training.steps)
         horizontal = Axis(0.0, steps, tuple(tick for tick in horizontal.ticks if tick <= steps))
         paths = [
-            {
-                "case": case,
-                "style": styles[str(run.plan.case(case).arm)],
-                "d": "M" + "L".join(f"{horizontal.at(step):g} {100 - vertical.at(value):g}" for step, value in points),
-            }
-            for case, points in series.items()
+            _path(case, styles[str(run.plan.case(case).arm)], points, horizontal, vertical) for case, points in series.items()
         ]
         paths.sort(key=lambda path: LINE_ORDER.index(path["style"]))
         plots.append(
@@ -139,6 +138,32 @@ def curves(run: Run) -> list[Content]:
             }
         )
     return plots
+
+
+def prophet(run: Run, content: Content) -> Content | None:
+    """Cosine over k, one path for each replayed training and one for the mean change; None where nothing was replayed."""
+    replays = content["replays"]
+    if not replays:
+        return None
+    styles = line_styles(run.plan)
+    lines = [(replay["case"], styles[replay["arm"]], replay["prophet"]["cosine"]) for replay in replays]
+    lines.append(("mean change", "baseline", replays[0]["prophet"]["mean_delta_cosine"]))
+    values = [value for _, _, line in lines for value in line]
+    horizon = len(lines[0][2])
+    vertical = nice_axis(min(*values, 0.0), max(*values, 0.0), 4)
+    horizontal = Axis(1.0, max(float(horizon), 2.0), tuple(float(k) for k in range(1, horizon + 1)))
+    return {
+        "title": "Cosine of predicted and true change",
+        "says": "over k, the steps ahead",
+        "paths": [_path(name, style, list(enumerate(line, start=1)), horizontal, vertical) for name, style, line in lines],
+        "x_ticks": [(horizontal.at(tick), tick) for tick in horizontal.ticks],
+        "y_ticks": [(100 - vertical.at(tick), tick) for tick in vertical.ticks],
+    }
+
+
+def _path(case: str, style: str, points: Sequence[tuple[float, float]], horizontal: Axis, vertical: Axis) -> Content:
+    drawn = "L".join(f"{horizontal.at(x):g} {100 - vertical.at(y):g}" for x, y in points)
+    return {"case": case, "style": style, "d": f"M{drawn}"}
 
 
 def binned(lines: Sequence[Record], key: str) -> list[tuple[float, float]]:
@@ -203,6 +228,8 @@ def _cell(case_id: str, init: int, rows: list[Record | None]) -> Content:
 
 
 def line_styles(plan: Plan) -> dict[str, str]:
-    """Style of each arm's curves: the accent where training memory holds something, dashes for the others."""
+    """Style of each arm's curves: a colour where training memory holds something, ink for the others."""
     plain = [name for name, arm in plan.arms.items() if arm.memory in ("none", "zero")]
-    return {name: ("solid", "dashed", "dotted")[plain.index(name) % 3] if name in plain else "accent" for name in plan.arms}
+    coloured = [name for name in plan.arms if name not in plain]
+    inks = {name: INKS[number % len(INKS)] for number, name in enumerate(plain)}
+    return inks | {name: HUES[number % len(HUES)] for number, name in enumerate(coloured)}

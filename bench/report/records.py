@@ -24,25 +24,37 @@ class Run:
     cases: dict[str, Record]
     """Records of the finished cases, in the plan's order."""
     provenance: Record | None
+    failures: dict[str, str]
+    """Why cases failed when they were last tried, for those that are not done since."""
 
 
 def read_run(run_dir: Path) -> Run:
     """Read a run directory. UserError where a file in it is damaged, or where it is none."""
     plan = load_plan(run_dir)
-    metrics, cases = {}, {}
+    metrics, cases, failures = {}, {}, {}
     for case in plan.cases:
         record = _read_json(run_dir / "cases" / f"{case.id}.json")
         if record is not None:
             cases[case.id] = record
+        elif (failed := _read_json(run_dir / "failures" / f"{case.id}.json")) is not None:
+            failures[case.id] = str(failed.get("error"))
         if case.kind == "train":
-            metrics[case.id] = _read_lines(run_dir / "metrics" / f"{case.id}.jsonl")
+            lines = _read_lines(run_dir / "metrics" / f"{case.id}.jsonl")
+            metrics[case.id] = [{**line, **_gate(line)} for line in lines]
     return Run(
         plan=plan,
         rows=read_journals(plan, run_dir),
         metrics=metrics,
         cases=cases,
         provenance=_read_json(run_dir / "provenance.json"),
+        failures=failures,
     )
+
+
+def _gate(line: Record) -> Record:
+    """``world_gate`` of a logged step: of an arm whose memory enters elsewhere, the gate there (the widest one of several)."""
+    gates = [value for key, value in line.items() if key.startswith("world_gate") and isinstance(value, int | float)]
+    return {"world_gate": max(gates, key=abs)} if gates else {}
 
 
 def _read_json(path: Path) -> Record | None:

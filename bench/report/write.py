@@ -34,6 +34,7 @@ def write_report(run_dir: Path) -> Path:
         "forest": figures.forest(content["claims"]),
         "rates": figures.rates(content),
         "curves": figures.curves(run),
+        "prophet": figures.prophet(run, content),
         "line_styles": figures.line_styles(run.plan),
         "grids": figures.grids(run),
     }
@@ -68,6 +69,7 @@ def _environment() -> jinja2.Environment:
         "p_value": wording.p_value,
         "duration": duration,
         "figure": figure,
+        "cosine": cosine,
         "typeset": typeset,
         "one_line": one_line,
     }
@@ -89,6 +91,11 @@ def duration(seconds: float | None) -> str:
 def figure(value: float | None) -> str:
     """A number of a training, to three digits."""
     return "-" if value is None else f"{value:.3g}"
+
+
+def cosine(value: float) -> str:
+    """A cosine, to two decimal places."""
+    return f"{value:.2f}"
 
 
 def typeset(text: str) -> str:

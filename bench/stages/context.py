@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,19 @@ class Context:
         return self.run_dir.resolve().parent.parent / "cache"
 
     @property
+    def held_out(self) -> "Context":
+        """The same run as seen from its held-out demonstrations: they take the place of those that are trained on.
+
+        Non-obvious: so what makes demonstrations and latents makes these too, in a dataset and a latent cache of their own.
+        """
+        demonstrations = self.plan.recipe.demonstrations
+        apart = replace(
+            demonstrations, repo_id=f"{demonstrations.repo_id}-held-out", inits=demonstrations.held_out, held_out=()
+        )
+        recipe = replace(self.plan.recipe, demonstrations=apart)
+        return replace(self, plan=replace(self.plan, recipe=recipe))
+
+    @property
     def is_tiny(self) -> bool:
         """Whether base policy and encoder are made here instead of coming from the hub."""
         return self.plan.recipe.base.source == "tiny"
@@ -43,7 +56,8 @@ class Context:
         if recipe.demonstrations.source == "hub":
             return recipe.demonstrations.repo_id
         seen = {k: v for k, v in asdict(recipe.environment).items() if k != "max_steps"}
-        return f"{recipe.demonstrations.repo_id}-{self._key(seen, asdict(recipe.demonstrations))}"
+        played = {k: v for k, v in asdict(recipe.demonstrations).items() if k != "held_out"}
+        return f"{recipe.demonstrations.repo_id}-{self._key(seen, played)}"
 
     @property
     def dataset_root(self) -> Path | None:
@@ -86,8 +100,9 @@ class Context:
 
     @property
     def latents_suffix(self) -> str:
-        """Suffix of the latent cache's file name; it names the temporal window."""
-        return f"m{self.plan.recipe.world.window}"
+        """Suffix of the latent cache's file name; it names the temporal window and, unless it is the front one, the camera."""
+        world = self.plan.recipe.world
+        return f"m{world.window}" + ("" if world.camera == "front" else f"_{world.camera}")
 
     @property
     def device(self) -> str:

@@ -27,7 +27,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     rows = [row for row in plan.episodes if row.index not in finished]
     if rows:
         mode = str(case.mode)
-        policy = RolloutPolicy(_checkpoint(context, case), mode, plan.recipe.rollout.n_action_steps, context.device)
+        policy = RolloutPolicy(checkpoint_of(context, case), mode, plan.recipe.rollout.n_action_steps, context.device)
         progress = context.progress(case.id, len(plan.episodes), len(finished))
         succeeded = sum(row["success"] for row in journal.rows())
         done = len(finished)
@@ -42,7 +42,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
             plan.recipe.environment,
             policy.n_action_steps,
             policy.world_frames,
-            "image",
+            policy.world_cameras,
             make_libero,
         )
         roll_out(rows, policy, simulators, plan.machine.rollout_workers, on_episode)
@@ -55,7 +55,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     }
 
 
-def _checkpoint(context: Context, case: Case) -> Path:
-    """The trained arm's checkpoint."""
+def checkpoint_of(context: Context, case: Case) -> Path:
+    """The checkpoint of the case's trained arm."""
     record = json.loads((context.run_dir / "cases" / f"{case.needs[0]}.json").read_text())
     return context.absolute(record["artefacts"])["checkpoint"]

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from bench.cases import Case
 from bench.stages.context import Context
+from bench.suite import Arm
 from wmvla.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         device=context.device,
         precision=plan.machine.precision,
         base=str(base_checkpoint(context)),
-        world=world_fields(context, arm.memory) if arm.policy == "smolvla_world" else None,
+        world=world_fields(context, arm) if arm.policy == "smolvla_world" else None,
     )
     return run_job(context, job)
 
@@ -50,22 +51,24 @@ def base_checkpoint(context: Context) -> Path:
     return context.absolute(record["artefacts"])["checkpoint"]
 
 
-def world_fields(context: Context, memory: str) -> dict[str, Any]:
-    """The configuration fields that ``smolvla_world`` adds to SmolVLA's."""
+def world_fields(context: Context, arm: Arm | None = None) -> dict[str, Any]:
+    """The configuration fields that ``smolvla_world`` adds to SmolVLA's: the scale's, and those that the arm sets."""
     from transformers import AutoConfig
 
     world = context.plan.recipe.world
+    cameras = 2 if world.camera == "both" else 1
     return {
         "dataset_repo_id": context.dataset_repo_id,
         "cache_dir": str(context.cache),
         "world_latents_source": context.latents_source,
         "latent_suffix": context.latents_suffix,
-        "world_latent_dim": AutoConfig.from_pretrained(context.encoder_name).hidden_size,
+        "world_latent_dim": cameras * AutoConfig.from_pretrained(context.encoder_name).hidden_size,
+        "world_camera": world.camera,
         "context_frames": world.history,
         "future_offset": world.horizon,
         "lambda_world": world.lambda_world,
-        "world_memory_mode_train": memory,
         "world_vision_model_name": context.encoder_name,
+        **({"world_memory_mode_train": arm.memory, **arm.fields.given()} if arm else {}),
     }
 
 

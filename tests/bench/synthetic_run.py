@@ -12,6 +12,7 @@ from bench.journal import Journal, Row, journal_path
 from bench.machine import load_machine
 from bench.overrides import Overrides
 from bench.plan import Plan, make_plan, write_plan
+from bench.stages.replay import summary
 from bench.suite import load_suite
 
 Outcome = bool | str | None
@@ -21,7 +22,11 @@ REALISTIC = {"E0-none": 0.71, "E1-zero": 0.71, "E2-pred": 0.83, "E2-zero": 0.69,
 
 
 def core_plan(scale: str = "mini", **overrides: Any) -> Plan:
-    return make_plan(load_suite("core"), scale, load_machine("cpu"), Overrides(**overrides))
+    return plan_of("core", scale, **overrides)
+
+
+def plan_of(suite: str, scale: str = "mini", **overrides: Any) -> Plan:
+    return make_plan(load_suite(suite), scale, load_machine("cpu"), Overrides(**overrides))
 
 
 def rows_of(plan: Plan, case: Case, outcomes: Sequence[Outcome]) -> list[Row]:
@@ -137,7 +142,7 @@ def _write_metrics(path: Path, plan: Plan, case: Case) -> None:
 
 
 def _write_record(path: Path, plan: Plan, case: Case) -> None:
-    seconds = {"demonstrations": 148.0, "base": 152.0, "latents": 9.0, "train": 48.0, "rollout": 160.0}[case.kind]
+    seconds = SECONDS[case.kind]
     spread = random.Random(case.id).uniform(0.9, 1.1)
     record = {
         "case": case.id,
@@ -147,9 +152,40 @@ def _write_record(path: Path, plan: Plan, case: Case) -> None:
         "finished_at": "2030-01-01T00:00:00Z",
         "artefacts": {},
     }
+    if case.kind == "replay":
+        record |= summary([_replayed(plan, case, episode) for episode in range(len(plan.recipe.demonstrations.held_out))])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record))
 
+
+def _replayed(plan: Plan, case: Case, episode: int) -> dict[str, Any]:
+    """A line of a replay."""
+    spread, horizon = random.Random(f"{case.id} {episode}"), plan.recipe.world.horizon
+    modes = {"pred": 0.21, "zero": 0.24, "random": 0.26, "hold": 0.22, "oracle": 0.2}
+    if any(arm.memory == "history" for arm in plan.arms.values()):
+        modes["history"] = 0.23
+    return {
+        "episode": episode,
+        "frames": 120,
+        "valid": [119 - k for k in range(horizon)],
+        "cosine": [0.4 + 0.04 * k + spread.gauss(0, 0.02) for k in range(horizon)],
+        "mean_delta_cosine": [0.2 + 0.03 * k + spread.gauss(0, 0.02) for k in range(horizon)],
+        "queries": 15,
+        "actions": 15 * 7 * 14,
+        "action_error": {mode: error * spread.uniform(0.9, 1.1) for mode, error in modes.items()},
+    }
+
+
+SECONDS = {
+    "demonstrations": 148.0,
+    "base": 152.0,
+    "latents": 9.0,
+    "wiring": 12.0,
+    "held-out": 40.0,
+    "train": 48.0,
+    "rollout": 160.0,
+    "replay": 8.0,
+}
 
 PROVENANCE = {
     "git": {"commit": "0" * 40, "dirty": False},

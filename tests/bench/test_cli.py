@@ -173,14 +173,14 @@ def test_status(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         (run_dir / "cases" / f"{case_id}.json").unlink()
     assert cli.main(["status", str(run_dir)]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert "7 of 11 cases done" in lines[f"{plan.run_name}:"]
+    assert "15 of 19 cases done" in lines[f"{plan.run_name}:"]
     assert "done   24/24 episodes, " in lines["E0-none-s0"]
     assert "begun  3/24 episodes, 1 solved (33 %), 1 broken" in lines["E1-zero-s0"]
     assert "-      0/24 episodes" in lines["E2-pred-s0"]
     assert "done   600/600 steps" in lines["E1-train-s0"]
     assert cli.main(["status", str(run_dir), "--json"]) == 0
     status = json.loads(capsys.readouterr().out)
-    assert status["done"] == 7
+    assert status["done"] == 15
     (case,) = (case for case in status["cases"] if case["case"] == "E1-zero-s0")
     assert case == {
         "case": "E1-zero-s0",
@@ -191,6 +191,16 @@ def test_status(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         "successes": 1,
         "broken": 1,
     }
+
+
+def test_status_says_why_a_case_failed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run_dir = write_run(tmp_path / "run", core_plan("mini"), {}, records=False)
+    (run_dir / "failures").mkdir()
+    (run_dir / "failures" / "wiring-gate.json").write_text('{"case": "wiring-gate", "error": "the gate has no gradient"}')
+    assert cli.main(["status", str(run_dir)]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["wiring-gate"].split(maxsplit=1)[1] == "failed the gate has no gradient"
+    assert "failed" not in lines["wiring-nan"]
 
 
 def test_doctor_gets_its_arguments_and_gives_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:

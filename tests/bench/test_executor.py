@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bench import executor as module
-from bench.cases import Case
-from bench.executor import Executor, record_path
+from bench.cases import WIRING, Case
+from bench.executor import Executor, failure_path, record_path
 from bench.plan import Plan, resolve_plan
 from bench.stages.context import Context
 from wmvla.errors import UserError
@@ -32,7 +32,7 @@ def played(monkeypatch) -> list[str]:
         artefact.write_text(case.id)
         return {"artefacts": {"text": artefact.resolve()}, "figure": 7}
 
-    monkeypatch.setattr(module, "STAGES", dict.fromkeys(["demonstrations", "base", "latents", "train"], stage))
+    monkeypatch.setattr(module, "STAGES", dict.fromkeys(["demonstrations", "base", "latents", "wiring", "train"], stage))
     return order
 
 
@@ -44,7 +44,7 @@ def run_dir(tmp_path: Path) -> Path:
 
 def test_a_case_runs_after_its_needs_and_only_those(plan, played, tmp_path):
     record = Executor(plan, run_dir(tmp_path)).ensure("E2-train-s0")
-    assert sorted(played) == ["E2-train-s0", "base", "demonstrations", "latents"]
+    assert sorted(played) == ["E2-train-s0", "base", "demonstrations", "latents", *sorted(f"wiring-{name}" for name in WIRING)]
     assert played[-1] == "E2-train-s0"
     assert played.index("demonstrations") < min(played.index("base"), played.index("latents"))
     assert record["figure"] == 7
@@ -81,6 +81,11 @@ def test_a_failure_is_told_to_every_dependent_and_not_tried_again(plan, played, 
     assert tries == ["base"]
     assert not record_path(run_dir(tmp_path), "base").exists()
     executor.ensure("latents")  # what does not depend on it still runs
+    assert json.loads(failure_path(run_dir(tmp_path), "base").read_text())["error"] == "the disk melted"
+
+    monkeypatch.setitem(module.STAGES, "base", module.STAGES["latents"])
+    Executor(plan, run_dir(tmp_path)).ensure("base")
+    assert not failure_path(run_dir(tmp_path), "base").exists()
 
 
 def test_a_full_disk_ends_in_one_line(plan, played, tmp_path, monkeypatch):
@@ -92,6 +97,24 @@ def test_a_full_disk_ends_in_one_line(plan, played, tmp_path, monkeypatch):
         Executor(plan, run_dir(tmp_path)).ensure("base")
     assert "\n" not in str(caught.value)
     assert record_path(run_dir(tmp_path), "demonstrations").exists()
+
+
+def test_held_out_demonstrations_have_a_dataset_of_their_own_and_leave_the_other_as_it_is(plan, tmp_path):
+    context = Context(plan, run_dir(tmp_path), None)
+    assert context.held_out.plan.recipe.demonstrations.inits == plan.recipe.demonstrations.held_out == (3,)
+    assert context.held_out.dataset_repo_id != context.dataset_repo_id
+    assert context.held_out.latents_source == context.latents_source
+    demonstrations = dataclasses.replace(plan.recipe.demonstrations, held_out=(4,))
+    other = dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, demonstrations=demonstrations))
+    assert Context(other, run_dir(tmp_path), None).dataset_repo_id == context.dataset_repo_id
+    assert Context(other, run_dir(tmp_path), None).held_out.dataset_repo_id != context.held_out.dataset_repo_id
+
+
+def test_the_suites_share_demonstrations_base_and_latents(tmp_path):
+    contexts = [Context(resolve_plan(suite, "mini", "cpu"), run_dir(tmp_path), None) for suite in ("core", "fusion", "memory")]
+    for name in ("dataset_repo_id", "vlm_folder", "base_folder", "encoder_name", "latents_source", "latents_suffix"):
+        assert len({getattr(context, name) for context in contexts}) == 1, name
+    assert len({context.held_out.dataset_repo_id for context in contexts}) == 1
 
 
 def test_names_in_the_cache_tell_apart_what_differs(plan, tmp_path):

@@ -14,6 +14,7 @@ from bench.plan import Plan, load_plan, make_plan, resolve_plan, write_plan
 from bench.seeds import derive_seed
 from bench.suite import load_suite
 from wmvla.errors import UserError
+from wmvla.recipe import ArmFields
 
 CORE = load_suite("core")
 CPU = load_machine("cpu")
@@ -41,8 +42,55 @@ def test_cases_come_in_order_of_need() -> None:
         assert done.issuperset(case.needs), case.id
         done.add(case.id)
     assert plan_of().case("E2-zero-s0").needs == ("E2-train-s0",)
-    assert "latents" in plan_of().case("E2-train-s0").needs
-    assert "latents" not in plan_of().case("E0-train-s0").needs
+    assert plan_of().case("E2-replay-s0").needs == ("E2-train-s0", "held-out")
+
+
+def test_every_tripwire_comes_before_every_training() -> None:
+    cases = plan_of().cases
+    tripwires = [case for case in cases if case.kind == "wiring"]
+    assert [case.id for case in tripwires] == [f"wiring-{name}" for name in ("gate", "processors", "latents", "nan", "toy")]
+    assert all({"base", "latents"} <= set(case.needs) for case in tripwires)
+    trainings = [case for case in cases if case.kind == "train"]
+    assert all({tripwire.id for tripwire in tripwires} <= set(training.needs) for training in trainings)
+
+
+def test_every_world_arm_and_seed_is_replayed_where_something_is_held_out() -> None:
+    replays = [case.id for case in plan_of(seeds=(0, 1)).cases if case.kind == "replay"]
+    assert replays == ["E1-replay-s0", "E2-replay-s0", "E1-replay-s1", "E2-replay-s1"]
+    assert not [case for case in plan_of("full").cases if case.kind in ("replay", "held-out")]
+    assert not [case for case in plan_of(arms=("E0",)).cases if case.kind in ("replay", "held-out", "wiring")]
+
+
+def test_what_is_held_out_is_not_trained_on() -> None:
+    smoke = CORE.scales["smoke"]
+    for changes, message in (
+        ({"held_out": (0,)}, "'demonstrations.held_out' names 0, which 'demonstrations.inits' trains on"),
+        ({"source": "hub"}, "'demonstrations.held_out' needs source 'expert'"),
+    ):
+        scale = dataclasses.replace(smoke, demonstrations=dataclasses.replace(smoke.demonstrations, **changes))
+        with pytest.raises(UserError, match=message):
+            make_plan(dataclasses.replace(CORE, scales={"smoke": scale}), "smoke", CPU)
+
+
+def test_what_was_added_later_counts_only_where_it_is_set() -> None:
+    """Plans that were written before arms had fields, worlds cameras and demonstrations held-out ones keep their hash."""
+    plan = plan_of()
+    old = plan.to_json()
+    for arm in old["arms"].values():
+        assert arm.pop("fields") == {}
+    assert old["recipe"]["world"].pop("camera") == "front"
+    assert Plan.from_json(old) == plan
+
+    fields = dataclasses.replace(plan.arms["E2"], fields=ArmFields(world_detach_memory=False))
+    camera = dataclasses.replace(plan.recipe.world, camera="both")
+    demonstrations = dataclasses.replace(plan.recipe.demonstrations, held_out=())
+    for changed in (
+        dataclasses.replace(plan, arms={**plan.arms, "E2": fields}),
+        dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, world=camera)),
+        dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, demonstrations=demonstrations)),
+    ):
+        assert changed.hash != plan.hash
+        assert Plan.from_json(json.loads(json.dumps(changed.to_json()))) == changed
 
 
 def test_without_a_world_arm_there_are_no_latents() -> None:

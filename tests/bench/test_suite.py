@@ -1,10 +1,11 @@
 """Suite files: the one that ships loads, and each wrong one is refused by a sentence that names the key."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from bench.suite import known_suites, load_suite, load_suite_file, rollout_names
+from bench.suite import SUITES, known_suites, load_suite, load_suite_file, rollout_names
 from wmvla.errors import UserError
 
 BAD = sorted((Path(__file__).parents[1] / "resources" / "bad" / "suites").glob("*/suite.toml"))
@@ -31,6 +32,57 @@ def test_core_is_the_protocol() -> None:
     assert full.training.steps * full.training.batch_size == 3_200_000
     assert full.rollout.episodes == 200
     assert full.rollout.n_action_steps == 10
+
+
+def test_fusion_changes_one_path_at_a_time() -> None:
+    fusion = load_suite("fusion")
+    assert list(fusion.arms) == ["E0", "E2", "F2", "F3a-prefix", "F3a-state", "F3b", "bank-4"]
+    assert fusion.arms["E2"] == dataclasses.replace(
+        load_suite("core").arms["E2"], title=fusion.arms["E2"].title, rollouts=("pred", "zero")
+    )
+    for name in ("F2", "F3a-prefix", "F3a-state", "F3b"):
+        given = fusion.arms[name].fields.given()
+        assert given.pop("enable_world_injection") is False
+        paths = {"world_inject_suffix_in", "world_prefix_tokens", "world_prefix_cross_attn"} & set(given)
+        assert len(paths) == 1
+    assert fusion.arms["bank-4"].fields.given()["world_num_hypotheses"] == 4
+    asked = {(claim.left, claim.right) for claim in fusion.claims}
+    assert asked == {(f"{arm}-pred", other) for arm in list(fusion.arms)[1:] for other in ("E0-none", f"{arm}-zero")}
+
+
+def test_memory_asks_what_a_sceptic_asks() -> None:
+    memory = load_suite("memory")
+    assert {name: arm.memory for name, arm in memory.arms.items()} == {
+        "E0": "none",
+        "E2": "pred",
+        "oracle": "oracle",
+        "shuffle": "shuffle",
+        "random": "random",
+        "H": "history",
+        "E2-detached": "pred",
+    }
+    assert memory.arms["E2"].rollouts == ("pred", "zero", "random", "hold")
+    assert memory.arms["H"].rollouts == ("history",)
+    assert memory.arms["E2-detached"].fields.given() == {"world_detach_memory": True}
+
+
+@pytest.mark.parametrize("name", ["fusion", "memory"])
+def test_scales_of_the_ablations_are_cores(name: str) -> None:
+    assert load_suite(name).scales == load_suite("core").scales
+
+
+def test_a_scale_like_another_changes_what_it_says_and_nothing_else(tmp_path: Path) -> None:
+    text = (SUITES / "core" / "suite.toml").read_text()
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "suite.toml").write_text(text)
+    head = text[: text.index("# ---- smoke")].replace('name = "core"', 'name = "other"')
+    (tmp_path / "other").mkdir()
+    changed = '[scales.smoke]\nlike = "core"\nsummary = "mine"\n[scales.smoke.training]\nsteps = 7\n'
+    (tmp_path / "other" / "suite.toml").write_text(head + changed)
+    other, core = load_suite("other", tmp_path).scales, load_suite("core", tmp_path).scales
+    assert list(other) == ["smoke"]
+    training = dataclasses.replace(core["smoke"].training, steps=7)
+    assert other["smoke"] == dataclasses.replace(core["smoke"], summary="mine", training=training)
 
 
 def test_there_are_bad_suites() -> None:

@@ -12,7 +12,7 @@ class Query:
     """What a simulator sends when its action queue is empty.
 
     ``images`` (H, W, 3) uint8 by camera, ``state`` (8,), ``number`` the query's place in the episode, ``frames``
-    (T + m - 1, H, W, 3) uint8 of the world camera where the memory needs them.
+    (C, T + m - 1, H, W, 3) uint8 of the C world cameras where the memory needs them.
     """
 
     row: EpisodeRow

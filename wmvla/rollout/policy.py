@@ -12,6 +12,9 @@ from wmvla.rollout.episode import Query
 from wmvla.streams import generator
 from wmvla.world.memory import random_memory
 
+CAMERA = "observation.images."
+"""What LeRobot puts before a camera's name."""
+
 
 class RolloutPolicy:
     """A checkpoint in one rollout mode.
@@ -26,9 +29,7 @@ class RolloutPolicy:
 
     def __init__(self, checkpoint: Path, mode: str, n_action_steps: int, device: str) -> None:
         overrides = {} if mode == "none" else {"world_memory_mode_rollout": mode}
-        if device == "cpu":
-            # Simulators fill the other cores, and another number of threads rounds differently.
-            torch.set_num_threads(1)
+        one_thread_on_cpu(device)
         self.policy = load_policy(checkpoint, {**overrides, "device": device})
         assert isinstance(self.policy, SmolVLAWorldPolicy) == (mode != "none"), f"mode {mode} of {checkpoint}"
         self.mode, self.n_action_steps = mode, n_action_steps
@@ -37,14 +38,19 @@ class RolloutPolicy:
 
     @property
     def world_frames(self) -> int:
-        """Consecutive world-camera frames that each query must carry; 0 when the memory is not predicted."""
-        return self.config.world_frames if self.mode == "pred" else 0
+        """Consecutive frames of each world camera that a query must carry; 0 where the memory is not made from frames."""
+        return self.config.world_frames if self.mode != "none" and self.config.needs_frames else 0
+
+    @property
+    def world_cameras(self) -> tuple[str, ...]:
+        """The cameras of those frames, by their names in a query."""
+        return tuple(key.removeprefix(CAMERA) for key in self.config.world_camera_keys) if self.world_frames else ()
 
     @torch.no_grad()
     def act(self, query: Query) -> tuple[np.ndarray, float]:
         """The actions (n_action_steps, A) to execute next, and the CPU seconds that they cost."""
         began = time.process_time()
-        batch = {f"observation.images.{name}": _images(image[None]) for name, image in query.images.items()}
+        batch = {f"{CAMERA}{name}": _images(image[None]) for name, image in query.images.items()}
         batch["observation.state"] = torch.from_numpy(query.state)[None]
         batch = self.preprocessor({**batch, "task": [query.language]})
         config, stream = self.config, (query.row.noise_seed, query.number)
@@ -52,13 +58,19 @@ class RolloutPolicy:
         noise = torch.randn(shape, generator=generator("noise", *stream)).to(config.device)
         memory = {}
         if query.frames is not None:
-            batch[FRAMES] = _images(query.frames)[None].to(config.device)
-        if self.mode == "random":
-            width = (1, config.future_offset, config.world_latent_dim)
-            memory["memory_noise"] = random_memory(width, generator("memory", *stream))
+            batch[FRAMES] = torch.stack([_images(camera) for camera in query.frames])[None].to(config.device)
+        asked = self.policy.memory_noise_shape(1) if self.mode != "none" else None
+        if asked is not None:
+            memory["memory_noise"] = random_memory(asked, generator("memory", *stream))
         chunk = self.policy.predict_action_chunk(batch, noise, **memory)
         actions = self.postprocessor(chunk[:, : self.n_action_steps])
         return actions[0].float().cpu().numpy(), time.process_time() - began
+
+
+def one_thread_on_cpu(device: str) -> None:
+    """Simulators fill the other cores, and another number of threads rounds differently."""
+    if device == "cpu":
+        torch.set_num_threads(1)
 
 
 def _images(images: np.ndarray) -> torch.Tensor:

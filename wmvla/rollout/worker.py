@@ -18,14 +18,14 @@ from wmvla.rollout.episode import EpisodeRecord
 class Simulators:
     """How a worker plays.
 
-    ``world_frames``: consecutive front frames that a query must carry, 0 for none.
+    ``world_frames``: consecutive frames of each of ``world_cameras`` that a query must carry, 0 for none.
     ``make``: ``(environment, task) -> simulation``; a module-level function, so that a fresh process can find it.
     """
 
     environment: Environment
     n_action_steps: int
     world_frames: int
-    world_camera: str
+    world_cameras: tuple[str, ...]
     make: Callable[[Environment, int], Any]
 
 
@@ -67,31 +67,31 @@ def play(row: EpisodeRow, simulation: Any, simulators: Simulators, connection: C
     """One episode, from reset to success or the last control step."""
     environment, chunk = simulators.environment, simulators.n_action_steps
     began, cpu, drawn = time.monotonic(), time.process_time(), simulation.renders
-    everything = frozenset(simulation.cameras)
+    everything, world = frozenset(simulation.cameras), frozenset(simulators.world_cameras)
     observation = simulation.reset(row.init, row.env_seed, everything)
     scene = simulation.scene_hash()
-    frames: deque[np.ndarray] = deque(maxlen=simulators.world_frames or 1)
-    frames.extend([observation.images[simulators.world_camera]] * (simulators.world_frames or 1))
+    frames: deque[list[np.ndarray]] = deque(maxlen=simulators.world_frames)
+    frames.extend([[observation.images[camera] for camera in simulators.world_cameras]] * simulators.world_frames)
     step, queries, success = 0, 0, False
     while step < environment.max_steps and not success:
-        history = np.stack(frames) if simulators.world_frames else None
+        history = np.stack([np.stack(camera) for camera in zip(*frames, strict=True)]) if frames else None
         connection.send(("query", queries, simulation.language, observation.state, observation.images, history))
         actions = connection.recv()
         queries += 1
         for number in range(min(chunk, environment.max_steps - step)):
-            # What the next query reads: both cameras at its own step, the world camera over its history.
+            # What the next query reads: both cameras at its own step, the world cameras over its history.
             before_query = chunk - 1 - number
             if step + before_query + 1 >= environment.max_steps:
                 want = frozenset[str]()
             elif before_query == 0:
                 want = everything
             else:
-                want = frozenset({simulators.world_camera} if before_query < simulators.world_frames else ())
+                want = world if before_query < simulators.world_frames else frozenset()
             result = simulation.step(actions[number], want)
             step += 1
             observation, success = result.observation, result.success
-            if simulators.world_camera in want:
-                frames.append(observation.images[simulators.world_camera])
+            if world <= want:
+                frames.append([observation.images[camera] for camera in simulators.world_cameras])
             if success:
                 break
     return EpisodeRecord(

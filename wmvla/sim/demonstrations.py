@@ -87,13 +87,13 @@ def make_demonstrations(
 
 
 def _recipe(environment: Environment, demonstrations: Demonstrations) -> dict[str, dict[str, Any]]:
-    """All that decides the frames. ``max_steps`` is for policies, and the dataset's name changes nothing."""
+    """All that decides the frames. ``max_steps`` is for policies; the dataset's name and what is held out change nothing."""
     recipe = {
         "environment": dataclasses.asdict(environment),
         "demonstrations": dataclasses.asdict(demonstrations),
         "simulator": {"mujoco": importlib.metadata.version("mujoco"), "MUJOCO_GL": os.environ["MUJOCO_GL"]},
     }
-    del recipe["environment"]["max_steps"], recipe["demonstrations"]["repo_id"]
+    del recipe["environment"]["max_steps"], recipe["demonstrations"]["repo_id"], recipe["demonstrations"]["held_out"]
     return json.loads(json.dumps(recipe))
 
 

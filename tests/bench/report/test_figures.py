@@ -1,12 +1,15 @@
 """Geometry of the figures."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from synthetic_run import core_plan, rows_by_case
+from synthetic_run import core_plan, plan_of, rows_by_case, write_run
 
-from bench.report.figures import MOST_CURVE_POINTS, Axis, binned, curves, forest, grids, line_styles, nice_axis
-from bench.report.records import Run
+from bench.report.content import report_content
+from bench.report.figures import MOST_CURVE_POINTS, Axis, binned, curves, forest, grids, line_styles, nice_axis, prophet
+from bench.report.records import Run, read_run
 
 finite = st.floats(-1e6, 1e6)
 
@@ -81,7 +84,7 @@ def test_lines_without_a_figure_are_left_out() -> None:
 def run_of(outcomes: dict[str, list[bool | str | None]], metrics: dict[str, list[dict[str, object]]]) -> Run:
     plan = core_plan("smoke", episodes=4)
     rows = {case.id: [] for case in plan.rollout_cases()} | rows_by_case(plan, outcomes)
-    return Run(plan, rows, metrics, {}, None)
+    return Run(plan, rows, metrics, {}, None, {})
 
 
 def test_grid_sums_repeats_and_finds_discordance() -> None:
@@ -120,5 +123,34 @@ def test_curves_show_what_was_logged_only() -> None:
     assert path["d"].startswith("M50 ")
 
 
-def test_the_accent_is_for_arms_with_memory() -> None:
+def test_colours_are_for_arms_with_memory_and_differ() -> None:
     assert line_styles(core_plan()) == {"E0": "solid", "E1": "dashed", "E2": "accent"}
+    for suite in ("fusion", "memory"):
+        styles = line_styles(plan_of(suite))
+        assert styles["E0"] == "solid"
+        assert styles["E2"] == "accent"
+        assert len(set(styles.values())) == len(styles) == 7
+
+
+def test_the_gate_of_an_arm_is_the_one_that_it_has(tmp_path: Path) -> None:
+    plan = plan_of("fusion", arms=("E0", "F2"))
+    run_dir = write_run(tmp_path / "run", plan, {}, metrics=False)
+    (run_dir / "metrics").mkdir()
+    (run_dir / "metrics" / "F2-train-s0.jsonl").write_text(
+        '{"step": 1, "world_gate_suffix_in": -0.25, "world_gate_prefix": 0.1}\n'
+    )
+    (line,) = read_run(run_dir).metrics["F2-train-s0"]
+    assert line["world_gate"] == -0.25
+
+
+def test_the_prophets_cosines_are_one_path_each_and_the_baseline(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / "run", core_plan("mini"), {}))
+    plot = prophet(run, report_content(run))
+    assert plot is not None
+    assert [(path["case"], path["style"]) for path in plot["paths"]] == [
+        ("E1-replay-s0", "dashed"),
+        ("E2-replay-s0", "accent"),
+        ("mean change", "baseline"),
+    ]
+    assert [tick for _, tick in plot["x_ticks"]] == list(range(1, 9))
+    assert prophet(run_of({}, {}), report_content(run_of({}, {}))) is None

@@ -56,8 +56,8 @@ class FakeSimulation:
 
     def _observe(self, want: frozenset[str]) -> Seen:
         self.renders += len(want)
-        image = np.full((2, 2, 3), self.step_number, np.uint8)
-        return Seen(np.full(8, self.step_number, np.float32), dict.fromkeys(want, image))
+        images = {name: np.full((2, 2, 3), self.step_number + 100 * (name == "image2"), np.uint8) for name in want}
+        return Seen(np.full(8, self.step_number, np.float32), images)
 
     def _fault(self, init: int) -> None:
         marker = self.folder / f"fault-{init}"

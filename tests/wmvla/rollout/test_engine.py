@@ -16,10 +16,10 @@ from wmvla.rollout.worker import Simulators
 from .fake import DIE_ONCE, HANG_ONCE, RAISE_ALWAYS, RAISE_ONCE, CountingPolicy, make_fake, row
 
 
-def play(folder, rows, *, workers=2, n_action_steps=4, world_frames=0, max_steps=30, silence=20.0, policy=None):
+def play(folder, rows, *, workers=2, n_action_steps=4, world_frames=0, cameras=(), max_steps=30, silence=20.0, policy=None):
     """Records by row index, and the policy."""
     environment = Environment(suite=str(folder), tasks=(0,), image_size=2, max_steps=max_steps)
-    simulators = Simulators(environment, n_action_steps, world_frames, "image", make_fake)
+    simulators = Simulators(environment, n_action_steps, world_frames, cameras, make_fake)
     policy, records = policy or CountingPolicy(n_action_steps), {}
 
     def on_episode(episode, record):
@@ -59,16 +59,23 @@ def test_without_memory_only_query_frames_are_drawn(tmp_path):
     assert records[1].steps == 30
     assert records[1].renders == 2 * records[1].queries
     assert all(query.frames is None for query in policy.queries)
-    assert [int(query.images["image2"][0, 0, 0]) for query in policy.queries] == list(range(0, 30, 4))
+    assert [int(query.images["image"][0, 0, 0]) for query in policy.queries] == list(range(0, 30, 4))
 
 
+@pytest.mark.parametrize("cameras", [("image",), ("image2",), ("image", "image2")])
 @pytest.mark.parametrize(("n_action_steps", "world_frames"), [(4, 3), (4, 4), (4, 7), (1, 7), (8, 7)])
-def test_a_query_carries_the_last_consecutive_frames(tmp_path, n_action_steps, world_frames):
-    _, policy = play(tmp_path, [row(1)], n_action_steps=n_action_steps, world_frames=world_frames)
+def test_a_query_carries_the_last_consecutive_frames(tmp_path, n_action_steps, world_frames, cameras):
+    """The fake's images are 100 brighter from the second camera."""
+    records, policy = play(tmp_path, [row(1)], n_action_steps=n_action_steps, world_frames=world_frames, cameras=cameras)
+    drawn = set()
     for query in policy.queries:
         now = query.number * n_action_steps
-        expected = [max(0, step) for step in range(now - world_frames + 1, now + 1)]
-        assert query.frames[:, 0, 0, 0].tolist() == expected
+        steps = [max(0, step) for step in range(now - world_frames + 1, now + 1)]
+        drawn |= {(camera, step) for camera in cameras for step in steps} | {(camera, now) for camera in ("image", "image2")}
+        assert query.frames.shape == (len(cameras), world_frames, 2, 2, 3)
+        for camera, frames in zip(cameras, query.frames, strict=True):
+            assert (frames[:, 0, 0, 0] - 100 * (camera == "image2")).tolist() == steps
+    assert records[1].renders == len(drawn), "only what a query reads is drawn"
 
 
 def test_broken_simulators_are_replaced_and_no_episode_is_lost(tmp_path):
@@ -110,10 +117,10 @@ def test_the_policy_draws_from_the_episode_stream_alone(toy, tmp_path):
     checkpoint = train(world)
     draws = np.random.default_rng(0)
     images = {name: draws.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for name in ("image", "image2")}
-    for mode in ("pred", "zero", "random"):
+    for mode in ("pred", "zero", "random", "hold", "history"):
         policy = RolloutPolicy(checkpoint, mode, 2, "cpu")
-        frames = np.stack([images["image"]] * policy.world_frames) if policy.world_frames else None
-        assert policy.world_frames == (7 if mode == "pred" else 0)
+        assert (policy.world_frames, policy.world_cameras) == ((0, ()) if mode in ("zero", "random") else (7, ("image",)))
+        frames = np.stack([[images["image"]] * 7]) if policy.world_frames else None
 
         def query(episode, number, frames=frames):
             return Query(row(episode), number, "pick up the milk", np.zeros(8, np.float32), images, frames)

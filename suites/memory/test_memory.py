@@ -1,0 +1,5 @@
+"""The memory suite: each memory trained and played, one pytest item per case of the plan."""
+
+
+def test_memory(case_id, play_case):
+    play_case(case_id)
