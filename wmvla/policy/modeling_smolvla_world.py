@@ -56,7 +56,7 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
         self.register_buffer("world_mean", torch.full((width,), unknown))
         self.register_buffer("world_std", torch.full((width,), unknown + 1))
         self._encoder: list[WorldEncoder] = []  # in a list, so that its weights stay out of the checkpoint
-        self._ready_to_train = False
+        self.ready_to_train = False  # set by the first training batch, once it was checked
         take_first_weights(self)
 
     @classmethod
@@ -95,10 +95,10 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             The loss, and details as detached tensors; with ``none`` also ``action_loss_per_sample`` and
             ``world_loss_per_sample`` (B,), with gradient.
         """
-        if not self._ready_to_train:
+        if not self.ready_to_train:
             check_training_batch(self, batch)
             take_statistics(self)
-            self._ready_to_train = True
+            self.ready_to_train = True
         mode, valid = self.config.world_memory_mode_train, batch[VALID]
         history, future = self._standardise(batch[HISTORY]), self._standardise(batch[FUTURE])
         shape = self.memory_noise_shape(len(history))
@@ -232,12 +232,16 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             noise = (random_memory(shape, None) if noise is None else noise).to(self.world_mean)
         if config.needs_frames:
             take_statistics(self)
-            history = self._standardise(self._world_encoder().encode_windows(batch[FRAMES], config.window))
+            history = self._standardise(self.encode_history(batch))
         else:
             history = self.world_mean.expand(batch[OBS_STATE].shape[0], 1, -1)  # only its shape is looked at
         mode = config.world_memory_mode_rollout
         bank = self.prophet(history, noise) if mode == "pred" else None
         return self._memory(mode, history, None, bank, noise, None)
+
+    def encode_history(self, batch: dict[str, Tensor]) -> Tensor:
+        """Latents (B, T, D) of the batch's ``world_frames``, as the cache has them."""
+        return self._world_encoder().encode_windows(batch[FRAMES], self.config.window)
 
     def _push_frames(self, cameras: list[Tensor]) -> None:
         """Remember one step's frames, each (B, 3, H, W); before the first the history is filled with it, as in the cache."""

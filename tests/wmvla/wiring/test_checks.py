@@ -1,0 +1,104 @@
+"""Every tripwire passes on sound parts, and each trips when what it watches is broken."""
+
+import dataclasses
+
+import pytest
+
+import wmvla.policy.modeling_smolvla_world
+import wmvla.wiring.processors
+import wmvla.wiring.toy
+from wmvla.train.loop import train
+from wmvla.wiring import CHECKS, WiringError, WiringInputs
+from wmvla.wiring.planted_toy import ToyResult
+from wmvla.world.injection import GatedCrossAttention
+from wmvla.world.tiny_encoder import make_tiny_encoder
+
+from ..conftest import SIZE, WORLD, Toy
+
+
+@pytest.fixture(scope="module")
+def inputs(toy: Toy, tmp_path_factory) -> WiringInputs:
+    base = train(toy.scratch_job(tmp_path_factory.mktemp("base")))
+    world = {**toy.world, "world_prefix_num_heads": 4}
+    return WiringInputs(base, toy.dataset, toy.repo_id, world, "cpu", seed=0)
+
+
+@pytest.mark.parametrize("name", [name for name in CHECKS if name != "toy"])
+def test_sound_parts_pass(inputs, name):
+    figures = CHECKS[name](inputs)
+    assert figures
+
+
+def test_oracle_memory_halves_the_loss_of_the_planted_toy_and_no_other_memory_lowers_it(inputs):
+    """The check itself raises where that does not hold; see wmvla.wiring.toy for the bounds."""
+    figures = CHECKS["toy"](inputs)
+    assert figures["action_loss_oracle"] <= figures["action_loss_none"] / 2
+    assert abs(figures["gate_oracle"]) > 0.05
+
+
+def test_a_gate_that_is_skipped_when_closed_trips(inputs, monkeypatch):
+    """What the reference implementation does: no attention, no gradient, closed for ever."""
+    computed = GatedCrossAttention.forward
+
+    def skip(self, hidden, memory):
+        _, context, weights = computed(self, hidden, memory)
+        return hidden + 0 * context.detach(), context, weights
+
+    monkeypatch.setattr(GatedCrossAttention, "forward", skip)
+    with pytest.raises(WiringError, match="F1: the gate gets no gradient at 0"):
+        CHECKS["gate"](inputs)
+
+
+def test_a_path_around_the_gate_trips(inputs, monkeypatch):
+    computed = GatedCrossAttention.forward
+
+    def leak(self, hidden, memory):
+        injected, context, weights = computed(self, hidden, memory)
+        return injected + 1e-3 * context, context, weights
+
+    monkeypatch.setattr(GatedCrossAttention, "forward", leak)
+    with pytest.raises(WiringError, match="F1: with the gate at 0 the loss is not SmolVLA's"):
+        CHECKS["gate"](inputs)
+
+
+def test_other_processors_trip(inputs, monkeypatch):
+    sound = wmvla.wiring.processors.add_world
+
+    def other_statistics(*arguments):
+        policy, (preprocessor, postprocessor) = sound(*arguments)
+        (normaliser,) = [step for step in preprocessor.steps if "normalizer" in type(step).__name__.lower()]
+        normaliser.load_state_dict({key: value + 1 for key, value in normaliser.state_dict().items()})
+        return policy, (preprocessor, postprocessor)
+
+    monkeypatch.setattr(wmvla.wiring.processors, "add_world", other_statistics)
+    with pytest.raises(WiringError, match="the arm's preprocessor is not that of"):
+        CHECKS["processors"](inputs)
+
+
+def test_another_encoder_in_the_rollout_trips(inputs, tmp_path):
+    other = make_tiny_encoder(tmp_path / "other", dataclasses.replace(WORLD, encoder_seed=1), SIZE)
+    with pytest.raises((WiringError, ValueError), match="encoder"):
+        CHECKS["latents"](dataclasses.replace(inputs, world={**inputs.world, "world_vision_model_name": str(other)}))
+
+
+def test_a_memory_that_is_not_looked_at_trips(inputs, monkeypatch):
+    monkeypatch.setattr(wmvla.policy.modeling_smolvla_world, "_finite", lambda memory: memory)
+    with pytest.raises(WiringError, match="a NaN in the world memory reached an action"):
+        CHECKS["nan"](inputs)
+
+
+@pytest.mark.parametrize(
+    ("losses", "message"),
+    [
+        ({"oracle": 0.8}, "the memory does not reach the action"),
+        ({"shuffle": 0.7}, "the future leaks into it"),
+        ({"zero": 0.7}, "the future leaks into it"),
+    ],
+)
+def test_a_toy_that_learns_otherwise_trips(inputs, monkeypatch, losses, message):
+    sound = {"none": 1.0, "oracle": 0.3, "zero": 1.0, "shuffle": 1.0, **losses}
+    monkeypatch.setattr(
+        wmvla.wiring.toy, "train_toy", lambda memory, steps, seed: ToyResult(sound[memory], 0.2 * (memory == "oracle"))
+    )
+    with pytest.raises(WiringError, match=message):
+        CHECKS["toy"](inputs)

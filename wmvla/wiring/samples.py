@@ -1,0 +1,38 @@
+"""A few real samples for the wiring checks, from the dataset that will be trained on."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from lerobot.policies.pretrained import PreTrainedPolicy
+from torch import Tensor
+
+from wmvla.streams import generator
+from wmvla.train.data import open_data
+from wmvla.wiring.inputs import WiringInputs
+
+SAMPLES = 4
+
+
+def raw_batch(inputs: WiringInputs, chunk: int) -> dict[str, Any]:
+    """``SAMPLES`` rows spread over the dataset, the last one included, as the data loader gives them."""
+    data = open_data(inputs.dataset_root, inputs.dataset_repo_id, chunk)
+    rows = np.linspace(0, int(data.ends[-1]) - 1, SAMPLES).astype(int)
+    return next(iter(data.batches([rows])))
+
+
+def copied(batch: dict[str, Any]) -> dict[str, Any]:
+    """The batch with tensors of its own, for what changes its batch."""
+    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in batch.items()}
+
+
+def observation(raw: dict[str, Any]) -> dict[str, Any]:
+    """What a rollout sees of a batch: images, state and task."""
+    return {key: value for key, value in raw.items() if key.startswith("observation.") or key == "task"}
+
+
+def flow_draws(policy: PreTrainedPolicy, seed: int) -> tuple[Tensor, Tensor]:
+    """Noise (SAMPLES, chunk, A) and time (SAMPLES,) of flow matching, on the policy's device."""
+    draws, config = generator("wiring", seed), policy.config
+    noise = torch.randn(SAMPLES, config.chunk_size, config.max_action_dim, generator=draws)
+    return noise.to(config.device), torch.rand(SAMPLES, generator=draws).to(config.device)
