@@ -91,7 +91,7 @@ def _objection(path: Path, asked: Asked, figures: Figures, metadata: dict[str, A
 
 
 def agreement_with(path: Path, figures: Figures, frames: DatasetFrames, encoder: WorldEncoder, window: int) -> float:
-    """Mean cosine of the stored latents with those that ``encoder`` gives, in ``SAMPLED_ROWS`` rows, standardised per dimension.
+    """Mean cosine of stored latents with those that ``encoder`` gives, in ``SAMPLED_ROWS`` rows, standardised per dimension.
 
     Non-obvious: raw latents of one scene all point the same way, whatever the window; what differs between frames shows only
     when the mean is taken away.

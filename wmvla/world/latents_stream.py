@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -22,16 +21,16 @@ def stream_latents(
     before it (another process's rows, or rows that are done) are the frames before it read again. While a batch is encoded,
     one thread reads the next.
     """
-    plan = [(_first_frame(frames.ends, first, window), first, last) for first, last in batches]
-    follows = [False, *(before[2] == after[1] for before, after in pairwise(plan))]
-    reads = [(first if follow else needed, last) for (needed, first, last), follow in zip(plan, follows, strict=True)]
+    needed = [_first_frame(frames.ends, first, window) for first, _ in batches]
+    follows = [number > 0 and batches[number - 1][1] == first for number, (first, _) in enumerate(batches)]
+    reads = [(batch[0] if follow else start, batch[1]) for batch, start, follow in zip(batches, needed, follows, strict=True)]
     kept: list[Tensor] = []
-    for (needed, first, last), follow, fresh in zip(plan, follows, _ahead(frames, reads), strict=True):
+    for (first, last), start, follow, fresh in zip(batches, needed, follows, _ahead(frames, reads), strict=True):
         prepared = [encoder.preprocess(camera) for camera in fresh]
         if follow:
-            prepared = [torch.cat([old[len(old) - (first - needed) :], new]) for old, new in zip(kept, prepared, strict=True)]
+            prepared = [torch.cat([old[len(old) - (first - start) :], new]) for old, new in zip(kept, prepared, strict=True)]
         rows = np.arange(first, last)
-        clips = clip_rows(rows, episode_bounds(frames.ends, rows)[0], window) - needed
+        clips = clip_rows(rows, episode_bounds(frames.ends, rows)[0], window) - start
         picked = torch.from_numpy(clips).to(prepared[0].device)
         yield first, torch.cat([encoder.encode(camera[picked]) for camera in prepared], dim=-1)
         kept = [camera[max(0, len(camera) - (window - 1)) :] for camera in prepared]

@@ -83,7 +83,8 @@ def write_latents(
     started = saved = time.monotonic()
     fresh = 0
     for first, latents in stream_latents(frames, encoder, window, mine):
-        rows = latents.cpu().numpy().astype(np.float16)
+        with np.errstate(over="ignore"):  # what is too large for fp16 is refused in the next line
+            rows = latents.cpu().numpy().astype(np.float16)
         _refuse_unsound(rows, first, encoder, path)
         unfinished.write(first, rows)
         fresh += len(rows) * processes  # the others go at the same speed
