@@ -52,14 +52,14 @@ def train_toy(memory: str, steps: int, seed: int = 0, **world: Any) -> ToyResult
     """
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         vlm = make_tiny_vlm(Path(folder) / "vlm", MODEL, SIZE, [SENTENCE])
-        policy = _policy(vlm, memory, seed, world)
+        policy = toy_policy(vlm, memory, seed, world)
     policy.train()
     trained = [p for p in policy.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.0)
     projection = torch.randn(WIDTH, ACTION, generator=generator("toy projection", seed)) * WIDTH**-0.5
     losses = []
     for step in range(steps):
-        batch, noise, time = _batch(policy, projection, generator("toy step", seed, step))
+        batch, noise, time = toy_batch(policy, projection, generator("toy step", seed, step))
         loss, details = policy(batch, noise, time, "none")
         loss.mean().backward()
         torch.nn.utils.clip_grad_norm_(trained, 10.0)
@@ -70,8 +70,8 @@ def train_toy(memory: str, steps: int, seed: int = 0, **world: Any) -> ToyResult
     return ToyResult(float(torch.stack(losses[-TAIL:]).mean()), float(next(iter(gates))))
 
 
-def _policy(vlm: Path, memory: str, seed: int, world: dict[str, Any]) -> PreTrainedPolicy:
-    """A SmolVLA from ``seed``, with the world parts unless ``memory`` is ``none``."""
+def toy_policy(vlm: Path, memory: str, seed: int, world: dict[str, Any]) -> PreTrainedPolicy:
+    """A SmolVLA from ``seed``, with world parts unless ``memory`` is ``none``."""
     fields: dict[str, Any] = {
         "vlm_model_name": str(vlm), "load_vlm_weights": False, "num_vlm_layers": MODEL.text_layers,
         "expert_width_multiplier": MODEL.expert_width_multiplier, "chunk_size": MODEL.chunk_size,
@@ -100,7 +100,7 @@ def _policy(vlm: Path, memory: str, seed: int, world: dict[str, Any]) -> PreTrai
     return policy
 
 
-def _batch(policy: PreTrainedPolicy, projection: Tensor, draws: torch.Generator) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+def toy_batch(policy: PreTrainedPolicy, projection: Tensor, draws: torch.Generator) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """One batch: an image and a state that tell nothing, latents of noise, and the actions (B, chunk, A) that they fix."""
     chunk = MODEL.chunk_size
     history = torch.randn(BATCH, 4, WIDTH, generator=draws)

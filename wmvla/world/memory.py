@@ -10,9 +10,9 @@ def hold(history: Tensor, tokens: int) -> Tensor:
 
 
 def spread(latents: Tensor, tokens: int) -> Tensor:
-    """``latents`` (B, T, D) in order over ``tokens`` places: (B, M, D). With T = 4 and M = 8 each fills two."""
-    position = torch.linspace(0, latents.shape[1] - 1, tokens, device=latents.device).round().long()
-    return latents[:, position]
+    """``latents`` (B, T, D) in order and evenly over ``tokens`` places, the last one last: (B, M, D)."""
+    place = torch.arange(1, tokens + 1, device=latents.device)
+    return latents[:, (place * latents.shape[1] - 1) // tokens]
 
 
 def another_sample(batch: int, generator: torch.Generator | None) -> Tensor:

@@ -134,11 +134,12 @@ def test_stepwise_frames_give_the_memory_of_collected_frames(world):
         assert torch.equal(chunk[:, 1], stepwise[query + 1])
 
 
-def test_a_memory_that_is_not_finite_makes_no_action(world):
+@pytest.mark.parametrize("ask", ["predict_action_chunk", "select_action"])
+def test_a_memory_that_is_not_finite_makes_no_action(world, monkeypatch, ask):
     policy, (preprocessor, _) = world
-    frames = torch.full((1, 1, policy.config.world_frames, 3, SIZE, SIZE), torch.nan)
+    monkeypatch.setattr(policy, "encode_history", lambda batch: torch.full((1, 4, WORLD.encoder_hidden), torch.nan))
     with pytest.raises(FloatingPointError, match="not finite"):
-        policy.predict_action_chunk({**preprocessor(observation()), FRAMES: frames})
+        getattr(policy, ask)({**preprocessor(observation()), FRAMES: None})
 
 
 def test_training_without_latents_fails_at_the_first_batch(plain, world, raw):
