@@ -18,6 +18,8 @@ from wmvla.errors import UserError
 VIDEO_MODELS = ("vjepa2",)
 IMAGE_MODELS = ("dinov2", "dinov2_with_registers")
 POOLING = {"vjepa2": "mean over all tokens", **dict.fromkeys(IMAGE_MODELS, "mean over patch tokens")}
+TOLERANCE = 1e-3
+"""How far outside [0, 1] a float pixel may lie by rounding."""
 PREPROCESSING = (
     *("do_resize", "size", "resample", "do_center_crop", "crop_size"),
     *("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std"),
@@ -65,9 +67,18 @@ class WorldEncoder(nn.Module):
 
         Non-obvious: floats go back to the 8 bits that a camera gives. The processor resizes bytes to bytes, so that frames of a
         dataset (bytes) and of a rollout (the same bytes / 255) end in the same numbers.
+
+        Raises:
+            FloatingPointError: floats that are not finite or lie outside [0, 1]; as bytes they would look like a picture.
         """
         frames = frames.to(self.model.device)
         if frames.dtype != torch.uint8:
+            low, high = frames.aminmax()
+            if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
+                raise FloatingPointError(
+                    f"A world camera's frame is not finite or not in [0, 1] (it spans {low:.3g} to {high:.3g}):"
+                    " no latent is made from it."
+                )
             frames = (frames * 255).round().clamp(0, 255).to(torch.uint8)
         if self.kind in VIDEO_MODELS:
             return self.processor(videos=[frames], return_tensors="pt")["pixel_values_videos"][0]

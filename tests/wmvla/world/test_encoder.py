@@ -64,6 +64,14 @@ def test_other_sizes_are_resized_and_cropped_as_the_models_processor_does(vjepa)
     assert torch.equal(vjepa.preprocess(frames.float() / 255), wanted)
 
 
+@pytest.mark.parametrize("pixel", [float("nan"), float("inf"), 255.0, -1.0])
+def test_floats_that_are_no_picture_are_refused(vjepa, pixel):
+    frames = torch.rand(3, 3, SIZE, SIZE)
+    frames[1, 2, 3, 4] = pixel
+    with pytest.raises(FloatingPointError, match=r"not finite or not in \[0, 1\]"):
+        vjepa.preprocess(frames)
+
+
 def test_the_predictor_half_is_skipped(vjepa, monkeypatch):
     def forbidden(*_args: object, **_kwargs: object) -> None:
         raise AssertionError("the predictor ran")
