@@ -40,7 +40,7 @@ def read_run(run_dir: Path) -> Run:
             failures[case.id] = str(failed.get("error"))
         if case.kind == "train":
             lines = _read_lines(run_dir / "metrics" / f"{case.id}.jsonl")
-            metrics[case.id] = [{**line, **_gate(line)} for line in lines]
+            metrics[case.id] = [{**line, **_under_common_names(line)} for line in lines]
     return Run(
         plan=plan,
         rows=read_journals(plan, run_dir),
@@ -51,10 +51,13 @@ def read_run(run_dir: Path) -> Run:
     )
 
 
-def _gate(line: Record) -> Record:
-    """``world_gate`` of a logged step: of an arm whose memory enters elsewhere, the gate there (the widest one of several)."""
+def _under_common_names(line: Record) -> Record:
+    """``loss``, and ``world_gate``: of an arm whose memory enters elsewhere the gate there, the widest one of several."""
     gates = [value for key, value in line.items() if key.startswith("world_gate") and isinstance(value, int | float)]
-    return {"world_gate": max(gates, key=abs)} if gates else {}
+    return {
+        **({"loss": line["loss_total"]} if "loss_total" in line else {}),
+        **({"world_gate": max(gates, key=abs)} if gates else {}),
+    }
 
 
 def _read_json(path: Path) -> Record | None:

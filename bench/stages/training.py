@@ -104,7 +104,7 @@ def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
             while child.poll() is None:
                 last = _last_line(Path(job.metrics), newer_than=began)
                 if last is not None:
-                    progress.update(last["step"], f"loss {last['loss']:.4f}")
+                    progress.update(last["step"], f"loss {last['loss_total']:.4f}")
                 time.sleep(POLL_SECONDS)
         finally:
             child.terminate()

@@ -122,7 +122,7 @@ def _write_metrics(path: Path, plan: Plan, case: Case) -> None:
             "step": step,
             "learning_rate": plan.recipe.training.learning_rate * (1 - 0.98 * done),
             "samples": step * plan.recipe.training.batch_size,
-            "loss": action,
+            "loss_total": action,
             "action_loss": action,
             "grad_norm": 0.5 + spread.random(),
             "seconds": round(0.08 * step, 3),
@@ -134,7 +134,7 @@ def _write_metrics(path: Path, plan: Plan, case: Case) -> None:
                 "world_cos": cosine,
                 "world_valid_frac": 0.95,
                 "world_gate": (0.05 * done if memory == "pred" else 0.0),
-                "loss": action + plan.recipe.world.lambda_world * (1 - cosine),
+                "loss_total": action + plan.recipe.world.lambda_world * (1 - cosine),
             }
         lines.append(json.dumps(line))
     path.parent.mkdir(parents=True, exist_ok=True)
