@@ -9,6 +9,9 @@ from bench.stats.difference import Interval
 from bench.suite import Claim
 from bench.verdict import ClaimResult, SanityResult, Verdict
 
+MOST_NAMED = 5
+"""Claims that one sentence names."""
+
 
 def percent(rate: float | None) -> str:
     return "-" if rate is None else f"{100 * rate:.1f} %"
@@ -65,7 +68,8 @@ def overall_reason(plan: Plan, verdict: Verdict) -> str:
     if verdict.decision == "NOT SUPPORTED":
         against = _names([claim for claim in asked if claim.decision == "NOT SUPPORTED"])
         return f"the episodes exclude what {against} would need, for {these_checkpoints(plan)}."
-    open_claims = _names([claim for claim in asked if claim.decision != "SUPPORTED"])
+    undecided = [claim for claim in asked if claim.decision != "SUPPORTED"]
+    open_claims = _names(undecided)
     told = f"none of {len(asked)} claims is decided"
     if held:
         told = f"{len(held)} of {len(asked)} claims {'holds' if len(held) == 1 else 'hold'}"
@@ -75,6 +79,8 @@ def overall_reason(plan: Plan, verdict: Verdict) -> str:
         return f"{told}; {_names(missing)} {were} not asked, because an arm was left out."
     if verdict.why == "broken":
         return f"{told}; errors or timeouts leave {open_claims} open."
+    if len(undecided) > MOST_NAMED:
+        open_claims = f"the other {len(undecided)}" if held else "any of them"
     return f"{told}; the episodes neither show nor exclude {open_claims}."
 
 
@@ -235,6 +241,9 @@ def bounds_note(result: ClaimResult) -> str | None:
 
 
 def _names(claims: list[ClaimResult]) -> str:
+    """Their names, or their number where so many would hide the sentence."""
+    if len(claims) > MOST_NAMED:
+        return f"{len(claims)} claims"
     return _listed([f'"{claim.claim.id}"' for claim in claims])
 
 

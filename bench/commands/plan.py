@@ -36,6 +36,8 @@ def describe(plan: Plan) -> list[str]:
     training, rollout, tasks = plan.recipe.training, plan.recipe.rollout, plan.recipe.environment.tasks
     inits = f"{min(rollout.episodes, len(rollout.inits))} initial states"
     rollouts = len(plan.rollout_cases())
+    case_width = max(len(case.id) for case in plan.cases)
+    claim_width = max([len("claim"), *(len(claim.id) for claim in plan.claims)])
     lines = [
         f"{plan.run_name}: {plan.question}",
         f"scale          {plan.scale}: {plan.summary}",
@@ -48,15 +50,15 @@ def describe(plan: Plan) -> list[str]:
         f"sanity gate    {plan.sanity.rollout} solves at least {100 * plan.sanity.floor:g} %",
         f"alpha          {plan.alpha:g}",
         "",
-        "case                     kind            after",
-        *(f"{case.id:<24} {case.kind:<15} {', '.join(case.needs)}".rstrip() for case in plan.cases),
+        f"{'case':<{case_width}}  kind            after",
+        *(f"{case.id:<{case_width}}  {case.kind:<15} {', '.join(case.needs)}".rstrip() for case in plan.cases),
         "",
-        "claim            test",
+        f"{'claim':<{claim_width}}  test",
     ]
     for claim in plan.claims:
         margin = f", margin {100 * claim.margin:g} points" if claim.margin is not None else ""
         asked = "" if claim.asked else ", not asked: an arm is left out"
-        lines.append(f"{claim.id:<16} {claim.kind} of {claim.left} and {claim.right}{margin}{asked}")
+        lines.append(f"{claim.id:<{claim_width}}  {claim.kind} of {claim.left} and {claim.right}{margin}{asked}")
     notes = [wording.out_of_reach_note(claim, limit_of(plan, claim)) for claim in plan.claims if claim.asked]
     said = [*plan.cannot_say, wording.seeds_note(plan), *(note for note in notes if note and plan.concludes)]
     return [*lines, "", "This plan cannot say:", *(f"- {note}" for note in said), "", f"hash           {plan.hash}"]

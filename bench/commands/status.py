@@ -25,8 +25,9 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(status, indent=1))
         return 0
     print(f"{status['run']}: {status['done']} of {len(status['cases'])} cases done")
+    width = max(len(case["case"]) for case in status["cases"])
     for case in status["cases"]:
-        print(f"{case['case']:<24} {_told(case)}")
+        print(f"{case['case']:<{width}}  {_told(case)}")
     return 0
 
 

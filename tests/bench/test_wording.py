@@ -5,12 +5,13 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_run import Outcome, core_plan, drawn_outcomes, rows_by_case
+from synthetic_run import Outcome, core_plan, drawn_outcomes, plan_of, rows_by_case
 
 from bench import wording
 from bench.limits import limit_of
 from bench.plan import Plan
 from bench.stats.difference import Interval
+from bench.suite import rollout_names
 from bench.verdict import judge
 
 LONG = core_plan(episodes=240)
@@ -65,6 +66,29 @@ def test_inconclusive_by_the_data() -> None:
     assert told(LONG, outcomes(LONG, 200, 200, 202, 100)) == (
         'INCONCLUSIVE: 2 of 4 claims hold; the episodes neither show nor exclude "E2 > E0" and "pred > zero".'
     )
+
+
+def test_many_claims_are_counted_and_not_named() -> None:
+    fusion = plan_of("fusion", episodes=240)
+    equal = {rollout: first(200, fusion) for rollout in rollout_names(fusion.arms)}
+    assert told(fusion, equal) == (
+        "INCONCLUSIVE: none of 12 claims is decided; the episodes neither show nor exclude any of them."
+    )
+    assert told(fusion, equal | {"E2-pred": first(240, fusion)}) == (
+        "INCONCLUSIVE: 2 of 12 claims hold; the episodes neither show nor exclude the other 10."
+    )
+    harmed = {rollout: first(10, fusion) if rollout.endswith("-pred") else rows for rollout, rows in equal.items()}
+    assert told(fusion, harmed) == (
+        "NOT SUPPORTED: the episodes exclude what 12 claims would need, for these checkpoints (one training seed)."
+    )
+
+
+def test_held_out_figures_are_missing_for_a_reason() -> None:
+    plan = core_plan()
+    assert wording.replays_note(plan, 2) is None
+    assert wording.replays_note(plan, 1) == "1 of 2 trainings were replayed so far."
+    assert "no demonstrations that are held out" in str(wording.replays_note(core_plan("full"), 0))
+    assert "no arm with world memory" in str(wording.replays_note(core_plan(arms=("E0",)), 0))
 
 
 def test_inconclusive_by_the_sanity_gate() -> None:
