@@ -1,6 +1,5 @@
 """Checkpoints as policies: one as it is, one with the world parts added, and the folder that stock LeRobot loads."""
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +70,7 @@ def convert(config: SmolVLAWorldConfig, target: Path, seed: int) -> bool:
         whether it is complete: where the latent cache does not exist yet, their statistics are missing, and the first
         training step takes them.
     """
+    _refuse_existing(target)
     policy, processors = start_policy(config, seed)
     complete = not config.world_standardise or Path(latents_step(config).path).is_file()
     if complete:
@@ -79,20 +79,19 @@ def convert(config: SmolVLAWorldConfig, target: Path, seed: int) -> bool:
     return complete
 
 
-def change_latents(source: str | Path, target: Path, changes: dict[str, Any]) -> None:
-    """Write the ``smolvla_world`` checkpoint ``source`` again, with other fields, its latents step to match them.
+def rewrite(config: SmolVLAWorldConfig, source: str | Path, target: Path) -> None:
+    """Write the ``smolvla_world`` checkpoint ``source`` again with ``config``, its latents step to match.
 
     Raises:
-        UserError: a change for which the weights do not fit.
+        UserError: the weights do not fit ``config``.
     """
+    _refuse_existing(target)
     folder = checkpoint_folder(source)
-    policy, (preprocessor, postprocessor) = load_with_processors(folder, "cpu")
-    assert isinstance(policy, SmolVLAWorldPolicy)
-    unchanged = {field.name: getattr(policy.config, field.name) for field in fields(policy.config) if field.init}
-    policy = SmolVLAWorldPolicy(SmolVLAWorldConfig(**{**unchanged, **changes}))
+    policy = SmolVLAWorldPolicy(config)
     load_weights(policy, folder / WEIGHTS)
+    preprocessor, postprocessor = load_processors(config, folder)
     kept = [step for step in preprocessor.steps if not isinstance(step, WorldLatentsProcessorStep)]
-    preprocessor.steps = [*kept, latents_step(policy.config)]
+    preprocessor.steps = [*kept, latents_step(config)]
     _save(target, policy, (preprocessor, postprocessor))
 
 
@@ -101,9 +100,12 @@ def is_world_checkpoint(source: str | Path) -> bool:
     return checkpoint_fields(checkpoint_folder(source)).get("type") == "smolvla_world"
 
 
-def _save(target: Path, policy: SmolVLAWorldPolicy, processors: Pipelines) -> None:
+def _refuse_existing(target: Path) -> None:
     if target.exists():
         raise UserError(f"{target} exists already: give another folder, or remove it.")
+
+
+def _save(target: Path, policy: SmolVLAWorldPolicy, processors: Pipelines) -> None:
     with new_folder(target) as unfinished:
         policy.save_pretrained(unfinished)
         for processor in processors:

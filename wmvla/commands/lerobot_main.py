@@ -1,0 +1,168 @@
+"""LeRobot's own mains behind our command lines: the same flags, every mistake of the user in one line."""
+
+import contextlib
+import io
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import draccus
+from draccus.utils import ParsingError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from lerobot.configs import PreTrainedConfig, parser
+from lerobot.utils.import_utils import register_third_party_plugins
+
+from wmvla.errors import UserError, disk_full_is_a_user_error
+from wmvla.policy import configuration_smolvla_world  # noqa: F401  registers the policy type where no plugin is installed
+
+CHECKS = (
+    "lerobot.configs.",
+    "lerobot.envs.",
+    "lerobot.policies.factory",
+    "lerobot.policies.utils",
+    "lerobot.common.train_utils",
+)
+"""LeRobot's modules that look at what the user asked for; what they raise is the user's mistake."""
+
+
+def run(program: str, action: Callable[[list[str]], None], arguments: Sequence[str] | None) -> int:
+    """Give ``arguments`` (default: the command line's) to ``action``; 0, or 2 after one line on stderr."""
+    # At every start, of a decoder that is not used here.
+    logging.getLogger("lerobot.utils.import_utils").setLevel(logging.ERROR)
+    register_third_party_plugins()
+    try:
+        with disk_full_is_a_user_error(), lerobots_checks_are_user_errors():
+            action(joined(sys.argv[1:] if arguments is None else arguments))
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def joined(arguments: Sequence[str]) -> list[str]:
+    """``--flag value`` as ``--flag=value``."""
+    words: list[str] = []
+    for word in arguments:
+        if words and not word.startswith("--") and words[-1].startswith("--") and "=" not in words[-1]:
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    return words
+
+
+def value_of(flag: str, arguments: Sequence[str]) -> str | None:
+    """The value of ``--<flag>=value`` among joined arguments; the last one counts."""
+    values = [word.partition("=")[2] for word in arguments if word.startswith(f"--{flag}=")]
+    return values[-1] if values else None
+
+
+def without(flag: str, arguments: Sequence[str]) -> list[str]:
+    """Joined arguments except ``--<flag>``."""
+    return [word for word in arguments if word.partition("=")[0] != f"--{flag}"]
+
+
+def parse[T](config: type[T], arguments: Sequence[str], program: str) -> T:
+    """The configuration that LeRobot makes of ``arguments``.
+
+    Non-obvious: they become ``sys.argv``, for LeRobot reads that again when it looks for ``--policy.path``.
+
+    Raises:
+        UserError: an unknown flag, a value of another type or that the configuration refuses.
+        SystemExit: after ``--help`` was printed.
+    """
+    sys.argv = [program, *arguments]
+
+    def made(cfg: config) -> config:  # type: ignore[valid-type]
+        return cfg
+
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            return parser.wrap()(made)()
+    except SystemExit as ended:
+        if not ended.code:
+            raise
+        message = _policy_mistake(arguments) or printed.getvalue()
+    except (ParsingError, OSError, ValueError) as error:
+        message = _reason(error)
+    raise UserError(_as_flags(message.rpartition("error: ")[2], arguments))
+
+
+def parse_policy[T: PreTrainedConfig](config: type[T], arguments: Sequence[str], checkpoint: str | None = None) -> T:
+    """The policy's configuration from the ``--policy.*`` flags among ``arguments``, and what ``checkpoint`` says otherwise.
+
+    Raises:
+        UserError: an unknown field, a value of another type or that the configuration refuses.
+    """
+    flags = parser.get_cli_overrides("policy", arguments)
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            if checkpoint is None:
+                return draccus.parse(config, args=flags)
+            return config.from_pretrained(checkpoint, cli_overrides=flags)
+    except SystemExit:
+        message = printed.getvalue()
+    except (ParsingError, OSError, ValueError) as error:
+        message = _reason(error)
+    raise UserError(_as_flags(message.rpartition("error: ")[2], arguments))
+
+
+@contextlib.contextmanager
+def lerobots_checks_are_user_errors() -> Iterator[None]:
+    """What LeRobot raises where it looks at the user's wishes, and what the hub answers, becomes one sentence."""
+    try:
+        yield
+    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled) as error:
+        raise UserError(f"The hub cannot give what is asked for: {str(error).strip().splitlines()[0]}") from error
+    except (ParsingError, ValueError, OSError, NotImplementedError) as error:
+        if isinstance(error, UserError) or not _comes_from_a_check(error):
+            raise
+        raise UserError(_as_flags(_reason(error), sys.argv)) from error
+
+
+def _comes_from_a_check(error: Exception) -> bool:
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return isinstance(error, ParsingError) or (bool(frames) and frames[-1].startswith(CHECKS))
+
+
+def _policy_mistake(arguments: Sequence[str]) -> str | None:
+    """What is wrong with the policy's flags.
+
+    Non-obvious: draccus drops the reason where a field may also be None, as LeRobot's ``policy``; so the policy's flags
+    are read once more on their own.
+    """
+    kind = value_of("policy.type", arguments)
+    if kind not in PreTrainedConfig.get_known_choices():
+        return None
+    try:
+        parse_policy(PreTrainedConfig.get_choice_class(kind), arguments)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    """The sentence at the root of an exception: the user's mistake in our words where there is one."""
+    chain: list[BaseException] = [error]
+    while (deeper := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(deeper)
+    for link in chain:
+        if isinstance(link, UserError):
+            return str(link)
+    named = [link for link in chain if not isinstance(link, KeyError)] or chain
+    vague = "Couldn't instantiate class"
+    return str(next((link for link in named if vague not in str(link)), named[0]))
+
+
+def _as_flags(message: str, arguments: Sequence[Any]) -> str:
+    """``message`` with the flags named as the user wrote them, where LeRobot looked at the policy's alone."""
+    for word in arguments:
+        flag = str(word).partition("=")[0]
+        if flag.startswith("--policy."):
+            bare = flag.removeprefix("--policy.")
+            for short in (f"`{bare}`", f"arguments: --{bare}", f"argument --{bare}"):
+                message = message.replace(short, short.replace(f"--{bare}", flag).replace(f"`{bare}`", flag))
+    return " ".join(message.split())
