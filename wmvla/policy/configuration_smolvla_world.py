@@ -79,9 +79,8 @@ class SmolVLAWorldConfig(SmolVLAConfig):
     log_attn_stats: bool = True
     log_grad_stats: bool = True
 
-    _start = ("", {})  # without annotation: no field, so never saved
-
     def __post_init__(self) -> None:
+        self._start: tuple[str, dict[str, str]] = ("", {})  # no field, so never saved
         if self.init_from_policy_path:
             inherit(self, self.init_from_policy_path, self.init_rename_map)
         super().__post_init__()

@@ -2,10 +2,9 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from wmvla.errors import UserError
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
@@ -56,7 +55,7 @@ def load_own_weights(policy: "SmolVLAWorldPolicy", file: Path) -> None:
         raise UserError(f"{file} lacks {missing[0]}: it was trained with other policy.world_* fields.")
 
 
-def check_training_batch(policy: "SmolVLAWorldPolicy", batch: dict[str, Tensor]) -> None:
+def check_training_batch(policy: "SmolVLAWorldPolicy", batch: dict[str, Any]) -> None:
     """What a first training batch must show: latents, of the cache and of the lengths that the policy asks for.
 
     Non-obvious: the step that made the batch may come from a checkpoint, with fields of its own; so the cache is opened
