@@ -89,6 +89,8 @@ def known_suites(folder: Path = SUITES) -> list[str]:
 def load_suite(name: str, folder: Path = SUITES) -> Suite:
     """The suite called `name`. UserError for an unknown suite and for anything wrong in its file."""
     known = known_suites(folder)
+    if name not in known and any((folder / name).glob("test_*.py")):
+        raise UserError(f"suite '{name}' has benchmarks and no plan; run it with: pytest suites/ --suite {name}")
     if name not in known:
         raise UserError(f"unknown suite '{name}'; {did_you_mean(name, known)}")
     return load_suite_file(folder / name / "suite.toml")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,11 @@ def wmbench(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bench.cli", *arguments]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=15 * MINUTES, check=False)
+
+
+def pytest_suites(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "suites/", "--scale", "smoke", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=10 * MINUTES, check=False)
 
 
 def run_dir_in(results: Path) -> Path:
@@ -78,6 +84,18 @@ def test_all_rollouts_play_one_table_from_the_same_scenes(smoke):
     }
 
 
+def test_world_arms_are_replayed_on_what_was_held_out(smoke):
+    run_dir, _ = smoke
+    report = json.loads((run_dir / "report.json").read_text())
+    assert [(replay["case"], replay["episodes"]) for replay in report["replays"]] == [("E1-replay-s0", 1), ("E2-replay-s0", 1)]
+    assert "Prophet on held-out demonstrations" in (run_dir / "report.html").read_text()
+    datasets = {
+        json.loads((run_dir / "cases" / f"{case}.json").read_text())["artefacts"]["dataset"]
+        for case in ("demonstrations", "held-out")
+    }
+    assert len(datasets) == 2
+
+
 def test_the_same_command_again_redoes_nothing(smoke, place):
     run_dir, _ = smoke
     files = {path: path.stat().st_mtime_ns for folder in ("cases", "episodes") for path in (run_dir / folder).iterdir()}
@@ -88,15 +106,83 @@ def test_the_same_command_again_redoes_nothing(smoke, place):
     assert (run_dir / "report.html").read_bytes() == report
 
 
+def take_tripwires(smoke: Path, run_dir: Path) -> None:
+    """The tripwires' records of an earlier run: a run of the same parts need not check them again, which takes a minute."""
+    (run_dir / "cases").mkdir(parents=True)
+    for record in (smoke / "cases").glob("wiring-*.json"):
+        shutil.copy(record, run_dir / "cases")
+
+
 def test_a_selection_runs_what_it_needs_and_nothing_else(place, smoke):
     """`-k E2-zero` needs E2's training and the shared cases, which the cache holds; E0 and E1 stay undone."""
     results = place / "selected"
-    command = [sys.executable, "-m", "pytest", "suites/", "-k", "E2-zero", "--scale", "smoke", "--results", str(results)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=10 * MINUTES, check=False)
+    take_tripwires(smoke[0], results / smoke[0].name)
+    done = pytest_suites("-k", "E2-zero", "--results", str(results))
     assert done.returncode == 0, done.stdout
-    cases = {path.stem for path in (run_dir_in(results) / "cases").iterdir()}
+    cases = {path.stem for path in (run_dir_in(results) / "cases").iterdir() if not path.stem.startswith("wiring-")}
     assert cases == {"demonstrations", "base", "latents", "E2-train-s0", "E2-zero-s0"}
     assert episodes(run_dir_in(results), "E2-zero-s0") == episodes(smoke[0], "E2-zero-s0")
+
+
+def test_an_arm_of_the_memory_suite_is_trained_played_and_replayed(place, smoke):
+    """Arm H: its memory is the past. Demonstrations, base, latents and what is held out are those of core."""
+    results = place / "memory"
+    plan = json.loads(wmbench("plan", "memory", "--scale", "smoke", "--json").stdout)
+    run_dir = results / f"memory-smoke-{plan['machine']['name']}-{plan['hash'][:8]}"
+    take_tripwires(smoke[0], run_dir)
+    done = pytest_suites("--suite", "memory", "-k", "H-", "--results", str(results))
+    assert done.returncode == 0, done.stdout
+    rows = episodes(run_dir, "H-history-s0")
+    assert [row["renders"] for row in rows] == [row["renders"] for row in episodes(smoke[0], "E2-pred-s0")]
+    replay = json.loads((run_dir / "cases" / "H-replay-s0.json").read_text())
+    assert set(replay["action_error"]) == {"pred", "zero", "random", "hold", "oracle", "history"}
+    assert (
+        json.loads((run_dir / "cases" / "latents.json").read_text())["artefacts"]
+        == (json.loads((smoke[0] / "cases" / "latents.json").read_text())["artefacts"])
+    )
+
+
+TRIPPED = """
+import sys, types
+from collections import namedtuple
+
+class WiringError(RuntimeError):
+    pass
+
+def gate(inputs):
+    {outcome}
+
+fake = types.ModuleType("wmvla.wiring")
+fake.WiringInputs = namedtuple("WiringInputs", "base dataset_root dataset_repo_id world device seed")
+fake.CHECKS, fake.WiringError = {{"gate": gate}}, WiringError
+sys.modules["wmvla.wiring"] = fake
+"""
+
+
+def test_a_tripwire_stops_the_run_before_anything_is_trained_and_the_same_command_checks_again(
+    place, smoke, tmp_path, monkeypatch
+):
+    """With a made-up check of the gate, first one that fails."""
+    results = place / "tripped"
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
+    fake = tmp_path / "sitecustomize.py"
+    fake.write_text(TRIPPED.format(outcome='raise WiringError("the gate gets no gradient")'))
+    done = wmbench("run", "core", "--scale", "smoke", "--results", str(results))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr.strip().splitlines()[-1] == "error: wiring-gate: the gate gets no gradient"
+    assert "Traceback" not in done.stdout + done.stderr
+    run_dir = run_dir_in(results)
+    assert not (run_dir / "checkpoints").exists()
+    assert {path.stem for path in (run_dir / "cases").iterdir()} == {"demonstrations", "base", "latents"}
+    told = wmbench("status", str(run_dir)).stdout
+    assert any(
+        line.split(maxsplit=1) == ["wiring-gate", "failed wiring-gate: the gate gets no gradient"] for line in told.splitlines()
+    )
+
+    fake.write_text(TRIPPED.format(outcome='return {"gradient": 1.0}'))
+    again = pytest_suites("-k", "wiring-gate", "--results", str(results))
+    assert again.returncode == 0, again.stdout
+    assert "failed" not in wmbench("status", str(run_dir)).stdout
 
 
 def test_killed_rollouts_continue_to_the_uninterrupted_table(place, smoke):

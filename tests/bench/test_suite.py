@@ -100,6 +100,13 @@ def test_bad_suite_is_refused_in_one_line(path: Path) -> None:
     assert "\n" not in message
 
 
+def test_a_suite_of_plain_benchmarks_says_how_to_run_it() -> None:
+    with pytest.raises(
+        UserError, match="'throughput' has benchmarks and no plan; run it with: pytest suites/ --suite throughput"
+    ):
+        load_suite("throughput")
+
+
 def test_unknown_suite_names_the_nearest() -> None:
     with pytest.raises(UserError, match="unknown suite 'coer'; did you mean 'core'"):
         load_suite("coer")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cases import WIRING
 from bench.executor import Executor, failure_path, record_path
 from bench.plan import resolve_plan
 from bench.stages import wiring
@@ -59,6 +60,12 @@ def executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Executor:
         record_path(run_dir, case).parent.mkdir(parents=True, exist_ok=True)
         record_path(run_dir, case).write_text(json.dumps({"case": case, "artefacts": {}}))
     return Executor(resolve_plan("core", "smoke", "cpu"), run_dir)
+
+
+def test_there_is_a_case_for_every_check() -> None:
+    from wmvla.wiring import CHECKS
+
+    assert set(WIRING) == set(CHECKS)
 
 
 def test_a_check_that_passes_gives_its_figures(executor: Executor, tmp_path: Path) -> None:

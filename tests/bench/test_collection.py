@@ -1,0 +1,44 @@
+"""What ``pytest suites/`` collects: the cases of the chosen suite's plan, plain benchmarks where they are asked for."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from synthetic_run import plan_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def collected(*arguments: str) -> list[str]:
+    """Ids of the items, without their folder."""
+    quiet_once = ("-o", "addopts=", "-q")  # twice, as by pyproject.toml and here, and only their number is told
+    command = [sys.executable, "-m", "pytest", "suites/", "--collect-only", *quiet_once, "--scale=smoke", "--machine=cpu"]
+    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [line.rpartition("/")[2] for line in done.stdout.splitlines() if "::" in line]
+
+
+@pytest.mark.parametrize("suite", ["core", "fusion", "memory"])
+def test_a_suite_is_the_cases_of_its_plan(suite: str) -> None:
+    wanted = [f"test_{suite}.py::test_{suite}[{case.id}]" for case in plan_of(suite, "smoke").cases]
+    assert collected("--suite", suite) == wanted
+
+
+def test_an_arm_with_a_dash_can_be_chosen() -> None:
+    found = collected("--suite", "fusion", "-k", "F3a-prefix")
+    assert [name.partition("[")[2] for name in found] == [
+        "F3a-prefix-train-s0]",
+        "F3a-prefix-pred-s0]",
+        "F3a-prefix-zero-s0]",
+        "F3a-prefix-replay-s0]",
+    ]
+
+
+def test_benchmarks_without_a_plan_are_collected_by_their_name_and_by_all() -> None:
+    throughput = collected("--suite", "throughput")
+    assert throughput
+    assert not [name for name in throughput if name.startswith(("test_core", "test_fusion", "test_memory"))]
+    files = {name.partition("::")[0] for name in collected("--suite", "all")}
+    assert {"test_core.py", "test_fusion.py", "test_memory.py"} < files
+    assert {name.partition("::")[0] for name in throughput} < files
