@@ -7,13 +7,16 @@ chunk (FACTS.md). Small data is therefore decoded once.
 import io
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import httpx
 import numpy as np
 import psutil
 import torch
 from datasets import Image as ImageFeature
+from huggingface_hub.errors import HFValidationError
 from lerobot.configs import FeatureType
 from lerobot.datasets import LeRobotDataset, LeRobotDatasetMetadata
 from lerobot.utils.feature_utils import dataset_to_policy_features
@@ -60,11 +63,23 @@ def open_metadata(root: Path | None, repo_id: str) -> LeRobotDatasetMetadata:
     """The dataset's metadata.
 
     Raises:
-        UserError: no such dataset.
+        UserError: no such dataset, or the hub cannot be reached for it.
     """
     if root is not None and not (root / "meta" / "info.json").is_file():
         raise UserError(f"{root} is not a LeRobotDataset: make the demonstrations first.")
-    return LeRobotDatasetMetadata(repo_id, root=root)
+    with fetching(repo_id, root):
+        return LeRobotDatasetMetadata(repo_id, root=root)
+
+
+@contextmanager
+def fetching(repo_id: str, root: Path | None) -> Iterator[None]:
+    """What LeRobot raises when it looks for a dataset's files, on the disk and then on the hub, becomes one sentence."""
+    try:
+        yield
+    except (FileNotFoundError, ConnectionError, httpx.HTTPError, HFValidationError) as error:
+        where = f"Files of the dataset {repo_id} are not in {root}" if root else f"The dataset {repo_id} is not on this disk"
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{where}, and the hub does not give them ({reason}): set dataset.repo_id and dataset.root.") from error
 
 
 def camera_keys(metadata: LeRobotDatasetMetadata) -> list[str]:
@@ -90,7 +105,8 @@ class InMemoryData:
     def __init__(self, metadata: LeRobotDatasetMetadata, root: Path | None, chunk: int) -> None:
         self.metadata, self.cameras, self.chunk = metadata, camera_keys(metadata), chunk
         self.ends = episode_ends(metadata)
-        table = LeRobotDataset(metadata.repo_id, root=root, video_backend="pyav").hf_dataset.with_format(None)
+        with fetching(metadata.repo_id, root):
+            table = LeRobotDataset(metadata.repo_id, root=root, video_backend="pyav").hf_dataset.with_format(None)
         for camera in self.cameras:
             table = table.cast_column(camera, ImageFeature(decode=False))
         self.images = {camera: torch.stack([decode_image(cell) for cell in table[camera]]) for camera in self.cameras}
@@ -124,7 +140,8 @@ class StreamedData:
         self.ends = episode_ends(metadata)
         ahead = {"action": [step / metadata.fps for step in range(chunk)]}
         repo_id = metadata.repo_id
-        self.dataset = LeRobotDataset(repo_id, root=root, delta_timestamps=ahead, video_backend="pyav")
+        with fetching(repo_id, root):
+            self.dataset = LeRobotDataset(repo_id, root=root, delta_timestamps=ahead, video_backend="pyav")
 
     def batches(self, rows: Iterable[np.ndarray]) -> Iterator[dict[str, Any]]:
         picked = [[int(row) for row in batch] for batch in rows]

@@ -18,7 +18,7 @@ from lerobot.datasets.video_utils import decode_video_frames
 from torch import Tensor
 
 from wmvla.errors import UserError
-from wmvla.train.data import camera_keys, decode_image, episode_ends, open_metadata
+from wmvla.train.data import camera_keys, decode_image, episode_ends, fetching, open_metadata
 
 
 class Frames(Protocol):
@@ -51,7 +51,8 @@ class DatasetFrames:
         self.ends = episode_ends(metadata)
         self.fingerprint = dataset_fingerprint(metadata)
         # pyav, because torchcodec needs shared libraries of FFmpeg that a wheel does not bring
-        dataset = LeRobotDataset(repo_id, root=root, video_backend="pyav")
+        with fetching(repo_id, root):
+            dataset = LeRobotDataset(repo_id, root=root, video_backend="pyav")
         self.metadata, self.root, self.tolerance = dataset.meta, dataset.root, dataset.tolerance_s
         table = dataset.hf_dataset.with_format(None)
         stored = [key for key in self.keys if key not in metadata.video_keys]

@@ -10,7 +10,7 @@ import numpy as np
 from wmvla.errors import UserError
 
 DTYPE = np.dtype("<f2")
-BLOCK_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 import json
 import shutil
 
+import httpx
 import numpy as np
 import pytest
 from lerobot.datasets import LeRobotDataset
 
+from wmvla.train import data
 from wmvla.train.data import open_metadata
 from wmvla.world.frames import DatasetFrames, dataset_fingerprint
 
@@ -70,3 +72,12 @@ def test_the_fingerprint_is_that_of_the_content_and_not_of_the_place(toy: Toy, t
     assert dataset_fingerprint(open_metadata(copy, toy.repo_id)) == original
     (copy / "meta" / "info.json").write_text(json.dumps({**info, "fps": 10}))
     assert dataset_fingerprint(open_metadata(copy, toy.repo_id)) != original
+
+
+def test_a_dataset_that_the_hub_does_not_give_is_one_line(monkeypatch):
+    def unreachable(*_args: object, **_kwargs: object) -> None:
+        raise httpx.ConnectError("[Errno -2] Name or service not known")
+
+    monkeypatch.setattr(data, "LeRobotDatasetMetadata", unreachable)
+    with pytest.raises(ValueError, match=r"The dataset a/b is not on this disk, and the hub does not give them \(\[Errno -2\]"):
+        open_metadata(None, "a/b")
