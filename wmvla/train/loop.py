@@ -3,13 +3,9 @@
 import math
 import time
 from pathlib import Path
-from typing import Any
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
-from lerobot.policies.pretrained import PreTrainedPolicy
-from torch import Tensor, nn
 
 from wmvla.progress import Progress
 from wmvla.recipe import Training
@@ -17,8 +13,9 @@ from wmvla.train.batches import step_batches
 from wmvla.train.checkpoint import latest_step, load_optimizer_state, pretrained_folder, save_checkpoint
 from wmvla.train.data import open_data, open_metadata
 from wmvla.train.job import TrainingJob
-from wmvla.train.metrics import MetricsFile, flat
+from wmvla.train.metrics import MetricsFile
 from wmvla.train.start import start
+from wmvla.train.step import make_optimizer, optimize, parameter_groups
 from wmvla.train.trackers import check_trackers, log_to_trackers, start_trackers
 
 
@@ -30,27 +27,6 @@ def learning_rate(training: Training, step: int) -> float:
     done = (step - training.warmup_steps) / max(1, training.steps - training.warmup_steps)
     floor = training.final_learning_rate_fraction
     return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
-
-
-def parameter_groups(policy: PreTrainedPolicy) -> tuple[list[nn.Parameter], dict[str, list[nn.Parameter]]]:
-    """Trainable parameters: SmolVLA's, and the world parts' by name (none for a plain SmolVLA).
-
-    Non-obvious: their gradients are clipped apart. One common norm would let the world parts' gradients shrink SmolVLA's, and
-    an arm with a closed gate would no longer be the baseline.
-    """
-    world = policy.world_parameters() if hasattr(policy, "world_parameters") else {}
-    added = {id(p) for part in world.values() for p in part}
-    return [p for p in policy.parameters() if p.requires_grad and id(p) not in added], world
-
-
-def clip(own: list[nn.Parameter], world: dict[str, list[nn.Parameter]], most: float) -> dict[str, Tensor]:
-    """Clip the gradients of SmolVLA and of the world parts, each to the norm ``most``; the norms before, by name."""
-    norms = {"grad_norm": nn.utils.clip_grad_norm_(own, most)}
-    if world:
-        norms |= {name: nn.utils.get_total_norm([p.grad for p in part]) for name, part in world.items()}
-        together = torch.stack([norms[name] for name in world]).norm()
-        nn.utils.clip_grads_with_norm_([p for part in world.values() for p in part], most, together)
-    return norms
 
 
 def train(job: TrainingJob) -> Path:
@@ -72,13 +48,8 @@ def train(job: TrainingJob) -> Path:
     policy, processors = start(job, metadata, first, accelerator.device.type)
     policy.train()
     data = open_data(root, job.dataset_repo_id, policy.config.chunk_size)
-    own, world = parameter_groups(policy)
-    optimizer = torch.optim.AdamW(
-        [{"params": group} for group in (own, [p for part in world.values() for p in part]) if group],
-        lr=training.learning_rate,
-        betas=(training.adam_beta1, training.adam_beta2),
-        weight_decay=training.weight_decay,
-    )
+    parts = parameter_groups(policy)
+    optimizer = make_optimizer(parts, training)
     if first:
         optimizer.load_state_dict(load_optimizer_state(folder, first))
     model, optimizer = accelerator.prepare(policy, optimizer)
@@ -92,13 +63,7 @@ def train(job: TrainingJob) -> Path:
         rate = learning_rate(training, step)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        per_sample, details = model(fed.batch, fed.noise, fed.time, "none")
-        loss, values = combine(per_sample, details, fed.weight, policy)
-        accelerator.backward(loss)
-        norms = clip(own, world, training.gradient_clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-        values = average(values, accelerator) | logged_norms(norms, policy)
+        values = optimize(model, policy, parts, optimizer, fed, training.gradient_clip_norm, accelerator)
         if metrics is not None:
             metrics.add(step + 1, rate, (step + 1) * training.batch_size, values)
         done = step + 1
@@ -113,41 +78,3 @@ def train(job: TrainingJob) -> Path:
             accelerator.wait_for_everyone()
     accelerator.end_training()
     return pretrained_folder(folder, training.steps)
-
-
-def combine(
-    per_sample: Tensor, details: dict[str, Any], weight: Tensor, policy: PreTrainedPolicy
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss of this process's slice, and what is logged: weighted action loss plus the mean world loss."""
-    action = (details.get("action_loss_per_sample", per_sample) * weight).sum()
-    if "world_loss_per_sample" not in details:
-        return action, {"loss_total": action.detach(), "action_loss": action.detach()}
-    world = details["world_loss_per_sample"].mean()
-    loss = action + policy.config.lambda_world * world
-    logged = {key: value for key, value in details.items() if not key.endswith("_per_sample")}
-    return loss, {"loss_total": loss.detach(), "action_loss": action.detach(), "world_loss": world.detach(), **logged}
-
-
-def average(values: dict[str, Tensor], accelerator: Accelerator) -> dict[str, Tensor]:
-    """Averages over the processes, in one reduction and as tensors: nothing is copied to the host here.
-
-    Non-obvious: a slice with few futures inside their episodes must not weigh as much in the cosines as the others.
-    """
-    if accelerator.num_processes == 1:
-        return values
-    share = values.get("world_valid_k")
-    if share is not None:
-        values = values | {"world_cos_k": values["world_cos_k"] * share}
-    reduced = accelerator.reduce(flat(values), reduction="mean").split([value.numel() for value in values.values()])
-    mean = {name: part.view(value.shape) for (name, value), part in zip(values.items(), reduced, strict=True)}
-    if share is not None:
-        sums, share = mean["world_cos_k"], mean["world_valid_k"]
-        mean["world_cos"] = sums.sum() / share.sum().clamp_min(1e-6)
-        mean["world_cos_k"] = sums / share.clamp_min(1e-6)
-    return mean
-
-
-def logged_norms(norms: dict[str, Tensor], policy: PreTrainedPolicy) -> dict[str, Tensor]:
-    """The gradient norms that the policy's configuration wants logged; gradients are the same in all processes already."""
-    wanted = getattr(policy.config, "log_grad_stats", True)
-    return {name: norm.detach() for name, norm in norms.items() if wanted or name == "grad_norm"}

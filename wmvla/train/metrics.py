@@ -39,7 +39,7 @@ class MetricsFile:
         self.pending.append((step, learning_rate, samples, values))
 
     def flush(self, seconds: float) -> list[dict[str, Any]]:
-        """Copy what is pending to the host at once, append it and return it; ``seconds``: this process's training time so far."""
+        """Copy what is pending to the host at once, append it and return it; ``seconds``: training time of this process."""
         if not self.pending:
             return []
         lines = []

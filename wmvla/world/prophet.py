@@ -8,6 +8,34 @@ HYPOTHESIS_NOISE = 0.1
 """Standard deviation of the noise on the query slots, where hypotheses differ by noise; latents have 1."""
 
 
+class ProphetLayer(nn.Module):
+    """A pre-norm transformer layer whose result is wanted at the last places only: nothing is computed for the others.
+
+    Args:
+        width: D, a multiple of ``heads``. dropout: of the two residual branches.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.attention_norm, self.feedforward_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+
+    def forward(self, tokens: Tensor, wanted: int) -> Tensor:
+        """tokens (B, L, D) -> the last ``wanted`` of them after the layer (B, wanted, D)."""
+        split = self.query_key_value(self.attention_norm(tokens)).unflatten(-1, (3, self.heads, -1))
+        query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
+        scores = query[:, :, -wanted:] @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        context = (scores.float().softmax(-1).to(value) @ value).transpose(1, 2).flatten(2)
+        tokens = tokens[:, -wanted:] + self._drop(self.output(context))
+        return tokens + self._drop(self.down(functional.gelu(self.up(self.feedforward_norm(tokens)))))
+
+    def _drop(self, branch: Tensor) -> Tensor:
+        return functional.dropout(branch, self.dropout, self.training) if self.dropout else branch
+
+
 class Prophet(nn.Module):
     """``z_{t-T+1..t} -> z^_{t+1..t+K}``: K learned query slots behind the history, a pre-norm transformer, read at the slots.
 
@@ -22,9 +50,8 @@ class Prophet(nn.Module):
         self.horizon, self.dropout = horizon, dropout
         self.slots = nn.Parameter(0.02 * torch.randn(horizon, width))
         self.position = nn.Parameter(0.02 * torch.randn(history + horizon, width))
-        layer = nn.TransformerEncoderLayer(width, heads, 4 * width, dropout, "gelu", batch_first=True, norm_first=True)
-        # Nested tensors only speed up padded batches and warn with norm_first.
-        self.encoder = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
+        self.layers = nn.ModuleList(ProphetLayer(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
         self.readout = nn.Linear(width, width)
 
     def forward(self, history: Tensor, noise: Tensor | None = None, method: str = "noise") -> Tensor:
@@ -44,7 +71,9 @@ class Prophet(nn.Module):
             else:
                 varied = varied + HYPOTHESIS_NOISE * noise
             tokens = torch.cat([tokens[:, : -self.horizon], varied], dim=1)
-        return self.readout(self.encoder(tokens)[:, -self.horizon :])
+        for number, layer in enumerate(self.layers, 1):
+            tokens = layer(tokens, self.horizon if number == len(self.layers) else tokens.shape[1])
+        return self.readout(self.norm(tokens[:, -self.horizon :]))
 
 
 class ImaginationBank(nn.Module):

@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
 from wmvla.policy.tiny_vlm import make_tiny_vlm
 from wmvla.streams import generator
-from wmvla.train.loop import clip, combine, parameter_groups
 from wmvla.train.metrics import MetricsFile
+from wmvla.train.step import clip, combine, parameter_groups
 from wmvla.wiring.gate import FUSION_POINTS, pad_alike
 from wmvla.wiring.planted_toy import ACTION, BATCH, MODEL, SENTENCE, SIZE, WIDTH, toy_batch, toy_policy
 

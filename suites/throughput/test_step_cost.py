@@ -1,0 +1,135 @@
+"""What the memory costs: CPU seconds of a fine-tune step of E2 against one of E0, at mini scale, side by side.
+
+A step is the loop's: rows, augmentation, preprocessing (with E2's latents), forward, backward, clipping, update, metrics.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from lerobot.datasets import LeRobotDataset
+
+from bench.suite import load_suite
+from wmvla.policy.tiny_vlm import make_tiny_vlm
+from wmvla.sim.libero.language import task_sentences
+from wmvla.train.batches import step_batches
+from wmvla.train.data import open_data
+from wmvla.train.job import TrainingJob
+from wmvla.train.loop import train
+from wmvla.train.metrics import MetricsFile
+from wmvla.train.start import start, tiny_policy_fields
+from wmvla.train.step import make_optimizer, optimize, parameter_groups
+from wmvla.world.encoder import WorldEncoder
+from wmvla.world.frames import DatasetFrames
+from wmvla.world.latents import latents_path
+from wmvla.world.latents_writer import write_latents
+from wmvla.world.tiny_encoder import make_tiny_encoder
+
+REPO_ID = "toy/steps"
+EPISODES = (130, 120)
+TURNS, STEPS = 12, 10
+"""The arms take turns of ``STEPS`` steps, so that a busy neighbour slows both."""
+MOST_RATIO = 1.10
+"""Issue 3."""
+RECIPE = load_suite("core").scales["mini"].recipe
+
+
+def write_dataset(folder: Path) -> Path:
+    """Episodes of noise with the mini scale's features."""
+    size, draws = RECIPE.environment.image_size, np.random.default_rng(0)
+    image = {"dtype": "image", "shape": (size, size, 3), "names": ["height", "width", "channel"]}
+    cameras = ("observation.images.image", "observation.images.image2")
+    features = {
+        **dict.fromkeys(cameras, image),
+        "observation.state": {"dtype": "float32", "shape": (8,), "names": None},
+        "action": {"dtype": "float32", "shape": (7,), "names": None},
+    }
+    made = LeRobotDataset.create(REPO_ID, fps=20, root=folder, use_videos=False, features=features)
+    for length in EPISODES:
+        for _ in range(length):
+            frames = {camera: draws.integers(0, 256, (size, size, 3), np.uint8) for camera in cameras}
+            numbers = {"observation.state": draws.normal(size=8), "action": draws.normal(size=7)}
+            made.add_frame({**frames, **{k: v.astype(np.float32) for k, v in numbers.items()}, "task": task_sentences()[0]})
+        made.save_episode()
+    made.finalize()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainingJob]:
+    """The training jobs of E0 and E2, from a base of one step."""
+    torch.set_num_threads(1)
+    root = tmp_path_factory.mktemp("steps")
+    size = RECIPE.environment.image_size
+    dataset = write_dataset(root / "dataset")
+    encoder = make_tiny_encoder(root / "encoder", RECIPE.world, size)
+    latents = latents_path(root, REPO_ID, "vjepa", f"m{RECIPE.world.window}")
+    write_latents(latents, DatasetFrames(REPO_ID, dataset, "front"), WorldEncoder(str(encoder)), RECIPE.world.window)
+    vlm = make_tiny_vlm(root / "vlm", RECIPE.base, size, task_sentences())
+
+    def job(case: str, **how: Any) -> TrainingJob:
+        training = {**RECIPE.training.__dict__, "steps": how.pop("steps")}
+        places = {"checkpoints": str(root / case), "metrics": str(root / f"{case}.jsonl"), "dataset_root": str(dataset)}
+        return TrainingJob(
+            case=case, dataset_repo_id=REPO_ID, seed=0, training=type(RECIPE.training)(**training), **places, **how
+        )
+
+    scratch = tiny_policy_fields(RECIPE.base, RECIPE.environment, RECIPE.rollout.n_action_steps, vlm)
+    base = str(train(job("base", steps=1, scratch=scratch)))
+    world = {
+        "dataset_repo_id": REPO_ID,
+        "cache_dir": str(root),
+        "world_latent_dim": RECIPE.world.encoder_hidden,
+        "context_frames": RECIPE.world.history,
+        "future_offset": RECIPE.world.horizon,
+        "world_vision_model_name": str(encoder),
+    }
+    steps = TURNS * STEPS
+    return {"E0": job("E0", steps=steps, base=base), "E2": job("E2", steps=steps, base=base, world=world)}
+
+
+def turns(job: TrainingJob) -> Callable[[], float]:
+    """Each call takes ``STEPS`` steps of the job and returns their CPU seconds."""
+    accelerator = Accelerator(cpu=True)
+    data = open_data(Path(job.dataset_root), REPO_ID, RECIPE.base.chunk_size)
+    policy, processors = start(job, data.metadata, 0, "cpu")
+    policy.train()
+    parts = parameter_groups(policy)
+    model, optimizer = accelerator.prepare(policy, make_optimizer(parts, job.training))
+    metrics = MetricsFile(Path(job.metrics), job.case, 0)
+    batches = enumerate(step_batches(job, data, processors[0], policy, 0, accelerator), 1)
+
+    def turn() -> float:
+        began = time.process_time()
+        for _ in range(STEPS):
+            step, fed = next(batches)
+            values = optimize(model, policy, parts, optimizer, fed, job.training.gradient_clip_norm, accelerator)
+            metrics.add(step, 1e-4, step * job.training.batch_size, values)
+        metrics.flush(0.0)
+        return time.process_time() - began
+
+    return turn
+
+
+def test_a_step_with_memory_against_a_plain_one(benchmark: Any, jobs: dict[str, TrainingJob]) -> None:
+    """The benchmark's time is E2's; ``extra_info`` has both arms' CPU milliseconds a step, of their fastest turns."""
+    plain, memory = turns(jobs["E0"]), turns(jobs["E2"])
+    spent: dict[str, list[float]] = {"E0": [], "E2": []}
+
+    def both() -> None:
+        spent["E0"].append(plain())
+
+    benchmark.pedantic(lambda: spent["E2"].append(memory()), setup=both, rounds=TURNS)
+    fastest = {arm: sorted(times[1:])[: TURNS // 3] for arm, times in spent.items()}
+    cost = {arm: 1e3 * sum(times) / len(times) / STEPS for arm, times in fastest.items()}
+    ratio = cost["E2"] / cost["E0"]
+    benchmark.extra_info.update(
+        E0_cpu_milliseconds=round(cost["E0"], 2), E2_cpu_milliseconds=round(cost["E2"], 2), ratio=round(ratio, 3)
+    )
+    print(f"\n  a step at mini scale: E0 {cost['E0']:.1f} CPU ms, E2 {cost['E2']:.1f} CPU ms: {ratio:.3f} x")
+    assert ratio <= MOST_RATIO
