@@ -66,7 +66,7 @@ def check(job: Path) -> None:
     torch.set_num_threads(1)
     told = json.loads(job.read_text())
     try:
-        outcome = {"figures": CHECKS[told["check"]](_inputs(WiringInputs, told["inputs"]))}
+        outcome: dict[str, Any] = {"figures": CHECKS[told["check"]](_inputs(WiringInputs, told["inputs"]))}
     except WiringError as error:
         outcome = {"broken": " ".join(str(error).split())}
     write_json(Path(told["outcome"]), outcome)
