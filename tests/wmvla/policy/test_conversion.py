@@ -146,7 +146,7 @@ def test_another_horizon_than_the_processors_is_refused(config, raw, tmp_path):
     convert(config(), tmp_path / "world", seed=1)
     policy, preprocessor, _ = stock(tmp_path / "world")
     policy.config.future_offset = 4
-    with pytest.raises(UserError, match="4 past and 8 future latents.*ask for 4, 4"):
+    with pytest.raises(UserError, match=r"4 past and 8 future latents.*ask for 4, 4"):
         policy(preprocessor(dict(raw)))
 
 
