@@ -32,6 +32,7 @@ def take_first_weights(policy: "SmolVLAWorldPolicy") -> None:
             " give the first to start from a SmolVLA, the second to go on from a smolvla_world."
         )
     missing, unknown = load_weights(policy, checkpoint_folder(source) / WEIGHTS, _is_world, config.init_from_strict)
+    missing = [key for key in missing if not _is_world(key)]
     logging.info("Weights and processors come from %s", source)
     if missing or unknown:
         logging.warning("%s lacks %d of SmolVLA's weights and has %d unknown ones", source, len(missing), len(unknown))

@@ -94,7 +94,7 @@ def test_every_field_of_smolvla_is_inherited_and_nothing_depends_on_the_source(c
     assert torch.equal(policy.world_mean, expected[0])
 
 
-def test_the_seed_makes_the_world_parts(config, tmp_path):
+def test_the_seed_makes_the_world_parts(config, tmp_path, caplog):
     weights = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         convert(config(), tmp_path / name, seed)
@@ -102,6 +102,7 @@ def test_the_seed_makes_the_world_parts(config, tmp_path):
     prophet = next(key for key, value in weights[0].items() if key.startswith("prophet.") and value.ndim == 2)
     assert torch.equal(weights[0][prophet], weights[1][prophet])
     assert not torch.equal(weights[0][prophet], weights[2][prophet])
+    assert "lacks" not in caplog.text
 
 
 def test_without_a_cache_the_statistics_wait_for_training(config, toy, raw, tmp_path):
@@ -210,7 +211,7 @@ def test_what_cannot_be_inherited_is_refused(config, changes, message):
         config(**changes)
 
 
-def test_sources_that_are_no_complete_smolvla_are_refused(config, base, tmp_path):
+def test_sources_that_are_no_complete_smolvla_are_refused(config, base, tmp_path, caplog):
     def spoiled(name, change):
         folder = tmp_path / name
         shutil.copytree(base, folder)
@@ -244,6 +245,7 @@ def test_sources_that_are_no_complete_smolvla_are_refused(config, base, tmp_path
 
     loose = spoiled("loose", weights(lambda loaded: loaded.pop(key)))
     convert(config(**loose, init_from_strict=False), tmp_path / "loose-world", seed=1)
+    assert "lacks 1 of SmolVLA's weights and has 0 unknown ones" in caplog.text
 
 
 def test_a_finished_folder_is_not_written_over(config, tmp_path):
