@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,10 +27,16 @@ from wmvla.train.loop import learning_rate, train
 
 from ..conftest import EPISODES, MODEL, TRAINING, Toy
 
-SAME = ("step", "learning_rate", "samples", "loss_total", "action_loss", "world_loss", "world_cos", "world_gate", "grad_norm")
+SAME = (
+    "step", "learning_rate", "samples", "loss_total", "action_loss", "world_loss", "world_cos", "world_cos_k",
+    "world_valid_frac", "world_valid_k", "world_gate", "world_mem_norm", "world_z_hist_norm", "world_z_future_norm",
+    "world_attn_entropy", "world_attn_pmax", "world_attn_k", "world_ctx_norm", "world_act_norm", "grad_norm",
+    "grad_world_inject", "grad_prophet",
+)  # fmt: skip
+"""Every quantity of PROTOCOL.md, and what a line has besides."""
 
 
-def metrics(job: TrainingJob) -> list[dict[str, float]]:
+def metrics(job: TrainingJob) -> list[dict[str, Any]]:
     """The metrics of a run, without its clock."""
     rows = [json.loads(line) for line in Path(job.metrics).read_text().splitlines()]
     return [{key: row[key] for key in SAME if key in row} for row in rows]
@@ -103,7 +110,8 @@ def test_two_processes_train_like_one(arm, uninterrupted, tmp_path):
     _, errors = child.communicate(timeout=180)
     assert child.returncode == 0, errors
     for ours, theirs in zip(metrics(job), metrics(uninterrupted), strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5)
+        for key, value in theirs.items():
+            assert ours[key] == pytest.approx(value, rel=1e-4, abs=1e-5), key
 
 
 def test_all_arms_start_from_the_same_weights_and_see_the_same_batches(toy, base_job, uninterrupted, tmp_path):
