@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from synthetic_run import REALISTIC, core_plan, drawn_outcomes, rows_by_case, write_run
+from synthetic_run import REALISTIC, core_plan, drawn_outcomes, plan_of, rows_by_case, write_run
 
 from bench.journal import ROW_TYPES
 from bench.report.write import write_report
@@ -25,9 +25,22 @@ def test_schemas_are_schemas(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(schema(name))
 
 
+@pytest.mark.parametrize("suite", ["core", "fusion", "memory"])
 @pytest.mark.parametrize("scale", ["smoke", "mini", "full"])
-def test_plans_satisfy_their_schema(scale: str) -> None:
-    jsonschema.validate(core_plan(scale, seeds=(0, 1)).to_json(), schema("plan"))
+def test_plans_satisfy_their_schema(suite: str, scale: str) -> None:
+    jsonschema.validate(plan_of(suite, scale, seeds=(0, 1)).to_json(), schema("plan"))
+
+
+@pytest.mark.parametrize("suite", ["fusion", "memory"])
+def test_reports_of_the_ablations_satisfy_their_schema(tmp_path: Path, suite: str) -> None:
+    plan = plan_of(suite, "mini")
+    rates = {case.rollout: 0.9 if case.mode == "pred" else 0.6 for case in plan.rollout_cases()}
+    report = write_report(write_run(tmp_path / "run", plan, drawn_outcomes(plan, rates)))
+    content = json.loads(report.with_suffix(".json").read_text())
+    jsonschema.validate(content, schema("report"))
+    assert {rate["rollout"]: (rate["arm"], rate["mode"]) for rate in content["rates"]} == {
+        case.rollout: (case.arm, case.mode) for case in plan.rollout_cases()
+    }
 
 
 @pytest.mark.parametrize(

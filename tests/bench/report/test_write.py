@@ -104,6 +104,30 @@ def test_everything_that_was_found_is_told(run_dir: Path) -> None:
         assert wanted in text
 
 
+def test_held_out_figures_are_told_with_their_baselines(run_dir: Path) -> None:
+    text = read(write_report(run_dir))
+    content = json.loads((run_dir / "report.json").read_text())
+    section = text[text.index("Prophet on held-out demonstrations") : text.index("Action error on replayed")]
+    for replay in content["replays"]:
+        for value in (*replay["prophet"]["cosine"], *content["replays"][0]["prophet"]["mean_delta_cosine"]):
+            assert f"{value:.2f}" in section
+    errors = text[text.index("Action error on replayed") : text.index("Time Work that")]
+    for replay in content["replays"]:
+        assert all(f"{error['mean']:.4f}" in errors for error in replay["action_error"].values())
+
+
+def test_without_held_out_demonstrations_the_report_says_so(tmp_path: Path) -> None:
+    plan = core_plan("full", episodes=2)
+    report = write_report(write_run(tmp_path / "run", plan, drawn_outcomes(plan, REALISTIC), metrics=False))
+    assert read(report).count("Not measured: this scale has no demonstrations that are held out of training.") == 2
+    assert "Not measured" in report.with_suffix(".md").read_text()
+
+
+def test_a_part_of_the_replays_is_marked(run_dir: Path) -> None:
+    (run_dir / "cases" / "E1-replay-s0.json").unlink()
+    assert "1 of 2 trainings were replayed so far." in read(write_report(run_dir))
+
+
 def test_foreign_text_is_escaped(tmp_path: Path) -> None:
     plan = core_plan("smoke")
     run_dir = write_run(tmp_path / "run", plan, {"E0-none": ["error", True]})
