@@ -8,17 +8,17 @@ from wmvla.policy.fusion import WorldFusion
 
 @torch.no_grad()
 def memory_diagnostics(
-    fusion: WorldFusion, history: Tensor, future: Tensor, cosine: Tensor, valid: Tensor, attention: bool
+    fusion: WorldFusion, history: Tensor, future: Tensor, cosine: Tensor, valid: Tensor
 ) -> dict[str, Tensor]:
     """The quantities of PROTOCOL.md, scalars () unless noted; norms are mean Euclidean norms per latent or token.
 
     Args:
         history (B, T, D), future (B, K, D): standardised. cosine (B, K), valid (B, K).
-        attention: also entropy, largest weight and mass per k of the last cross-attention; F3a alone has none.
 
     Returns:
         ``world_cos_k`` and ``world_valid_k`` (K,): mean cosine of the futures inside their episodes, and their share of the
-        batch, per step ahead; ``world_attn_k`` (K,), summed over the hypotheses.
+        batch, per step ahead. Where ``fusion`` watched a cross-attention (F3a has none) also its entropy, largest weight and
+        ``world_attn_k`` (K,), the mass per step ahead, summed over the hypotheses.
     """
     inside = valid.float()
     share = inside.mean(0)
@@ -33,7 +33,7 @@ def memory_diagnostics(
         "world_z_future_norm": _norm(future),
         **fusion.gates(),
     }
-    if attention and fusion.watched is not None:
+    if fusion.watched is not None:
         hidden, context, weights = fusion.watched
         weights = weights.float()
         details |= {
@@ -44,6 +44,17 @@ def memory_diagnostics(
             "world_act_norm": _norm(hidden),
         }
     return details
+
+
+def as_floats(details: dict[str, Tensor]) -> dict[str, float]:
+    """Scalars by their names, entries of a vector by its name and their place from 1; one copy to the host."""
+    names = [
+        name if value.ndim == 0 else f"{name}/{place}"
+        for name, value in details.items()
+        for place in range(1, value.numel() + 1)
+    ]
+    flat = torch.cat([value.detach().float().reshape(-1) for value in details.values()])
+    return dict(zip(names, flat.tolist(), strict=True))
 
 
 def _norm(vectors: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ class WorldFusion(nn.Module):
 
     Attributes:
         memory: (B, M, D) while the policy runs, else None.
-        watched: hidden (B, S, H), context (B, S, H) and attention weights (B, heads, S, M) of the last cross-attention.
+        watched: hidden (B, S, H), context (B, S, H) and attention weights (B, heads, S, M) of the last cross-attention in a
+            training step, where ``log_attn_stats`` asks for them.
     """
 
     def __init__(self, config: SmolVLAWorldConfig, expert_width: int, prefix_width: int) -> None:
@@ -32,6 +33,7 @@ class WorldFusion(nn.Module):
         self.prefix_cross = GatedCrossAttention(*early) if config.world_prefix_cross_attn else None
         count = config.world_prefix_tokens
         self.prefix_tokens = PrefixTokens(prefix_width, latent, count, config.world_prefix_gate_init) if count else None
+        self.watch = config.log_attn_stats
         self.memory: Tensor | None = None
         self.watched: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -57,8 +59,8 @@ class WorldFusion(nn.Module):
 
     def attend(self, path: GatedCrossAttention, hidden: Tensor) -> Tensor:
         """``hidden`` after it has read the memory along ``path``."""
-        injected, context, weights = path(hidden, self.seen())
-        self.watched = (hidden.detach(), context.detach(), weights.detach())
+        injected, context, weights = path(hidden, self.seen(), self.watch and self.training)
+        self.watched = None if weights is None else (hidden.detach(), context.detach(), weights)
         return injected
 
     def seen(self) -> Tensor:

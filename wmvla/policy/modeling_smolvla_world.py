@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from wmvla.errors import UserError
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
-from wmvla.policy.diagnostics import memory_diagnostics
+from wmvla.policy.diagnostics import as_floats, memory_diagnostics
 from wmvla.policy.fusion import fuse
 from wmvla.policy.processor_smolvla_world import FUTURE, HISTORY, VALID
 from wmvla.policy.start import check_training_batch, load_own_weights, take_first_weights, take_statistics
@@ -92,8 +92,9 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             reduction: ``mean`` gives a scalar, ``none`` one loss per sample (B,).
 
         Returns:
-            The loss, and details as detached tensors; with ``none`` also ``action_loss_per_sample`` and
-            ``world_loss_per_sample`` (B,), with gradient.
+            The loss and details. With ``mean`` they are floats, which is what LeRobot's own training logs, at the price of one
+            copy to the host. With ``none`` detached tensors, and ``action_loss_per_sample`` and ``world_loss_per_sample`` (B,)
+            with gradient.
         """
         if not self.ready_to_train:
             check_training_batch(self, batch)
@@ -110,21 +111,18 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
         world_losses, cosine = bank_loss(bank, target, valid, self.config.world_best_of_n)
         memory = self._memory(mode, history, future, bank, memory_noise, batch.get(MEMORY_ORDER))
         with self._remember(memory.detach() if self.config.world_detach_memory else memory):
-            action_losses, weights = self._action_losses(batch, noise, time)
-            details: dict[str, Any] = memory_diagnostics(
-                self.world_fusion, history, future, cosine, valid, self.config.log_attn_stats
-            )
-        per_sample = action_losses.sum((1, 2)) / weights.sum((1, 2)).clamp_min(1)
+            action_losses, counts = self._action_losses(batch, noise, time)
+            details = memory_diagnostics(self.world_fusion, history, future, cosine, valid)
         if reduction == "none":
+            per_sample = action_losses / counts.clamp_min(1)
             details |= {"action_loss_per_sample": per_sample, "world_loss_per_sample": world_losses}
             return per_sample + self.config.lambda_world * world_losses, details
-        action_loss, world_loss = action_losses.sum() / weights.sum().clamp_min(1), world_losses.mean()
+        action_loss, world_loss = action_losses.sum() / counts.sum().clamp_min(1), world_losses.mean()
         loss = action_loss + self.config.lambda_world * world_loss
-        details |= {"action_loss": action_loss, "world_loss": world_loss, "loss_total": loss}
-        return loss, {key: value.detach() for key, value in details.items()}
+        return loss, as_floats(details | {"action_loss": action_loss, "world_loss": world_loss, "loss_total": loss})
 
     def _action_losses(self, batch: dict[str, Tensor], noise: Tensor | None, time: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Squared errors of the flow (B, chunk, A), 0 behind an episode's end, and which of them count (the same shape).
+        """Per sample the sum of the flow's squared errors inside the episode (B,), and how many they are (B,).
 
         Non-obvious: SmolVLA's own ``forward`` copies its loss to the host four times, and a GPU waits each time.
         """
@@ -137,8 +135,8 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
         losses = self.model.forward(images, masks, tokens, token_masks, state, actions, noise, time)
         losses = losses[:, :, : self.config.action_feature.shape[0]]
         padded = batch.get("action_is_pad")
-        inside = torch.ones_like(losses) if padded is None else (~padded).to(losses)[:, :, None].expand_as(losses)
-        return losses * inside, inside
+        inside = torch.ones_like(losses[:, :, 0], dtype=torch.bool) if padded is None else ~padded
+        return (losses * inside[:, :, None]).sum((1, 2)), inside.sum(1) * losses.shape[2]
 
     @torch.no_grad()
     def predict_action_chunk(

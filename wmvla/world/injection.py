@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class GatedCrossAttention(nn.Module):
@@ -9,8 +10,7 @@ class GatedCrossAttention(nn.Module):
 
     Non-obvious: at ``g = 0`` the output equals ``h`` bit for bit, and still ``g`` gets a gradient, because the attention is
     computed. Skipping it at a closed gate in training would keep the gate closed for ever. The gate has shape (1,):
-    DeepSpeed fails on 0-dimensional parameters. The softmax is written out because its weights are logged; with a memory of a
-    few latents it costs no more than a fused kernel.
+    DeepSpeed fails on 0-dimensional parameters.
 
     Args:
         width: hidden width H; a multiple of ``heads``.
@@ -30,15 +30,23 @@ class GatedCrossAttention(nn.Module):
         self.key_value = nn.Linear(width, 2 * width)
         self.output = nn.Linear(width, width)
 
-    def forward(self, hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """hidden (B, S, H), memory (B, M, D) -> (B, S, H), and for the log context (B, S, H) and weights (B, heads, S, M)."""
+    def forward(self, hidden: Tensor, memory: Tensor, watch: bool = False) -> tuple[Tensor, Tensor, Tensor | None]:
+        """hidden (B, S, H), memory (B, M, D) -> (B, S, H) and, for the log, the context (B, S, H) and the weights.
+
+        Args:
+            watch: give the weights (B, heads, S, M), without gradient. They are computed apart: the fused kernel, which
+                keeps them to itself, is faster by more than that costs.
+        """
         tokens = self.memory_norm(self.memory_proj(memory) + self.slots)
         query = self._split(self.query(self.hidden_norm(hidden.to(self.gate))))
         key, value = map(self._split, self.key_value(tokens).chunk(2, dim=-1))
-        scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
-        weights = scores.float().softmax(-1)
-        context = self.output((weights.to(value) @ value).transpose(1, 2).flatten(2))
+        context = self.output(functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+        weights = self._weights(query.detach(), key.detach()) if watch else None
         return hidden + (torch.tanh(self.gate) * context).to(hidden), context, weights
+
+    def _weights(self, query: Tensor, key: Tensor) -> Tensor:
+        """The softmax that the fused kernel applies (B, heads, S, M)."""
+        return (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).float().softmax(-1)
 
     def _split(self, tokens: Tensor) -> Tensor:
         """(B, L, H) -> (B, heads, L, H / heads)."""

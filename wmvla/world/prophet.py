@@ -27,8 +27,7 @@ class ProphetLayer(nn.Module):
         """tokens (B, L, D) -> the last ``wanted`` of them after the layer (B, wanted, D)."""
         split = self.query_key_value(self.attention_norm(tokens)).unflatten(-1, (3, self.heads, -1))
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
-        scores = query[:, :, -wanted:] @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
-        context = (scores.float().softmax(-1).to(value) @ value).transpose(1, 2).flatten(2)
+        context = functional.scaled_dot_product_attention(query[:, :, -wanted:], key, value).transpose(1, 2).flatten(2)
         tokens = tokens[:, -wanted:] + self._drop(self.output(context))
         return tokens + self._drop(self.down(functional.gelu(self.up(self.feedforward_norm(tokens)))))
 

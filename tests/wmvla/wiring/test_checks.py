@@ -40,8 +40,8 @@ def test_a_gate_that_is_skipped_when_closed_trips(inputs, monkeypatch):
     """What the reference implementation does: no attention, no gradient, closed for ever."""
     computed = GatedCrossAttention.forward
 
-    def skip(self, hidden, memory):
-        _, context, weights = computed(self, hidden, memory)
+    def skip(self, hidden, memory, watch=False):
+        _, context, weights = computed(self, hidden, memory, watch)
         return hidden + 0 * context.detach(), context, weights
 
     monkeypatch.setattr(GatedCrossAttention, "forward", skip)
@@ -52,8 +52,8 @@ def test_a_gate_that_is_skipped_when_closed_trips(inputs, monkeypatch):
 def test_a_path_around_the_gate_trips(inputs, monkeypatch):
     computed = GatedCrossAttention.forward
 
-    def leak(self, hidden, memory):
-        injected, context, weights = computed(self, hidden, memory)
+    def leak(self, hidden, memory, watch=False):
+        injected, context, weights = computed(self, hidden, memory, watch)
         return injected + 1e-3 * context, context, weights
 
     monkeypatch.setattr(GatedCrossAttention, "forward", leak)

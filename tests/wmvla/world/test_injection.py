@@ -52,8 +52,12 @@ def test_cross_attention_attends_to_the_memory(gate):
     torch.manual_seed(0)
     path = GatedCrossAttention(8, 6, tokens=4, heads=2, gate=gate)
     hidden, memory = torch.randn(2, 3, 8), torch.randn(2, 4, 6)
-    injected, context, weights = path(hidden, memory)
+    injected, context, weights = path(hidden, memory, watch=True)
     assert weights.shape == (2, 2, 3, 4)
     assert torch.allclose(weights.sum(-1), torch.ones(2, 2, 3))
+    _, value = path.key_value(path.memory_norm(path.memory_proj(memory) + path.slots)).chunk(2, -1)
+    read = (weights @ value.unflatten(-1, (2, 4)).transpose(1, 2)).transpose(1, 2).flatten(2)
+    assert torch.allclose(path.output(read), context, atol=1e-6)  # the logged weights are the ones that were applied
+    assert path(hidden, memory)[2] is None
     assert torch.allclose(injected, hidden + torch.tanh(torch.tensor(gate)) * context)
     assert torch.equal(injected, hidden) == (gate == 0)
