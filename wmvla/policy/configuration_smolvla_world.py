@@ -73,6 +73,7 @@ class SmolVLAWorldConfig(SmolVLAConfig):
 
     # Encoder used online in rollouts: a folder or a hub id
     world_vision_model_name: str = "facebook/vjepa2-vitg-fpc64-256"
+    world_encoder_hash: str = ""  # of the encoder that made the latents, once they were read; a rollout with another is refused
     world_rollout_temporal_window: int = 0  # frames of one clip, m; 0: read from latent_suffix ("m4" -> 4)
 
     # Diagnostics

@@ -58,4 +58,4 @@ def as_floats(details: dict[str, Tensor]) -> dict[str, float]:
 
 
 def _norm(vectors: Tensor) -> Tensor:
-    return vectors.float().norm(dim=-1).mean()
+    return torch.linalg.vector_norm(vectors, dim=-1, dtype=torch.float32).mean()

@@ -105,7 +105,7 @@ class WorldTokenVLM(SmolVLMWithExpertModel):
     state_block: bool
     """Whether image and language tokens may not see the world tokens."""
 
-    def forward(self, attention_mask: Tensor, inputs_embeds: list[Tensor | None], **named: Any) -> Any:  # type: ignore[override]
+    def forward(self, attention_mask: Tensor, inputs_embeds: list[Tensor | None], **named: Any) -> Any:
         """As SmolVLM's, with world tokens visible in ``attention_mask`` (B, Q, K)."""
         first, last = self.world_slots
         mask = attention_mask.clone()

@@ -257,6 +257,11 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
                     f"The world encoder {self.config.world_vision_model_name!r} gives latents of width {width},"
                     f" but policy.world_latent_dim = {self.config.world_latent_dim}."
                 )
+            if self.config.world_encoder_hash not in ("", encoder.fingerprint()):
+                raise UserError(
+                    f"The world encoder {self.config.world_vision_model_name!r} is not the one that made the latents of the"
+                    " training (other weights): set policy.world_vision_model_name."
+                )
             self._encoder.append(encoder)
         return self._encoder[0]
 

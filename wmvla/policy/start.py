@@ -102,8 +102,11 @@ def take_statistics(policy: "SmolVLAWorldPolicy") -> None:
 
 
 def _cache(config: SmolVLAWorldConfig) -> LatentCache:
+    """The cache that the configuration describes; from now on it knows the encoder that made it."""
     step = latents_step(config)
-    return LatentCache(Path(step.path), step.window, step.width, step.camera)
+    cache = LatentCache(Path(step.path), step.window, step.width, step.camera, encoder=config.world_encoder_hash or None)
+    config.world_encoder_hash = cache.metadata["encoder"].get("hash") or config.world_encoder_hash
+    return cache
 
 
 def _is_world(key: str) -> bool:

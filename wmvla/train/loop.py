@@ -14,7 +14,7 @@ from wmvla.train.checkpoint import latest_step, load_optimizer_state, pretrained
 from wmvla.train.data import open_data, open_metadata
 from wmvla.train.job import TrainingJob
 from wmvla.train.metrics import MetricsFile
-from wmvla.train.start import start
+from wmvla.train.start import refuse_other_dataset, start
 from wmvla.train.step import make_optimizer, optimize, parameter_groups
 from wmvla.train.trackers import check_trackers, log_to_trackers, start_trackers
 
@@ -46,6 +46,7 @@ def train(job: TrainingJob) -> Path:
     root = Path(job.dataset_root) if job.dataset_root else None
     metadata = open_metadata(root, job.dataset_repo_id)
     policy, processors = start(job, metadata, first, accelerator.device.type)
+    refuse_other_dataset(processors[0], metadata)
     policy.train()
     data = open_data(root, job.dataset_repo_id, policy.config.chunk_size)
     parts = parameter_groups(policy)

@@ -10,12 +10,16 @@ from lerobot.policies.factory import make_pre_post_processors
 from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
+from lerobot.processor import PolicyProcessorPipeline
 from lerobot.utils.feature_utils import dataset_to_policy_features
 
 from wmvla.policy.conversion import Pipelines, add_world, load_with_processors
+from wmvla.policy.processor_smolvla_world import WorldLatentsProcessorStep
 from wmvla.recipe import BaseModel, Environment
 from wmvla.train.checkpoint import pretrained_folder
 from wmvla.train.job import TrainingJob
+from wmvla.world.frames import dataset_fingerprint
+from wmvla.world.latents import LatentCache
 
 
 def tiny_policy_fields(model: BaseModel, environment: Environment, n_action_steps: int, vlm: Path) -> dict[str, Any]:
@@ -46,6 +50,17 @@ def from_scratch(
         torch.manual_seed(seed)
         policy = SmolVLAPolicy(config)
     return policy.to(device), make_pre_post_processors(config, dataset_stats=metadata.stats)
+
+
+def refuse_other_dataset(preprocessor: PolicyProcessorPipeline, metadata: LeRobotDatasetMetadata) -> None:
+    """Refuse latents that were made of another dataset than the one that is trained on.
+
+    Raises:
+        UserError: they were.
+    """
+    for step in preprocessor.steps:
+        if isinstance(step, WorldLatentsProcessorStep):
+            LatentCache(Path(step.path), step.window, step.width, step.camera, dataset=dataset_fingerprint(metadata))
 
 
 def start(job: TrainingJob, metadata: LeRobotDatasetMetadata, step: int, device: str) -> tuple[PreTrainedPolicy, Pipelines]:

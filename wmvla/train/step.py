@@ -29,7 +29,7 @@ def clip(own: list[nn.Parameter], world: dict[str, list[nn.Parameter]], most: fl
     """Clip the gradients of SmolVLA and of the world parts, each to the norm ``most``; the norms before, by name."""
     norms = {"grad_norm": nn.utils.clip_grad_norm_(own, most)}
     if world:
-        norms |= {name: nn.utils.get_total_norm([p.grad for p in part]) for name, part in world.items()}
+        norms |= {name: nn.utils.get_total_norm([p.grad for p in part if p.grad is not None]) for name, part in world.items()}
         together = torch.stack([norms[name] for name in world]).norm()
         nn.utils.clip_grads_with_norm_([p for part in world.values() for p in part], most, together)
     return norms

@@ -32,8 +32,10 @@ def start_trackers(accelerator: Accelerator, job: TrainingJob) -> None:
 def log_to_trackers(accelerator: Accelerator, line: dict[str, Any]) -> None:
     """One line of the metrics file; of a list each number by its place, counted from 1."""
     if accelerator.trackers:
-        values = {}
+        values: dict[str, float] = {}
         for name, value in line.items():
-            numbers = {f"{name}/{place}": number for place, number in enumerate(value, 1)} if isinstance(value, list) else None
-            values |= numbers if numbers is not None else {name: value}
+            if isinstance(value, list):
+                values |= {f"{name}/{place}": number for place, number in enumerate(value, 1)}
+            else:
+                values[name] = value
         accelerator.log(values, step=line["step"])

@@ -87,7 +87,7 @@ def toy_policy(vlm: Path, memory: str, seed: int, world: dict[str, Any]) -> PreT
     plain = SmolVLAPolicy(SmolVLAConfig(**fields))
     if memory == "none":
         return plain
-    geometry = {
+    geometry: dict[str, Any] = {
         "world_standardise": False,
         "world_latent_dim": WIDTH,
         "prophet_heads": 4,

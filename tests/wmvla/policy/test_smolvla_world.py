@@ -1,5 +1,7 @@
 """Do no harm: with the gate closed ``smolvla_world`` is SmolVLA bit for bit; and the gate can open."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from wmvla.policy.modeling_smolvla_world import FRAMES
 from wmvla.policy.processor_smolvla_world import HISTORY
 from wmvla.train.data import open_data
 from wmvla.train.loop import train
+from wmvla.world.tiny_encoder import make_tiny_encoder
 
 from ..conftest import MODEL, SIZE, WORLD, Toy
 
@@ -201,3 +204,12 @@ def test_world_parts_are_added_with_the_statistics_of_the_latents(world):
     policy, _ = world
     assert policy.world_std.shape == (WORLD.encoder_hidden,)
     assert not torch.equal(policy.world_std, torch.ones(WORLD.encoder_hidden))
+
+
+def test_a_rollout_with_another_encoder_than_the_latents_is_refused(world, toy, tmp_path):
+    policy, (preprocessor, _) = world
+    other = make_tiny_encoder(tmp_path / "other", replace(WORLD, encoder_seed=1), SIZE)
+    policy.config.world_vision_model_name = str(other)
+    frames = torch.zeros(1, 1, policy.config.world_frames, 3, SIZE, SIZE)
+    with pytest.raises(ValueError, match="is not the one that made the latents of the training"):
+        policy.predict_action_chunk({**preprocessor(observation()), FRAMES: frames})

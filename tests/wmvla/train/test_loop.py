@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,3 +186,13 @@ def test_the_learning_rate_warms_up_and_falls_to_its_floor():
     assert rates[9] == rates[10] == pytest.approx(2.0)
     assert rates[100] == pytest.approx(0.2)
     assert all(a >= b for a, b in pairwise(rates[10:]))
+
+
+def test_latents_of_another_dataset_are_refused(arm, toy, tmp_path):
+    """Also where episodes and rows are alike: the metadata tells the datasets apart."""
+    other = tmp_path / "other"
+    shutil.copytree(toy.dataset, other)
+    info = json.loads((other / "meta" / "info.json").read_text())
+    (other / "meta" / "info.json").write_text(json.dumps({**info, "fps": 10}))
+    with pytest.raises(ValueError, match="another dataset"):
+        train(arm(tmp_path / "run", dataset_root=str(other)))
