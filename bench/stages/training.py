@@ -135,7 +135,9 @@ def _explain(log: Path, case: str) -> None:
     told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if told:
         raise UserError(told[0])
-    errors = [line for line in lines if "Error" in line]
+    errors = [
+        line for line in lines if "Error" in line and "torch.distributed.elastic" not in line
+    ]  # that one says only: failed
     raise RuntimeError(f"{case} failed: {errors[-1] if errors else 'no reason given'} (the whole log: {log})")
 
 

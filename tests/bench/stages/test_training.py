@@ -43,7 +43,8 @@ def test_a_mistake_in_the_log_is_told_in_its_own_words(tmp_path: Path):
 
 def test_a_crash_names_the_last_error_and_the_log(tmp_path: Path):
     log = tmp_path / "E2-train-s0.log"
-    log.write_text("Traceback\nFloatingPointError: the loss is not finite at step 7\n")
+    launcher = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: "
+    log.write_text(f"Traceback\nFloatingPointError: the loss is not finite at step 7\n{launcher}\n")
     with pytest.raises(RuntimeError, match=r"E2-train-s0 failed: FloatingPointError: .* step 7 \(the whole log: ") as caught:
         _explain(log, "E2-train-s0")
     assert not isinstance(caught.value, UserError)
