@@ -196,6 +196,8 @@ def _drop_later_defaults(content: dict[str, Any]) -> None:
     recipe = content["recipe"]
     if recipe["world"]["camera"] == "front":
         del recipe["world"]["camera"]
+    if recipe["world"]["attention_heads"] == 8:
+        del recipe["world"]["attention_heads"]
     if not recipe["demonstrations"]["held_out"]:
         del recipe["demonstrations"]["held_out"]
 

@@ -101,6 +101,8 @@ class World:
     """Latents the Prophet sees, T."""
     horizon: int = 8
     """Latents the Prophet predicts, K."""
+    attention_heads: int = 8
+    """Of the Prophet and of every path from the memory."""
     lambda_world: float = 0.2
     """Weight of the world loss."""
 

@@ -67,6 +67,9 @@ def world_fields(context: Context, arm: Arm | None = None) -> dict[str, Any]:
         "context_frames": world.history,
         "future_offset": world.horizon,
         "lambda_world": world.lambda_world,
+        "prophet_heads": world.attention_heads,
+        "world_inject_num_heads": world.attention_heads,
+        "world_prefix_num_heads": world.attention_heads,
         "world_vision_model_name": context.encoder_name,
         **({"world_memory_mode_train": arm.memory, **arm.fields.given()} if arm else {}),
     }

@@ -19,8 +19,8 @@ class WorldFusion(nn.Module):
 
     Attributes:
         memory: (B, M, D) while the policy runs, else None.
-        watched: hidden (B, S, H), context (B, S, H) and attention weights (B, heads, S, M) of the last cross-attention in a
-            training step, where ``log_attn_stats`` asks for them.
+        watched: hidden (B, S, H), context (B, S, H) and attention weights (first samples, heads, S, M) of the last
+            cross-attention in a training step, where ``log_attn_stats`` asks for them.
     """
 
     def __init__(self, config: SmolVLAWorldConfig, expert_width: int, prefix_width: int) -> None:

@@ -4,6 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+WATCHED = 8
+"""Samples of a batch whose attention weights are logged; all of them would cost a twentieth of a small model's step."""
+
 
 class GatedCrossAttention(nn.Module):
     """``h <- h + tanh(g) * CrossAttn(h, proj(memory))``, with the gate ``g`` starting at ``gate``.
@@ -24,24 +27,24 @@ class GatedCrossAttention(nn.Module):
         self.gate = nn.Parameter(torch.full((1,), float(gate)))
         self.hidden_norm = nn.LayerNorm(width)
         self.memory_norm = nn.LayerNorm(width)
-        self.memory_proj = nn.Linear(memory_width, width)
+        self.memory_proj = nn.Linear(memory_width, width, bias=False)
         self.slots = nn.Parameter(0.02 * torch.randn(tokens, width))
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.output = nn.Linear(width, width)
+        self.query = nn.Linear(width, width, bias=False)
+        self.key_value = nn.Linear(width, 2 * width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
 
     def forward(self, hidden: Tensor, memory: Tensor, watch: bool = False) -> tuple[Tensor, Tensor, Tensor | None]:
         """hidden (B, S, H), memory (B, M, D) -> (B, S, H) and, for the log, the context (B, S, H) and the weights.
 
         Args:
-            watch: give the weights (B, heads, S, M), without gradient. They are computed apart: the fused kernel, which
-                keeps them to itself, is faster by more than that costs.
+            watch: give the weights (up to ``WATCHED``, heads, S, M) of the first samples, without gradient. They are computed
+                apart, for the fused kernel keeps them to itself.
         """
         tokens = self.memory_norm(self.memory_proj(memory) + self.slots)
         query = self._split(self.query(self.hidden_norm(hidden.to(self.gate))))
         key, value = map(self._split, self.key_value(tokens).chunk(2, dim=-1))
         context = self.output(functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
-        weights = self._weights(query.detach(), key.detach()) if watch else None
+        weights = self._weights(query[:WATCHED].detach(), key[:WATCHED].detach()) if watch else None
         return hidden + (torch.tanh(self.gate) * context).to(hidden), context, weights
 
     def _weights(self, query: Tensor, key: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ class ProphetLayer(nn.Module):
         super().__init__()
         self.heads, self.dropout = heads, dropout
         self.attention_norm, self.feedforward_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.output = nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
+        self.up, self.down = nn.Linear(width, 2 * width, bias=False), nn.Linear(2 * width, width, bias=False)
 
     def forward(self, tokens: Tensor, wanted: int) -> Tensor:
         """tokens (B, L, D) -> the last ``wanted`` of them after the layer (B, wanted, D)."""
@@ -29,7 +29,7 @@ class ProphetLayer(nn.Module):
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
         context = functional.scaled_dot_product_attention(query[:, :, -wanted:], key, value).transpose(1, 2).flatten(2)
         tokens = tokens[:, -wanted:] + self._drop(self.output(context))
-        return tokens + self._drop(self.down(functional.gelu(self.up(self.feedforward_norm(tokens)))))
+        return tokens + self._drop(self.down(functional.relu(self.up(self.feedforward_norm(tokens)))))
 
     def _drop(self, branch: Tensor) -> Tensor:
         return functional.dropout(branch, self.dropout, self.training) if self.dropout else branch
@@ -110,7 +110,8 @@ class ImaginationBank(nn.Module):
 
 def cosine_per_step(prediction: Tensor, target: Tensor) -> Tensor:
     """Cosine similarity (..., K) of predicted and true latents (..., K, D)."""
-    return functional.cosine_similarity(prediction, target, dim=-1, eps=1e-6)
+    lengths = torch.linalg.vector_norm(prediction, dim=-1) * torch.linalg.vector_norm(target, dim=-1)
+    return (prediction * target).sum(-1) / lengths.clamp_min(1e-6)
 
 
 def world_loss(cosine: Tensor, valid: Tensor) -> Tensor:
@@ -133,7 +134,7 @@ def bank_loss(bank: Tensor, target: Tensor, valid: Tensor, best_of_n: bool) -> t
     hypotheses' mean.
     """
     if bank.shape[1] == 1 or not best_of_n:
-        cosine = cosine_per_step(bank.mean(1), target)
+        cosine = cosine_per_step(bank.mean(1) if bank.shape[1] > 1 else bank[:, 0], target)
         return world_loss(cosine, valid), cosine
     cosine = cosine_per_step(bank, target[:, None].expand_as(bank))
     losses = world_loss(cosine, valid[:, None].expand_as(cosine))
