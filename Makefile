@@ -15,13 +15,14 @@ flag = $(if $(filter undefined,$(origin $(1))),,$(2)=$(call quote,$($(1))))
 SUITE_ARGUMENT = $(if $(filter undefined,$(origin SUITE)),,$(call quote,$(SUITE)))
 FLAGS = $(call flag,SCALE,--scale) $(call flag,MACHINE,--machine) $(call flag,SEEDS,--seeds) \
 	$(call flag,ARMS,--arms) $(call flag,EPISODES,--episodes) $(call flag,STEPS,--steps) \
-	$(call flag,BATCH_SIZE,--batch-size) $(call flag,TOTAL_SAMPLES,--total-samples)
+	$(call flag,BATCH_SIZE,--batch-size) $(call flag,TOTAL_SAMPLES,--total-samples) \
+	$(call flag,TRACKERS,--trackers)
 
 .PHONY: help
 help: ## this list
 	@echo "make TARGET [NAME=value ...]"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
-	@echo "bench and plan take SUITE= SCALE= MACHINE= SEEDS= ARMS= EPISODES= STEPS= BATCH_SIZE= TOTAL_SAMPLES="
+	@echo "bench and plan take SUITE= SCALE= MACHINE= SEEDS= ARMS= EPISODES= STEPS= BATCH_SIZE= TOTAL_SAMPLES= TRACKERS="
 
 $(READY): uv.lock pyproject.toml scripts/setup.sh
 	@sh scripts/setup.sh

@@ -45,11 +45,13 @@ class Executor:
     """Runs the cases of one plan in one run directory.
 
     Args:
-        show: prints one progress line; None keeps quiet.
+        show: prints one progress line; None keeps quiet. trackers: where metrics go beside their file.
     """
 
-    def __init__(self, plan: Plan, run_dir: Path, show: Callable[[str], None] | None = None) -> None:
-        self.context = Context(plan, run_dir, show)
+    def __init__(
+        self, plan: Plan, run_dir: Path, show: Callable[[str], None] | None = None, trackers: tuple[str, ...] = ()
+    ) -> None:
+        self.context = Context(plan, run_dir, show, trackers)
         self.failures: dict[str, Exception] = {}
 
     def ensure(self, case_id: str) -> dict[str, Any]:

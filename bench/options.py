@@ -7,8 +7,11 @@ from typing import Any
 from bench.overrides import Overrides, parse_overrides
 from bench.plan import Plan, resolve_plan
 from bench.suite import SUITES
+from bench.toml_config import did_you_mean
+from wmvla.errors import UserError
 
 RESULTS = SUITES.parent / "results"
+TRACKERS = ("tensorboard", "wandb")
 
 _OVERRIDES = {
     "seeds": "training seeds, for instance 0,1,2",
@@ -26,12 +29,22 @@ def add_plan_options(add: Callable[..., Any]) -> None:
     add("--machine", default=None, metavar="NAME", help="where: cpu, cuda, rocm; default: what is found here")
     for name, text in _OVERRIDES.items():
         add(f"--{name.replace('_', '-')}", dest=name, default=None, metavar="N", help=text)
+    add("--trackers", default=None, metavar="NAMES", help="metrics also to tensorboard and/or wandb, separated by commas")
     add("--results", default=None, metavar="DIR", help="folder of the run directories; default: results/")
 
 
 def overrides_from(options: Any) -> Overrides:
     """The overrides in a namespace filled by those options. UserError names the one that is wrong."""
     return parse_overrides(**{name: getattr(options, name) for name in _OVERRIDES})
+
+
+def trackers_from(options: Any) -> tuple[str, ...]:
+    """Where metrics go beside their file. UserError names an unknown tracker."""
+    names = tuple(name.strip() for name in options.trackers.split(",")) if options.trackers is not None else ()
+    for name in names:
+        if name not in TRACKERS:
+            raise UserError(f"TRACKERS={options.trackers}: unknown tracker '{name}'; {did_you_mean(name, TRACKERS)}")
+    return names
 
 
 def plan_from(suite: str, options: Any) -> Plan:
@@ -47,7 +60,7 @@ def run_dir_of(plan: Plan, options: Any) -> Path:
 def as_flags(options: Any) -> list[str]:
     """The same options as a command line, to hand them on."""
     flags = []
-    for name in ("scale", "machine", *_OVERRIDES, "results"):
+    for name in ("scale", "machine", *_OVERRIDES, "trackers", "results"):
         value = getattr(options, name)
         if value is not None:
             flags.append(f"--{name.replace('_', '-')}={value}")

@@ -9,7 +9,7 @@ import pytest
 
 from bench.executor import Executor
 from bench.journal import lock
-from bench.options import add_plan_options, plan_from, run_dir_of
+from bench.options import add_plan_options, plan_from, run_dir_of, trackers_from
 from bench.plan import Plan, write_plan
 from bench.provenance import collect
 from bench.requirements import require
@@ -92,7 +92,7 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
             write_plan(plan, run_dir)
             if not (run_dir / "provenance.json").exists():
                 write_json(run_dir / "provenance.json", collect())
-            yield Executor(plan, run_dir, show)
+            yield Executor(plan, run_dir, show, trackers_from(config.option))
     except UserError as error:
         stop(config, error)
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from bench.journal import lock
-from bench.options import add_plan_options, as_flags, plan_from, run_dir_of
+from bench.options import add_plan_options, as_flags, plan_from, run_dir_of, trackers_from
 from bench.plan import write_plan
 from bench.requirements import require
 from bench.suite import SUITES
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """0: every case is done, whatever the verdict. 1: a case failed. 2: bad usage, or the run was stopped."""
     plan = plan_from(options.suite, options)
+    trackers_from(options)  # pytest asks again; here a wrong one ends in one line
     require(plan)
     run_dir = run_dir_of(plan, options)
     with lock(run_dir):  # pytest takes it again; asked for here, a second run ends in one line

@@ -32,6 +32,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         training=recipe.base_training,
         device=context.device,
         precision=context.plan.machine.precision,
+        trackers=context.trackers,
         scratch=fields,
     )
     return run_job(context, job)

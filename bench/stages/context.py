@@ -22,6 +22,7 @@ class Context:
     plan: Plan
     run_dir: Path
     show: Callable[[str], None] | None
+    trackers: tuple[str, ...] = ()
 
     @property
     def cache(self) -> Path:

@@ -39,6 +39,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         training=plan.recipe.training,
         device=context.device,
         precision=plan.machine.precision,
+        trackers=context.trackers,
         base=str(base_checkpoint(context)),
         world=world_fields(context, arm) if arm.policy == "smolvla_world" else None,
     )

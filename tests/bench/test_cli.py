@@ -103,6 +103,12 @@ def test_run_at_full_scale_says_what_is_missing(capsys: pytest.CaptureFixture[st
     assert list(tmp_path.iterdir()) == []
 
 
+def test_run_with_an_unknown_tracker(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    told = error_of(capsys, "run", "core", "--scale=smoke", "--trackers=wandb,tensorbord", f"--results={tmp_path}")
+    assert "unknown tracker 'tensorbord'; did you mean 'tensorboard'?" in told
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_run_in_the_directory_of_another_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     plan, other = core_plan("smoke"), core_plan("smoke", episodes=1)
     write_run(tmp_path / plan.run_name, other, {})
