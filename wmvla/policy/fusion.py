@@ -106,17 +106,29 @@ class WorldTokenVLM(SmolVLMWithExpertModel):
     """Whether image and language tokens may not see the world tokens."""
 
     def forward(self, attention_mask: Tensor, inputs_embeds: list[Tensor | None], **named: Any) -> Any:
-        """As SmolVLM's, with world tokens visible in ``attention_mask`` (B, Q, K)."""
+        """As SmolVLM's, with world tokens visible in ``attention_mask`` (B, Q, K).
+
+        Non-obvious: in logic instead of assignments to slices, of which torch's compiler for CPUs makes code that no C++
+        compiler takes.
+        """
         first, last = self.world_slots
-        mask = attention_mask.clone()
-        if inputs_embeds[0] is not None:
-            # They see what the state sees, in block `prefix` without the state itself.
-            mask[:, first:last] = mask[:, first - 1 : first]
-            mask[:, first:last, first - 1] = self.state_block
-            mask[:, (first - 1 if self.state_block else 0) :, first:last] = True
-        else:
-            mask[:, :, first:last] = True
+        world = self._world_columns(attention_mask)
+        if inputs_embeds[0] is None:  # a denoising step: actions see all of them
+            return super().forward(attention_mask=attention_mask | world, inputs_embeds=inputs_embeds, **named)
+        rows = torch.arange(attention_mask.shape[1], device=attention_mask.device)[:, None]
+        theirs = (rows >= first) & (rows < last)
+        # They see what the state sees, in block `prefix` without the state itself.
+        seen = attention_mask[:, first - 1 : first]
+        if not self.state_block:
+            seen = seen & (torch.arange(attention_mask.shape[2], device=attention_mask.device) != first - 1)
+        seeing = rows >= (first - 1 if self.state_block else 0)
+        mask = (attention_mask & ~theirs) | (seen & theirs) | (seeing & world)
         return super().forward(attention_mask=mask, inputs_embeds=inputs_embeds, **named)
+
+    def _world_columns(self, attention_mask: Tensor) -> Tensor:
+        """Which keys (K,) of ``attention_mask`` (B, Q, K) are world tokens."""
+        columns = torch.arange(attention_mask.shape[2], device=attention_mask.device)
+        return (columns >= self.world_slots[0]) & (columns < self.world_slots[1])
 
     def eager_attention_forward(
         self, attention_mask: Tensor, batch_size: int, head_dim: int, query: Tensor, key: Tensor, value: Tensor
@@ -129,8 +141,7 @@ class WorldTokenVLM(SmolVLMWithExpertModel):
         first, last = self.world_slots
         (fusion,) = self.fusion
         assert fusion.prefix_tokens is not None
-        others = attention_mask.clone()
-        others[:, :, first:last] = False
+        others = attention_mask & ~self._world_columns(attention_mask)
         output = super().eager_attention_forward(others, batch_size, head_dim, query, key, value)
 
         groups = self.num_attention_heads // self.num_key_value_heads
