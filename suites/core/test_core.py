@@ -2,4 +2,5 @@
 
 
 def test_core(case_id, play_case):
-    play_case(case_id)
+    record = play_case(case_id)
+    assert record["case"] == case_id
