@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.cases import Case
-from bench.journal import Journal, check_against_plan, journal_path
+from bench.journal import check_against_plan, journal_path
 from bench.plan import Plan
 from bench.stages import base, demonstrations, held_out, latents, replay, rollout, training, wiring
 from bench.stages.context import Context
 from wmvla.errors import disk_full_is_a_user_error
 from wmvla.files import write_json
+from wmvla.rollout.journal import read_all
 
 STAGES: dict[str, Callable[[Context, Case], dict[str, Any]]] = {
     "demonstrations": demonstrations.run,
@@ -81,7 +82,7 @@ class Executor:
         if not all(Path(artefact).exists() for artefact in self.context.absolute(record["artefacts"]).values()):
             return None
         if case.kind == "rollout":
-            rows = Journal(journal_path(self.context.run_dir, case.id)).rows()
+            rows = read_all(journal_path(self.context.run_dir, case.id))
             check_against_plan(self.context.plan, case, rows)
             if len(rows) < len(self.context.plan.episodes):
                 return None

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.journal import Row
 from bench.plan import Plan
 from bench.stats.difference import (
     Interval,
@@ -17,6 +16,7 @@ from bench.stats.difference import (
     tost_confidence,
 )
 from bench.stats.mcnemar import cluster_flip_one_sided
+from wmvla.rollout.journal import Row
 
 RowsByCase = Mapping[str, Sequence[Row]]
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.journal import Row
 from bench.pairs import Contrast, Outcomes, RowsByCase, broken, contrast, pair_outcomes, solved
 from bench.plan import Plan
 from bench.seeds import derive_seed
@@ -17,6 +16,7 @@ from bench.stats.holm import holm_adjusted
 from bench.stats.mcnemar import mcnemar_two_sided
 from bench.stats.rates import wilson_interval
 from bench.suite import Claim, rollout_names
+from wmvla.rollout.journal import Row
 
 Decision = Literal["SUPPORTED", "NOT SUPPORTED", "INCONCLUSIVE"]
 Why = Literal["scale", "not asked", "sanity", "incomplete", "broken", "data"]

@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 import pytest
 
 from bench.executor import Executor
-from bench.journal import lock
 from bench.options import add_plan_options, plan_from, run_dir_of, trackers_from
 from bench.plan import Plan, write_plan
 from bench.provenance import collect
@@ -17,6 +16,7 @@ from bench.suite import load_suite
 from bench.tripwire import TripwireError
 from wmvla.errors import UserError
 from wmvla.files import write_json
+from wmvla.rollout.lock import lock
 
 SUITES = Path(__file__).parent
 ALL = "all"

@@ -9,7 +9,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-LEAVES = ("wmvla.errors", "wmvla.files", "wmvla.progress", "wmvla.recipe")
+LEAVES = (
+    "wmvla.errors",
+    "wmvla.files",
+    "wmvla.progress",
+    "wmvla.recipe",
+    "wmvla.rollout.journal",
+    "wmvla.rollout.lock",
+    "wmvla.rollout.shard",
+)
 """What bench may use of wmvla anywhere: these import nothing but the standard library and each other."""
 EXECUTOR = ("bench.executor", "bench.stages")
 """The one place that calls wmvla: the executor and the stages it carries out."""

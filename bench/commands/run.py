@@ -4,11 +4,11 @@ import argparse
 import subprocess
 import sys
 
-from bench.journal import lock
 from bench.options import add_plan_options, as_flags, plan_from, run_dir_of, trackers_from
 from bench.plan import write_plan
 from bench.requirements import require
 from bench.suite import SUITES
+from wmvla.rollout.lock import lock
 
 HELP = "run a suite, or continue it, and report"
 

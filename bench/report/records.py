@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.journal import Row, read_journals
+from bench.journal import read_journals
 from bench.plan import Plan, load_plan
 from wmvla.errors import UserError
+from wmvla.rollout.journal import Row
 
 Record = dict[str, Any]
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cases import Case
-from bench.journal import Journal, check_against_plan, journal_path
+from bench.journal import check_against_plan, journal_path
 from bench.stages.context import Context
+from wmvla.rollout.journal import Journal
 
 if TYPE_CHECKING:
     from wmvla.recipe import EpisodeRow

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.cases import Case
-from bench.journal import Journal, Row, journal_path
+from bench.journal import journal_path
 from bench.machine import load_machine
 from bench.overrides import Overrides
 from bench.plan import Plan, make_plan, write_plan
 from bench.stages.replay import summary
 from bench.suite import load_suite
+from wmvla.rollout.journal import Journal, Row
 
 Outcome = bool | str | None
 """Success, failure, ``error``, ``timeout``, or None: not played yet."""

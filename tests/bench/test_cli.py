@@ -13,8 +13,8 @@ from synthetic_run import REALISTIC, core_plan, drawn_outcomes, write_run
 
 from bench import cli
 from bench.commands import run as run_command
-from bench.journal import lock
 from bench.plan import Plan, load_plan
+from wmvla.rollout.lock import lock
 
 ROOT = Path(__file__).parents[2]
 

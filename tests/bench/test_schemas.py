@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 from synthetic_run import REALISTIC, core_plan, drawn_outcomes, plan_of, rows_by_case, write_run
 
-from bench.journal import ROW_TYPES
 from bench.report.write import write_report
+from wmvla.rollout.journal import ROW_TYPES
 
 SCHEMAS = Path(__file__).parents[2] / "bench" / "schemas"
 

@@ -1,0 +1,93 @@
+"""Who may work in a run directory at the same time: one whole run, or the shards of one split."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wmvla.errors import UserError
+from wmvla.rollout import lock as module
+from wmvla.rollout.lock import lock
+from wmvla.rollout.shard import Shard, parse_shard
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from wmvla.rollout.lock import lock
+from wmvla.rollout.shard import parse_shard
+with lock(Path(sys.argv[1]), parse_shard(sys.argv[3]) if sys.argv[3] else None):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@contextlib.contextmanager
+def held(directory: Path, shard: str = "", seconds: float = 60) -> Iterator[subprocess.Popen[str]]:
+    """Another process holds the directory; it is killed at the end."""
+    arguments = [sys.executable, "-c", HOLD, str(directory), str(seconds), shard]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            yield holder
+        finally:
+            holder.kill()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOCK_SECONDS", 0.2)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "busy"),
+    [
+        ("", "", "another run"),
+        ("", "1/2", "another run"),
+        ("1/2", "", "shard 1/2"),
+        ("1/2", "1/2", "shard 1/2 of another run"),
+        ("1/2", "2/3", "shard 1/2"),
+        ("2/3", "2/4", "shard 2/3"),
+        ("1/2", "2/2", None),
+        ("3/3", "1/3", None),
+    ],
+)
+def test_who_may_work_beside_whom(tmp_path: Path, impatient: None, first: str, second: str, busy: str | None) -> None:
+    shard = parse_shard(second) if second else None
+    with held(tmp_path, first):
+        if busy is None:
+            with lock(tmp_path, shard):
+                pass
+            return
+        with pytest.raises(UserError) as refused, lock(tmp_path, shard):
+            pass
+        assert str(refused.value) == f"{tmp_path}: {busy} is at work in this directory; wait for it or stop it"
+    with lock(tmp_path, shard):
+        pass
+
+
+def test_all_shards_of_a_split_hold_it_together(tmp_path: Path, impatient: None) -> None:
+    with contextlib.ExitStack() as together:
+        for number in range(1, 9):
+            together.enter_context(lock(tmp_path, Shard(number, 8)))
+        for other in (None, Shard(8, 8), Shard(1, 4)):
+            with pytest.raises(UserError, match="is at work"), lock(tmp_path, other):
+                pass
+    with lock(tmp_path):
+        pass
+
+
+def test_a_dying_run_is_waited_for(tmp_path: Path) -> None:
+    with held(tmp_path, seconds=1) as holder:
+        with lock(tmp_path):
+            pass
+        assert holder.wait(timeout=10) == 0
+
+
+def test_a_place_that_cannot_be_a_run_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be used as a run directory"), lock(tmp_path / "file"):
+        pass

@@ -1,0 +1,179 @@
+"""Journals: append-only records of finished episodes, one JSON line each, safe from kill -9 and a full disk.
+
+A line is written at once, flushed and synced, so the only damage that a killed run can leave is a last line
+without its newline. Such a line never happened: it is ignored on reading and cut off before the next append.
+
+The shards of a run write journals of their own beside that of the whole; to merge them is to read them all.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from wmvla.errors import UserError
+from wmvla.rollout.shard import Shard
+
+Row = dict[str, Any]
+
+ROW_TYPES: dict[str, tuple[type, ...]] = {
+    "index": (int,),
+    "case": (str,),
+    "suite": (str,),
+    "task": (int,),
+    "init": (int,),
+    "env_seed": (int,),
+    "noise_seed": (int,),
+    "repeat": (int,),
+    "success": (bool,),
+    "steps": (int,),
+    "status": (str,),
+    "error": (str, type(None)),
+    "seconds": (float, int),
+    "cpu_seconds": (float, int),
+    "scene_hash": (str, type(None)),
+    "queries": (int,),
+    "renders": (int,),
+}
+"""What a line has at least, as in bench/schemas/episode.schema.json."""
+
+LATER_TYPES: dict[str, tuple[type, ...]] = {"reset": (str, type(None)), "policy_batch": (int,)}
+"""What a line has too, unless it was written before there were such keys."""
+
+STATUSES = ("ok", "error", "timeout")
+"""``timeout`` is the watchdog's; an episode that runs out of max_steps is an ordinary failure, ``ok``."""
+RESETS = ("cheap", "hard", None)
+"""How the scene was made: over the model of the episode before, or with a model of its own. None: it never was."""
+
+
+class Journal:
+    """One file of episodes, `path` (which need not exist yet): those of a rollout case, or of one shard of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    def rows(self) -> list[Row]:
+        """All whole lines, in the order written. UserError names the file and the line of a broken one."""
+        try:
+            text = self.path.read_bytes()
+        except FileNotFoundError:
+            return []
+        whole = text[: text.rfind(b"\n") + 1]
+        return [self._parse(line, number) for number, line in enumerate(whole.splitlines(), start=1)]
+
+    def finished(self) -> set[int]:
+        """Indices of the rows of the episode table that are recorded here, whatever their status."""
+        return {row["index"] for row in self.rows()}
+
+    def append(self, row: Row) -> None:
+        """Record one episode: whole and on the disk when this returns.
+
+        Raises UserError where the disk is full or the file cannot be written; earlier rows are untouched.
+        """
+        problem = _problem(row)
+        assert problem is None, problem
+        line = json.dumps(row, ensure_ascii=False, separators=(", ", ": ")).encode() + b"\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise self._cannot_write(error) from None
+        try:
+            end = _end_of_whole_lines(descriptor)
+            try:
+                os.ftruncate(descriptor, end)
+                _write_all(descriptor, line, end)
+                os.fsync(descriptor)
+            except OSError as error:
+                os.ftruncate(descriptor, end)
+                raise self._cannot_write(error) from None
+        finally:
+            os.close(descriptor)
+
+    def _cannot_write(self, error: OSError) -> UserError:
+        return UserError(
+            f"{self.path}: cannot record an episode: {error.strerror}; nothing before it is lost, "
+            f"make room and give the same command again"
+        )
+
+    def _parse(self, line: bytes, number: int) -> Row:
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            raise UserError(f"{self.path}: line {number} is not JSON; restore the file or remove the line") from None
+        problem = _problem(row)
+        if problem:
+            raise UserError(f"{self.path}: line {number}: {problem}")
+        assert isinstance(row, dict)
+        return row
+
+
+def shard_journal_path(path: Path, shard: Shard | None) -> Path:
+    """The file that a shard of the journal `path` writes: ``E2-pred-s0.shard-1-of-4.jsonl``; `path` itself without a shard."""
+    path = Path(path)
+    return path if shard is None else path.with_name(f"{path.stem}.shard-{shard.number}-of-{shard.of}{path.suffix}")
+
+
+def journal_files(path: Path) -> list[Path]:
+    """The journal `path` and those of its shards, of every split there was; those that exist."""
+    path = Path(path)
+    name = re.compile(rf"{re.escape(path.stem)}(\.shard-\d+-of-\d+)?{re.escape(path.suffix)}", re.ASCII)
+    try:
+        return sorted(found for found in path.parent.iterdir() if name.fullmatch(found.name))
+    except FileNotFoundError:
+        return []
+
+
+def read_all(path: Path) -> list[Row]:
+    """The rows of the journal `path` and of its shards.
+
+    Raises UserError where a line is broken, and where an episode is in two lines, naming both places.
+    """
+    places: dict[int, str] = {}
+    rows = []
+    for file in journal_files(path):
+        for number, row in enumerate(Journal(file).rows(), start=1):
+            place = f"{file} line {number}"
+            first = places.setdefault(row["index"], place)
+            if first != place:
+                raise UserError(f"{place}: episode {row['index']} is recorded already in {first}; remove one of the two lines")
+            rows.append(row)
+    return rows
+
+
+def _problem(row: object) -> str | None:
+    """What is wrong with a line, or None."""
+    if not isinstance(row, dict):
+        return "not a JSON object"
+    for key, kinds in {**ROW_TYPES, **LATER_TYPES}.items():
+        if key not in row:
+            if key in LATER_TYPES:
+                continue
+            return f"missing key '{key}'"
+        if not isinstance(row[key], kinds) or (isinstance(row[key], bool) and bool not in kinds):
+            return f"'{key}' is {row[key]!r}"
+    if row["status"] not in STATUSES:
+        return f"'status' is {row['status']!r}, not one of {', '.join(STATUSES)}"
+    if row.get("reset") not in RESETS:
+        return f"'reset' is {row['reset']!r}, not one of cheap, hard, null"
+    return None
+
+
+def _end_of_whole_lines(descriptor: int) -> int:
+    """Offset behind the last newline: where a half-written line begins, or the end of the file."""
+    end = os.fstat(descriptor).st_size
+    while end > 0:
+        start = max(0, end - 65536)
+        found = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def _write_all(descriptor: int, line: bytes, offset: int) -> None:
+    """One write in practice; a disk that fills up takes part of the line and refuses the rest."""
+    while line:
+        written = os.pwrite(descriptor, line, offset)
+        line, offset = line[written:], offset + written
