@@ -60,6 +60,8 @@ def rows_of(plan: Plan, case: Case, outcomes: Sequence[Outcome]) -> list[Row]:
                 "scene_hash": None if broken else f"{episode.env_seed:08x}" * 4,
                 "queries": math.ceil(steps / plan.recipe.rollout.n_action_steps),
                 "renders": 2 * math.ceil(steps / plan.recipe.rollout.n_action_steps),
+                "reset": None if broken else "cheap",
+                "policy_batch": 1,
             }
         )
     return rows

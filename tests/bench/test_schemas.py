@@ -68,6 +68,7 @@ def test_episode_lines_satisfy_their_schema() -> None:
 
 def test_episode_schema_and_journal_ask_for_the_same_keys() -> None:
     assert set(schema("episode")["required"]) == set(ROW_TYPES)
+    assert set(schema("episode")["properties"]) == {*ROW_TYPES, *LATER_TYPES}
     row = rows_by_case(core_plan("smoke"), {"E0-none": [True, True]})["E0-none-s0"][0]
     for key in ROW_TYPES:
         damaged = {name: value for name, value in row.items() if name != key}
