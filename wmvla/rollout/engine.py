@@ -4,17 +4,17 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from wmvla.errors import UserError
 from wmvla.recipe import EpisodeRow
-from wmvla.rollout.episode import EpisodeRecord, Query, failed
+from wmvla.rollout.episode import Answer, EpisodeRecord, Query, failed
 from wmvla.rollout.worker import Simulators, serve
 
 TRIES = 3
@@ -24,9 +24,11 @@ SILENCE = 300.0
 
 
 class Policy(Protocol):
-    """What answers queries."""
+    """What answers queries, up to ``largest_batch`` of them together; 1: one at a time."""
 
-    def act(self, query: Query) -> tuple[np.ndarray, float]: ...
+    largest_batch: int
+
+    def act(self, queries: Sequence[Query]) -> list[Answer]: ...
 
 
 @dataclass
@@ -38,6 +40,7 @@ class _Worker:
     row: EpisodeRow | None = None
     heard: float = 0.0
     policy_cpu: float = 0.0
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 def roll_out(
@@ -47,8 +50,11 @@ def roll_out(
     workers: int,
     on_episode: Callable[[EpisodeRow, EpisodeRecord], None],
     silence: float = SILENCE,
+    on_film: Callable[[EpisodeRow, np.ndarray], None] | None = None,
 ) -> None:
     """Play every row once; ``on_episode`` gets each record as soon as the episode ends, in no particular order.
+    Where ``simulators.film``, ``on_film`` gets the front camera's frames (steps + 1, H, W, 3) uint8 of an episode that was
+    played to its end, before ``on_episode``.
 
     A simulator that raises, dies or is silent for ``silence`` seconds is replaced, and its episode is started again, at most
     ``TRIES`` times.
@@ -69,7 +75,7 @@ def roll_out(
                     _send_row(worker, todo.popleft())
             ready = wait([w.connection for w in pool if w.row], timeout=1.0)
             for worker in [w for w in pool if w.connection in ready]:
-                trouble = _hear(worker, policy, on_episode)
+                trouble = _hear(worker, policy, on_episode, on_film)
                 if trouble is None:
                     played += worker.row is None
                     continue
@@ -101,13 +107,18 @@ def _quiet_for(worker: _Worker) -> float:
 
 
 def _send_row(worker: _Worker, row: EpisodeRow) -> None:
-    worker.row, worker.heard, worker.policy_cpu = row, time.monotonic(), 0.0
+    worker.row, worker.heard, worker.policy_cpu, worker.kept = row, time.monotonic(), 0.0, {}
     # One that died between episodes is noticed, and reported, by the next wait on its connection.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         worker.connection.send(row)
 
 
-def _hear(worker: _Worker, policy: Policy, on_episode: Callable[[EpisodeRow, EpisodeRecord], None]) -> str | None:
+def _hear(
+    worker: _Worker,
+    policy: Policy,
+    on_episode: Callable[[EpisodeRow, EpisodeRecord], None],
+    on_film: Callable[[EpisodeRow, np.ndarray], None] | None,
+) -> str | None:
     """Handle one message; the reason when the worker is of no use any more."""
     assert worker.row is not None
     try:
@@ -116,15 +127,17 @@ def _hear(worker: _Worker, policy: Policy, on_episode: Callable[[EpisodeRow, Epi
         if message[0] == "error":
             return message[1]
         if message[0] == "done":
-            record = message[1]
+            _, record, film = message
+            if film is not None and on_film is not None:
+                on_film(worker.row, film)
             cpu = record.cpu_seconds + worker.policy_cpu
-            on_episode(worker.row, replace(record, cpu_seconds=cpu))
+            on_episode(worker.row, replace(record, cpu_seconds=cpu, policy_batch=1))
             worker.row = None
             return None
-        _, number, language, state, images, frames = message
-        actions, cpu = policy.act(Query(worker.row, number, language, state, images, frames))
-        worker.policy_cpu += cpu
-        worker.connection.send(actions)
+        _, number, step, language, state, images, frames = message
+        (answer,) = policy.act([Query(worker.row, number, step, language, state, images, frames, worker.kept)])
+        worker.policy_cpu += answer.cpu_seconds
+        worker.connection.send(answer.actions)
         worker.heard = time.monotonic()
     except (EOFError, ConnectionResetError, BrokenPipeError):
         worker.process.join(timeout=5)

@@ -1,6 +1,7 @@
-"""What an episode's simulator asks the policy, and what is recorded of it."""
+"""What an episode's simulator asks the policy, what the policy answers, and what is recorded of the episode."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -11,16 +12,32 @@ from wmvla.recipe import EpisodeRow
 class Query:
     """What a simulator sends when its action queue is empty.
 
-    ``images`` (H, W, 3) uint8 by camera, ``state`` (8,), ``number`` the query's place in the episode, ``frames``
-    (C, T + m - 1, H, W, 3) uint8 of the C world cameras where the memory needs them.
+    ``images`` (H, W, 3) uint8 by camera, ``state`` (8,), ``number`` the query's place in the episode, ``step`` the control step
+    of the observation (0 after the reset), ``frames`` (C, T + m - 1, H, W, 3) uint8 of the C world cameras where the memory
+    needs them. ``kept`` is the policy's own, to remember things in from one query of an episode to the next: empty at an
+    episode's first query, and dropped when the episode ends or starts again.
     """
 
     row: EpisodeRow
     number: int
+    step: int
     language: str
     state: np.ndarray
     images: dict[str, np.ndarray]
     frames: np.ndarray | None
+    kept: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a policy says to one query.
+
+    ``actions`` (n, A), n >= 1, are executed in order; then comes the next query. ``cpu_seconds`` of the policy are this
+    query's share, where several were answered together.
+    """
+
+    actions: np.ndarray
+    cpu_seconds: float
 
 
 @dataclass(frozen=True)
@@ -29,7 +46,9 @@ class EpisodeRecord:
 
     ``status``: ``ok`` when it was played to its end, ``error`` when it raised or its process died, ``timeout`` when the
     watchdog ended it. An episode that ran out of control steps was played to its end, without success.
-    ``seconds`` is wall time, ``cpu_seconds`` that of the simulator and the policy together.
+    ``seconds`` is wall time, ``cpu_seconds`` that of the simulator and the policy together. ``reset`` is ``cheap`` or ``hard``,
+    None when it never got that far. ``policy_batch`` is the largest number of queries answered together with one of this
+    episode's: 1 where the policy answers one at a time, 0 when nothing was asked.
     """
 
     success: bool
@@ -41,8 +60,10 @@ class EpisodeRecord:
     scene_hash: str | None
     queries: int
     renders: int
+    reset: str | None
+    policy_batch: int
 
 
 def failed(status: str, error: str) -> EpisodeRecord:
     """The record of an episode that could not be played."""
-    return EpisodeRecord(False, 0, status, error, 0.0, 0.0, None, 0, 0)
+    return EpisodeRecord(False, 0, status, error, 0.0, 0.0, None, 0, 0, None, 0)

@@ -1,6 +1,7 @@
 """The policy's side of a rollout: queries in, action chunks out, every random number from the episode's own stream."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from wmvla.policy.conversion import load_policy, load_processors
 from wmvla.policy.modeling_smolvla_world import FRAMES, SmolVLAWorldPolicy
-from wmvla.rollout.episode import Query
+from wmvla.rollout.episode import Answer, Query
 from wmvla.streams import generator
 from wmvla.world.memory import random_memory
 
@@ -22,17 +23,19 @@ class RolloutPolicy:
     Args:
         checkpoint: ``pretrained_model`` folder. mode: ``none`` for a policy without memory, else a rollout mode.
         n_action_steps: actions executed of each chunk. device: ``cpu`` or ``cuda``.
+        largest_batch: queries answered together; None for 1 on a CPU and 64 elsewhere.
 
     Non-obvious: queries are answered one at a time. In a batch the last bits of an answer depend on what else is in it, and
     then on which simulator was faster; alone, a resumed run gives the same episodes as an uninterrupted one.
     """
 
-    def __init__(self, checkpoint: Path, mode: str, n_action_steps: int, device: str) -> None:
+    def __init__(self, checkpoint: Path, mode: str, n_action_steps: int, device: str, largest_batch: int | None = None) -> None:
         overrides = {} if mode == "none" else {"world_memory_mode_rollout": mode}
         one_thread_on_cpu(device)
         self.policy = load_policy(checkpoint, {**overrides, "device": device})
         assert isinstance(self.policy, SmolVLAWorldPolicy) == (mode != "none"), f"mode {mode} of {checkpoint}"
         self.mode, self.n_action_steps = mode, n_action_steps
+        self.largest_batch = (1 if device == "cpu" else 64) if largest_batch is None else largest_batch
         self.config = self.policy.config
         self.preprocessor, self.postprocessor = load_processors(self.config, checkpoint)
 
@@ -46,9 +49,12 @@ class RolloutPolicy:
         """The cameras of those frames, by their names in a query."""
         return tuple(key.removeprefix(CAMERA) for key in self.config.world_camera_keys) if self.world_frames else ()
 
+    def act(self, queries: Sequence[Query]) -> list[Answer]:
+        """For each query the actions (n_action_steps, A) to execute next."""
+        return [self._answer(query) for query in queries]
+
     @torch.no_grad()
-    def act(self, query: Query) -> tuple[np.ndarray, float]:
-        """The actions (n_action_steps, A) to execute next, and the CPU seconds that they cost."""
+    def _answer(self, query: Query) -> Answer:
         began = time.process_time()
         batch = {f"{CAMERA}{name}": _images(image[None]) for name, image in query.images.items()}
         batch["observation.state"] = torch.from_numpy(query.state)[None]
@@ -64,7 +70,7 @@ class RolloutPolicy:
             memory["memory_noise"] = random_memory(asked, generator("memory", *stream))
         chunk = self.policy.predict_action_chunk(batch, noise, **memory)
         actions = self.postprocessor(chunk[:, : self.n_action_steps])
-        return actions[0].float().cpu().numpy(), time.process_time() - began
+        return Answer(actions[0].float().cpu().numpy(), time.process_time() - began)
 
 
 def one_thread_on_cpu(device: str) -> None:

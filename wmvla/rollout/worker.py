@@ -20,6 +20,7 @@ class Simulators:
 
     ``world_frames``: consecutive frames of each of ``world_cameras`` that a query must carry, 0 for none.
     ``make``: ``(environment, task) -> simulation``; a module-level function, so that a fresh process can find it.
+    ``film``: the first camera (front) is drawn at every step, and its frames are sent along at the end.
     """
 
     environment: Environment
@@ -27,6 +28,7 @@ class Simulators:
     world_frames: int
     world_cameras: tuple[str, ...]
     make: Callable[[Environment, int], Any]
+    film: bool = False
 
 
 def make_libero(environment: Environment, task: int) -> Any:
@@ -39,8 +41,8 @@ def make_libero(environment: Environment, task: int) -> Any:
 def serve(connection: Connection, simulators: Simulators) -> None:
     """Play rows from ``connection`` until it closes.
 
-    Messages out: ``("query", number, language, state, images, frames)``, ``("done", EpisodeRecord)``, ``("error", text)``.
-    Messages in: an ``EpisodeRow``, then the actions (n, A) that answer each query.
+    Messages out: ``("query", number, step, language, state, images, frames)``, ``("done", EpisodeRecord, film)``,
+    ``("error", text)``. Messages in: an ``EpisodeRow``, then the actions (n, A) that answer each query.
     """
     os.environ["OMP_NUM_THREADS"] = "1"
     simulations: dict[int, Any] = {}
@@ -54,47 +56,53 @@ def serve(connection: Connection, simulators: Simulators) -> None:
                 for old in simulations.values():
                     old.close()
                 simulations = {row.task: simulators.make(simulators.environment, row.task)}
-            record = play(row, simulations[row.task], simulators, connection)
+            record, film = play(row, simulations[row.task], simulators, connection)
         except (EOFError, BrokenPipeError):
             return
         except Exception as error:
             connection.send(("error", f"{type(error).__name__}: {error}"))
             return
-        connection.send(("done", record))
+        connection.send(("done", record, film))
 
 
-def play(row: EpisodeRow, simulation: Any, simulators: Simulators, connection: Connection) -> EpisodeRecord:
-    """One episode, from reset to success or the last control step."""
-    environment, chunk = simulators.environment, simulators.n_action_steps
+def play(
+    row: EpisodeRow, simulation: Any, simulators: Simulators, connection: Connection
+) -> tuple[EpisodeRecord, np.ndarray | None]:
+    """One episode, from reset to success or the last control step: its record and, where asked for, its film."""
+    environment, front = simulators.environment, simulation.cameras[0]
     began, cpu, drawn = time.monotonic(), time.process_time(), simulation.renders
     everything, world = frozenset(simulation.cameras), frozenset(simulators.world_cameras)
+    always = frozenset({front}) if simulators.film else frozenset[str]()
     observation = simulation.reset(row.init, row.env_seed, everything)
     scene = simulation.scene_hash()
+    film = [observation.images[front]]
     frames: deque[list[np.ndarray]] = deque(maxlen=simulators.world_frames)
     frames.extend([[observation.images[camera] for camera in simulators.world_cameras]] * simulators.world_frames)
     step, queries, success = 0, 0, False
     while step < environment.max_steps and not success:
         history = np.stack([np.stack(camera) for camera in zip(*frames, strict=True)]) if frames else None
-        connection.send(("query", queries, simulation.language, observation.state, observation.images, history))
+        connection.send(("query", queries, step, simulation.language, observation.state, observation.images, history))
         actions = connection.recv()
         queries += 1
-        for number in range(min(chunk, environment.max_steps - step)):
+        for number, action in enumerate(actions[: environment.max_steps - step]):
             # What the next query reads: both cameras at its own step, the world cameras over its history.
-            before_query = chunk - 1 - number
+            before_query = len(actions) - 1 - number
             if step + before_query + 1 >= environment.max_steps:
                 want = frozenset[str]()
             elif before_query == 0:
                 want = everything
             else:
                 want = world if before_query < simulators.world_frames else frozenset()
-            result = simulation.step(actions[number], want)
+            result = simulation.step(action, want | always)
             step += 1
             observation, success = result.observation, result.success
+            if simulators.film:
+                film.append(observation.images[front])
             if world <= want:
                 frames.append([observation.images[camera] for camera in simulators.world_cameras])
             if success:
                 break
-    return EpisodeRecord(
+    record = EpisodeRecord(
         success=success,
         steps=step,
         status="ok",
@@ -104,4 +112,7 @@ def play(row: EpisodeRow, simulation: Any, simulators: Simulators, connection: C
         scene_hash=scene,
         queries=queries,
         renders=simulation.renders - drawn,
+        reset="cheap" if simulation.resets_are_cheap else "hard",
+        policy_batch=0,
     )
+    return record, np.stack(film) if simulators.film else None

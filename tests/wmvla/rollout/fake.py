@@ -5,13 +5,14 @@ Faults are asked for by the row's ``init``: a file in ``folder`` remembers that 
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from wmvla.recipe import Environment, EpisodeRow
-from wmvla.rollout.episode import Query
+from wmvla.rollout.episode import Answer, Query
 from wmvla.sim.libero.cameras import ALL
 
 RAISE_ONCE, DIE_ONCE, HANG_ONCE, RAISE_ALWAYS = 101, 102, 103, 104
@@ -34,6 +35,7 @@ class FakeSimulation:
 
     cameras = tuple(sorted(ALL))
     language = "do nothing"
+    resets_are_cheap = True
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.renders = folder, 0
@@ -83,11 +85,16 @@ class CountingPolicy:
     def __init__(self, n_action_steps: int) -> None:
         self.n_action_steps, self.queries = n_action_steps, []
 
-    def act(self, query: Query) -> tuple[np.ndarray, float]:
+    largest_batch = 1
+
+    def act(self, queries: Sequence[Query]) -> list[Answer]:
+        return [self._answer(query) for query in queries]
+
+    def _answer(self, query: Query) -> Answer:
         self.queries.append(query)
         actions = np.zeros((self.n_action_steps, 7))
         actions[:, 0] = (query.row.noise_seed % 7) / 64
-        return actions, 0.25
+        return Answer(actions, 0.25)
 
 
 def row(index: int, init: int | None = None) -> EpisodeRow:

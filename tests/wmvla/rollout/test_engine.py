@@ -16,17 +16,30 @@ from wmvla.rollout.worker import Simulators
 from .fake import DIE_ONCE, HANG_ONCE, RAISE_ALWAYS, RAISE_ONCE, CountingPolicy, make_fake, row
 
 
-def play(folder, rows, *, workers=2, n_action_steps=4, world_frames=0, cameras=(), max_steps=30, silence=20.0, policy=None):
+def play(
+    folder,
+    rows,
+    *,
+    workers=2,
+    n_action_steps=4,
+    world_frames=0,
+    cameras=(),
+    max_steps=30,
+    silence=20.0,
+    policy=None,
+    film=False,
+    on_film=None,
+):
     """Records by row index, and the policy."""
     environment = Environment(suite=str(folder), tasks=(0,), image_size=2, max_steps=max_steps)
-    simulators = Simulators(environment, n_action_steps, world_frames, cameras, make_fake)
+    simulators = Simulators(environment, n_action_steps, world_frames, cameras, make_fake, film)
     policy, records = policy or CountingPolicy(n_action_steps), {}
 
     def on_episode(episode, record):
         assert episode.index not in records, "an episode was recorded twice"
         records[episode.index] = record
 
-    roll_out(rows, policy, simulators, workers, on_episode, silence)
+    roll_out(rows, policy, simulators, workers, on_episode, silence, on_film)
     return records, policy
 
 
@@ -54,10 +67,23 @@ def test_an_episode_ends_at_success_or_at_the_last_step(tmp_path):
         assert record.cpu_seconds >= 0.25 * record.queries
 
 
+def test_a_film_shows_every_step_and_changes_nothing(tmp_path):
+    plain, _ = play(tmp_path, [row(5)])
+    films = {}
+    records, policy = play(tmp_path, [row(5)], film=True, on_film=lambda row, frames: films.update({row.index: frames}))
+    steps = records[5].steps
+    assert films[5].shape == (steps + 1, 2, 2, 3)
+    assert films[5][:, 0, 0, 0].tolist() == list(range(steps + 1)), "of the front camera"
+    assert records[5].renders > plain[5].renders
+    assert dataclasses.replace(without_clock(records[5]), renders=0) == dataclasses.replace(without_clock(plain[5]), renders=0)
+    assert [int(query.images["image"][0, 0, 0]) for query in policy.queries] == [query.step for query in policy.queries]
+
+
 def test_without_memory_only_query_frames_are_drawn(tmp_path):
     records, policy = play(tmp_path, [row(1)], max_steps=30)
     assert records[1].steps == 30
     assert records[1].renders == 2 * records[1].queries
+    assert (records[1].reset, records[1].policy_batch) == ("cheap", 1)
     assert all(query.frames is None for query in policy.queries)
     assert [int(query.images["image"][0, 0, 0]) for query in policy.queries] == list(range(0, 30, 4))
 
@@ -91,9 +117,9 @@ def test_a_slow_policy_does_not_make_its_simulators_look_hung(tmp_path, monkeypa
     monkeypatch.setattr(engine, "TRIES", 1)
 
     class SlowPolicy(CountingPolicy):
-        def act(self, query):
+        def act(self, queries):
             time.sleep(1.5)
-            return super().act(query)
+            return super().act(queries)
 
     records, _ = play(tmp_path, [row(index) for index in range(3)], max_steps=4, silence=1.0, policy=SlowPolicy(4))
     assert {record.status for record in records.values()} == {"ok"}
@@ -123,11 +149,15 @@ def test_the_policy_draws_from_the_episode_stream_alone(toy, tmp_path):
         frames = np.stack([[images["image"]] * 7]) if policy.world_frames else None
 
         def query(episode, number, frames=frames):
-            return Query(row(episode), number, "pick up the milk", np.zeros(8, np.float32), images, frames)
+            return Query(row(episode), number, 2 * number, "pick up the milk", np.zeros(8, np.float32), images, frames)
 
-        first = policy.act(query(0, 0))[0]
-        policy.act(query(1, 0))
-        assert np.array_equal(first, policy.act(query(0, 0))[0])
-        assert not np.array_equal(first, policy.act(query(0, 1))[0])
-        assert not np.array_equal(first, policy.act(query(1, 0))[0])
+        def actions(query, policy=policy):
+            (answer,) = policy.act([query])
+            return answer.actions
+
+        first = actions(query(0, 0))
+        actions(query(1, 0))
+        assert np.array_equal(first, actions(query(0, 0)))
+        assert not np.array_equal(first, actions(query(0, 1)))
+        assert not np.array_equal(first, actions(query(1, 0)))
         assert first.shape == (2, 7)
