@@ -10,7 +10,7 @@ import pytest
 from synthetic_run import REALISTIC, core_plan, drawn_outcomes, plan_of, rows_by_case, write_run
 
 from bench.report.write import write_report
-from wmvla.rollout.journal import ROW_TYPES
+from wmvla.rollout.journal import LATER_TYPES, ROW_TYPES
 
 SCHEMAS = Path(__file__).parents[2] / "bench" / "schemas"
 
