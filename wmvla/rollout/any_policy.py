@@ -1,0 +1,110 @@
+"""Any LeRobot policy in a rollout: its own processors, a state of its own for every episode, noise from the episode's stream."""
+
+import copy
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from lerobot.envs.utils import preprocess_observation
+from lerobot.policies.pretrained import PreTrainedPolicy
+from lerobot.utils.constants import ACTION, OBS_STATE
+
+from wmvla.errors import UserError
+from wmvla.policy.base_processors import Pipelines
+from wmvla.rollout.episode import Answer, Query
+from wmvla.rollout.policy import one_thread_on_cpu
+from wmvla.streams import generator
+
+WHOLE_CHUNKS = frozenset({"act", "eo1", "evo1", "fastwam", "pi0", "pi05", "pi0_fast", "vla_jepa", "wall_x"})
+"""Types whose ``select_action`` looks at nothing but the observation at which it predicts a chunk, and then plays that chunk's
+first ``n_action_steps`` actions; seen in LeRobot 0.6.1's code. Every other type, a plugin's too, is asked at every step."""
+
+STATE = "state"
+"""Where an episode keeps its copy of the policy in ``Query.kept``."""
+
+
+class AnyPolicy:
+    """A LeRobot policy of any type that answers one query at a time, as its ``select_action`` does in LeRobot's evaluation.
+
+    Args:
+        policy: on its device, in evaluation mode. its ``output_features`` are the environment's. processors: its pre- and
+            post-processor.
+
+    Non-obvious: a policy keeps the observations and actions of the episode that it plays (queues, a temporal ensemble, the
+    plan of the step before). Where it does, every episode in flight has a copy of the policy that shares all weights.
+    """
+
+    largest_batch = 1
+    world_frames = 0
+    world_cameras: tuple[str, ...] = ()
+
+    def __init__(self, policy: PreTrainedPolicy, processors: Pipelines) -> None:
+        one_thread_on_cpu(str(policy.config.device))
+        self.policy, self.config = policy, policy.config
+        self.preprocessor, self.postprocessor = processors
+        self.whole_chunks = answers_whole_chunks(self.config)
+        self.n_action_steps: int = self.config.n_action_steps if self.whole_chunks else 1
+
+    def act(self, queries: Sequence[Query]) -> list[Answer]:
+        """For each query the actions (n_action_steps, A) to execute next.
+
+        Raises:
+            UserError: their number A is not the environment's.
+        """
+        return [self._answer(query) for query in queries]
+
+    @torch.no_grad()
+    def _answer(self, query: Query) -> Answer:
+        began = time.process_time()
+        observed = preprocess_observation({"pixels": {name: image[None] for name, image in query.images.items()}})
+        observed[OBS_STATE] = torch.from_numpy(query.state)[None]
+        with noise_of(query, str(self.config.device)):
+            batch = self.preprocessor({**observed, "task": [query.language]})
+            if self.whole_chunks:
+                chunk = self.policy.predict_action_chunk(batch)[:, : self.n_action_steps].unbind(1)
+            else:
+                if query.number == 0:
+                    query.kept[STATE] = with_own_state(self.policy)
+                chunk = (query.kept[STATE].select_action(batch),)
+            # one at a time, as LeRobot does it: a step may look at the observation that was preprocessed last
+            actions = torch.cat([self.postprocessor(action) for action in chunk]).float().cpu().numpy()
+        (taken,) = self.config.output_features[ACTION].shape
+        if actions.shape[1] != taken:
+            raise UserError(
+                f"This {self.config.type} acts with {actions.shape[1]} numbers, its environment takes {taken}:"
+                " it was trained for another robot."
+            )
+        return Answer(actions, time.process_time() - began)
+
+
+def answers_whole_chunks(config: object) -> bool:
+    """Whether a policy of this configuration needs to be asked only when its action queue is empty."""
+    return (
+        getattr(config, "type", None) in WHOLE_CHUNKS
+        and getattr(config, "n_obs_steps", 1) == 1
+        and getattr(config, "temporal_ensemble_coeff", None) is None
+        # relative to the state of the step at which each action is played
+        and not getattr(config, "use_relative_actions", False)
+    )
+
+
+def with_own_state(policy: PreTrainedPolicy) -> PreTrainedPolicy:
+    """A copy of ``policy`` at the start of an episode; its parameters and buffers are ``policy``'s own."""
+    weights = {id(tensor): tensor for tensor in (*policy.parameters(), *policy.buffers())}
+    other = copy.deepcopy(policy, weights)  # type: ignore[arg-type]  # the memo: what is in it is not copied
+    other.reset()
+    return other
+
+
+def query_seed(query: Query) -> int:
+    """The seed of the noise that the policy may draw for ``query``."""
+    return generator("policy", query.row.noise_seed, query.number).initial_seed()
+
+
+@contextmanager
+def noise_of(query: Query, device: str) -> Iterator[None]:
+    """Torch's global generators begin at the query's own stream inside the block, and are what they were behind it."""
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.startswith("cuda") else []):
+        torch.manual_seed(query_seed(query))
+        yield
