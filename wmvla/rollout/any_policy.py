@@ -1,4 +1,4 @@
-"""Any LeRobot policy in a rollout: its own processors, a state of its own for every episode, noise from the episode's stream."""
+"""Any LeRobot policy in a rollout: its own processors, its own state for every episode, noise from the episode's stream."""
 
 import copy
 import time
@@ -92,7 +92,7 @@ def answers_whole_chunks(config: object) -> bool:
 def with_own_state(policy: PreTrainedPolicy) -> PreTrainedPolicy:
     """A copy of ``policy`` at the start of an episode; its parameters and buffers are ``policy``'s own."""
     weights = {id(tensor): tensor for tensor in (*policy.parameters(), *policy.buffers())}
-    other = copy.deepcopy(policy, weights)  # type: ignore[arg-type]  # the memo: what is in it is not copied
+    other = copy.deepcopy(policy, weights)  # what is in the memo is not copied
     other.reset()
     return other
 

@@ -33,9 +33,9 @@ FEATURES = {
 STATE = FEATURES["input_features"]["observation.state"]
 ONE_CAMERA = {**FEATURES, "input_features": {"observation.image": IMAGE, "observation.state": STATE}}
 STATISTICS = {
-    "observation.state": {"mean": torch.full((8,), 0.2), "std": torch.full((8,), 1.5), "min": -torch.ones(8), "max": torch.ones(8)},
-    "action": {"mean": torch.full((7,), 0.1), "std": torch.full((7,), 0.7), "min": -torch.ones(7), "max": torch.ones(7)},
-}  # fmt: skip
+    key: {"mean": torch.full((n,), 0.2), "std": torch.full((n,), 1.5), "min": -torch.ones(n), "max": torch.ones(n)}
+    for key, n in (("observation.state", 8), ("action", 7))
+}
 
 
 def act(**fields) -> ACTConfig:
