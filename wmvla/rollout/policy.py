@@ -3,10 +3,13 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from lerobot.policies.pretrained import PreTrainedPolicy
 
+from wmvla.policy.base_processors import Pipelines
 from wmvla.policy.conversion import load_policy, load_processors
 from wmvla.policy.modeling_smolvla_world import FRAMES, SmolVLAWorldPolicy
 from wmvla.rollout.episode import Answer, Query
@@ -31,13 +34,26 @@ class RolloutPolicy:
 
     def __init__(self, checkpoint: Path, mode: str, n_action_steps: int, device: str, largest_batch: int | None = None) -> None:
         overrides = {} if mode == "none" else {"world_memory_mode_rollout": mode}
+        policy = load_policy(checkpoint, {**overrides, "device": device})
+        assert isinstance(policy, SmolVLAWorldPolicy) == (mode != "none"), f"mode {mode} of {checkpoint}"
+        self._hold(policy, load_processors(policy.config, checkpoint), n_action_steps, largest_batch)
+
+    @classmethod
+    def of(
+        cls, policy: PreTrainedPolicy, processors: Pipelines, n_action_steps: int, largest_batch: int | None = None
+    ) -> "RolloutPolicy":
+        """A SmolVLA or ``smolvla_world`` that is loaded already, in the mode and on the device of its configuration."""
+        rollout_policy = cls.__new__(cls)
+        rollout_policy._hold(policy, processors, n_action_steps, largest_batch)
+        return rollout_policy
+
+    def _hold(self, policy: Any, processors: Pipelines, n_action_steps: int, largest_batch: int | None) -> None:
+        self.policy, self.config, self.n_action_steps = policy, policy.config, n_action_steps
+        self.preprocessor, self.postprocessor = processors
+        self.mode = policy.config.world_memory_mode_rollout if isinstance(policy, SmolVLAWorldPolicy) else "none"
+        device = str(policy.config.device)
         one_thread_on_cpu(device)
-        self.policy = load_policy(checkpoint, {**overrides, "device": device})
-        assert isinstance(self.policy, SmolVLAWorldPolicy) == (mode != "none"), f"mode {mode} of {checkpoint}"
-        self.mode, self.n_action_steps = mode, n_action_steps
         self.largest_batch = (1 if device == "cpu" else 64) if largest_batch is None else largest_batch
-        self.config = self.policy.config
-        self.preprocessor, self.postprocessor = load_processors(self.config, checkpoint)
 
     @property
     def world_frames(self) -> int:
