@@ -17,12 +17,14 @@ FLAGS = $(call flag,SCALE,--scale) $(call flag,MACHINE,--machine) $(call flag,SE
 	$(call flag,ARMS,--arms) $(call flag,EPISODES,--episodes) $(call flag,STEPS,--steps) \
 	$(call flag,BATCH_SIZE,--batch-size) $(call flag,TOTAL_SAMPLES,--total-samples) \
 	$(call flag,TRACKERS,--trackers)
+RUN_FLAGS = $(FLAGS) $(call flag,SHARD,--shard) $(if $(filter-out 0,$(DETERMINISTIC)),--deterministic)
 
 .PHONY: help
 help: ## this list
 	@echo "make TARGET [NAME=value ...]"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
 	@echo "bench and plan take SUITE= SCALE= MACHINE= SEEDS= ARMS= EPISODES= STEPS= BATCH_SIZE= TOTAL_SAMPLES= TRACKERS="
+	@echo "bench also takes SHARD=1/4 (a part of the episodes) and DETERMINISTIC=1 (one simulator at a time on a GPU)"
 
 $(READY): uv.lock pyproject.toml scripts/setup.sh
 	@sh scripts/setup.sh
@@ -33,7 +35,7 @@ setup: $(READY) ## uv, Python 3.12, .venv from uv.lock, system libraries (every 
 
 .PHONY: bench
 bench: $(READY) ## run a suite and print where its report is: make bench SUITE=core SCALE=mini
-	@$(WMBENCH) run $(SUITE_ARGUMENT) $(FLAGS)
+	@$(WMBENCH) run $(SUITE_ARGUMENT) $(RUN_FLAGS)
 
 .PHONY: plan
 plan: $(READY) ## show what bench would run, without running it
@@ -69,7 +71,7 @@ image: ## build the container image: make image ACCEL=rocm|cuda
 
 .PHONY: container-bench
 container-bench: ## make bench inside that image, results in ./results: make container-bench ACCEL=rocm SUITE=core
-	@sh scripts/container.sh bench $(call quote,$(ACCEL)) $(SUITE_ARGUMENT) $(FLAGS)
+	@sh scripts/container.sh bench $(call quote,$(ACCEL)) $(SUITE_ARGUMENT) $(RUN_FLAGS)
 
 .PHONY: test-images
 test-images: ## build both images on a stand-in base and render in them (root, Debian, at most 15 minutes)

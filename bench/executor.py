@@ -19,6 +19,7 @@ from bench.stages.context import Context
 from wmvla.errors import disk_full_is_a_user_error
 from wmvla.files import write_json
 from wmvla.rollout.journal import read_all
+from wmvla.rollout.shard import Shard
 
 STAGES: dict[str, Callable[[Context, Case], dict[str, Any]]] = {
     "demonstrations": demonstrations.run,
@@ -47,16 +48,26 @@ class Executor:
 
     Args:
         show: prints one progress line; None keeps quiet. trackers: where metrics go beside their file.
+        deterministic: the policy answers one query at a time. shard: the part of every rollout that is played here.
     """
 
     def __init__(
-        self, plan: Plan, run_dir: Path, show: Callable[[str], None] | None = None, trackers: tuple[str, ...] = ()
+        self,
+        plan: Plan,
+        run_dir: Path,
+        show: Callable[[str], None] | None = None,
+        trackers: tuple[str, ...] = (),
+        deterministic: bool = False,
+        shard: Shard | None = None,
     ) -> None:
-        self.context = Context(plan, run_dir, show, trackers)
+        self.context = Context(plan, run_dir, show, trackers, deterministic, shard)
         self.failures: dict[str, Exception] = {}
 
     def ensure(self, case_id: str) -> dict[str, Any]:
         """The record of a case; whatever is missing of it and of its needs is done first.
+
+        A shard plays its part of a rollout whose needs are done (``undone_need``); the record is that of the part, and is
+        written nowhere.
 
         Raises:
             Exception: what stopped the case, or a case that it needs; the same again when asked again.
@@ -65,6 +76,10 @@ class Executor:
             raise self.failures[case_id]
         case = self.context.plan.case(case_id)
         try:
+            with disk_full_is_a_user_error():
+                if self.context.shard:
+                    assert self.undone_need(case_id) is None, "a shard trains nothing"
+                    return self._timed(case)
             for need in case.needs:
                 self.ensure(need)
             with disk_full_is_a_user_error():
@@ -72,6 +87,11 @@ class Executor:
         except Exception as error:
             self.failures[case_id] = error
             raise
+
+    def undone_need(self, case_id: str) -> str | None:
+        """The first case that this one needs and that is not done; None where all are."""
+        needs = self.context.plan.case(case_id).needs
+        return next((need for need in needs if self._finished(self.context.plan.case(need)) is None), None)
 
     def _finished(self, case: Case) -> dict[str, Any] | None:
         """The record of a case that is done and whose artefacts still exist."""
@@ -89,24 +109,28 @@ class Executor:
         return record
 
     def _run(self, case: Case) -> dict[str, Any]:
-        began, cpu = time.monotonic(), _cpu_seconds()
         try:
-            figures = STAGES[case.kind](self.context, case)
+            record = self._timed(case)
         except Exception as error:
             write_json(failure_path(self.context.run_dir, case.id), {"case": case.id, "error": str(error)})
             raise
         failure_path(self.context.run_dir, case.id).unlink(missing_ok=True)
-        record = {
+        write_json(record_path(self.context.run_dir, case.id), record)
+        return record
+
+    def _timed(self, case: Case) -> dict[str, Any]:
+        """Carry out a case; its record."""
+        began, cpu = time.monotonic(), _cpu_seconds()
+        figures = STAGES[case.kind](self.context, case)
+        return {
             "case": case.id,
             "kind": case.kind,
             "seconds": round(time.monotonic() - began, 3),
             "cpu_seconds": round(_cpu_seconds() - cpu, 3),
             "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             **figures,
+            "artefacts": self.context.relative(figures["artefacts"]),
         }
-        record["artefacts"] = self.context.relative(figures["artefacts"])
-        write_json(record_path(self.context.run_dir, case.id), record)
-        return record
 
 
 def _cpu_seconds() -> float:

@@ -8,6 +8,9 @@ from bench.plan import Plan
 from wmvla.errors import UserError
 from wmvla.rollout.journal import Row, read_all
 
+Scenes = dict[tuple[str, int, int], tuple[str, str]]
+"""By (suite, task, init) the hash of the settled scene, and the case that began in it first."""
+
 
 def journal_path(run_dir: Path, case_id: str) -> Path:
     """The journal of a rollout case; those of its shards lie beside it."""
@@ -21,7 +24,7 @@ def check_against_plan(plan: Plan, case: Case, rows: Sequence[Row]) -> None:
     """
     seen: set[int] = set()
     for row in rows:
-        where = _episode_name(case.id, row)
+        where = episode_name(case.id, row)
         if row["case"] != case.id:
             raise UserError(f"{where}: recorded by case '{row['case']}'; this journal belongs to '{case.id}'")
         if not 0 <= row["index"] < len(plan.episodes):
@@ -39,24 +42,29 @@ def check_against_plan(plan: Plan, case: Case, rows: Sequence[Row]) -> None:
     check_scenes({case.id: rows})
 
 
-def check_scenes(rows_by_case: dict[str, Sequence[Row]]) -> None:
-    """All episodes from one (suite, task, init) began in one scene, in every case.
+def check_scene(known: Scenes, case_id: str, row: Row) -> None:
+    """The episode began in the scene that is `known` of its (suite, task, init); a new one is added to it.
 
-    Raises UserError naming the first episode that did not: arms that saw different scenes are not paired.
-    Rows without a scene hash (an error before the reset ended) say nothing.
+    Raises UserError naming the episode that did not: arms that saw different scenes are not paired.
+    A row without a scene hash (an error before the reset ended) says nothing.
     """
-    first: dict[tuple[str, int, int], tuple[str, str]] = {}
+    if row["scene_hash"] is None:
+        return
+    scene, by = known.setdefault((row["suite"], row["task"], row["init"]), (row["scene_hash"], case_id))
+    if row["scene_hash"] != scene:
+        raise UserError(
+            f"{episode_name(case_id, row)}: its scene is {row['scene_hash'][:12]}, "
+            f"but {scene[:12]} in {by}; remove the journals made on another machine or version"
+        )
+
+
+def check_scenes(rows_by_case: dict[str, Sequence[Row]]) -> Scenes:
+    """All episodes from one (suite, task, init) began in one scene, in every case: the scenes. UserError as `check_scene`."""
+    known: Scenes = {}
     for case_id, rows in rows_by_case.items():
         for row in rows:
-            if row["scene_hash"] is None:
-                continue
-            scene = (row["suite"], row["task"], row["init"])
-            known, by = first.setdefault(scene, (row["scene_hash"], case_id))
-            if row["scene_hash"] != known:
-                raise UserError(
-                    f"{_episode_name(case_id, row)}: its scene is {row['scene_hash'][:12]}, "
-                    f"but {known[:12]} in {by}; remove the journals made on another machine or version"
-                )
+            check_scene(known, case_id, row)
+    return known
 
 
 def read_journals(plan: Plan, run_dir: Path) -> dict[str, list[Row]]:
@@ -70,5 +78,5 @@ def read_journals(plan: Plan, run_dir: Path) -> dict[str, list[Row]]:
     return rows_by_case
 
 
-def _episode_name(case_id: str, row: Row) -> str:
+def episode_name(case_id: str, row: Row) -> str:
     return f"{case_id}, episode {row['index']} (task {row['task']}, init {row['init']}, repeat {row['repeat']})"

@@ -18,7 +18,7 @@ class Machine:
     training_processes: int
     """Processes that share one optimizer step; the batch is split evenly over them."""
     rollout_workers: int
-    """Simulator processes."""
+    """Simulator processes; 0: as many as cores and memory allow. Results do not depend on it."""
     precision: Literal["fp32", "bf16"]
     default_scale: str
 
@@ -36,9 +36,9 @@ def load_machine(name: str, folder: Path = MACHINES) -> Machine:
     machine = load_toml(path, Machine)
     if machine.name != name:
         raise UserError(f"{path}: 'name' is '{machine.name}' but the file is '{name}.toml'; make them equal")
-    for key in ("training_processes", "rollout_workers"):
-        if getattr(machine, key) < 1:
-            raise UserError(f"{path}: '{key}' must be at least 1, not {getattr(machine, key)}")
+    for key, least in (("training_processes", 1), ("rollout_workers", 0)):
+        if getattr(machine, key) < least:
+            raise UserError(f"{path}: '{key}' must be at least {least}, not {getattr(machine, key)}")
     return machine
 
 

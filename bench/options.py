@@ -9,6 +9,7 @@ from bench.plan import Plan, resolve_plan
 from bench.suite import SUITES
 from bench.toml_config import did_you_mean
 from wmvla.errors import UserError
+from wmvla.rollout.shard import Shard, parse_shard, shard_from_environment
 
 RESULTS = SUITES.parent / "results"
 TRACKERS = ("tensorboard", "wandb")
@@ -31,6 +32,27 @@ def add_plan_options(add: Callable[..., Any]) -> None:
         add(f"--{name.replace('_', '-')}", dest=name, default=None, metavar="N", help=text)
     add("--trackers", default=None, metavar="NAMES", help="metrics also to tensorboard and/or wandb, separated by commas")
     add("--results", default=None, metavar="DIR", help="folder of the run directories; default: results/")
+
+
+def add_run_options(add: Callable[..., Any]) -> None:
+    """The options of how a plan is carried out, which change nothing in it."""
+    add(
+        "--shard",
+        default=None,
+        metavar="I/N",
+        help="play part I of N of every rollout, beside the other parts; default: this rank of torchrun or srun, else all",
+    )
+    add(
+        "--deterministic",
+        action="store_true",
+        default=False,
+        help="on a GPU too the policy answers one simulator at a time, so that no answer depends on what is batched with it",
+    )
+
+
+def shard_from(options: Any) -> Shard | None:
+    """The part of the episodes to play; None for all of them. UserError for what is no shard."""
+    return shard_from_environment() if options.shard is None else parse_shard(options.shard)
 
 
 def overrides_from(options: Any) -> Overrides:
@@ -58,10 +80,10 @@ def run_dir_of(plan: Plan, options: Any) -> Path:
 
 
 def as_flags(options: Any) -> list[str]:
-    """The same options as a command line, to hand them on."""
+    """The same options as a command line, to hand them on; without ``--shard``, which is each process's own."""
     flags = []
     for name in ("scale", "machine", *_OVERRIDES, "trackers", "results"):
         value = getattr(options, name)
         if value is not None:
             flags.append(f"--{name.replace('_', '-')}={value}")
-    return flags
+    return [*flags, "--deterministic"] if options.deterministic else flags

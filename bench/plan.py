@@ -25,6 +25,8 @@ from wmvla.recipe import EpisodeRow, Recipe, Training
 
 PLAN_VERSION = 1
 PLAN_FILE = "plan.json"
+HASHED_WORKERS = {"cpu": 2, "cuda": 8, "rocm": 16}
+"""What a plan's hash says for ``rollout_workers``, whatever their number is: that of the first plans, which so keep theirs."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Plan:
         for cosmetic in ("question", "summary", "cannot_say"):
             del content[cosmetic]
         del content["machine"]["default_scale"]
+        content["machine"]["rollout_workers"] = HASHED_WORKERS[self.machine.accelerator]
         for arm in content["arms"].values():
             del arm["title"]
         for claim in content["claims"]:

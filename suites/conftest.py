@@ -1,5 +1,6 @@
 """Turns a plan into pytest items: ``pytest suites/ -k E2`` runs the cases of arm E2 and what they need, nothing else."""
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, NoReturn
 import pytest
 
 from bench.executor import Executor
-from bench.options import add_plan_options, plan_from, run_dir_of, trackers_from
+from bench.options import add_plan_options, add_run_options, as_flags, plan_from, run_dir_of, shard_from, trackers_from
 from bench.plan import Plan, write_plan
 from bench.provenance import collect
 from bench.requirements import require
@@ -17,11 +18,13 @@ from bench.tripwire import TripwireError
 from wmvla.errors import UserError
 from wmvla.files import write_json
 from wmvla.rollout.lock import lock
+from wmvla.rollout.shard import Shard, rows_of
 
 SUITES = Path(__file__).parent
 ALL = "all"
 PLANS = pytest.StashKey[dict[str, Plan]]()
 CHOSEN = pytest.StashKey[frozenset[str]]()
+SHARD = pytest.StashKey[Shard | None]()
 MISTAKE = pytest.StashKey[str]()
 
 
@@ -29,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("worldbench")
     group.addoption("--suite", default="core", metavar="NAME", help="suite to run, or 'all'; default: core")
     add_plan_options(group.addoption)
+    add_run_options(group.addoption)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A folder of plain benchmarks, such as throughput, has tests and no plan.
     names = [name for name in chosen if name not in folders or (SUITES / name / "suite.toml").is_file()]
     try:
+        config.stash[SHARD] = shard_from(config.option)
         config.stash[PLANS] = {load_suite(name, SUITES).name: plan_from(name, config.option) for name in names}
         for plan in config.stash[PLANS].values():
             require(plan)
@@ -69,10 +74,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test function that asks for ``case_id`` becomes one item per case of its suite's plan."""
+    """A test function that asks for ``case_id`` becomes one item per case of its suite's plan; a shard has only rollouts."""
     if "case_id" in metafunc.fixturenames:
         plan = metafunc.config.stash[PLANS][metafunc.definition.path.parent.name]
-        metafunc.parametrize("case_id", [case.id for case in plan.cases])
+        cases = plan.rollout_cases() if metafunc.config.stash[SHARD] else plan.cases
+        metafunc.parametrize("case_id", [case.id for case in cases])
 
 
 @pytest.fixture(scope="package")
@@ -81,20 +87,35 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
     config = request.config
     capture = config.pluginmanager.getplugin("capturemanager")
     plan = config.stash[PLANS][request.path.parent.name]
-    run_dir = run_dir_of(plan, config.option)
+    run_dir, shard = run_dir_of(plan, config.option), config.stash[SHARD]
 
     def show(line: str) -> None:
         with capture.global_and_fixture_disabled():
             print(line, flush=True)
 
     try:
-        with lock(run_dir):
+        with lock(run_dir, shard):
             write_plan(plan, run_dir)
+            executor = Executor(plan, run_dir, show, trackers_from(config.option), config.option.deterministic, shard)
+            if shard:
+                refuse_undone_needs(executor, request)
             if not (run_dir / "provenance.json").exists():
                 write_json(run_dir / "provenance.json", collect())
-            yield Executor(plan, run_dir, show, trackers_from(config.option))
+            yield executor
     except UserError as error:
         stop(config, error)
+
+
+def refuse_undone_needs(executor: Executor, request: pytest.FixtureRequest) -> None:
+    """UserError where a chosen rollout needs a case that is not done: a shard only plays, and says so before it begins."""
+    for item in request.session.items:
+        if item.path.parent == request.path.parent and isinstance(item, pytest.Function) and "case_id" in item.fixturenames:
+            case_id = item.callspec.params["case_id"]
+            need = executor.undone_need(case_id)
+            if need is not None:
+                flags = " ".join(map(shlex.quote, as_flags(request.config.option)))
+                command = f"pytest suites/ --suite={executor.context.plan.suite} {flags} -k {need}"
+                raise UserError(f"{case_id} needs {need}, which is not done, and a shard only plays; first: {command}")
 
 
 @pytest.fixture
@@ -117,7 +138,8 @@ def play_case(executor: Executor, benchmark: Any, request: pytest.FixtureRequest
         if case.kind == "train":
             assert record["steps"] == plan.recipe.training.steps
         if case.kind == "rollout":
-            assert record["episodes"] == len(plan.episodes), "every arm plays the whole episode table"
+            rows = rows_of(executor.context.shard, plan.episodes)
+            assert record["episodes"] == len(rows), "every arm plays the whole episode table, or its shard of it"
         if case.kind == "replay":
             planned = len(plan.recipe.environment.tasks) * len(plan.recipe.demonstrations.held_out)
             assert record["episodes"] == planned, "every arm replays every held-out demonstration"

@@ -36,13 +36,14 @@ def describe(plan: Plan) -> list[str]:
     training, rollout, tasks = plan.recipe.training, plan.recipe.rollout, plan.recipe.environment.tasks
     inits = f"{min(rollout.episodes, len(rollout.inits))} initial states"
     rollouts = len(plan.rollout_cases())
+    workers = plan.machine.rollout_workers or "by cores and memory"
     case_width = max(len(case.id) for case in plan.cases)
     claim_width = max([len("claim"), *(len(claim.id) for claim in plan.claims)])
     lines = [
         f"{plan.run_name}: {plan.question}",
         f"scale          {plan.scale}: {plan.summary}",
         f"machine        {plan.machine.name}: {plan.machine.training_processes} training processes, "
-        f"{plan.machine.rollout_workers} rollout workers, {plan.machine.precision}",
+        f"rollout workers {workers}, {plan.machine.precision}",
         f"training       {training.steps} steps x batch {training.batch_size} = "
         f"{training.steps * training.batch_size} samples, seeds {', '.join(map(str, plan.seeds))}",
         f"episodes       {len(plan.episodes)} for each of {rollouts} rollouts = {len(plan.episodes) * rollouts} "

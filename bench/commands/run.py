@@ -1,14 +1,19 @@
 """`wmbench run`: carries out a plan through pytest, then writes the report and says the verdict."""
 
 import argparse
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
-from bench.options import add_plan_options, as_flags, plan_from, run_dir_of, trackers_from
-from bench.plan import write_plan
+from bench.gaps import missing_episodes
+from bench.journal import read_journals
+from bench.options import add_plan_options, add_run_options, as_flags, plan_from, run_dir_of, shard_from, trackers_from
+from bench.plan import load_plan, write_plan
 from bench.requirements import require
 from bench.suite import SUITES
 from wmvla.rollout.lock import lock
+from wmvla.rollout.shard import Shard
 
 HELP = "run a suite, or continue it, and report"
 
@@ -19,23 +24,42 @@ QUIET = ("-q", "--disable-warnings", "--benchmark-columns=mean", "--benchmark-so
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", nargs="?", default="core", help="suite, default: core")
     add_plan_options(parser.add_argument)
+    add_run_options(parser.add_argument)
 
 
 def run(options: argparse.Namespace) -> int:
-    """0: every case is done, whatever the verdict. 1: a case failed. 2: bad usage, or the run was stopped."""
+    """0: every case is done, whatever the verdict. 1: a case failed. 2: bad usage, or the run was stopped.
+
+    A shard plays its part of the rollouts and writes no report: 0 when all of its episodes are recorded.
+    """
     plan = plan_from(options.suite, options)
     trackers_from(options)  # pytest asks again; here a wrong one ends in one line
     require(plan)
-    run_dir = run_dir_of(plan, options)
-    with lock(run_dir):  # pytest takes it again; asked for here, a second run ends in one line
+    run_dir, shard = run_dir_of(plan, options), shard_from(options)
+    with lock(run_dir, shard):  # pytest takes it again; asked for here, a second run ends in one line
         write_plan(plan, run_dir)
-    code = _pytest([str(SUITES), f"--suite={options.suite}", *as_flags(options)])
+    part = [f"--shard={shard}"] if shard else []
+    code = _pytest([str(SUITES), f"--suite={options.suite}", *as_flags(options), *part])
     if code not in (0, PYTEST_FAILED):
         return 2
-    from bench.commands.report import tell
+    if shard:
+        _tell_shard(shard, run_dir, options)
+    else:
+        from bench.commands.report import tell
 
-    tell(run_dir)
+        tell(run_dir)
     return 0 if code == 0 else 1
+
+
+def _tell_shard(shard: Shard, run_dir: Path, options: argparse.Namespace) -> None:
+    """Print what all shards have recorded so far, and which command plays the rest and reports."""
+    plan = load_plan(run_dir)
+    missing = sum(map(len, missing_episodes(plan, read_journals(plan, run_dir)).values()))
+    planned = len(plan.rollout_cases()) * len(plan.episodes)
+    command = shlex.join(["wmbench", "run", options.suite, *as_flags(options)])
+    rest = f"plays the {missing} that are missing and reports" if missing else "reports"
+    print(f"shard {shard}: {planned - missing} of {planned} episodes are recorded in {run_dir}")
+    print(f"without --shard, {command} {rest}")
 
 
 def _pytest(arguments: list[str]) -> int:

@@ -33,20 +33,22 @@ def run(options: argparse.Namespace) -> int:
 
 def status_of(run: "Run") -> dict[str, Any]:
     """What is done of each case: episodes of rollouts, steps of trainings, and why it failed when it was last tried."""
+    from bench.gaps import missing_episodes
     from bench.pairs import solved
 
-    cases = []
+    cases, missing = [], missing_episodes(run.plan, run.rows)
     for case in run.plan.cases:
         status: dict[str, Any] = {"case": case.id, "kind": case.kind, "done": case.id in run.cases}
         if case.id in run.failures:
             status["failed"] = run.failures[case.id]
         if case.kind == "rollout":
-            rows = run.rows[case.id]
+            rows, lacking = run.rows[case.id], missing.get(case.id, [])
             status |= {
                 "finished": len(rows),
                 "planned": len(run.plan.episodes),
                 "successes": sum(map(solved, rows)),
                 "broken": sum(row["status"] != "ok" for row in rows),
+                "missing": lacking,
             }
         elif case.kind == "train":
             lines = run.metrics[case.id]
@@ -59,6 +61,8 @@ def status_of(run: "Run") -> dict[str, Any]:
 
 
 def _told(case: dict[str, Any]) -> str:
+    from bench.gaps import as_ranges
+
     state = "done" if case["done"] else "-"
     failed = f"failed {case['failed']}" if "failed" in case else ""
     if "finished" not in case:
@@ -71,4 +75,6 @@ def _told(case: dict[str, Any]) -> str:
         told += f", {case['successes']} solved ({100 * case['successes'] / case['finished']:.0f} %)"
         if case["broken"]:
             told += f", {case['broken']} broken"
+        if case["missing"]:
+            told += f", {len(case['missing'])} missing: {as_ranges(case['missing'])}"
     return f"{told}  {failed}".rstrip()

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.plan import Plan
 from wmvla.progress import Progress
+from wmvla.rollout.shard import Shard
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class Context:
     run_dir: Path
     show: Callable[[str], None] | None
     trackers: tuple[str, ...] = ()
+    deterministic: bool = False
+    """Whether the policy answers one query at a time where it could answer several."""
+    shard: Shard | None = None
+    """The part of every rollout that is played here; None for the whole."""
 
     @property
     def cache(self) -> Path:

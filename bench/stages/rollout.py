@@ -1,4 +1,4 @@
-"""Rollouts: the plan's episode table played by one checkpoint in one mode, a journal line per episode."""
+"""Rollouts: the plan's episode table, or a shard of it, played by one checkpoint in one mode, a journal line per episode."""
 
 import json
 from dataclasses import asdict
@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cases import Case
-from bench.journal import check_against_plan, journal_path
+from bench.journal import check_against_plan, check_scene, check_scenes, journal_path, read_journals
 from bench.stages.context import Context
-from wmvla.rollout.journal import Journal
+from wmvla.rollout.journal import Journal, journal_files, read_all, shard_journal_path
+from wmvla.rollout.shard import rows_of
 
 if TYPE_CHECKING:
     from wmvla.recipe import EpisodeRow
@@ -16,44 +17,79 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, case: Case) -> dict[str, Any]:
-    """Play the episodes that the journal lacks; figures: how many succeeded, and their CPU time."""
+    """Play the episodes that no journal of the case has; figures: how many there are, how many succeeded, their CPU time.
+
+    ``played`` of them in this session, by ``rollout_workers`` simulator processes.
+    """
+    path = journal_path(context.run_dir, case.id)
+    mine = rows_of(context.shard, context.plan.episodes)
+    indices = {row.index for row in mine}
+
+    def recorded() -> list[dict[str, Any]]:
+        rows = read_all(path)
+        check_against_plan(context.plan, case, rows)
+        return [row for row in rows if row["index"] in indices]
+
+    before = recorded()
+    finished = {row["index"] for row in before}
+    todo = [row for row in mine if row.index not in finished]
+    workers = _play(context, case, todo, before) if todo else None
+    lines = recorded()
+    return {
+        "artefacts": {file.name: file.resolve() for file in journal_files(path)},
+        "episodes": len(lines),
+        "succeeded": sum(row["success"] for row in lines),
+        "episode_cpu_seconds": round(sum(row["cpu_seconds"] for row in lines), 3),
+        "played": len(todo),
+        "rollout_workers": workers,
+    }
+
+
+def _play(context: Context, case: Case, todo: list["EpisodeRow"], before: list[dict[str, Any]]) -> int:
+    """Play rows into the journal, after those recorded `before`; the number of simulator processes.
+
+    Raises UserError at the first episode whose scene is not the other rollouts': the rest would be played for nothing.
+    """
+
     from wmvla.rollout.engine import roll_out
     from wmvla.rollout.policy import RolloutPolicy
     from wmvla.rollout.worker import Simulators, make_libero
 
-    plan = context.plan
-    journal = Journal(journal_path(context.run_dir, case.id))
-    check_against_plan(plan, case, journal.rows())
-    finished = journal.finished()
-    rows = [row for row in plan.episodes if row.index not in finished]
-    if rows:
-        mode = str(case.mode)
-        policy = RolloutPolicy(checkpoint_of(context, case), mode, plan.recipe.rollout.n_action_steps, context.device)
-        progress = context.progress(case.id, len(plan.episodes), len(finished))
-        succeeded = sum(row["success"] for row in journal.rows())
-        done = len(finished)
+    recipe = context.plan.recipe
+    workers = _workers(context, len(todo))
+    journal = Journal(shard_journal_path(journal_path(context.run_dir, case.id), context.shard))
+    scenes = check_scenes(dict(read_journals(context.plan, context.run_dir)))
+    policy = RolloutPolicy(
+        checkpoint_of(context, case),
+        str(case.mode),
+        recipe.rollout.n_action_steps,
+        context.device,
+        largest_batch=1 if context.deterministic else None,
+    )
+    label = case.id if context.shard is None else f"{case.id} {context.shard}"
+    succeeded, done = sum(row["success"] for row in before), len(before)
+    progress = context.progress(label, done + len(todo), done)
 
-        def on_episode(row: "EpisodeRow", record: "EpisodeRecord") -> None:
-            nonlocal succeeded, done
-            journal.append({**asdict(row), "case": case.id, **asdict(record)})
-            succeeded, done = succeeded + record.success, done + 1
-            progress.update(done, f"{succeeded}/{done} succeeded")
+    def on_episode(row: "EpisodeRow", record: "EpisodeRecord") -> None:
+        nonlocal succeeded, done
+        line = {**asdict(row), "case": case.id, **asdict(record)}
+        check_scene(scenes, case.id, line)
+        journal.append(line)
+        succeeded, done = succeeded + record.success, done + 1
+        progress.update(done, f"{succeeded}/{done} succeeded, {workers} simulators")
 
-        simulators = Simulators(
-            plan.recipe.environment,
-            policy.n_action_steps,
-            policy.world_frames,
-            policy.world_cameras,
-            make_libero,
-        )
-        roll_out(rows, policy, simulators, plan.machine.rollout_workers, on_episode)
-    lines = journal.rows()
-    return {
-        "artefacts": {"journal": journal.path.resolve()},
-        "episodes": len(lines),
-        "succeeded": sum(row["success"] for row in lines),
-        "episode_cpu_seconds": round(sum(row["cpu_seconds"] for row in lines), 3),
-    }
+    simulators = Simulators(recipe.environment, policy.n_action_steps, policy.world_frames, policy.world_cameras, make_libero)
+    roll_out(todo, policy, simulators, workers, on_episode)
+    return workers
+
+
+def _workers(context: Context, rows: int) -> int:
+    """How many simulators play: the machine file's number, or as many as cores and memory allow."""
+    if context.plan.machine.rollout_workers:
+        return context.plan.machine.rollout_workers
+    from wmvla.rollout.capacity import worker_count
+
+    return worker_count(rows, policy_on_gpu=context.device != "cpu")
 
 
 def checkpoint_of(context: Context, case: Case) -> Path:

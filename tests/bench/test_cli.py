@@ -181,7 +181,7 @@ def test_status(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert "15 of 19 cases done" in lines[f"{plan.run_name}:"]
     assert "done   24/24 episodes, " in lines["E0-none-s0"]
-    assert "begun  3/24 episodes, 1 solved (33 %), 1 broken" in lines["E1-zero-s0"]
+    assert "begun  3/24 episodes, 1 solved (33 %), 1 broken, 21 missing: 3-23" in lines["E1-zero-s0"]
     assert "-      0/24 episodes" in lines["E2-pred-s0"]
     assert "done   600/600 steps" in lines["E1-train-s0"]
     assert cli.main(["status", str(run_dir), "--json"]) == 0
@@ -196,6 +196,7 @@ def test_status(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         "planned": 24,
         "successes": 1,
         "broken": 1,
+        "missing": list(range(3, 24)),
     }
 
 

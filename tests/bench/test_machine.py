@@ -39,6 +39,7 @@ def test_unknown_machine_lists_the_known() -> None:
     [
         (GOOD.format(name="b", processes=1), "'name' is 'b' but the file is 'a.toml'"),
         (GOOD.format(name="a", processes=0), "'training_processes' must be at least 1, not 0"),
+        (GOOD.format(name="a", processes=1).replace("workers = 2", "workers = -1"), "'rollout_workers' must be at least 0"),
         (GOOD.format(name="a", processes=1) + "worker = 3", "unknown key 'worker'"),
         (GOOD.format(name="a", processes=1).replace("fp32", "fp8"), "'precision' is 'fp8'"),
     ],

@@ -16,6 +16,7 @@ from bench.suite import load_suite
 from wmvla.errors import UserError
 from wmvla.recipe import ArmFields
 
+ROOT = Path(__file__).parents[2]
 CORE = load_suite("core")
 CPU = load_machine("cpu")
 
@@ -160,6 +161,25 @@ def test_hash_ignores_wording_and_nothing_else() -> None:
         plan_of(episodes=1),
     ):
         assert changed.hash != plan.hash
+
+
+@pytest.mark.parametrize(("machine", "first"), [("cpu", 2), ("cuda", 8), ("rocm", 16)])
+def test_hash_does_not_depend_on_how_many_simulators_play(machine: str, first: int) -> None:
+    """Results do not; and the first plans, which counted the number, keep their hash."""
+    plan = make_plan(CORE, "mini", load_machine(machine))
+    assert plan.machine.rollout_workers == 0
+    for number in (1, first, 64):
+        other = dataclasses.replace(plan, machine=dataclasses.replace(plan.machine, rollout_workers=number))
+        assert other.hash == plan.hash
+        assert Plan.from_json(json.loads(json.dumps(other.to_json()))) == other
+
+
+def test_the_reference_run_is_of_the_plan_that_the_same_command_makes_today() -> None:
+    (found,) = (ROOT / "results" / "reference").glob("cpu_core_mini_*")
+    reference = load_plan(found)
+    assert reference.machine.rollout_workers == 2
+    assert make_plan(CORE, "mini", CPU).hash == reference.hash
+    assert reference.run_name == "core-mini-cpu-8a16b3a3"
 
 
 def test_the_order_in_which_seeds_and_arms_are_given_does_not_matter() -> None:
