@@ -1,14 +1,25 @@
-"""``lerobot-wm-eval``: LeRobot's own evaluation with the reference project's flags."""
+"""``lerobot-wm-eval``: any LeRobot checkpoint in LIBERO, played by the rollout engine; the rest by LeRobot's own evaluation."""
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lerobot.configs.eval import EvalPipelineConfig
 
+from wmvla.commands.eval_flags import (
+    OWN_FLAGS,
+    EvalConfig,
+    check_own_flags,
+    lerobots_arguments,
+    own_flags_in,
+    with_values,
+)
 from wmvla.commands.lerobot_main import parse, run, value_of, without
-from wmvla.commands.rename_map import needed_renames
 from wmvla.errors import UserError
-from wmvla.policy.weights import checkpoint_fields, checkpoint_folder
+from wmvla.rollout.shard import Shard, parse_shard, shard_from_environment
+
+if TYPE_CHECKING:
+    from wmvla.rollout.summary import Info
 
 PROGRAM = "lerobot-wm-eval"
 
@@ -19,38 +30,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def evaluate(arguments: list[str]) -> None:
-    """Run LeRobot's evaluation with joined ``arguments``."""
+    """Evaluate with joined ``arguments``: LIBERO as our simulator has it by our engine, everything else by LeRobot."""
+    arguments = with_values(arguments)
     if not {"--help", "-h"}.intersection(arguments):
         arguments = lerobots_arguments(arguments)
-    config = parse(EvalPipelineConfig, arguments, PROGRAM)
-    if config.env.type == "libero":
+    config = parse(EvalConfig, arguments, PROGRAM)
+    check_own_flags(config)
+    if config.env.type.startswith("libero"):
         from wmvla.sim.libero.assets import prepare_libero
 
         prepare_libero()
+    from wmvla.commands.eval_table import lerobots_own
+
+    reason = lerobots_own(config)
+    if reason is not None:
+        _evaluate_with_lerobot(arguments, reason)
+        return
+    shard = parse_shard(config.shard) if config.shard else shard_from_environment()
+    if shard is not None and value_of("output_dir", arguments) is None:
+        raise UserError("The shards of an evaluation meet in one directory: give --output_dir.")
+    from wmvla.commands.eval_run import play_evaluation
+
+    _print(play_evaluation(config, shard), config, shard)
+
+
+def _evaluate_with_lerobot(arguments: list[str], reason: str) -> None:
+    for name in own_flags_in(arguments):
+        raise UserError(f"--{name} belongs to our LIBERO, which has no {reason}: leave out one of the two.")
+    for name in OWN_FLAGS:
+        arguments = without(name, arguments)
     from lerobot.scripts.lerobot_eval import eval_main
+    from lerobot.utils.utils import init_logging
 
-    eval_main(config)
+    print(f"LeRobot's own evaluation plays this: ours has no {reason}.", file=sys.stderr)
+    init_logging()
+    eval_main(parse(EvalPipelineConfig, arguments, PROGRAM))
 
 
-def lerobots_arguments(arguments: list[str]) -> list[str]:
-    """The reference's flags as LeRobot knows them.
+def _print(info: "Info", config: EvalConfig, shard: Shard | None) -> None:
+    """The summary, and how to go on."""
+    from wmvla.rollout.summary import summary_lines
 
-    ``--policy.pretrained_path`` means ``--policy.path``; ``--policy.type`` may stand beside it; a rename map that the
-    checkpoint does not need any more, because it asks for the data's own names, is left out.
-
-    Raises:
-        UserError: no checkpoint; a checkpoint of another type than the command says.
-    """
-    source = value_of("policy.path", arguments) or value_of("policy.pretrained_path", arguments)
-    if not source:
-        raise UserError("Which checkpoint? Give --policy.path=<folder or hub id>.")
-    fields = checkpoint_fields(checkpoint_folder(source))
-    kind = value_of("policy.type", arguments)
-    if kind not in (None, fields.get("type")):
-        raise UserError(f"{source} is a {fields.get('type')} checkpoint, but --policy.type is {kind}.")
-    for flag in ("policy.path", "policy.pretrained_path", "policy.type"):
-        arguments = without(flag, arguments)
-    return [*needed_renames(arguments, source), f"--policy.path={source}"]
+    print(*summary_lines(info), sep="\n")
+    if shard is None:
+        print(f"{config.output_dir}/eval_info.json")
+        return
+    print(
+        f"Shard {shard} is done. These numbers are of all episodes recorded so far. When every shard is done, the same command"
+        " without --shard (or torchrun, or srun) reads them all, plays what is missing and writes eval_info.json."
+    )
 
 
 if __name__ == "__main__":

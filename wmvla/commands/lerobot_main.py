@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import draccus
+import yaml
 from draccus.utils import ParsingError
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from lerobot.configs import PreTrainedConfig, parser
@@ -85,6 +86,8 @@ def parse[T](config: type[T], arguments: Sequence[str], program: str) -> T:
         if not ended.code:
             raise
         message = _policy_mistake(arguments) or printed.getvalue()
+    except yaml.YAMLError:
+        message = f"{_unreadable(arguments)}: the value cannot be read; is a bracket or a quotation mark missing?"
     except (ParsingError, OSError, ValueError) as error:
         message = _reason(error)
     raise UserError(_as_flags(message.rpartition("error: ")[2], arguments))
@@ -126,6 +129,16 @@ def lerobots_checks_are_user_errors() -> Iterator[None]:
 def _comes_from_a_check(error: Exception) -> bool:
     frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     return isinstance(error, ParsingError) or (bool(frames) and frames[-1].startswith(CHECKS))
+
+
+def _unreadable(arguments: Sequence[str]) -> str:
+    """The first of joined arguments whose value is no YAML, which is how draccus reads values."""
+    for word in arguments:
+        try:
+            yaml.safe_load(word.partition("=")[2])
+        except yaml.YAMLError:
+            return word
+    return " ".join(arguments)
 
 
 def _policy_mistake(arguments: Sequence[str]) -> str | None:
