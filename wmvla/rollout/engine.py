@@ -1,26 +1,23 @@
 """The closed-loop engine: simulator processes on one side, one policy on the other, no barrier between episodes."""
 
-import contextlib
-import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from typing import Any, Protocol
+from dataclasses import replace
+from multiprocessing.connection import wait
+from typing import Protocol
 
 import numpy as np
 
 from wmvla.errors import UserError
 from wmvla.recipe import EpisodeRow
-from wmvla.rollout.episode import Answer, EpisodeRecord, Query, failed
-from wmvla.rollout.worker import Simulators, serve
+from wmvla.rollout.episode import Answer, EpisodeRecord, Query
+from wmvla.rollout.simulator import Simulator, start
+from wmvla.rollout.todo import Todo
+from wmvla.rollout.worker import Simulators
 
-TRIES = 3
-"""How often an episode is started before it is recorded as failed."""
 SILENCE = 300.0
 """Seconds without a message after which a simulator counts as hung. LIBERO's slowest reset takes about 10."""
+LOOK = 1.0
+"""Seconds between two looks for hung simulators."""
 
 
 class Policy(Protocol):
@@ -29,18 +26,6 @@ class Policy(Protocol):
     largest_batch: int
 
     def act(self, queries: Sequence[Query]) -> list[Answer]: ...
-
-
-@dataclass
-class _Worker:
-    """A simulator process and the episode it plays."""
-
-    process: BaseProcess
-    connection: Connection
-    row: EpisodeRow | None = None
-    heard: float = 0.0
-    policy_cpu: float = 0.0
-    kept: dict[str, Any] = field(default_factory=dict)
 
 
 def roll_out(
@@ -53,121 +38,100 @@ def roll_out(
     on_film: Callable[[EpisodeRow, np.ndarray], None] | None = None,
 ) -> None:
     """Play every row once; ``on_episode`` gets each record as soon as the episode ends, in no particular order.
+
     Where ``simulators.film``, ``on_film`` gets the front camera's frames (steps + 1, H, W, 3) uint8 of an episode that was
     played to its end, before ``on_episode``.
 
     A simulator that raises, dies or is silent for ``silence`` seconds is replaced, and its episode is started again, at most
-    ``TRIES`` times.
+    ``todo.TRIES`` times; then it is recorded as failed, and the others go on.
+
+    Non-obvious: all queries that wait when the policy is free are answered together, as many as it takes; it never waits for
+    more. Of a policy that takes one at a time, the results depend neither on the number of workers nor on their order.
 
     Raises:
-        UserError: no simulator could play anything (for instance: no OpenGL), with the first reason.
+        UserError: no simulator could play anything (for instance: no OpenGL), with the first reason; or one met a mistake that
+            only the user can mend.
     """
-    todo = deque(rows)
-    tries: dict[int, int] = {}
-    pool: list[_Worker] = []
-    played = 0
+    todo = Todo(rows, on_episode)
+    pool: list[Simulator] = []
     try:
-        while todo or any(worker.row for worker in pool):
-            while len(pool) < min(workers, len(todo) + sum(w.row is not None for w in pool)):
-                pool.append(_start(simulators))
-            for worker in pool:
-                if worker.row is None and todo:
-                    _send_row(worker, todo.popleft())
-            ready = wait([w.connection for w in pool if w.row], timeout=1.0)
-            for worker in [w for w in pool if w.connection in ready]:
-                trouble = _hear(worker, policy, on_episode, on_film)
-                if trouble is None:
-                    played += worker.row is None
-                    continue
-                pool.remove(worker)
-                _give_up(worker, "error", trouble, tries, todo, on_episode, played)
-            # One whose message waits for a busy policy is not silent.
-            for worker in [w for w in pool if w.row and _quiet_for(w) > silence and not w.connection.poll()]:
-                pool.remove(worker)
-                reason = f"no sign of life for {silence:.0f} s"
-                _give_up(worker, "timeout", reason, tries, todo, on_episode, played)
+        while todo or any(simulator.row for simulator in pool):
+            _hand_out(todo, pool, simulators, workers, silence)
+            asking = any(simulator.query for simulator in pool)
+            ready = wait([simulator.connection for simulator in pool if simulator.row], timeout=0 if asking else LOOK)
+            for simulator in [simulator for simulator in pool if simulator.connection in ready]:
+                trouble = _hear(simulator, todo, on_episode, on_film)
+                if trouble:
+                    _replace(simulator, pool, todo, *trouble)
+            for simulator in [simulator for simulator in pool if simulator.overdue()]:
+                _replace(simulator, pool, todo, "timeout", f"no sign of life for {silence:.0f} s")
+            _answer(pool, policy)
+        todo.finish()
     finally:
-        for worker in pool:
-            _stop(worker)
+        for simulator in pool:
+            simulator.stop()
 
 
-def _start(simulators: Simulators) -> _Worker:
-    # spawn: a forked child would inherit torch's threads and an OpenGL library in an unknown state
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, simulators), daemon=True)
-    process.start()
-    theirs.close()
-    return _Worker(process, ours, heard=time.monotonic())
-
-
-def _quiet_for(worker: _Worker) -> float:
-    """Seconds since the worker was last heard or answered."""
-    return time.monotonic() - worker.heard
-
-
-def _send_row(worker: _Worker, row: EpisodeRow) -> None:
-    worker.row, worker.heard, worker.policy_cpu, worker.kept = row, time.monotonic(), 0.0, {}
-    # One that died between episodes is noticed, and reported, by the next wait on its connection.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        worker.connection.send(row)
+def _hand_out(todo: Todo, pool: list[Simulator], simulators: Simulators, workers: int, silence: float) -> None:
+    """Give every idle simulator a row; start simulators while there are rows for them."""
+    while len(pool) < min(workers, len(todo) + sum(simulator.row is not None for simulator in pool)):
+        pool.append(start(simulators, silence))
+    for simulator in pool:
+        if simulator.row is None and todo:
+            others = [other.row.task for other in pool if other.row is not None]
+            simulator.play(todo.take(simulator.task, others))
 
 
 def _hear(
-    worker: _Worker,
-    policy: Policy,
+    simulator: Simulator,
+    todo: Todo,
     on_episode: Callable[[EpisodeRow, EpisodeRecord], None],
     on_film: Callable[[EpisodeRow, np.ndarray], None] | None,
-) -> str | None:
-    """Handle one message; the reason when the worker is of no use any more."""
-    assert worker.row is not None
+) -> tuple[str, str] | None:
+    """Take one message; status and reason when the simulator is of no use any more."""
+    row = simulator.row
+    assert row is not None
     try:
-        message = worker.connection.recv()
-        worker.heard = time.monotonic()
-        if message[0] == "error":
-            return message[1]
-        if message[0] == "done":
-            _, record, film = message
-            if film is not None and on_film is not None:
-                on_film(worker.row, film)
-            cpu = record.cpu_seconds + worker.policy_cpu
-            on_episode(worker.row, replace(record, cpu_seconds=cpu, policy_batch=1))
-            worker.row = None
-            return None
-        _, number, step, language, state, images, frames = message
-        (answer,) = policy.act([Query(worker.row, number, step, language, state, images, frames, worker.kept)])
-        worker.policy_cpu += answer.cpu_seconds
-        worker.connection.send(answer.actions)
-        worker.heard = time.monotonic()
-    except (EOFError, ConnectionResetError, BrokenPipeError):
-        worker.process.join(timeout=5)
-        return f"the simulator process died (exit code {worker.process.exitcode})"
+        kind, *message = simulator.hear()
+    except (EOFError, ConnectionResetError):
+        return "error", f"the simulator process died (exit code {simulator.exit_code()})"
+    except BlockingIOError:
+        return "timeout", "it stopped in the middle of a message"
+    if kind == "made":
+        simulator.task, todo.made = row.task, True
+    elif kind == "query":
+        number, step, language, state, images, frames = message
+        simulator.query = Query(row, number, step, language, state, images, frames, simulator.kept)
+        todo.asked = True
+        todo.record_unplayable()
+    elif kind == "done":
+        record, film = message
+        cpu = record.cpu_seconds + simulator.policy_cpu
+        if film is not None and on_film is not None:
+            on_film(row, film)
+        on_episode(row, replace(record, cpu_seconds=cpu, policy_batch=simulator.policy_batch))
+        simulator.row, simulator.kept = None, {}
+    elif kind == "error":
+        reason, mistake = message
+        if mistake:
+            raise UserError(reason)
+        return "error", reason
     return None
 
 
-def _give_up(
-    worker: _Worker,
-    status: str,
-    reason: str,
-    tries: dict[int, int],
-    todo: deque[EpisodeRow],
-    on_episode: Callable[[EpisodeRow, EpisodeRecord], None],
-    played: int,
-) -> None:
-    """End the worker; put its episode back, or record it as failed."""
-    _stop(worker)
-    row = worker.row
-    assert row is not None
-    tries[row.index] = tries.get(row.index, 0) + 1
-    if tries[row.index] < TRIES:
-        todo.append(row)
-    elif played == 0:
-        raise UserError(f"No simulator can play: {reason}. Try 'wmbench doctor'.")
-    else:
-        on_episode(row, failed(status, reason))
+def _answer(pool: list[Simulator], policy: Policy) -> None:
+    """Answer the queries that have waited longest, as many as the policy takes together."""
+    asking = sorted((simulator for simulator in pool if simulator.query), key=lambda simulator: simulator.heard)
+    batch = asking[: policy.largest_batch]
+    if batch:
+        answers = policy.act([simulator.query for simulator in batch if simulator.query])
+        for simulator, answer in zip(batch, answers, strict=True):
+            simulator.answer(answer, len(batch))
 
 
-def _stop(worker: _Worker) -> None:
-    worker.connection.close()
-    worker.process.kill()
-    worker.process.join()
+def _replace(simulator: Simulator, pool: list[Simulator], todo: Todo, status: str, reason: str) -> None:
+    """End a simulator, whose place becomes free, and see to its episode."""
+    pool.remove(simulator)
+    simulator.stop()
+    assert simulator.row is not None
+    todo.failed(simulator.row, status, reason)

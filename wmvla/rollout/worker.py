@@ -1,15 +1,18 @@
 """A simulator process: plays the episodes it is sent and asks for actions when it has none left."""
 
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import numpy as np
 
+from wmvla.errors import UserError
 from wmvla.recipe import Environment, EpisodeRow
 from wmvla.rollout.episode import EpisodeRecord
 
@@ -41,10 +44,12 @@ def make_libero(environment: Environment, task: int) -> Any:
 def serve(connection: Connection, simulators: Simulators) -> None:
     """Play rows from ``connection`` until it closes.
 
-    Messages out: ``("query", number, step, language, state, images, frames)``, ``("done", EpisodeRecord, film)``,
-    ``("error", text)``. Messages in: an ``EpisodeRow``, then the actions (n, A) that answer each query.
+    Messages out: ``("alive",)`` once, ``("made",)`` for every simulation, ``("query", number, step, language, state, images,
+    frames)``, ``("done", EpisodeRecord, film)`` and, as the last, ``("error", text, whether a UserError)``.
+    Messages in: an ``EpisodeRow``, then the actions (n, A) that answer each query.
     """
-    os.environ["OMP_NUM_THREADS"] = "1"
+    _die_with_parent()
+    connection.send(("alive",))
     simulations: dict[int, Any] = {}
     while True:
         try:
@@ -56,13 +61,31 @@ def serve(connection: Connection, simulators: Simulators) -> None:
                 for old in simulations.values():
                     old.close()
                 simulations = {row.task: simulators.make(simulators.environment, row.task)}
+                connection.send(("made",))
             record, film = play(row, simulations[row.task], simulators, connection)
         except (EOFError, BrokenPipeError):
             return
         except Exception as error:
-            connection.send(("error", f"{type(error).__name__}: {error}"))
+            mistake = isinstance(error, UserError)
+            connection.send(("error", str(error) if mistake else _one_line(error), mistake))
             return
         connection.send(("done", record, film))
+
+
+def _die_with_parent() -> None:
+    """End this process when its parent is gone, be it in an endless loop, as LIBERO's resets can be."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def play(

@@ -1,9 +1,13 @@
 """A simulator without physics, for the engine's tests: its images tell the step, its success the sum of the actions.
 
-Faults are asked for by the row's ``init``: a file in ``folder`` remembers that one has happened, so that it happens once.
+Faults are planned by task in a file, one for each time that the task is made; a try of an episode is a making, where every
+row has a task of its own.
 """
 
+import dataclasses
+import json
 import os
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +15,25 @@ from pathlib import Path
 
 import numpy as np
 
+from wmvla.errors import UserError
 from wmvla.recipe import Environment, EpisodeRow
+from wmvla.rollout.engine import roll_out
 from wmvla.rollout.episode import Answer, Query
+from wmvla.rollout.worker import Simulators
 from wmvla.sim.libero.cameras import ALL
 
-RAISE_ONCE, DIE_ONCE, HANG_ONCE, RAISE_ALWAYS = 101, 102, 103, 104
+FAULTS = {
+    "raise at make": "RuntimeError: no OpenGL context",
+    "die at make": "the simulator process died (exit code 11)",
+    "raise in reset": "RuntimeError: the gripper fell off",
+    "raise in step": "RuntimeError: the gripper fell off",
+    "kill in step": "the simulator process died (exit code -9)",
+    "kill while asking": "the simulator process died (exit code -9)",
+    "hang in reset": "no sign of life for",
+}
+"""What can be planned, and how the reason recorded for it begins."""
+MISTAKE = "mistake in reset"
+FAULTY_STEP = 3
 
 
 @dataclass(frozen=True)
@@ -31,22 +49,35 @@ class Result:
 
 
 class FakeSimulation:
-    """Succeeds when the actions' first entries add up to at least 1."""
+    """Succeeds when the actions' first entries add up to at least 1. ``state`` tells its process and the fault planned."""
 
     cameras = tuple(sorted(ALL))
     language = "do nothing"
     resets_are_cheap = True
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.renders = folder, 0
+    def __init__(self, fault: str | None) -> None:
+        self.fault, self.renders = fault, 0
+        if fault == "raise at make":
+            raise RuntimeError("no OpenGL\ncontext")
+        if fault == "die at make":
+            os._exit(11)
 
     def reset(self, init: int, env_seed: int, want: frozenset[str]) -> Seen:
-        self._fault(init)
+        if self.fault == "raise in reset":
+            raise RuntimeError("the gripper fell off")
+        if self.fault == "hang in reset":
+            time.sleep(600)
+        if self.fault == MISTAKE:
+            raise UserError("the fake has no such initial state")
         self.step_number, self.total, self.init = 0, 0.0, init
         return self._observe(want)
 
     def step(self, action: np.ndarray, want: frozenset[str]) -> Result:
         self.step_number += 1
+        if self.step_number == FAULTY_STEP and self.fault == "raise in step":
+            raise RuntimeError("the gripper fell off")
+        if self.step_number == FAULTY_STEP and self.fault == "kill in step":
+            os.kill(os.getpid(), signal.SIGKILL)
         self.total += float(action[0])
         return Result(self._observe(want), self.total >= 1)
 
@@ -59,43 +90,81 @@ class FakeSimulation:
     def _observe(self, want: frozenset[str]) -> Seen:
         self.renders += len(want)
         images = {name: np.full((2, 2, 3), self.step_number + 100 * (name == "image2"), np.uint8) for name in want}
-        return Seen(np.full(8, self.step_number, np.float32), images)
+        return Seen(np.array([self.step_number, os.getpid(), self.fault == "kill while asking"], np.float64), images)
 
-    def _fault(self, init: int) -> None:
-        marker = self.folder / f"fault-{init}"
-        if init == RAISE_ALWAYS:
-            raise RuntimeError("the gripper fell off")
-        if init in (RAISE_ONCE, DIE_ONCE, HANG_ONCE) and not marker.exists():
-            marker.touch()
-            if init == RAISE_ONCE:
-                raise RuntimeError("once")
-            if init == DIE_ONCE:
-                os._exit(9)
-            time.sleep(600)
+
+def plan_faults(folder: Path, faults: dict[int, list[str]]) -> None:
+    """``faults[task]``: what happens to each try of its episode, in order; then nothing does any more."""
+    (folder / "faults.json").write_text(json.dumps(faults))
 
 
 def make_fake(environment: Environment, task: int) -> FakeSimulation:
-    """``environment.suite`` is the folder of the fault markers."""
-    return FakeSimulation(Path(environment.suite))
+    """``environment.suite`` is the folder of the planned faults."""
+    folder = Path(environment.suite)
+    plan = folder / "faults.json"
+    planned = json.loads(plan.read_text()).get(str(task), []) if plan.exists() else []
+    tries = folder / f"tries-{task}"
+    if planned:
+        with tries.open("a") as file:
+            file.write(".")
+    number = len(tries.read_text()) - 1 if planned else 0
+    return FakeSimulation(planned[number] if number < len(planned) else None)
 
 
 class CountingPolicy:
     """Answers each query with actions that depend on the row and the query alone; remembers what it was shown."""
 
-    def __init__(self, n_action_steps: int) -> None:
-        self.n_action_steps, self.queries = n_action_steps, []
-
-    largest_batch = 1
+    def __init__(self, n_action_steps: int, largest_batch: int = 1) -> None:
+        self.n_action_steps, self.largest_batch = n_action_steps, largest_batch
+        self.queries: list[Query] = []
+        self.batches: list[int] = []
 
     def act(self, queries: Sequence[Query]) -> list[Answer]:
+        self.batches.append(len(queries))
         return [self._answer(query) for query in queries]
 
     def _answer(self, query: Query) -> Answer:
         self.queries.append(query)
+        _, process, fault = query.state
+        if fault:
+            os.kill(int(process), signal.SIGKILL)
         actions = np.zeros((self.n_action_steps, 7))
         actions[:, 0] = (query.row.noise_seed % 7) / 64
         return Answer(actions, 0.25)
 
 
-def row(index: int, init: int | None = None) -> EpisodeRow:
-    return EpisodeRow(index, "fake", 0, index if init is None else init, 1, 1000 + index, 0)
+def row(index: int, task: int = 0) -> EpisodeRow:
+    return EpisodeRow(index, "fake", task, index, 1, 1000 + index, 0)
+
+
+def play(
+    folder,
+    rows,
+    *,
+    workers=2,
+    n_action_steps=4,
+    world_frames=0,
+    cameras=(),
+    max_steps=30,
+    silence=20.0,
+    policy=None,
+    film=False,
+    on_film=None,
+    on_record=lambda record: None,
+):
+    """Records by row index, and the policy."""
+    environment = Environment(suite=str(folder), tasks=(0,), image_size=2, max_steps=max_steps)
+    simulators = Simulators(environment, n_action_steps, world_frames, cameras, make_fake, film)
+    policy, records = policy or CountingPolicy(n_action_steps), {}
+
+    def on_episode(episode, record):
+        assert episode.index not in records, "an episode was recorded twice"
+        records[episode.index] = record
+        on_record(record)
+
+    roll_out(rows, policy, simulators, workers, on_episode, silence, on_film)
+    return records, policy
+
+
+def without_clock(record):
+    return dataclasses.replace(record, seconds=0, cpu_seconds=0)

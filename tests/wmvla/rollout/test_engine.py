@@ -6,45 +6,9 @@ import time
 import numpy as np
 import pytest
 
-from wmvla.errors import UserError
-from wmvla.recipe import Environment
-from wmvla.rollout import engine
-from wmvla.rollout.engine import roll_out
 from wmvla.rollout.episode import Query
-from wmvla.rollout.worker import Simulators
 
-from .fake import DIE_ONCE, HANG_ONCE, RAISE_ALWAYS, RAISE_ONCE, CountingPolicy, make_fake, row
-
-
-def play(
-    folder,
-    rows,
-    *,
-    workers=2,
-    n_action_steps=4,
-    world_frames=0,
-    cameras=(),
-    max_steps=30,
-    silence=20.0,
-    policy=None,
-    film=False,
-    on_film=None,
-):
-    """Records by row index, and the policy."""
-    environment = Environment(suite=str(folder), tasks=(0,), image_size=2, max_steps=max_steps)
-    simulators = Simulators(environment, n_action_steps, world_frames, cameras, make_fake, film)
-    policy, records = policy or CountingPolicy(n_action_steps), {}
-
-    def on_episode(episode, record):
-        assert episode.index not in records, "an episode was recorded twice"
-        records[episode.index] = record
-
-    roll_out(rows, policy, simulators, workers, on_episode, silence, on_film)
-    return records, policy
-
-
-def without_clock(record):
-    return dataclasses.replace(record, seconds=0, cpu_seconds=0)
+from .fake import CountingPolicy, plan_faults, play, row, without_clock
 
 
 def test_results_do_not_depend_on_the_number_of_workers(tmp_path):
@@ -104,32 +68,49 @@ def test_a_query_carries_the_last_consecutive_frames(tmp_path, n_action_steps, w
     assert records[1].renders == len(drawn), "only what a query reads is drawn"
 
 
-def test_broken_simulators_are_replaced_and_no_episode_is_lost(tmp_path):
-    rows = [row(0), row(1, RAISE_ONCE), row(2, DIE_ONCE), row(3, HANG_ONCE), row(4, RAISE_ALWAYS), row(5)]
-    records, _ = play(tmp_path, rows, silence=8.0)
-    assert sorted(records) == [0, 1, 2, 3, 4, 5]
-    assert [records[i].status for i in range(6)] == ["ok", "ok", "ok", "ok", "error", "ok"]
-    assert records[4].error == "RuntimeError: the gripper fell off"
-    assert not records[4].success
-
-
-def test_a_slow_policy_does_not_make_its_simulators_look_hung(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "TRIES", 1)
+def test_waiting_queries_are_answered_together_without_a_barrier(tmp_path):
+    rows = [row(index) for index in range(12)]
+    one_by_one, _ = play(tmp_path, rows, workers=1)
 
     class SlowPolicy(CountingPolicy):
         def act(self, queries):
-            time.sleep(1.5)
+            time.sleep(0.02)  # the others ask meanwhile
             return super().act(queries)
 
-    records, _ = play(tmp_path, [row(index) for index in range(3)], max_steps=4, silence=1.0, policy=SlowPolicy(4))
-    assert {record.status for record in records.values()} == {"ok"}
-    assert len(records) == 3
+    records, policy = play(tmp_path, rows, workers=4, policy=SlowPolicy(4, largest_batch=3))
+    assert max(policy.batches) == 3
+    assert {record.policy_batch for record in records.values()} <= {1, 2, 3}
+    assert max(record.policy_batch for record in records.values()) == 3
+    for index, record in one_by_one.items():
+        assert without_clock(record) == dataclasses.replace(without_clock(records[index]), policy_batch=1)
 
 
-def test_simulators_that_never_play_end_the_run_in_one_line(tmp_path):
-    with pytest.raises(UserError, match="No simulator can play: RuntimeError: the gripper fell off") as caught:
-        play(tmp_path, [row(0, RAISE_ALWAYS)])
-    assert "\n" not in str(caught.value)
+def test_a_simulator_keeps_to_its_task_while_that_has_rows(tmp_path):
+    """Two tasks, each played by one of two simulators; with one simulator each is made once."""
+    rows = [row(index, task=index % 2) for index in range(8)]
+    plan_faults(tmp_path, {0: ["none"], 1: ["none"]})  # so that every making leaves a mark
+    records, _ = play(tmp_path, rows, workers=1)
+    assert sorted(records) == list(range(8))
+    assert [(tmp_path / f"tries-{task}").read_text() for task in (0, 1)] == [".", "."]
+
+
+def test_what_the_policy_keeps_is_its_episode_s_own(tmp_path):
+    """It is empty at each first query, also of an episode that starts again."""
+    plan_faults(tmp_path, {1: ["raise in step"]})
+    seen = []
+
+    class KeepingPolicy(CountingPolicy):
+        def act(self, queries):
+            for query in queries:
+                asked = query.kept.setdefault("asked", [])
+                seen.append((query.row.index, query.number, list(asked)))
+                asked.append(query.number)
+            return super().act(queries)
+
+    play(tmp_path, [row(0), row(1, task=1)], policy=KeepingPolicy(2))
+    assert {index for index, *_ in seen} == {0, 1}
+    assert len([number for index, number, _ in seen if (index, number) == (1, 0)]) == 2, "it started again"
+    assert all(asked == list(range(number)) for _, number, asked in seen)
 
 
 def test_the_policy_draws_from_the_episode_stream_alone(toy, tmp_path):
