@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from bench.plan import Plan
 from wmvla.rollout.journal import Row
 
+MOST_RANGES = 12
+"""Ranges that one sentence names."""
+
 
 def missing_episodes(plan: Plan, rows_by_case: Mapping[str, Sequence[Row]]) -> dict[str, list[int]]:
     """Indices of the table's rows that lack in each rollout case, in order; cases that lack none are left out."""
@@ -17,12 +20,13 @@ def missing_episodes(plan: Plan, rows_by_case: Mapping[str, Sequence[Row]]) -> d
     return found
 
 
-def as_ranges(indices: Sequence[int]) -> str:
-    """``0-3, 7, 9-10``: rising numbers, neighbours drawn together."""
+def as_ranges(indices: Sequence[int], most: int = MOST_RANGES) -> str:
+    """``0-3, 7, 9-10``: rising numbers, neighbours drawn together; of more than `most` ranges the first ones and the last."""
     ranges: list[list[int]] = []
     for index in indices:
         if ranges and index == ranges[-1][1] + 1:
             ranges[-1][1] = index
         else:
             ranges.append([index, index])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+    told = [str(first) if first == last else f"{first}-{last}" for first, last in ranges]
+    return ", ".join(told if len(told) <= most else [*told[: most - 1], "...", told[-1]])

@@ -230,6 +230,28 @@ def replays_note(plan: Plan, done: int) -> str | None:
     return "Not measured: no arm with world memory was chosen, or the plan is older than the measurement."
 
 
+def resets_note(hard: dict[str, int], cheap: int) -> str | None:
+    """Which tasks resisted the cheap reset, by `hard` resets of each, and how many resets were cheap; None of an old run."""
+    if not hard:
+        return f"All {cheap} resets were cheap: bit for bit the scene of a hard one." if cheap else None
+    total = sum(hard.values())
+    listed = _listed([f"{task} ({number})" for task, number in hard.items()])
+    return (
+        f"{total} of {total + cheap} resets were hard, each with a model built anew, because no cheap one gave the same "
+        f"scene bit for bit: {listed}."
+    )
+
+
+def batch_note(largest: int) -> str | None:
+    """What answering several simulators together means for the figures; None where the policy answered one at a time."""
+    if largest <= 1:
+        return None
+    return (
+        f"Answers were computed in batches of up to {largest}; their last bits may depend on the batch. "
+        f"--deterministic avoids it."
+    )
+
+
 def bounds_note(result: ClaimResult) -> str | None:
     """How errors and timeouts bound the difference from both sides, where there are any."""
     if not result.broken or result.bounds is None:

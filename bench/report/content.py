@@ -5,8 +5,10 @@ from typing import Any
 
 from bench import wording
 from bench.cases import Case
+from bench.gaps import as_ranges, missing_episodes
 from bench.limits import limit_of
 from bench.plan import Plan
+from bench.report.playing import hard_resets, largest_batch, playing
 from bench.report.records import Record, Run
 from bench.stats.difference import Interval
 from bench.verdict import ClaimResult, Rate, Verdict, judge
@@ -49,6 +51,13 @@ def report_content(run: Run) -> Content:
             "errors": sum(rate.errors for rate in verdict.rates),
             "timeouts": sum(rate.timeouts for rate in verdict.rates),
         },
+        "missing": [
+            {"case": case, "number": len(lacking), "episodes": as_ranges(lacking)}
+            for case, lacking in missing_episodes(plan, run.rows).items()
+        ],
+        "playing": [playing(case.id, run.rows[case.id], run.cases.get(case.id)) for case in plan.rollout_cases()],
+        "resets_note": wording.resets_note(hard_resets(rows), sum(row.get("reset") == "cheap" for row in rows)),
+        "batch_note": wording.batch_note(largest_batch(rows)),
         "sanity": {
             **asdict(verdict.sanity),
             "sentence": wording.sentence_case(wording.sanity_sentence(verdict.sanity)),

@@ -169,3 +169,14 @@ def test_p_values(p: float | None, expected: str) -> None:
 
 def test_intervals_are_told_in_points() -> None:
     assert wording.interval_points(Interval(-0.1, 0.254, 0.9)) == "-10.0 to +25.4"
+
+
+def test_resets_and_batches() -> None:
+    assert wording.resets_note({}, 0) is None
+    assert wording.resets_note({}, 24) == "All 24 resets were cheap: bit for bit the scene of a hard one."
+    assert wording.resets_note({"libero_10 task 3": 50, "libero_10 task 8": 2}, 448) == (
+        "52 of 500 resets were hard, each with a model built anew, because no cheap one gave the same scene bit for bit: "
+        "libero_10 task 3 (50) and libero_10 task 8 (2)."
+    )
+    assert wording.batch_note(1) is None
+    assert "up to 64" in (wording.batch_note(64) or "")
