@@ -145,17 +145,19 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
         noise: Tensor | None = None,
         memory_noise: Tensor | None = None,
         memory: Tensor | None = None,
+        history: Tensor | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """As SmolVLA's; where ``config.needs_frames`` the batch carries ``world_frames``.
+        """As SmolVLA's; where ``config.needs_frames`` the batch carries ``world_frames``, or their latents are given.
 
         Args:
             memory_noise: of ``memory_noise_shape``; by default from torch's generator.
             memory: (B, M, D) that takes the place of the rollout mode's, from ``memory_from_latents``.
+            history: latents (B, T, D) as ``encode_history`` makes them of the frames.
         """
         self.eval()
         if memory is None:
-            memory = self._rollout_memory(batch, memory_noise)
+            memory = self._rollout_memory(batch, memory_noise, history)
         with self._remember(_finite(memory)):
             return super().predict_action_chunk(batch, noise, **kwargs)
 
@@ -222,15 +224,15 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
     def _standardise(self, latents: Tensor) -> Tensor:
         return (latents.to(self.world_mean) - self.world_mean) / self.world_std
 
-    def _rollout_memory(self, batch: dict[str, Tensor], noise: Tensor | None) -> Tensor:
-        """The memory (B, M, D) for the queries in ``batch``."""
+    def _rollout_memory(self, batch: dict[str, Tensor], noise: Tensor | None, history: Tensor | None = None) -> Tensor:
+        """The memory (B, M, D) for the queries in ``batch``, whose ``history`` may be known."""
         config = self.config
         shape = self.memory_noise_shape(batch[OBS_STATE].shape[0])
         if shape is not None:
             noise = (random_memory(shape, None) if noise is None else noise).to(self.world_mean)
         if config.needs_frames:
             take_statistics(self)
-            history = self._standardise(self.encode_history(batch))
+            history = self._standardise(self.encode_history(batch) if history is None else history)
         else:
             history = self.world_mean.expand(batch[OBS_STATE].shape[0], 1, -1)  # only its shape is looked at
         mode = config.world_memory_mode_rollout
@@ -239,7 +241,7 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
 
     def encode_history(self, batch: dict[str, Tensor]) -> Tensor:
         """Latents (B, T, D) of the batch's ``world_frames``, as the cache has them."""
-        return self._world_encoder().encode_windows(batch[FRAMES], self.config.window)
+        return self.world_encoder().encode_windows(batch[FRAMES], self.config.window)
 
     def _push_frames(self, cameras: list[Tensor]) -> None:
         """Remember one step's frames, each (B, 3, H, W); before the first the history is filled with it, as in the cache."""
@@ -248,7 +250,12 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             self._frames.append(frames)
         self._frames.append(frames)
 
-    def _world_encoder(self) -> WorldEncoder:
+    def world_encoder(self) -> WorldEncoder:
+        """The frozen encoder of ``world_vision_model_name``, loaded when it is first asked for.
+
+        Raises:
+            UserError: it is not the one that made the latents of the training.
+        """
         if not self._encoder:
             encoder = WorldEncoder(self.config.world_vision_model_name, self.world_mean.device)
             width = encoder.width * len(self.config.world_camera_keys)

@@ -11,8 +11,9 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 
 from wmvla.policy.base_processors import Pipelines
 from wmvla.policy.conversion import load_policy, load_processors
-from wmvla.policy.modeling_smolvla_world import FRAMES, SmolVLAWorldPolicy
+from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
 from wmvla.rollout.episode import Answer, Query
+from wmvla.rollout.latents import HistoryLatents
 from wmvla.streams import generator
 from wmvla.world.memory import random_memory
 
@@ -28,8 +29,8 @@ class RolloutPolicy:
         n_action_steps: actions executed of each chunk. device: ``cpu`` or ``cuda``.
         largest_batch: queries answered together; None for 1 on a CPU and 64 elsewhere.
 
-    Non-obvious: queries are answered one at a time. In a batch the last bits of an answer depend on what else is in it, and
-    then on which simulator was faster; alone, a resumed run gives the same episodes as an uninterrupted one.
+    Non-obvious: in a batch the last bits of an answer depend on what else is in it, and then on which simulator was faster.
+    Alone, as on a CPU, they do not: a resumed run gives the same episodes as an uninterrupted one.
     """
 
     def __init__(self, checkpoint: Path, mode: str, n_action_steps: int, device: str, largest_batch: int | None = None) -> None:
@@ -54,6 +55,9 @@ class RolloutPolicy:
         device = str(policy.config.device)
         one_thread_on_cpu(device)
         self.largest_batch = (1 if device == "cpu" else 64) if largest_batch is None else largest_batch
+        self.latents: HistoryLatents | None = None
+        if self.world_frames:
+            self.latents = HistoryLatents(policy.world_encoder(), self.config.context_frames, self.config.window)
 
     @property
     def world_frames(self) -> int:
@@ -65,28 +69,32 @@ class RolloutPolicy:
         """The cameras of those frames, by their names in a query."""
         return tuple(key.removeprefix(CAMERA) for key in self.config.world_camera_keys) if self.world_frames else ()
 
-    def act(self, queries: Sequence[Query]) -> list[Answer]:
-        """For each query the actions (n_action_steps, A) to execute next."""
-        return [self._answer(query) for query in queries]
-
     @torch.no_grad()
-    def _answer(self, query: Query) -> Answer:
+    def act(self, queries: Sequence[Query]) -> list[Answer]:
+        """For each query the actions (n_action_steps, A) to execute next, all from one forward pass.
+
+        Raises:
+            FloatingPointError: the world memory of one of them is not finite.
+        """
         began = time.process_time()
-        batch = {f"{CAMERA}{name}": _images(image[None]) for name, image in query.images.items()}
-        batch["observation.state"] = torch.from_numpy(query.state)[None]
-        batch = self.preprocessor({**batch, "task": [query.language]})
-        config, stream = self.config, (query.row.noise_seed, query.number)
-        shape = (1, config.chunk_size, config.max_action_dim)
-        noise = torch.randn(shape, generator=generator("noise", *stream)).to(config.device)
+        batch: dict[str, Any] = {
+            f"{CAMERA}{name}": _images(np.stack([query.images[name] for query in queries])) for name in queries[0].images
+        }
+        batch["observation.state"] = torch.from_numpy(np.stack([query.state for query in queries]))
+        batch = self.preprocessor({**batch, "task": [query.language for query in queries]})
+        streams = [(query.row.noise_seed, query.number) for query in queries]
+        shape = (1, self.config.chunk_size, self.config.max_action_dim)
+        noise = torch.cat([torch.randn(shape, generator=generator("noise", *stream)) for stream in streams])
         memory = {}
-        if query.frames is not None:
-            batch[FRAMES] = torch.stack([_images(camera) for camera in query.frames])[None].to(config.device)
+        if self.latents is not None:
+            memory["history"] = self.latents(queries)
         asked = self.policy.memory_noise_shape(1) if self.mode != "none" else None
         if asked is not None:
-            memory["memory_noise"] = random_memory(asked, generator("memory", *stream))
-        chunk = self.policy.predict_action_chunk(batch, noise, **memory)
-        actions = self.postprocessor(chunk[:, : self.n_action_steps])
-        return Answer(actions[0].float().cpu().numpy(), time.process_time() - began)
+            memory["memory_noise"] = torch.cat([random_memory(asked, generator("memory", *stream)) for stream in streams])
+        chunk = self.policy.predict_action_chunk(batch, noise.to(self.config.device), **memory)
+        actions = self.postprocessor(chunk[:, : self.n_action_steps]).float().cpu().numpy()
+        share = (time.process_time() - began) / len(queries)
+        return [Answer(own, share) for own in actions]
 
 
 def one_thread_on_cpu(device: str) -> None:

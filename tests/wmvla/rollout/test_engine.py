@@ -3,10 +3,7 @@
 import dataclasses
 import time
 
-import numpy as np
 import pytest
-
-from wmvla.rollout.episode import Query
 
 from .fake import CountingPolicy, plan_faults, play, row, without_clock
 
@@ -111,34 +108,3 @@ def test_what_the_policy_keeps_is_its_episode_s_own(tmp_path):
     assert {index for index, *_ in seen} == {0, 1}
     assert len([number for index, number, _ in seen if (index, number) == (1, 0)]) == 2, "it started again"
     assert all(asked == list(range(number)) for _, number, asked in seen)
-
-
-def test_the_policy_draws_from_the_episode_stream_alone(toy, tmp_path):
-    from wmvla.rollout.policy import RolloutPolicy
-    from wmvla.train.loop import train
-
-    from ..conftest import SIZE
-
-    base = train(toy.scratch_job(tmp_path / "base"))
-    world = toy.scratch_job(tmp_path / "E2", scratch=None, base=str(base), world=toy.world)
-    checkpoint = train(world)
-    draws = np.random.default_rng(0)
-    images = {name: draws.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for name in ("image", "image2")}
-    for mode in ("pred", "zero", "random", "hold", "history"):
-        policy = RolloutPolicy(checkpoint, mode, 2, "cpu")
-        assert (policy.world_frames, policy.world_cameras) == ((0, ()) if mode in ("zero", "random") else (7, ("image",)))
-        frames = np.stack([[images["image"]] * 7]) if policy.world_frames else None
-
-        def query(episode, number, frames=frames):
-            return Query(row(episode), number, 2 * number, "pick up the milk", np.zeros(8, np.float32), images, frames)
-
-        def actions(query, policy=policy):
-            (answer,) = policy.act([query])
-            return answer.actions
-
-        first = actions(query(0, 0))
-        actions(query(1, 0))
-        assert np.array_equal(first, actions(query(0, 0)))
-        assert not np.array_equal(first, actions(query(0, 1)))
-        assert not np.array_equal(first, actions(query(1, 0)))
-        assert first.shape == (2, 7)
