@@ -24,6 +24,7 @@ from wmvla.rollout.any_policy import AnyPolicy
 from wmvla.rollout.capacity import worker_count
 from wmvla.rollout.engine import roll_out
 from wmvla.rollout.episode import EpisodeRecord
+from wmvla.rollout.film import write_film
 from wmvla.rollout.journal import Journal, Row, read_all, shard_journal_path
 from wmvla.rollout.lock import lock
 from wmvla.rollout.policy import RolloutPolicy
@@ -112,8 +113,6 @@ class Evaluation:
                 bar.update()
 
             def on_film(row: EpisodeRow, frames: np.ndarray) -> None:
-                from wmvla.rollout.film import write_film
-
                 write_film(self._video(row), frames)
 
             for suite in self.suites:

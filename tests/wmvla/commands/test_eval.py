@@ -1,4 +1,4 @@
-"""Stock ``lerobot-eval`` plays a ``smolvla_world``; ``lerobot-wm-eval`` takes the reference's flags and refuses in one line."""
+"""Stock ``lerobot-eval`` and our ``lerobot-wm-eval`` play a ``smolvla_world`` in LIBERO; mistakes end in one line."""
 
 import json
 import os
@@ -11,7 +11,8 @@ import torch
 from lerobot.policies.factory import make_pre_post_processors
 
 from wmvla.commands.convert import main as convert
-from wmvla.commands.eval import lerobots_arguments, main
+from wmvla.commands.eval import main
+from wmvla.commands.eval_flags import lerobots_arguments
 from wmvla.commands.lerobot_main import joined
 from wmvla.policy.conversion import load_policy
 from wmvla.sim.libero.assets import prepare_libero
@@ -32,17 +33,72 @@ def checkpoint(base, world_flags, tmp_path_factory) -> Path:
     return folder
 
 
-def test_stock_lerobot_eval_plays_an_episode(checkpoint, tmp_path):
+@pytest.fixture(scope="module")
+def stock_info(checkpoint, tmp_path_factory) -> dict:
+    """What stock ``lerobot-eval`` writes of an episode."""
+    out = tmp_path_factory.mktemp("stock")
     prepare_libero()  # writes the configuration that LIBERO would ask for, and sets its place and the renderer's name
     command = [
-        str(Path(sys.executable).parent / "lerobot-eval"), f"--policy.path={checkpoint}", f"--output_dir={tmp_path / 'out'}",
+        str(Path(sys.executable).parent / "lerobot-eval"), f"--policy.path={checkpoint}", f"--output_dir={out}",
         "--policy.world_memory_mode_rollout=hold", *ENVIRONMENT,
     ]  # fmt: skip
     offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=offline)
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "'world_memory_mode_rollout': 'hold'" in ended.stderr + ended.stdout
-    assert json.loads((tmp_path / "out" / "eval_info.json").read_text())["overall"]["n_episodes"] == 1
+    return json.loads((out / "eval_info.json").read_text())
+
+
+def shape(info: object) -> object:
+    """Names and types, without the numbers, and lists by their first entry."""
+    if isinstance(info, dict):
+        return {key: shape(value) for key, value in info.items()}
+    return [shape(value) for value in info[:1]] if isinstance(info, list) else type(info)
+
+
+def episodes(out: Path) -> list[dict]:
+    """All recorded episodes in the table's order, without what differs from one playing to the next."""
+    lines = [json.loads(line) for file in out.glob("episodes*.jsonl") for line in file.read_text().splitlines()]
+    times = ("seconds", "cpu_seconds")
+    return sorted(({k: v for k, v in line.items() if k not in times} for line in lines), key=lambda line: line["index"])
+
+
+def test_shards_then_the_whole_write_lerobots_summary(checkpoint, stock_info, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    command = [
+        f"--policy.path={checkpoint}", "--policy.world_memory_mode_rollout=hold", *ENVIRONMENT, "--eval.n_episodes=2",
+        f"--output_dir={out}", "--workers=1",
+    ]  # fmt: skip
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main([*command, "--videos=1"]) == 0
+    assert "Shard 2/2 is done" in capsys.readouterr().out
+    assert not (out / "eval_info.json").exists()
+    (second,) = episodes(out)
+    assert (second["init"], second["env_seed"], second["steps"], second["status"]) == (1, 1001, 3, "ok")
+
+    monkeypatch.delenv("RANK")
+    assert main([*command, "--videos=1"]) == 0
+    info = json.loads((out / "eval_info.json").read_text())
+    film = out / "videos" / "libero_object_7" / "eval_episode_0.mp4"
+    assert info["overall"]["video_paths"] == [str(film)]
+    assert film.stat().st_size > 0
+    assert info.pop("not_played") == []
+    assert shape(info) == shape(stock_info)
+    assert info["overall"]["n_episodes"] == 2
+    first, second_again = episodes(out)
+    assert second_again == second
+    assert (first["index"], first["init"], first["env_seed"]) == (0, 0, 1000)
+    assert first["noise_seed"] != second["noise_seed"]
+    assert f"{out}/eval_info.json" in capsys.readouterr().out
+
+    assert main(command) == 0
+    assert episodes(out) == [first, second]
+    assert json.loads((out / "eval_info.json").read_text())["per_task"] == info["per_task"]
+
+    assert main([*command, "--policy.world_memory_mode_rollout=zero"]) == 2
+    (printed,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error: ")]
+    assert 'policy.world_memory_mode_rollout was "hold", now "zero"' in printed
 
 
 def test_environments_of_one_batch_do_not_see_each_other(checkpoint):
@@ -99,7 +155,21 @@ def test_the_references_flags_become_lerobots(checkpoint):
         (["--policy.no_such_field=1"], "unrecognized arguments: --policy.no_such_field=1"),
         (["--policy.type=smolvla"], "is a smolvla_world checkpoint, but --policy.type is smolvla"),
         (["--env.type=libreo"], "invalid choice: 'libreo'"),
-        (["--env.task=libero_nothing"], "Unknown LIBERO suite 'libero_nothing'"),
+        (["--env.task=libero_nothing"], "LIBERO has no suite 'libero_nothing'"),
+        (["--env.task=', '"], "LIBERO has no suite ''"),
+        (["--env.task_ids=[3"], "--env.task_ids=[3: the value cannot be read"),
+        (["--env.task_ids=[3,10]"], "--env.task_ids=[3, 10]: libero_object has the tasks 0 to 9"),
+        (["--env.episode_length=991"], "--env.episode_length=991: LIBERO plays 1 to 990 control steps"),
+        (["--eval.n_episodes=0"], "--eval.n_episodes=0: at least one"),
+        (["--seed=-1"], "--seed=-1: give a number"),
+        (["--seed=null"], "--seed=None: give a number"),
+        (["--shard=5/4"], "5/4"),
+        (["--workers=0"], "--workers=0: at least one"),
+        (["--videos=some"], "--videos=some: give a number of episodes for every task, or failures"),
+        (
+            ["--env.control_mode=absolute", "--deterministic"],
+            "--deterministic belongs to our LIBERO, which has no --env.control",
+        ),
         (["--policy.path=/nowhere"], "/nowhere is neither a checkpoint folder nor a hub id"),
         (["--policy.path="], "Which checkpoint?"),
     ],
@@ -108,3 +178,8 @@ def test_mistakes_end_in_one_line(flags, line, checkpoint, tmp_path, capsys):
     assert main([f"--policy.path={checkpoint}", *ENVIRONMENT, f"--output_dir={tmp_path / 'out'}", *flags]) == 2
     (printed,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error: ")]
     assert line in printed
+
+
+def test_shards_need_a_directory_to_meet_in(checkpoint, capsys):
+    assert main([f"--policy.path={checkpoint}", *ENVIRONMENT, "--shard", "1/2"]) == 2
+    assert "give --output_dir" in capsys.readouterr().err
