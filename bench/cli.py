@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from bench.commands import plan, report, run, status
+from bench.commands import plan, report, run, status, videos
 from wmvla.errors import UserError
 
-COMMANDS = {"plan": plan, "run": run, "status": status, "report": report}
+COMMANDS = {"plan": plan, "run": run, "status": status, "report": report, "videos": videos}
 DOCTOR_HELP = "say what this machine has, and how to mend what is missing"
 
 

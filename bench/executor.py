@@ -7,18 +7,19 @@ demonstrations, latents, the base policy. In the run directory: what the plan's 
 import json
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.cases import Case
+from bench.filming import Films
 from bench.journal import check_against_plan, journal_path
 from bench.plan import Plan
-from bench.stages import base, demonstrations, held_out, latents, replay, rollout, training, wiring
+from bench.stages import base, demonstrations, filming, held_out, latents, replay, rollout, training, wiring
 from bench.stages.context import Context
-from wmvla.errors import disk_full_is_a_user_error
+from wmvla.errors import UserError, disk_full_is_a_user_error
 from wmvla.files import write_json
-from wmvla.rollout.journal import read_all
+from wmvla.rollout.journal import Row, read_all
 from wmvla.rollout.shard import Shard
 
 STAGES: dict[str, Callable[[Context, Case], dict[str, Any]]] = {
@@ -87,6 +88,17 @@ class Executor:
         except Exception as error:
             self.failures[case_id] = error
             raise
+
+    def film(self, films: Films, rows: Mapping[str, Mapping[int, Row]]) -> tuple[list[Path], list[str]]:
+        """Play episodes again and write films of them: the files, and why an episode has none (``bench.stages.filming``).
+
+        UserError where a checkpoint is not here.
+        """
+        for case_id in films.episodes():
+            need = self.undone_need(case_id)
+            if need is not None:
+                raise UserError(f"{self.context.run_dir}: {case_id} cannot be filmed: the checkpoint of {need} is not here")
+        return filming.run(self.context, films, rows)
 
     def undone_need(self, case_id: str) -> str | None:
         """The first case that this one needs and that is not done; None where all are."""

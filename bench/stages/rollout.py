@@ -14,6 +14,8 @@ from wmvla.rollout.shard import rows_of
 if TYPE_CHECKING:
     from wmvla.recipe import EpisodeRow
     from wmvla.rollout.episode import EpisodeRecord
+    from wmvla.rollout.policy import RolloutPolicy
+    from wmvla.rollout.worker import Simulators
 
 
 def run(context: Context, case: Case) -> dict[str, Any]:
@@ -50,22 +52,12 @@ def _play(context: Context, case: Case, todo: list["EpisodeRow"], before: list[d
 
     Raises UserError at the first episode whose scene is not the other rollouts': the rest would be played for nothing.
     """
-
     from wmvla.rollout.engine import roll_out
-    from wmvla.rollout.policy import RolloutPolicy
-    from wmvla.rollout.worker import Simulators, make_libero
 
-    recipe = context.plan.recipe
-    workers = _workers(context, len(todo))
+    workers = workers_of(context, len(todo))
     journal = Journal(shard_journal_path(journal_path(context.run_dir, case.id), context.shard))
     scenes = check_scenes(dict(read_journals(context.plan, context.run_dir)))
-    policy = RolloutPolicy(
-        checkpoint_of(context, case),
-        str(case.mode),
-        recipe.rollout.n_action_steps,
-        context.device,
-        largest_batch=1 if context.deterministic else None,
-    )
+    policy = open_policy(context, case, largest_batch=1 if context.deterministic else None)
     label = case.id if context.shard is None else f"{case.id} {context.shard}"
     succeeded, done = sum(row["success"] for row in before), len(before)
     progress = context.progress(label, done + len(todo), done)
@@ -78,12 +70,27 @@ def _play(context: Context, case: Case, todo: list["EpisodeRow"], before: list[d
         succeeded, done = succeeded + record.success, done + 1
         progress.update(done, f"{succeeded}/{done} succeeded, {workers} simulators")
 
-    simulators = Simulators(recipe.environment, policy.n_action_steps, policy.world_frames, policy.world_cameras, make_libero)
-    roll_out(todo, policy, simulators, workers, on_episode)
+    roll_out(todo, policy, simulators_of(context, policy), workers, on_episode)
     return workers
 
 
-def _workers(context: Context, rows: int) -> int:
+def open_policy(context: Context, case: Case, largest_batch: int | None) -> "RolloutPolicy":
+    """The rollout's checkpoint in its mode. ``largest_batch``: queries answered together at most; None: the device's number."""
+    from wmvla.rollout.policy import RolloutPolicy
+
+    steps = context.plan.recipe.rollout.n_action_steps
+    return RolloutPolicy(checkpoint_of(context, case), str(case.mode), steps, context.device, largest_batch=largest_batch)
+
+
+def simulators_of(context: Context, policy: "RolloutPolicy", film: bool = False) -> "Simulators":
+    """How LIBERO is played for that policy."""
+    from wmvla.rollout.worker import Simulators, make_libero
+
+    environment, cameras = context.plan.recipe.environment, policy.world_cameras
+    return Simulators(environment, policy.n_action_steps, policy.world_frames, cameras, make_libero, film)
+
+
+def workers_of(context: Context, rows: int) -> int:
     """How many simulators play: the machine file's number, or as many as cores and memory allow."""
     if context.plan.machine.rollout_workers:
         return context.plan.machine.rollout_workers

@@ -62,7 +62,7 @@ def test_bad_usage_is_one_line(capsys: pytest.CaptureFixture[str], command: str,
 def test_other_bad_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "arguments are required: COMMAND" in error_of(capsys)
     assert "invalid choice: 'pln'" in error_of(capsys, "pln")
-    for command in ("status", "report"):
+    for command in ("status", "report", "videos"):
         assert "not a run directory" in error_of(capsys, command, str(tmp_path))
         assert "not a run directory" in error_of(capsys, command, str(tmp_path / "nowhere"))
 
@@ -222,7 +222,7 @@ def test_doctor_gets_its_arguments_and_gives_its_answer(monkeypatch: pytest.Monk
     assert seen == [["--json"]]
 
 
-@pytest.mark.parametrize("command", ["plan", "run", "status", "report"])
+@pytest.mark.parametrize("command", ["plan", "run", "status", "report", "videos"])
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])

@@ -1,0 +1,54 @@
+"""`wmbench videos`: films of a run's episodes, made by playing them again, and refused where they go otherwise."""
+
+import argparse
+import sys
+from pathlib import Path
+
+HELP = "film failures, discordant episodes side by side, or chosen ones, as mp4"
+MOST = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("run_dir", metavar="DIR", type=Path, help="run directory, on the machine that has its checkpoints")
+    add("--failures", action="store_true", help="episodes that were not solved, of every rollout: videos/<case>-<index>.mp4")
+    add(
+        "--discordant",
+        action="store_true",
+        help="episodes that one side of a claim solved and the other did not: videos/<left>-vs-<right>-<index>.mp4",
+    )
+    add("--episodes", metavar="N,N", help="these rows of the episode table, of every rollout")
+    add("--limit", metavar="N", type=int, default=MOST, help=f"films of each rollout and of each pair, default: {MOST}")
+    parser.epilog = "Without any choice: --failures --discordant. Films that are there already are not made again."
+
+
+def run(options: argparse.Namespace) -> int:
+    """0: every film is there. 1: an episode went otherwise than the journal says and has none. 2: bad usage or input."""
+    from bench.executor import Executor
+    from bench.filming import choose, parse_episodes
+    from bench.journal import read_journals
+    from bench.plan import load_plan
+    from bench.requirements import require
+    from wmvla.errors import UserError
+
+    plan = load_plan(options.run_dir)
+    rows = read_journals(plan, options.run_dir)
+    episodes = parse_episodes(options.episodes)
+    if options.limit < 1:
+        raise UserError(f"--limit {options.limit}: must be at least 1")
+    everything = not (options.failures or options.discordant or episodes)
+    films = choose(plan, rows, options.failures or everything, options.discordant or everything, episodes, limit=options.limit)
+    if not films.episodes():
+        print("nothing to film: no episode is like that")
+        return 0
+    require(plan)
+    executor = Executor(plan, options.run_dir, lambda line: print(line, flush=True))
+    by_index = {case: {row["index"]: row for row in found} for case, found in rows.items()}
+    written, refused = executor.film(films, by_index)
+    for path in written:
+        print(path)
+    for sentence in refused:
+        print(sentence, file=sys.stderr)
+    if films.left_out:
+        print(f"{films.left_out} more are beyond --limit {options.limit}")
+    return 1 if refused else 0

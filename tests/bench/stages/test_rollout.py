@@ -1,0 +1,154 @@
+"""Rollouts and films of them, on a fake simulator in processes of its own."""
+
+import json
+import sys
+from pathlib import Path
+
+import av
+import fake_rollouts
+import pytest
+from synthetic_run import core_plan, write_run
+
+from bench import cli
+from bench.executor import Executor
+from bench.journal import journal_path
+from wmvla.errors import UserError
+from wmvla.rollout import worker
+from wmvla.rollout.journal import Journal, Row, read_all
+
+PLAN = core_plan("smoke", episodes=4)
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run whose arms are trained; rollouts are faked."""
+    monkeypatch.setitem(sys.modules, "wmvla.rollout.policy", None)  # put back afterwards
+    monkeypatch.setattr(worker, "make_libero", worker.make_libero)
+    fake_rollouts.install()
+    run_dir = write_run(tmp_path / "results" / PLAN.run_name, PLAN, {})
+    for case in PLAN.cases:
+        record = run_dir / "cases" / f"{case.id}.json"
+        if case.kind == "rollout":
+            record.unlink()
+        if case.kind == "train":
+            record.write_text(json.dumps({**json.loads(record.read_text()), "artefacts": {"checkpoint": str(run_dir)}}))
+    return run_dir
+
+
+def rows_of(run_dir: Path, case_id: str) -> list[Row]:
+    return sorted(read_all(journal_path(run_dir, case_id)), key=lambda row: row["index"])
+
+
+def play(run_dir: Path, *cases: str) -> None:
+    executor = Executor(PLAN, run_dir)
+    for case_id in cases:
+        executor.ensure(case_id)
+
+
+def test_a_rollout_records_what_it_used(run_dir: Path) -> None:
+    record = Executor(PLAN, run_dir).ensure("E2-pred-s0")
+    assert (record["episodes"], record["played"]) == (4, 4)
+    assert 1 <= record["rollout_workers"] <= 4
+    assert record["artefacts"] == {"E2-pred-s0.jsonl": f"results/{PLAN.run_name}/episodes/E2-pred-s0.jsonl"}
+    assert [row["index"] for row in rows_of(run_dir, "E2-pred-s0")] == [0, 1, 2, 3]
+    assert Executor(PLAN, run_dir).ensure("E2-pred-s0") == json.loads((run_dir / "cases" / "E2-pred-s0.json").read_text())
+
+
+@pytest.mark.parametrize(("deterministic", "batch"), [(True, 1), (False, 64)])
+def test_deterministic_is_one_query_at_a_time(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, deterministic: bool, batch: int
+) -> None:
+    asked = []
+    made = fake_rollouts.FakePolicy.__init__
+
+    def remember(self: fake_rollouts.FakePolicy, *arguments: object, **options: object) -> None:
+        made(self, *arguments, **options)  # type: ignore[arg-type]
+        asked.append(self.largest_batch)
+
+    monkeypatch.setattr(fake_rollouts.FakePolicy, "__init__", remember)
+    Executor(PLAN, run_dir, deterministic=deterministic).ensure("E0-none-s0")
+    assert asked == [batch]
+    assert PLAN.hash == core_plan("smoke", episodes=4).hash
+
+
+def test_another_scene_than_the_other_arms_ends_the_rollout_at_once(run_dir: Path) -> None:
+    play(run_dir, "E0-none-s0")
+    journal = Journal(journal_path(run_dir, "E0-none-s0"))
+    lines = [{**row, "scene_hash": "f" * 64} if row["init"] == 2 else row for row in journal.rows()]
+    journal.path.write_text("".join(json.dumps(row) + "\n" for row in lines))
+    with pytest.raises(UserError, match=r"E2-pred-s0, episode [13] \(task 7, init 2, .*but ffffffffffff in E0-none-s0"):
+        play(run_dir, "E2-pred-s0")
+    assert all(row["init"] == 1 for row in rows_of(run_dir, "E2-pred-s0")), "what was seen in another scene is not recorded"
+
+
+def frames_in(path: Path) -> int:
+    with av.open(str(path)) as film:
+        return sum(1 for _ in film.decode(video=0))
+
+
+def episodes_by_outcome(run_dir: Path, case_id: str) -> tuple[list[int], list[int]]:
+    rows = rows_of(run_dir, case_id)
+    return [row["index"] for row in rows if row["success"]], [row["index"] for row in rows if not row["success"]]
+
+
+def test_videos_are_of_the_episodes_as_recorded(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cases = [case.id for case in PLAN.rollout_cases()]
+    play(run_dir, *cases)
+    before = {case: rows_of(run_dir, case) for case in cases}
+    assert cli.main(["videos", str(run_dir)]) == 0
+    videos = run_dir / "videos"
+    expected = {f"{case}-{index}.mp4" for case in cases for index in episodes_by_outcome(run_dir, case)[1]}
+    for left, right in (("E2-pred", "E0-none"),):  # both sides of the other claims fail alike here
+        solved, other = (set(episodes_by_outcome(run_dir, f"{name}-s0")[0]) for name in (left, right))
+        assert solved ^ other, "the fake has discordant episodes"
+        expected |= {f"{left}-s0-vs-{right}-s0-{index}.mp4" for index in solved ^ other}
+    made = {path.name for path in videos.iterdir()}
+    assert expected <= made
+    assert all("-vs-" in name for name in made - expected)
+    printed = capsys.readouterr().out.splitlines()
+    assert {str(videos / name) for name in made} == {line for line in printed if line.endswith(".mp4")}
+    failed = episodes_by_outcome(run_dir, "E0-none-s0")[1][0]
+    steps = PLAN.recipe.environment.max_steps
+    assert frames_in(videos / f"E0-none-s0-{failed}.mp4") == steps + 1 + 20, "every step, the beginning, and a second held"
+    assert {case: rows_of(run_dir, case) for case in cases} == before, "a film changes no record"
+
+    # Again: nothing is made twice.
+    times = {path: path.stat().st_mtime_ns for path in videos.iterdir()}
+    assert cli.main(["videos", str(run_dir)]) == 0
+    assert {path: path.stat().st_mtime_ns for path in videos.iterdir()} == times
+    assert "film E" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"steps": 9}, "played again it is not solved after 16 steps, the journal says not solved after 9 steps"),
+        ({"success": True}, "the journal says solved after 16 steps"),
+        ({"scene_hash": "e" * 64}, "played again it begins in another scene"),
+        ({"steps": 9, "policy_batch": 8}, "computed in batches of up to 8, and alone their last bits may differ"),
+    ],
+)
+def test_an_episode_that_goes_otherwise_has_no_film(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], why: str
+) -> None:
+    play(run_dir, "E0-none-s0")
+    failed = episodes_by_outcome(run_dir, "E0-none-s0")[1]
+    journal = Journal(journal_path(run_dir, "E0-none-s0"))
+    (row,) = (row for row in journal.rows() if row["index"] == failed[0])
+    journal.path.write_text(json.dumps({**row, **change}) + "\n")
+    capsys.readouterr()
+    assert cli.main(["videos", str(run_dir), "--episodes", str(failed[0])]) == 1
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1
+    assert f"E0-none-s0, episode {failed[0]} (" in told.err
+    assert why in told.err
+    assert not (run_dir / "videos").exists()
+
+
+def test_videos_need_the_checkpoint(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["videos", str(run_dir)]) == 0
+    assert "nothing to film" in capsys.readouterr().out
+    play(run_dir, "E0-none-s0")
+    (run_dir / "cases" / "E0-train-s0.json").unlink()
+    assert cli.main(["videos", str(run_dir), "--failures"]) == 2
+    assert "E0-none-s0 cannot be filmed: the checkpoint of E0-train-s0 is not here" in capsys.readouterr().err
