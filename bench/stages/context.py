@@ -115,6 +115,14 @@ class Context:
         """Torch's name of the machine's accelerator; it calls an AMD GPU ``cuda`` too."""
         return "cpu" if self.plan.machine.accelerator == "cpu" else "cuda"
 
+    def simulators(self, episodes: int, policy_on_gpu: bool) -> int:
+        """How many simulator processes play: the machine file's number, or as many as cores and memory allow."""
+        if self.plan.machine.rollout_workers:
+            return self.plan.machine.rollout_workers
+        from wmvla.rollout.capacity import worker_count
+
+        return worker_count(episodes, policy_on_gpu)
+
     def progress(self, label: str, total: int, done: int = 0) -> Progress:
         """A progress line for one stage."""
         return Progress(label, total, done, show=self.show)

@@ -21,7 +21,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
             recipe.environment,
             recipe.demonstrations,
             root,
-            workers=context.plan.machine.rollout_workers,
+            workers=context.simulators(total, policy_on_gpu=False),
             progress=lambda done, _: progress.update(done),
         )
     metadata = open_metadata(root, context.dataset_repo_id)

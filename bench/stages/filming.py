@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from bench.cases import Case
 from bench.filming import Films, outcome
 from bench.journal import episode_name
 from bench.stages.context import Context
-from bench.stages.rollout import open_policy, simulators_of, workers_of
+from bench.stages.rollout import open_policy, simulators_of
 from wmvla.rollout.journal import Row
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def _play_again(context: Context, case: Case, recorded: Mapping[int, Row], on_fi
         progress.update(done)
 
     rows = [row for row in context.plan.episodes if row.index in recorded]
-    simulators: Any = simulators_of(context, policy, film=True)
-    roll_out(rows, policy, simulators, workers_of(context, len(rows)), on_episode, on_film=keep)
+    workers = context.simulators(len(rows), policy_on_gpu=context.device != "cpu")
+    roll_out(rows, policy, simulators_of(context, policy, film=True), workers, on_episode, on_film=keep)
     return refused
 
 

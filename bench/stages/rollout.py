@@ -54,7 +54,7 @@ def _play(context: Context, case: Case, todo: list["EpisodeRow"], before: list[d
     """
     from wmvla.rollout.engine import roll_out
 
-    workers = workers_of(context, len(todo))
+    workers = context.simulators(len(todo), policy_on_gpu=context.device != "cpu")
     journal = Journal(shard_journal_path(journal_path(context.run_dir, case.id), context.shard))
     scenes = check_scenes(dict(read_journals(context.plan, context.run_dir)))
     policy = open_policy(context, case, largest_batch=1 if context.deterministic else None)
@@ -88,15 +88,6 @@ def simulators_of(context: Context, policy: "RolloutPolicy", film: bool = False)
 
     environment, cameras = context.plan.recipe.environment, policy.world_cameras
     return Simulators(environment, policy.n_action_steps, policy.world_frames, cameras, make_libero, film)
-
-
-def workers_of(context: Context, rows: int) -> int:
-    """How many simulators play: the machine file's number, or as many as cores and memory allow."""
-    if context.plan.machine.rollout_workers:
-        return context.plan.machine.rollout_workers
-    from wmvla.rollout.capacity import worker_count
-
-    return worker_count(rows, policy_on_gpu=context.device != "cpu")
 
 
 def checkpoint_of(context: Context, case: Case) -> Path:

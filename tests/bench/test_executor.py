@@ -127,3 +127,15 @@ def test_names_in_the_cache_tell_apart_what_differs(plan, tmp_path):
     reseeded = Context(dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, world=world)), run_dir(tmp_path), None)
     assert reseeded.encoder_name != context.encoder_name
     assert reseeded.latents_source != context.latents_source
+
+
+def test_simulators_are_the_machine_files_number_or_by_cores_and_memory(plan, tmp_path, monkeypatch):
+    assert plan.machine.rollout_workers == 0
+    asked = []
+    monkeypatch.setattr(
+        "wmvla.rollout.capacity.worker_count", lambda rows, policy_on_gpu: asked.append((rows, policy_on_gpu)) or 7
+    )
+    assert Context(plan, run_dir(tmp_path), None).simulators(30, policy_on_gpu=True) == 7
+    assert asked == [(30, True)]
+    fixed = dataclasses.replace(plan, machine=dataclasses.replace(plan.machine, rollout_workers=3))
+    assert Context(fixed, run_dir(tmp_path), None).simulators(30, policy_on_gpu=True) == 3
