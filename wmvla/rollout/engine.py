@@ -49,10 +49,10 @@ def roll_out(
     more. Of a policy that takes one at a time, the results depend neither on the number of workers nor on their order.
 
     Raises:
-        UserError: no simulator could play anything (for instance: no OpenGL), with the first reason; or one met a mistake that
-            only the user can mend.
+        UserError: no simulation could be made (for instance: no OpenGL), with the first reason; or one met a mistake that only
+            the user can mend.
     """
-    todo = Todo(rows, on_episode)
+    todo = Todo(rows, workers, on_episode)
     pool: list[Simulator] = []
     try:
         while todo or any(simulator.row for simulator in pool):
@@ -98,12 +98,11 @@ def _hear(
     except BlockingIOError:
         return "timeout", "it stopped in the middle of a message"
     if kind == "made":
-        simulator.task, todo.made = row.task, True
+        simulator.task = row.task
+        todo.simulation_was_made()
     elif kind == "query":
         number, step, language, state, images, frames = message
         simulator.query = Query(row, number, step, language, state, images, frames, simulator.kept)
-        todo.asked = True
-        todo.record_unplayable()
     elif kind == "done":
         record, film = message
         cpu = record.cpu_seconds + simulator.policy_cpu

@@ -150,7 +150,6 @@ def play(
     policy=None,
     film=False,
     on_film=None,
-    on_record=lambda record: None,
 ):
     """Records by row index, and the policy."""
     environment = Environment(suite=str(folder), tasks=(0,), image_size=2, max_steps=max_steps)
@@ -160,7 +159,6 @@ def play(
     def on_episode(episode, record):
         assert episode.index not in records, "an episode was recorded twice"
         records[episode.index] = record
-        on_record(record)
 
     roll_out(rows, policy, simulators, workers, on_episode, silence, on_film)
     return records, policy

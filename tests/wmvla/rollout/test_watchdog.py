@@ -51,27 +51,28 @@ def test_a_slow_policy_does_not_make_its_simulators_look_hung(tmp_path, monkeypa
     assert len(records) == 3
 
 
+@pytest.mark.parametrize("rows", [1, 20])
 @pytest.mark.parametrize("fault", ["raise at make", "die at make"])
-def test_simulators_that_cannot_be_made_end_the_run_in_one_line(tmp_path, fault):
+def test_simulators_that_cannot_be_made_end_the_run_in_one_line(tmp_path, fault, rows):
     plan_faults(tmp_path, {0: [fault] * 99})
     with pytest.raises(UserError) as caught:
-        play(tmp_path, [row(0)])
+        play(tmp_path, [row(index) for index in range(rows)])
+    assert len((tmp_path / "tries-0").read_text()) <= 2 * TRIES, "it does not take as long as all rows would"
     assert str(caught.value) == f"No simulator can play fake task 0: {FAULTS[fault]}. Try 'wmbench doctor'."
 
 
-def test_the_last_rows_left_may_all_be_unplayable(tmp_path):
-    """As when a run continues that had played the others: their simulation could be made, so they are at fault themselves."""
-    plan_faults(tmp_path, {0: ["raise in reset"] * TRIES})
-    records, _ = play(tmp_path, [row(0)])
-    assert records[0].error == FAULTS["raise in reset"]
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_task_that_cannot_be_made_does_not_keep_the_others_from_being_played(tmp_path, workers):
+    plan_faults(tmp_path, {0: ["raise at make"] * 99})
+    records, _ = play(tmp_path, [row(index, index // 3) for index in range(9)], workers=workers)
+    assert [records[index].status for index in range(9)] == ["error"] * 3 + ["ok"] * 6
 
 
-def test_simulators_of_which_none_ever_asks_end_the_run_in_one_line(tmp_path):
-    plan_faults(tmp_path, {task: ["raise in reset"] * TRIES for task in range(9)})
-    recorded = []
-    with pytest.raises(UserError, match=r"No simulator can play fake task .: RuntimeError: the gripper fell off"):
-        play(tmp_path, [row(index, index) for index in range(9)], on_record=recorded.append)
-    assert recorded == [], "they are played another time"
+def test_rows_whose_simulation_was_made_are_at_fault_themselves(tmp_path):
+    """They may all be, as when a run continues that had played the others."""
+    plan_faults(tmp_path, {task: ["raise in reset"] * TRIES for task in range(4)})
+    records, _ = play(tmp_path, [row(index, index) for index in range(4)])
+    assert [records[index].error for index in range(4)] == [FAULTS["raise in reset"]] * 4
 
 
 def test_what_only_the_user_can_mend_ends_the_run_at_once(tmp_path):
@@ -80,15 +81,14 @@ def test_what_only_the_user_can_mend_ends_the_run_at_once(tmp_path):
         play(tmp_path, [row(index, index) for index in range(3)])
 
 
-def test_rows_that_failed_are_recorded_once_a_simulator_has_asked():
+def test_rows_that_failed_first_are_recorded_once_a_simulation_was_made():
     recorded = []
-    waiting = Todo([row(0), row(1)], lambda row, record: recorded.append((row.index, record.status)))
+    waiting = Todo([row(0), row(1)], 2, lambda row, record: recorded.append((row.index, record.status)))
     first = waiting.take(None, ())
     for _ in range(TRIES):
         waiting.failed(first, "error", "no sight")
     assert recorded == []
-    waiting.asked = True
-    waiting.record_unplayable()
+    waiting.simulation_was_made()
     assert recorded == [(0, "error")]
 
 
