@@ -1,5 +1,6 @@
 """A simulator process: plays the episodes it is sent and asks for actions when it has none left."""
 
+import contextlib
 import os
 import threading
 import time
@@ -49,27 +50,25 @@ def serve(connection: Connection, simulators: Simulators) -> None:
     Messages in: an ``EpisodeRow``, then the actions (n, A) that answer each query.
     """
     _die_with_parent()
-    connection.send(("alive",))
-    simulations: dict[int, Any] = {}
-    while True:
-        try:
+    with contextlib.suppress(EOFError, ConnectionError):  # the engine has ended
+        connection.send(("alive",))
+        simulations: dict[int, Any] = {}
+        while True:
             row = connection.recv()
-        except EOFError:
-            return
-        try:
-            if row.task not in simulations:
-                for old in simulations.values():
-                    old.close()
-                simulations = {row.task: simulators.make(simulators.environment, row.task)}
-                connection.send(("made",))
-            record, film = play(row, simulations[row.task], simulators, connection)
-        except (EOFError, BrokenPipeError):
-            return
-        except Exception as error:
-            mistake = isinstance(error, UserError)
-            connection.send(("error", str(error) if mistake else _one_line(error), mistake))
-            return
-        connection.send(("done", record, film))
+            try:
+                if row.task not in simulations:
+                    for old in simulations.values():
+                        old.close()
+                    simulations = {row.task: simulators.make(simulators.environment, row.task)}
+                    connection.send(("made",))
+                record, film = play(row, simulations[row.task], simulators, connection)
+            except (EOFError, ConnectionError):
+                raise
+            except Exception as error:
+                mistake = isinstance(error, UserError)
+                connection.send(("error", str(error) if mistake else _one_line(error), mistake))
+                return
+            connection.send(("done", record, film))
 
 
 def _die_with_parent() -> None:
