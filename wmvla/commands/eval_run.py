@@ -16,7 +16,8 @@ from tqdm import tqdm
 from wmvla.commands.eval_flags import FAILURES, EvalConfig
 from wmvla.commands.eval_policy import load_rollout_policy, to_policy_names, world_cameras
 from wmvla.commands.eval_settings import keep_settings, settings_of
-from wmvla.commands.eval_table import episode_table, suites_of
+from wmvla.commands.eval_table import Suite, episode_table, suites_of
+from wmvla.errors import UserError
 from wmvla.files import write_json
 from wmvla.policy.weights import checkpoint_folder
 from wmvla.recipe import EpisodeRow
@@ -50,9 +51,12 @@ def play_evaluation(config: EvalConfig, shard: Shard | None) -> Info:
     assert config.policy is not None
     assert config.output_dir is not None
     directory, checkpoint = Path(config.output_dir), checkpoint_folder(str(config.policy.pretrained_path))
+    suites = suites_of(config.env)
+    table = episode_table(suites, config.eval.n_episodes, config.seed)
     with lock(directory, shard):
-        evaluation = Evaluation(config, checkpoint, directory, shard)
-        keep_settings(directory, settings_of(config, checkpoint))
+        recorded = read_all(directory / EPISODES)
+        keep_settings(directory, settings_of(config, checkpoint), may_replace=shard is None and not recorded)
+        evaluation = Evaluation(config, checkpoint, suites, table, shard)
         evaluation.play()
         info = evaluation.summary()
         if shard is None:
@@ -61,40 +65,53 @@ def play_evaluation(config: EvalConfig, shard: Shard | None) -> Info:
 
 
 class Evaluation:
-    """The table of an evaluation, what is recorded of it in ``directory``, and the part that this process plays."""
+    """The table of an evaluation, what is recorded of it in its directory, and the part that this process plays."""
 
-    def __init__(self, config: EvalConfig, checkpoint: Path, directory: Path, shard: Shard | None) -> None:
+    def __init__(
+        self, config: EvalConfig, checkpoint: Path, suites: Sequence[Suite], table: Sequence[EpisodeRow], shard: Shard | None
+    ) -> None:
         assert isinstance(config.env, LiberoEnv)
-        self.config, self.env, self.checkpoint, self.directory = config, config.env, checkpoint, directory
-        self.suites = suites_of(config.env)
-        self.table = episode_table(self.suites, config.eval.n_episodes, config.seed)
-        self.rows = rows_of(shard, self.table)
-        self.journal = Journal(shard_journal_path(directory / EPISODES, shard))
-        self.recorded: dict[int, Row] = {row["index"]: row for row in read_all(directory / EPISODES)}
+        assert config.output_dir is not None
+        self.config, self.env, self.checkpoint, self.directory = config, config.env, checkpoint, Path(config.output_dir)
+        self.suites, self.table, self.rows = suites, table, rows_of(shard, table)
+        self.journal = Journal(shard_journal_path(self.directory / EPISODES, shard))
+        self.recorded = self._read()
         self.began, self.played = time.monotonic(), 0
 
     def play(self) -> None:
         """Play what is not recorded, and film what is to be filmed and has no film."""
-        first = [row for row in self.rows if self._episode(row) < self.config.filmed_episodes]
-        self._roll_out([row for row in first if not self._video(row).exists()], film=True)
+        unfilmed = [row for row in self.rows if not self._video(row).exists()]
+        first = [row for row in unfilmed if self._episode(row) < self.config.filmed_episodes]
+        again = [row for row in first if self._played(row)]
+        self._roll_out([row for row in first if row.index not in self.recorded], film=True)
         self._roll_out([row for row in self.rows if row.index not in self.recorded], film=False)
         if self.config.videos == FAILURES:
-            records = {row.index: self.recorded[row.index] for row in self.rows}
-            lost = [row for row in self.rows if records[row.index]["status"] == "ok" and not records[row.index]["success"]]
-            self._roll_out([row for row in lost if not self._video(row).exists()], film=True)
+            again = [row for row in unfilmed if self._played(row) and not self.recorded[row.index]["success"]]
+        self._roll_out(again, film=True)
 
     def summary(self) -> Info:
         """In LeRobot's shape: of all episodes of the table that are recorded, by whichever process."""
-        self.recorded |= {row["index"]: row for row in read_all(self.directory / EPISODES)}
+        self.recorded = self._read()
         return lerobots_summary(self.table, self.recorded, time.monotonic() - self.began, self.played, self._video)
 
+    def _read(self) -> dict[int, Row]:
+        """Every recorded episode of the table by its index, other shards' too."""
+        recorded = {row["index"]: row for row in read_all(self.directory / EPISODES)}
+        for row in self.table:
+            line = recorded.get(row.index, asdict(row))
+            if any(line[key] != value for key, value in asdict(row).items()):
+                raise UserError(
+                    f"{self.directory / EPISODES}: episode {row.index} is another evaluation's: give another --output_dir."
+                )
+        return recorded
+
     def _roll_out(self, rows: Sequence[EpisodeRow], film: bool) -> None:
-        """Play ``rows``, suite by suite; those that are recorded already are played for their film only."""
+        """Play ``rows``, suite by suite: all recorded already, which are played for their film only, or none of them."""
         if not rows:
             return
         policy, names = self.policy, to_policy_names(self.env, self.config.rename_map)
         on_gpu = torch.device(policy.config.device).type != "cpu"
-        again = all(row.index in self.recorded for row in rows)
+        again = rows[0].index in self.recorded
         done = 0 if again else sum(row.index in self.recorded for row in self.rows)
         with (
             self._bar(len(rows) if again else len(self.rows), done, "filming" if again else "playing") as bar,
@@ -102,7 +119,7 @@ class Evaluation:
         ):
 
             def on_episode(row: EpisodeRow, record: EpisodeRecord) -> None:
-                if row.index in self.recorded:
+                if again:
                     self._compare(row, record)
                 else:
                     line = {**asdict(row), "case": policy.config.type, **asdict(record)}
@@ -148,9 +165,13 @@ class Evaluation:
             total=total, initial=done, desc=what, unit="episode", file=sys.stderr, mininterval=every, dynamic_ncols=True
         )
 
+    def _played(self, row: EpisodeRow) -> bool:
+        """Whether it is recorded as played to its end."""
+        return row.index in self.recorded and self.recorded[row.index]["status"] == "ok"
+
     def _success_so_far(self) -> str:
-        played = [row for row in self.recorded.values() if row["status"] == "ok"]
-        succeeded = sum(row["success"] for row in played)
+        played = [row for row in self.rows if self._played(row)]
+        succeeded = sum(self.recorded[row.index]["success"] for row in played)
         return f"{succeeded}/{len(played)} = {100 * succeeded / max(1, len(played)):.1f}% succeeded"
 
     def _compare(self, row: EpisodeRow, record: EpisodeRecord) -> None:

@@ -51,14 +51,14 @@ def checkpoint_hash(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def keep_settings(directory: Path, settings: Settings) -> None:
-    """Write ``eval_settings.json`` into ``directory``, or compare with the one there.
+def keep_settings(directory: Path, settings: Settings, may_replace: bool = False) -> None:
+    """Write ``eval_settings.json`` into ``directory``, or compare with the one there, which counts unless ``may_replace``.
 
     Raises:
         UserError: the directory holds the episodes of another evaluation; names the first setting that differs.
     """
     file = directory / FILE
-    if not file.exists():
+    if may_replace or not file.exists():
         text = json.dumps(settings, sort_keys=True)
         write_json(file, {"hash": hashlib.sha256(text.encode()).hexdigest()[:16], "settings": settings})
         return

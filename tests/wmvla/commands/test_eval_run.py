@@ -82,6 +82,23 @@ def test_what_was_lost_is_played_again_and_gives_the_same(command, tmp_path, cap
     assert (out / "episodes.jsonl").read_text() == changed
 
 
+def test_settings_bind_once_there_are_episodes(command, tmp_path, capsys, monkeypatch):
+    command[command.index("--eval.n_episodes=4")] = "--eval.n_episodes=1"
+    assert main([*command, "--policy.use_amp=ten"]) == 2
+    monkeypatch.setattr(eval_run, "roll_out", lambda *given, **more: None)  # stopped before the first episode's end
+    assert main(command) == 0
+    monkeypatch.undo()
+    monkeypatch.setattr(eval_run, "make_libero", make_planned)
+    assert main([*command, "--policy.n_action_steps=3"]) == 0
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "policy.n_action_steps was 3, now 2" in capsys.readouterr().err
+    journal = tmp_path / "out" / "episodes.jsonl"
+    journal.write_text(journal.read_text().replace('"env_seed": 1000', '"env_seed": 7'))
+    assert main([*command, "--policy.n_action_steps=3"]) == 2
+    assert "episodes.jsonl: episode 0 is another evaluation's" in capsys.readouterr().err
+
+
 def test_suites_are_groups(command, tmp_path):
     command[command.index("--env.task=libero_object")] = "--env.task=libero_spatial,libero_object"
     command[command.index("--eval.n_episodes=4")] = "--eval.n_episodes=2"
