@@ -8,6 +8,8 @@ therefore be known *before* the step. Disabling the image observables instead wo
 drawing after the step would show a different moment.
 """
 
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,10 @@ class CamerasOnDemand:
     ``renders`` counts the images drawn.
     """
 
-    def __init__(self, *, on_demand: bool) -> None:
-        self.on_demand = on_demand
+    def __init__(self, *, on_demand: bool, only_what_shows: bool = True) -> None:
+        self.on_demand, self.only_what_shows = on_demand, only_what_shows
+        # Held weakly: robosuite frees a context when nobody has it any more, and must do so while it is the current one.
+        self._context: Callable[[], Any] = lambda: None
         self.wanted = NONE
         self.renders = 0
 
@@ -49,12 +53,24 @@ class CamerasOnDemand:
                     return blank
                 self.renders += 1
                 make_current(env)
+                self._draw_only_what_shows(env)
                 return draw(obs_cache)
 
             draw_if_wanted.__modality__ = draw.__modality__  # type: ignore[attr-defined]
             return [draw_if_wanted], names
 
         env._create_camera_sensors = create
+
+    def _draw_only_what_shows(self, env: Any) -> None:
+        """Every hard reset brings a new render context."""
+        context = env.sim._render_context_offscreen
+        if self.only_what_shows and context is not self._context():
+            self._context = weakref.ref(context)
+            # PyOpenGL settles for a platform at its import; MuJoCo has chosen one when there is a context.
+            from wmvla.sim.libero.drawing import Drawing, draws_in_software
+
+            if draws_in_software():
+                Drawing(context)
 
 
 def make_current(env: Any) -> None:

@@ -2,9 +2,9 @@
 """One LIBERO task as the policy sees it: exact, at a fraction of the stock environment's cost.
 
 States, images and success are those of ``lerobot.envs.libero.LiberoEnv`` followed by ``LiberoProcessorStep``, number
-for number; tests compare them. What is different is that images are drawn only when wanted, that resets keep the
-parsed scene where that is proven exact, that an episode depends on (task, initial state, seed) alone, and that a
-renderer's failure raises.
+for number; tests compare them. What is different is that images are drawn only when wanted and without the triangles that
+colour no pixel, that physics is not computed three times over, that resets keep the parsed scene where that is proven exact,
+that an episode depends on (task, initial state, seed) alone, and that a renderer's failure raises.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ from libero.libero import benchmark
 from libero.libero.envs import TASK_MAPPING, bddl_utils
 from robosuite import load_controller_config
 
+from wmvla.sim.libero.physics import PhysicsOnce
 from wmvla.sim.libero.resets import Resets
 
 STATE_DIM = 8
@@ -83,6 +84,7 @@ class LiberoSimulation:
         self._init_states: np.ndarray = suite.get_task_init_states(task)
         self._cameras = CamerasOnDemand(on_demand=cameras_on_demand)
         self._cheap_resets: bool | None = None if cheap_resets else False
+        self._physics: PhysicsOnce | None = None
         self._env = self._build(suite.get_task_bddl_file_path(task))
 
     def _build(self, bddl_file: str) -> Any:
@@ -146,7 +148,10 @@ class LiberoSimulation:
         assert action.shape == (ACTION_DIM,), action.shape
         assert want <= ALL, want
         self._cameras.wanted = want
-        raw, _, success, _ = self._env.step(action)
+        if self._physics is None or not self._physics.serves(self._env.sim):
+            self._physics = PhysicsOnce(self._env.sim)
+        with self._physics.control_step():
+            raw, _, success, _ = self._env.step(action)
         self._cameras.wanted = NONE
         return StepResult(self._observation(raw, want), bool(success))
 
