@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.plan import Plan
 from wmvla.progress import Progress
-from wmvla.rollout.shard import Shard
+from wmvla.rollout.shard import Shard, local_rank
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,16 @@ class Context:
         return "cpu" if self.plan.machine.accelerator == "cpu" else "cuda"
 
     def simulators(self, episodes: int, policy_on_gpu: bool) -> int:
-        """How many simulator processes play: the machine file's number, or as many as cores and memory allow."""
+        """How many simulator processes play: the machine file's number, or as many as cores and memory allow.
+
+        Ranks of torchrun on one machine share what there is; a rank of Slurm is given cores of its own.
+        """
         if self.plan.machine.rollout_workers:
             return self.plan.machine.rollout_workers
         from wmvla.rollout.capacity import worker_count
 
-        return worker_count(episodes, policy_on_gpu)
+        _, ranks = local_rank()
+        return max(1, worker_count(episodes * ranks, policy_on_gpu) // ranks)
 
     def progress(self, label: str, total: int, done: int = 0) -> Progress:
         """A progress line for one stage."""

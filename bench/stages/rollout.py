@@ -9,7 +9,7 @@ from bench.cases import Case
 from bench.journal import check_against_plan, check_scene, check_scenes, journal_path, read_journals
 from bench.stages.context import Context
 from wmvla.rollout.journal import Journal, journal_files, read_all, shard_journal_path
-from wmvla.rollout.shard import rows_of
+from wmvla.rollout.shard import local_rank, rows_of
 
 if TYPE_CHECKING:
     from wmvla.recipe import EpisodeRow
@@ -68,16 +68,24 @@ def _play(context: Context, case: Case, todo: list["EpisodeRow"], before: list[d
         check_scene(scenes, case.id, line)
         journal.append(line)
         succeeded, done = succeeded + record.success, done + 1
-        progress.update(done, f"{succeeded}/{done} succeeded, {workers} simulators")
+        progress.update(done, f"{succeeded}/{done} succeeded, {workers} simulator{'s' if workers > 1 else ''}")
 
     roll_out(todo, policy, simulators_of(context, policy), workers, on_episode)
     return workers
 
 
 def open_policy(context: Context, case: Case, largest_batch: int | None) -> "RolloutPolicy":
-    """The rollout's checkpoint in its mode. ``largest_batch``: queries answered together at most; None: the device's number."""
+    """The rollout's checkpoint in its mode, on the GPU of this rank of torchrun, if it is one.
+
+    ``largest_batch``: queries answered together at most; None: the device's number.
+    """
     from wmvla.rollout.policy import RolloutPolicy
 
+    rank, ranks = local_rank()
+    if context.device != "cpu" and ranks > 1:
+        import torch
+
+        torch.cuda.set_device(rank % torch.cuda.device_count())
     steps = context.plan.recipe.rollout.n_action_steps
     return RolloutPolicy(checkpoint_of(context, case), str(case.mode), steps, context.device, largest_batch=largest_batch)
 

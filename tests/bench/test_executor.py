@@ -131,11 +131,13 @@ def test_names_in_the_cache_tell_apart_what_differs(plan, tmp_path):
 
 def test_simulators_are_the_machine_files_number_or_by_cores_and_memory(plan, tmp_path, monkeypatch):
     assert plan.machine.rollout_workers == 0
-    asked = []
-    monkeypatch.setattr(
-        "wmvla.rollout.capacity.worker_count", lambda rows, policy_on_gpu: asked.append((rows, policy_on_gpu)) or 7
-    )
-    assert Context(plan, run_dir(tmp_path), None).simulators(30, policy_on_gpu=True) == 7
-    assert asked == [(30, True)]
+    monkeypatch.setattr("wmvla.rollout.capacity.worker_count", lambda rows, policy_on_gpu: min(rows, 20) - policy_on_gpu)
+    for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert Context(plan, run_dir(tmp_path), None).simulators(30, policy_on_gpu=True) == 19
+    assert Context(plan, run_dir(tmp_path), None).simulators(6, policy_on_gpu=False) == 6
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")  # four ranks of torchrun here
+    assert Context(plan, run_dir(tmp_path), None).simulators(30, policy_on_gpu=False) == 5
+    assert Context(plan, run_dir(tmp_path), None).simulators(2, policy_on_gpu=False) == 2
     fixed = dataclasses.replace(plan, machine=dataclasses.replace(plan.machine, rollout_workers=3))
     assert Context(fixed, run_dir(tmp_path), None).simulators(30, policy_on_gpu=True) == 3

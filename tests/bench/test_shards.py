@@ -45,7 +45,7 @@ def run_dir(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def wmbench(run_dir: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     """`wmbench run` of the plan, with the fake simulator."""
     command = [sys.executable, "-m", "bench.cli", "run", "core", "--scale=smoke", "--machine=cpu", f"--episodes={EPISODES}"]
-    ranks = ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_ID")
+    ranks = ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
     inherited = {key: value for key, value in os.environ.items() if key not in ranks}
     fake = {"PYTHONPATH": f"{ROOT}:{Path(__file__).parent}", "PYTEST_ADDOPTS": "-p fake_rollouts"}
     return subprocess.Popen(

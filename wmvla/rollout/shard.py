@@ -10,8 +10,9 @@ from wmvla.errors import UserError
 from wmvla.recipe import EpisodeRow
 
 TEXT = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
-RANKS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
-"""A process's number among how many: torchrun's variables, then Slurm's."""
+RANKS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"))
+"""A process's number among how many: torchrun's variables, then those of Slurm's srun. A batch script without srun is one
+process, though it has ``SLURM_PROCID`` and, of the whole job, ``SLURM_NTASKS``."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ def shard_from_environment() -> Shard | None:
             raise UserError(f"{rank_name}={rank}, {size_name}={size}: not a rank; unset them or give --shard")
         return Shard(int(rank) + 1, int(size)) if int(size) > 1 else None
     return None
+
+
+def local_rank() -> tuple[int, int]:
+    """This rank of torchrun among those on this machine, and how many they are; (0, 1) without torchrun."""
+    return int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def rows_of(shard: Shard | None, rows: Sequence[EpisodeRow]) -> list[EpisodeRow]:

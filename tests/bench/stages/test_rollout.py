@@ -1,5 +1,6 @@
 """Rollouts and films of them, on a fake simulator in processes of its own."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from synthetic_run import core_plan, write_run
 from bench import cli
 from bench.executor import Executor
 from bench.journal import journal_path
+from bench.machine import load_machine
+from bench.stages.context import Context
+from bench.stages.rollout import open_policy
 from wmvla.errors import UserError
 from wmvla.rollout import worker
 from wmvla.rollout.journal import Journal, Row, read_all
@@ -152,3 +156,20 @@ def test_videos_need_the_checkpoint(run_dir: Path, capsys: pytest.CaptureFixture
     (run_dir / "cases" / "E0-train-s0.json").unlink()
     assert cli.main(["videos", str(run_dir), "--failures"]) == 2
     assert "E0-none-s0 cannot be filmed: the checkpoint of E0-train-s0 is not here" in capsys.readouterr().err
+
+
+def test_ranks_of_torchrun_take_the_gpus_of_their_machine_in_turn(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    taken: list[int] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setenv("LOCAL_RANK", "5")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    cuda = dataclasses.replace(PLAN, machine=load_machine("cuda"))
+    open_policy(Context(cuda, run_dir, None), cuda.case("E0-none-s0"), None)
+    assert taken == [1]
+    open_policy(Context(PLAN, run_dir, None), PLAN.case("E0-none-s0"), None)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    open_policy(Context(cuda, run_dir, None), cuda.case("E0-none-s0"), None)
+    assert taken == [1], "neither on a CPU nor alone"

@@ -10,7 +10,7 @@ from wmvla.errors import UserError
 from wmvla.recipe import EpisodeRow
 from wmvla.rollout.shard import Shard, parse_shard, rows_of, shard_from_environment
 
-VARIABLES = ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS")
+VARIABLES = ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
 
 
 def table(tasks: int, inits: int, repeats: int) -> list[EpisodeRow]:
@@ -60,11 +60,12 @@ def test_nonsense_is_no_shard(text: str) -> None:
     [
         ({}, None),
         ({"RANK": "0", "WORLD_SIZE": "4"}, Shard(1, 4)),
-        ({"RANK": "3", "WORLD_SIZE": "4", "SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, Shard(4, 4)),
-        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, Shard(2, 2)),
+        ({"RANK": "3", "WORLD_SIZE": "4", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, Shard(4, 4)),
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2"}, Shard(2, 2)),
         ({"RANK": "0", "WORLD_SIZE": "1"}, None),
-        ({"RANK": "0", "WORLD_SIZE": "1", "SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, None),
-        ({"SLURM_NTASKS": "2"}, None),
+        ({"RANK": "0", "WORLD_SIZE": "1", "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}, None),
+        ({"SLURM_STEP_NUM_TASKS": "2"}, None),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, None),  # a batch script
     ],
 )
 def test_ranks_are_shards(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], shard: Shard | None) -> None:
