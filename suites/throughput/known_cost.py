@@ -1,0 +1,61 @@
+"""A simulator whose steps cost a known time, in a module of its own: every simulator process imports it."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from wmvla.recipe import Environment
+
+STEP_SECONDS = 0.01
+SIZE = 128
+
+
+@dataclass(frozen=True)
+class Seen:
+    state: np.ndarray
+    images: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Result:
+    observation: Seen
+    success: bool
+
+
+class KnownCost:
+    """Every step takes ``seconds`` of waiting, so that a busy neighbour does not lengthen it."""
+
+    cameras = ("image", "image2")
+    language = "do nothing"
+    resets_are_cheap = True
+    renders = 0
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.image = np.zeros((SIZE, SIZE, 3), np.uint8)
+
+    def reset(self, init: int, env_seed: int, want: frozenset[str]) -> Seen:
+        return self._observe(want)
+
+    def step(self, action: np.ndarray, want: frozenset[str]) -> Result:
+        if self.seconds:
+            time.sleep(self.seconds)
+        return Result(self._observe(want), False)
+
+    def scene_hash(self) -> str:
+        return "scene"
+
+    def close(self) -> None:
+        pass
+
+    def _observe(self, want: frozenset[str]) -> Seen:
+        return Seen(np.zeros(8, np.float32), dict.fromkeys(want, self.image))
+
+
+def make_slow(environment: Environment, task: int) -> KnownCost:
+    return KnownCost(STEP_SECONDS)
+
+
+def make_free(environment: Environment, task: int) -> KnownCost:
+    return KnownCost(0)
