@@ -28,8 +28,8 @@ class CamerasOnDemand:
     ``renders`` counts the images drawn.
     """
 
-    def __init__(self, *, on_demand: bool, only_what_shows: bool = True) -> None:
-        self.on_demand, self.only_what_shows = on_demand, only_what_shows
+    def __init__(self, *, only_what_shows: bool) -> None:
+        self.only_what_shows = only_what_shows
         # Held weakly: robosuite frees a context when nobody has it any more, and must do so while it is the current one.
         self._context: Callable[[], Any] = lambda: None
         self.wanted = NONE
@@ -49,7 +49,7 @@ class CamerasOnDemand:
             blank = np.zeros((cam_h, cam_w, 3), dtype=np.uint8)
 
             def draw_if_wanted(obs_cache: dict) -> np.ndarray:
-                if self.on_demand and name not in self.wanted:
+                if name not in self.wanted:
                     return blank
                 self.renders += 1
                 make_current(env)

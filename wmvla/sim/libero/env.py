@@ -56,23 +56,16 @@ class StepResult:
 class LiberoSimulation:
     """Task ``task`` of ``environment.suite``.
 
-    ``cheap_resets``: the first ``reset`` checks, for this very task, that a cheap reset after a disturbed episode
-    gives the same states and images as a hard one, bit for bit; only then are later resets cheap. ``False`` always
-    resets hard. ``cameras_on_demand=False`` draws every camera at every step, as the stock environment does.
+    Making one checks, for this very task, that a cheap reset after a disturbed episode gives the same states and images as a
+    hard one, bit for bit; only then are resets cheap. ``plain``: always resets hard, and draws and computes everything as
+    robosuite does by itself; that is what the rest is compared with.
 
     Raises ``UserError`` for an unknown suite or a task that it does not have.
     """
 
     cameras = tuple(MUJOCO_CAMERAS)
 
-    def __init__(
-        self,
-        environment: Environment,
-        task: int,
-        *,
-        cameras_on_demand: bool = True,
-        cheap_resets: bool = True,
-    ) -> None:
+    def __init__(self, environment: Environment, task: int, *, plain: bool = False) -> None:
         suite = load_suite(environment.suite)
         if not 0 <= task < suite.n_tasks:
             raise UserError(f"{environment.suite} has no task {task}: environment.tasks takes 0 to {suite.n_tasks - 1}.")
@@ -82,10 +75,11 @@ class LiberoSimulation:
         self.task = task
         self.language: str = suite.get_task(task).language
         self._init_states: np.ndarray = suite.get_task_init_states(task)
-        self._cameras = CamerasOnDemand(on_demand=cameras_on_demand)
-        self._cheap_resets: bool | None = None if cheap_resets else False
+        self._cameras = CamerasOnDemand(only_what_shows=not plain)
+        self._plain = plain
         self._physics: PhysicsOnce | None = None
         self._env = self._build(suite.get_task_bddl_file_path(task))
+        self.resets_are_cheap = not plain and self._cheap_reset_is_exact(0, 0)
 
     def _build(self, bddl_file: str) -> Any:
         """The robosuite environment as LIBERO's ``OffScreenRenderEnv`` makes it, with our camera sensors in it."""
@@ -112,11 +106,6 @@ class LiberoSimulation:
         return self._cameras.renders
 
     @property
-    def resets_are_cheap(self) -> bool | None:
-        """Whether resets keep the scene; ``None`` before the first reset has checked it."""
-        return self._cheap_resets
-
-    @property
     def number_of_inits(self) -> int:
         return len(self._init_states)
 
@@ -136,9 +125,7 @@ class LiberoSimulation:
                 f"{self.environment.suite} task {self.task} has no initial state {init}: "
                 f"inits take 0 to {self.number_of_inits - 1}."
             )
-        if self._cheap_resets is None:
-            self._cheap_resets = self._cheap_reset_is_exact(init, env_seed)
-        return self._reset(init, env_seed, want, cheap=self._cheap_resets)
+        return self._reset(init, env_seed, want, cheap=self.resets_are_cheap)
 
     def step(self, action: np.ndarray, want: frozenset[str] = ALL) -> StepResult:
         """Play ``action`` (7,): position and rotation changes in [-1, 1] of 5 cm and 0.5 rad, gripper (-1 opens).
@@ -148,9 +135,7 @@ class LiberoSimulation:
         assert action.shape == (ACTION_DIM,), action.shape
         assert want <= ALL, want
         self._cameras.wanted = want
-        if self._physics is None or not self._physics.serves(self._env.sim):
-            self._physics = PhysicsOnce(self._env.sim)
-        with self._physics.control_step():
+        with self._physics_once():
             raw, _, success, _ = self._env.step(action)
         self._cameras.wanted = NONE
         return StepResult(self._observation(raw, want), bool(success))
@@ -194,6 +179,13 @@ class LiberoSimulation:
         ).astype(np.float32)
         images = {name: as_policy_sees(raw[f"{MUJOCO_CAMERAS[name]}_image"]) for name in self.cameras if name in want}
         return Observation(state, images)
+
+    def _physics_once(self) -> contextlib.AbstractContextManager[None]:
+        if self._plain:
+            return contextlib.nullcontext()
+        if self._physics is None or not self._physics.serves(self._env.sim):
+            self._physics = PhysicsOnce(self._env.sim)
+        return self._physics.control_step()
 
     def _cheap_reset_is_exact(self, init: int, env_seed: int) -> bool:
         renders = self._cameras.renders
