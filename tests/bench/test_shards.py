@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -29,8 +31,11 @@ def plan() -> Plan:
 
 @pytest.fixture(scope="module")
 def run_dir(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(plan, tmp_path_factory.mktemp("shards") / "results")
+
+
+def trained(plan: Plan, results: Path) -> Path:
     """A run whose every case is done but the rollouts."""
-    results = tmp_path_factory.mktemp("shards") / "results"
     run_dir = write_run(results / plan.run_name, plan, {})
     for case in plan.cases:
         record = run_dir / "cases" / f"{case.id}.json"
@@ -55,6 +60,7 @@ def wmbench(run_dir: Path, *arguments: str, **environment: str) -> subprocess.Po
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -142,6 +148,27 @@ def test_shards_gaps_and_the_whole(plan: Plan, run_dir: Path) -> None:
     assert code == 0, out + err
     assert f"shard 3/3: 50 of 50 episodes are recorded in {run_dir}" in out
     assert {path: path.read_bytes() for path in (run_dir / "episodes").iterdir()} == before
+
+
+def test_a_killed_shard_continues_beside_another(plan: Plan, tmp_path: Path) -> None:
+    """kill -9 of the shard's processes, all of them, while it plays; meanwhile the other shard plays on."""
+    run_dir = trained(plan, tmp_path / "results")
+    other = wmbench(run_dir, "--shard=2/2")
+    doomed = wmbench(run_dir, "--shard=1/2", FAKE_STEP_SECONDS="0.05")
+    begun = run_dir / "episodes" / "E0-none-s0.shard-1-of-2.jsonl"
+    deadline = time.monotonic() + 60
+    while not (begun.exists() and begun.read_bytes().count(b"\n") >= 2) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(doomed.pid, signal.SIGKILL)
+    doomed.communicate()
+    survived = begun.read_text().splitlines()[:2]
+    again = wmbench(run_dir, "--shard=1/2")
+    for code, out, err in map(finished, (other, again)):
+        assert code == 0, out + err
+    assert begun.read_text().splitlines()[:2] == survived
+    rows = read_journals(plan, run_dir)
+    assert missing_episodes(plan, rows) == {}
+    assert [row["success"] for row in rows["E2-pred-s0"]] == [succeeds("pred", row.noise_seed) for row in plan.episodes]
 
 
 def test_a_shard_does_not_train(plan: Plan, run_dir: Path) -> None:
