@@ -25,6 +25,11 @@ def test_a_suite_is_the_cases_of_its_plan(suite: str) -> None:
     assert collected("--suite", suite) == wanted
 
 
+def test_a_shard_has_the_rollouts_only() -> None:
+    wanted = [f"test_core.py::test_core[{case.id}]" for case in plan_of("core", "smoke").rollout_cases()]
+    assert collected("--suite", "core", "--shard", "2/3") == wanted
+
+
 def test_an_arm_with_a_dash_can_be_chosen() -> None:
     found = collected("--suite", "fusion", "-k", "F3a-prefix")
     assert [name.partition("[")[2] for name in found] == [
