@@ -25,8 +25,11 @@ PROGRAM = "lerobot-wm-eval"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Evaluate as ``lerobot-eval`` does; 0, or 2 after one line on stderr."""
-    return run(PROGRAM, evaluate, arguments)
+    """Evaluate as ``lerobot-eval`` does; 0, or 2 after one line on stderr, or 130 where Ctrl-C stopped it."""
+    try:
+        return run(PROGRAM, evaluate, arguments)
+    except KeyboardInterrupt:
+        return 130
 
 
 def evaluate(arguments: list[str]) -> None:
@@ -47,11 +50,17 @@ def evaluate(arguments: list[str]) -> None:
         _evaluate_with_lerobot(arguments, reason)
         return
     shard = parse_shard(config.shard) if config.shard else shard_from_environment()
-    if shard is not None and value_of("output_dir", arguments) is None:
-        raise UserError("The shards of an evaluation meet in one directory: give --output_dir.")
+    if value_of("output_dir", arguments) is None:
+        if shard is not None:
+            raise UserError("The shards of an evaluation meet in one directory: give --output_dir.")
+        print(f"Recording in {config.output_dir}: to go on there later, give --output_dir={config.output_dir}", file=sys.stderr)
     from wmvla.commands.eval_run import play_evaluation
 
-    _print(play_evaluation(config, shard), config, shard)
+    try:
+        _print(play_evaluation(config, shard), config, shard)
+    except KeyboardInterrupt:
+        print("\nStopped. What was finished is recorded: the same command with the same --output_dir goes on.", file=sys.stderr)
+        raise
 
 
 def _evaluate_with_lerobot(arguments: list[str], reason: str) -> None:

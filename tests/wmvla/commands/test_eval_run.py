@@ -99,6 +99,18 @@ def test_settings_bind_once_there_are_episodes(command, tmp_path, capsys, monkey
     assert "episodes.jsonl: episode 0 is another evaluation's" in capsys.readouterr().err
 
 
+def test_ctrl_c_says_how_to_go_on(command, tmp_path, capsys, monkeypatch):
+    def stopped(*given, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(eval_run, "roll_out", stopped)
+    monkeypatch.chdir(tmp_path)
+    assert main([flag for flag in command if not flag.startswith("--output_dir")]) == 130
+    printed = capsys.readouterr().err
+    assert "Recording in outputs/eval/" in printed
+    assert "recorded: the same command with the same --output_dir goes on" in printed
+
+
 def test_suites_are_groups(command, tmp_path):
     command[command.index("--env.task=libero_object")] = "--env.task=libero_spatial,libero_object"
     command[command.index("--eval.n_episodes=4")] = "--eval.n_episodes=2"
