@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -50,6 +51,7 @@ def serve(connection: Connection, simulators: Simulators) -> None:
     Messages in: an ``EpisodeRow``, then the actions (n, A) that answer each query.
     """
     _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the engine, which ends its simulators
     with contextlib.suppress(EOFError, ConnectionError):  # the engine has ended
         connection.send(("alive",))
         simulations: dict[int, Any] = {}
