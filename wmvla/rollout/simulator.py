@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import struct
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any
 
 from wmvla.recipe import EpisodeRow
@@ -95,7 +97,7 @@ def start(simulators: Simulators, silence: float) -> Simulator:
     ours, theirs = context.Pipe()
     _bound_transfers(ours, silence)
     process = context.Process(target=serve, args=(theirs, simulators), daemon=True)
-    with _one_thread():
+    with _one_thread(), _without_main(simulators):
         process.start()
     theirs.close()
     return Simulator(process, ours, silence, heard=time.monotonic())
@@ -117,7 +119,7 @@ def _context() -> ForkServerContext | SpawnContext:
     if _rendering_of_server != [rendering]:
         return get_context("spawn")
     context = get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "wmvla.rollout.preload"])
+    context.set_forkserver_preload(["wmvla.rollout.preload"])
     return context
 
 
@@ -133,6 +135,23 @@ def _one_thread() -> Iterator[None]:
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = before
+
+
+@contextlib.contextmanager
+def _without_main(simulators: Simulators) -> Iterator[None]:
+    """Processes started meanwhile do not import the program's main module, unless what makes their simulations is in it.
+
+    Non-obvious: multiprocessing would import it in each of them, 5 s for a command that imports LeRobot, and would run a script
+    without ``if __name__ == "__main__"`` once more. Python 3.12's fork server skips a ``__main__`` that it is told to
+    preload.
+    """
+    main = sys.modules["__main__"]
+    if simulators.make.__module__ != "__main__":
+        sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _bound_transfers(connection: Connection, seconds: float) -> None:

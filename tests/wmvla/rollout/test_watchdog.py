@@ -107,8 +107,8 @@ import pathlib, sys
 from tests.wmvla.rollout.fake import plan_faults, play, row
 folder = pathlib.Path(sys.argv[1])
 plan_faults(folder, {0: ["hang in reset"], 1: ["hang in reset"]})
-if __name__ == "__main__":
-    play(folder, [row(0, 0), row(1, 1)], workers=2)
+assert not (folder / "tries-0").exists(), "a simulator does not run the script again, which has no guard"
+play(folder, [row(0, 0), row(1, 1)], workers=2)
 """
 
 
