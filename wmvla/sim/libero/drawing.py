@@ -37,7 +37,7 @@ class _Seen:
     """What one camera knows of the N meshes: poses at its last image, poses for which a list was made, and the lists.
 
     ``lists``: numbers relative to MuJoCo's first mesh list; 0 for none, ``NOTHING`` where no triangle is in sight.
-    ``mirror``: corners of the reflecting surface for which the lists were made.
+    ``mirror``: corners of the reflecting surface for which the lists were made; what it shows moves far when it turns a little.
     """
 
     last: np.ndarray
@@ -97,7 +97,7 @@ class Drawing:
             return
         mirror_pose = np.zeros((4, 3)) if mirror is None else mirror.corners
         seen = self._cameras.get(camera)
-        if seen is None or np.abs(seen.mirror - mirror_pose).max() > STILL:
+        if seen is None or not np.array_equal(seen.mirror, mirror_pose):
             seen = self._cameras[camera] = self._nothing_known(seen, poses, mirror_pose)
         corners = np.einsum("nij,ncj->nci", poses[..., :3], self._box_corners) + poses[:, None, :, 3]
         visible = boxes_in_sight(view, corners, mirror)

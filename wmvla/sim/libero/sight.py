@@ -59,13 +59,13 @@ def faces_in_sight(
     Args:
         vertices: (3, V) float32 in the camera's frame (m). faces: (3, F) indices of vertices, counterclockwise from outside.
         slack: distance (m) by which the mesh may move, as a whole, without the answer becoming wrong.
-        mirror: triangles seen in it count too.
+        mirror: triangles seen in it count too; it does not move.
     """
     seen = _seen(view, vertices, faces, slack, None, backs=False)
     if mirror is not None:
-        window = _window(view, mirror.corners, slack)
+        window = _window(view, mirror.corners)
         if window is not None:
-            seen = np.union1d(seen, _seen(view, mirror.reflected(vertices), faces, 3 * slack, window, backs=True))
+            seen = np.union1d(seen, _seen(view, mirror.reflected(vertices), faces, slack, window, backs=True))
     return seen
 
 
@@ -73,7 +73,7 @@ def boxes_in_sight(view: View, corners: np.ndarray, mirror: Mirror | None = None
     """Whether each of N boxes, by its ``corners`` (N, 8, 3) in the camera's frame, may be inside the image, (N,) bool."""
     inside = _boxes_inside(view, corners, None)
     if mirror is not None:
-        window = _window(view, mirror.corners, 0.0)
+        window = _window(view, mirror.corners)
         if window is not None:
             inside |= _boxes_inside(view, mirror.reflected(corners.reshape(-1, 3).T).T.reshape(corners.shape), window)
     return inside
@@ -151,15 +151,14 @@ def _meets(low: np.ndarray, high: np.ndarray, lattice: int, margin: float) -> np
     return np.floor(high * scale + np.float32(reach - 0.5)) >= np.ceil(low * scale - np.float32(reach + 0.5))
 
 
-def _window(view: View, corners: np.ndarray, slack: float) -> tuple[float, float, float, float] | None:
+def _window(view: View, corners: np.ndarray) -> tuple[float, float, float, float] | None:
     """The part of the image (left, bottom, right, top) that a rectangle may fill; None where it is outside."""
     depth = -corners[:, 2]
     width, height = view.size
-    if (depth < 2 * view.near + slack).any():
+    if (depth < 2 * view.near).any():
         return 0.0, 0.0, float(width), float(height)
     x = corners[:, 0] / depth * view.focal + width / 2
     y = corners[:, 1] / depth * view.focal + height / 2
-    margin = 1 + 3 * slack * view.focal / depth.min()
-    left, right = max(0.0, x.min() - margin), min(float(width), x.max() + margin)
-    bottom, top = max(0.0, y.min() - margin), min(float(height), y.max() + margin)
+    left, right = max(0.0, x.min() - 1), min(float(width), x.max() + 1)
+    bottom, top = max(0.0, y.min() - 1), min(float(height), y.max() + 1)
     return (left, bottom, right, top) if left < right and bottom < top else None
