@@ -120,6 +120,6 @@ def test_forty_faults(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_five_hundred_faults(tmp_path, monkeypatch):
     began = time.monotonic()
-    injected = survive(tmp_path, monkeypatch, seed=5, rows=180, workers=4, silence=3.0)
+    injected = survive(tmp_path, monkeypatch, seed=5, rows=260, workers=4, silence=3.0)
     print(f"\n  {injected.total()} faults in {time.monotonic() - began:.0f} s: {dict(injected)}")
     assert injected.total() >= 500
