@@ -7,6 +7,7 @@ folder are shortened.
 import datetime
 import getpass
 import hashlib
+import json
 import os
 import platform
 import re
@@ -91,6 +92,26 @@ def collect(root: Path = ROOT) -> dict[str, Any]:
         "gl_renderer": _or_error(hardware.gl_renderer),
         "environment": {name: anonymous(os.environ[name]) for name in ENVIRONMENT if name in os.environ},
     }
+
+
+def refuse_another_renderer(run_dir: Path) -> None:
+    """UserError where the run in `run_dir` began with other frames than would be drawn here: another OpenGL or MuJoCo.
+
+    Non-obvious: a shard, or a run that is continued, may be on another machine. Equal scenes drawn differently are not the same
+    input, and no scene hash tells.
+    """
+    path = run_dir / "provenance.json"
+    if not path.exists():
+        return
+    began = json.loads(path.read_text())
+    here = {"gl_renderer": _or_error(hardware.gl_renderer), "mujoco": _version("mujoco")}
+    there = {"gl_renderer": began.get("gl_renderer"), "mujoco": began.get("packages", {}).get("mujoco")}
+    for what in here:
+        if isinstance(there[what], str) and isinstance(here[what], str) and here[what] != there[what]:
+            raise UserError(
+                f"{path}: the run's frames are drawn with {what} '{there[what]}', here it is '{here[what]}'; "
+                "play it where it began, or give another --results"
+            )
 
 
 def git_state(root: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cases import Case
 from bench.journal import check_against_plan, check_scene, check_scenes, journal_path, read_journals
+from bench.provenance import refuse_another_renderer
 from bench.stages.context import Context
 from wmvla.rollout.journal import Journal, journal_files, read_all, shard_journal_path
 from wmvla.rollout.shard import local_rank, rows_of
@@ -50,10 +51,12 @@ def run(context: Context, case: Case) -> dict[str, Any]:
 def _play(context: Context, case: Case, todo: list["EpisodeRow"], before: list[dict[str, Any]]) -> int:
     """Play rows into the journal, after those recorded `before`; the number of simulator processes.
 
-    Raises UserError at the first episode whose scene is not the other rollouts': the rest would be played for nothing.
+    Raises UserError where another renderer drew the run's frames, and at the first episode whose scene is not the other
+    rollouts': the rest would be played for nothing.
     """
     from wmvla.rollout.engine import roll_out
 
+    refuse_another_renderer(context.run_dir)
     workers = context.simulators(len(todo), policy_on_gpu=context.device != "cpu")
     journal = Journal(shard_journal_path(journal_path(context.run_dir, case.id), context.shard))
     scenes = check_scenes(dict(read_journals(context.plan, context.run_dir)))
@@ -95,7 +98,7 @@ def simulators_of(context: Context, policy: "RolloutPolicy", film: bool = False)
     from wmvla.rollout.worker import Simulators, make_libero
 
     environment, cameras = context.plan.recipe.environment, policy.world_cameras
-    return Simulators(environment, policy.n_action_steps, policy.world_frames, cameras, make_libero, film)
+    return Simulators(environment, policy.world_frames, cameras, make_libero, film)
 
 
 def checkpoint_of(context: Context, case: Case) -> Path:

@@ -36,7 +36,7 @@ class FreePolicy:
 def play(episodes: int, workers: int, make: Any, world_frames: int = 0) -> tuple[float, float]:
     """Seconds, and CPU seconds of this process, of so many episodes of ``STEPS`` steps."""
     environment = Environment(suite="fake", tasks=(0,), image_size=known_cost.SIZE, max_steps=STEPS)
-    simulators = Simulators(environment, CHUNK, world_frames, ("image",) if world_frames else (), make)
+    simulators = Simulators(environment, world_frames, ("image",) if world_frames else (), make)
     records: list[EpisodeRecord] = []
     rows = [EpisodeRow(index, "fake", 0, index, 0, index, 0) for index in range(episodes)]
     began, cpu = time.monotonic(), time.process_time()

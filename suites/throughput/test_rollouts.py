@@ -143,7 +143,7 @@ class Stock:
 def play_with_the_engine(plan: Plan, policy: RolloutPolicy, rows: list[EpisodeRow], side: Side) -> None:
     """Seconds end with the last episode and begin when the first could: when every simulator has its scene."""
     environment = plan.recipe.environment
-    simulators = Simulators(environment, policy.n_action_steps, policy.world_frames, policy.world_cameras, make_libero)
+    simulators = Simulators(environment, policy.world_frames, policy.world_cameras, make_libero)
     workers = plan.machine.rollout_workers or worker_count(len(rows), policy_on_gpu=False)
     records: list[tuple[EpisodeRow, EpisodeRecord, float]] = []
     began = time.monotonic()

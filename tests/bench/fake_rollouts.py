@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from synthetic_run import PROVENANCE
 
+from bench import hardware
 from wmvla.recipe import Environment
 from wmvla.rollout import worker
 from wmvla.rollout.episode import Answer, Query
@@ -77,7 +79,8 @@ class FakePolicy:
 
 
 def install() -> None:
-    """Take the place of the policy, whose module would load LeRobot, and of the simulator."""
+    """Take the place of the policy, whose module would load LeRobot, of the simulator, and of what draws."""
+    hardware.gl_renderer = lambda: PROVENANCE["gl_renderer"]
     module = types.ModuleType("wmvla.rollout.policy")
     module.RolloutPolicy = FakePolicy  # type: ignore[attr-defined]
     sys.modules["wmvla.rollout.policy"] = module

@@ -7,6 +7,7 @@ import pytest
 
 from bench import provenance
 from bench.provenance import ROOT, anonymous, collect, git_state
+from wmvla.errors import UserError
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -70,3 +71,17 @@ def test_names_of_user_and_host_are_left_out(monkeypatch: pytest.MonkeyPatch) ->
     assert anonymous("/scratch/ada/runs") == "/scratch/<user>/runs"
     assert anonymous("tcp://node17:29500") == "tcp://<host>:29500"
     assert anonymous("node170") == "node170"
+
+
+@pytest.mark.parametrize("change", [{"gl_renderer": "NVIDIA / H100 / 4.6"}, {"packages": {"mujoco": "3.8.1"}}])
+def test_frames_of_another_renderer_do_not_join_a_run(tmp_path: Path, change: dict) -> None:
+    began = {**provenance.collect(), **change}
+    (tmp_path / "provenance.json").write_text(json.dumps(began))
+    with pytest.raises(UserError, match=r"provenance.json: the run's frames are drawn with .* here it is"):
+        provenance.refuse_another_renderer(tmp_path)
+
+
+def test_the_same_renderer_and_a_run_that_has_none_yet_may_play(tmp_path: Path) -> None:
+    provenance.refuse_another_renderer(tmp_path)
+    (tmp_path / "provenance.json").write_text(json.dumps(provenance.collect()))
+    provenance.refuse_another_renderer(tmp_path)

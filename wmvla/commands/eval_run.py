@@ -137,7 +137,6 @@ class Evaluation:
                 workers = min(self.config.workers or _workers(len(mine), on_gpu), max(1, len(mine)))
                 simulators = Simulators(
                     suite.environment,
-                    policy.n_action_steps,
                     policy.world_frames,
                     world_cameras(policy, names),
                     make_libero,

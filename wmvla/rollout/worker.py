@@ -29,7 +29,6 @@ class Simulators:
     """
 
     environment: Environment
-    n_action_steps: int
     world_frames: int
     world_cameras: tuple[str, ...]
     make: Callable[[Environment, int], Any]

@@ -10,7 +10,7 @@ import fake_rollouts
 import pytest
 from synthetic_run import core_plan, write_run
 
-from bench import cli
+from bench import cli, hardware
 from bench.executor import Executor
 from bench.journal import journal_path
 from bench.machine import load_machine
@@ -28,6 +28,7 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run whose arms are trained; rollouts are faked."""
     monkeypatch.setitem(sys.modules, "wmvla.rollout.policy", None)  # put back afterwards
     monkeypatch.setattr(worker, "make_libero", worker.make_libero)
+    monkeypatch.setattr(hardware, "gl_renderer", hardware.gl_renderer)
     fake_rollouts.install()
     run_dir = write_run(tmp_path / "results" / PLAN.run_name, PLAN, {})
     for case in PLAN.cases:

@@ -153,7 +153,7 @@ def play(
 ):
     """Records by row index, and the policy."""
     environment = Environment(suite=str(folder), tasks=(0,), image_size=2, max_steps=max_steps)
-    simulators = Simulators(environment, n_action_steps, world_frames, cameras, make_fake, film)
+    simulators = Simulators(environment, world_frames, cameras, make_fake, film)
     policy, records = policy or CountingPolicy(n_action_steps), {}
 
     def on_episode(episode, record):

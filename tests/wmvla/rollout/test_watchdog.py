@@ -150,7 +150,7 @@ if __name__ == "__main__":
     environment = Environment(suite="libero_object", tasks=(7,), image_size=32, max_steps=8)
     todo.TRIES = 1  # each builds a scene
     try:
-        roll_out([row(0, 7)], CountingPolicy(4), Simulators(environment, 4, 0, (), make_libero), 1, print)
+        roll_out([row(0, 7)], CountingPolicy(4), Simulators(environment, 0, (), make_libero), 1, print)
     except UserError as error:
         print(f"error: {error}")
 """
