@@ -4,12 +4,15 @@ Shared between runs, in the cache folder beside ``results/``, each under a hash 
 demonstrations, latents, the base policy. In the run directory: what the plan's own cases make.
 """
 
+import contextlib
 import json
 import resource
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from bench.cases import Case
 from bench.filming import Films
@@ -146,6 +149,14 @@ class Executor:
 
 
 def _cpu_seconds() -> float:
-    """CPU seconds of this process and of its children that ended."""
+    """CPU seconds of this process, of its children that ended, and of those that live with what of theirs has ended.
+
+    Non-obvious: simulators are children of multiprocessing's fork server, which lives until this process ends.
+    """
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    seconds = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = child.cpu_times()
+            seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds

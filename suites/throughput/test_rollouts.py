@@ -121,7 +121,8 @@ class Stock:
         from lerobot.scripts.lerobot_eval import rollout
         from robosuite.utils.binding_utils import MjSim
 
-        with mock.patch.object(MjSim, "render", autospec=True, side_effect=MjSim.render) as render:
+        quiet = mock.patch("lerobot.scripts.lerobot_eval.inside_slurm", return_value=True)  # no progress bar a step
+        with quiet, mock.patch.object(MjSim, "render", autospec=True, side_effect=MjSim.render) as render:
             for row in rows:
                 env = self.envs[row.task]
                 env.envs[0].unwrapped.init_state_id = row.init

@@ -3,6 +3,8 @@
 import dataclasses
 import errno
 import json
+import time
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +143,23 @@ def test_simulators_are_the_machine_files_number_or_by_cores_and_memory(plan, tm
     assert Context(plan, run_dir(tmp_path), None).simulators(2, policy_on_gpu=False) == 2
     fixed = dataclasses.replace(plan, machine=dataclasses.replace(plan.machine, rollout_workers=3))
     assert Context(fixed, run_dir(tmp_path), None).simulators(30, policy_on_gpu=True) == 3
+
+
+def burn(seconds: float) -> None:
+    began = time.process_time()
+    while time.process_time() - began < seconds:
+        pass
+
+
+@pytest.mark.parametrize("way", ["spawn", "forkserver"])
+def test_the_cpu_time_of_processes_that_a_stage_starts_counts(plan, played, tmp_path, monkeypatch, way):
+    """Simulators are forked from a server that goes on living."""
+
+    def stage(context: Context, case: Case) -> dict[str, Any]:
+        process = get_context(way).Process(target=burn, args=(0.5,))
+        process.start()
+        process.join()
+        return {"artefacts": {}}
+
+    monkeypatch.setitem(module.STAGES, "demonstrations", stage)
+    assert Executor(plan, run_dir(tmp_path)).ensure("demonstrations")["cpu_seconds"] >= 0.5
