@@ -1,26 +1,14 @@
 """A simulator whose steps cost a known time, in a module of its own: every simulator process imports it."""
 
 import time
-from dataclasses import dataclass
 
 import numpy as np
 
 from wmvla.recipe import Environment
+from wmvla.sim.observation import Observation, StepResult
 
 STEP_SECONDS = 0.01
 SIZE = 128
-
-
-@dataclass(frozen=True)
-class Seen:
-    state: np.ndarray
-    images: dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Result:
-    observation: Seen
-    success: bool
 
 
 class KnownCost:
@@ -35,13 +23,13 @@ class KnownCost:
         self.seconds = seconds
         self.image = np.zeros((SIZE, SIZE, 3), np.uint8)
 
-    def reset(self, init: int, env_seed: int, want: frozenset[str]) -> Seen:
+    def reset(self, init: int, env_seed: int, want: frozenset[str]) -> Observation:
         return self._observe(want)
 
-    def step(self, action: np.ndarray, want: frozenset[str]) -> Result:
+    def step(self, action: np.ndarray, want: frozenset[str]) -> StepResult:
         if self.seconds:
             time.sleep(self.seconds)
-        return Result(self._observe(want), False)
+        return StepResult(self._observe(want), False)
 
     def scene_hash(self) -> str:
         return "scene"
@@ -49,8 +37,8 @@ class KnownCost:
     def close(self) -> None:
         pass
 
-    def _observe(self, want: frozenset[str]) -> Seen:
-        return Seen(np.zeros(8, np.float32), dict.fromkeys(want, self.image))
+    def _observe(self, want: frozenset[str]) -> Observation:
+        return Observation(np.zeros(8, np.float32), dict.fromkeys(want, self.image))
 
 
 def make_slow(environment: Environment, task: int) -> KnownCost:

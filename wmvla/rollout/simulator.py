@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
 
+from wmvla.processes import one_thread_per_process
 from wmvla.recipe import EpisodeRow
 from wmvla.rollout.episode import Answer, Query
 from wmvla.rollout.worker import Simulators, serve
@@ -97,7 +98,7 @@ def start(simulators: Simulators, silence: float) -> Simulator:
     ours, theirs = context.Pipe()
     _bound_transfers(ours, silence)
     process = context.Process(target=serve, args=(theirs, simulators), daemon=True)
-    with _one_thread(), _without_main(simulators):
+    with one_thread_per_process(), _without_main(simulators):
         process.start()
     theirs.close()
     return Simulator(process, ours, silence, heard=time.monotonic())
@@ -121,20 +122,6 @@ def _context() -> ForkServerContext | SpawnContext:
     context = get_context("forkserver")
     context.set_forkserver_preload(["wmvla.rollout.preload"])
     return context
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Processes started meanwhile have OMP_NUM_THREADS=1 from their first import on: simulators fill the cores already."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
 
 
 @contextlib.contextmanager

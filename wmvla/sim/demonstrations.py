@@ -15,15 +15,15 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wmvla.errors import UserError
+from wmvla.processes import one_thread_per_process
 from wmvla.recipe import Demonstrations, Environment
 from wmvla.sim.libero.assets import prepare_libero
 
@@ -135,7 +135,7 @@ def _play_missing(
     if not missing:
         return
     with (
-        _one_thread_per_process(),
+        one_thread_per_process(),
         ProcessPoolExecutor(
             max_workers=min(workers, len(missing)),
             mp_context=multiprocessing.get_context("spawn"),
@@ -263,20 +263,6 @@ def _assemble(
     shutil.rmtree(partial / "images", ignore_errors=True)  # Single images, by now inside the parquet file.
     _write_durably(partial / MANIFEST, {"recipe": recipe, "episodes": episodes})
     partial.replace(folder)
-
-
-@contextmanager
-def _one_thread_per_process() -> Iterator[None]:
-    """Children inherit the environment; two OpenMP threads on each of two busy cores only cost time."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
 
 
 def _write_durably(file: Path, content: dict[str, Any]) -> None:

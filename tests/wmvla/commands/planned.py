@@ -1,25 +1,12 @@
 """A simulator without physics whose outcomes are planned; in a module of its own, for every simulator process imports it."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from wmvla.recipe import Environment
+from wmvla.sim.observation import Observation, StepResult
 
 LOST, BROKEN = 1, 2
 """Initial states from which no episode succeeds, and from which none can be played."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    state: np.ndarray
-    images: dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Result:
-    observation: Seen
-    success: bool
 
 
 class PlannedSimulation:
@@ -32,15 +19,15 @@ class PlannedSimulation:
     def __init__(self, size: int) -> None:
         self.size, self.renders, self.number = size, 0, 0
 
-    def reset(self, init: int, env_seed: int, want: frozenset[str]) -> Seen:
+    def reset(self, init: int, env_seed: int, want: frozenset[str]) -> Observation:
         if init == BROKEN:
             raise RuntimeError("the gripper fell off")
         self.number, self.init = 0, init
         return self._seen(want)
 
-    def step(self, action: np.ndarray, want: frozenset[str]) -> Result:
+    def step(self, action: np.ndarray, want: frozenset[str]) -> StepResult:
         self.number += 1
-        return Result(self._seen(want), self.number == 2 and self.init != LOST)
+        return StepResult(self._seen(want), self.number == 2 and self.init != LOST)
 
     def scene_hash(self) -> str:
         return f"scene-{self.init}"
@@ -48,9 +35,9 @@ class PlannedSimulation:
     def close(self) -> None:
         pass
 
-    def _seen(self, want: frozenset[str]) -> Seen:
+    def _seen(self, want: frozenset[str]) -> Observation:
         images = {name: np.full((self.size, self.size, 3), 10 * self.number, np.uint8) for name in want}
-        return Seen(np.zeros(8, np.float32), images)
+        return Observation(np.zeros(8, np.float32), images)
 
 
 def make_planned(environment: Environment, task: int) -> PlannedSimulation:

@@ -10,7 +10,6 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from wmvla.rollout.engine import roll_out
 from wmvla.rollout.episode import Answer, Query
 from wmvla.rollout.worker import Simulators
 from wmvla.sim.libero.cameras import ALL
+from wmvla.sim.observation import Observation, StepResult
 
 FAULTS = {
     "raise at make": "RuntimeError: no OpenGL context",
@@ -34,18 +34,6 @@ FAULTS = {
 """What can be planned, and how the reason recorded for it begins."""
 MISTAKE = "mistake in reset"
 FAULTY_STEP = 3
-
-
-@dataclass(frozen=True)
-class Seen:
-    state: np.ndarray
-    images: dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Result:
-    observation: Seen
-    success: bool
 
 
 class FakeSimulation:
@@ -62,7 +50,7 @@ class FakeSimulation:
         if fault == "die at make":
             os._exit(11)
 
-    def reset(self, init: int, env_seed: int, want: frozenset[str]) -> Seen:
+    def reset(self, init: int, env_seed: int, want: frozenset[str]) -> Observation:
         if self.fault == "raise in reset":
             raise RuntimeError("the gripper fell off")
         if self.fault == "hang in reset":
@@ -72,14 +60,14 @@ class FakeSimulation:
         self.step_number, self.total, self.init = 0, 0.0, init
         return self._observe(want)
 
-    def step(self, action: np.ndarray, want: frozenset[str]) -> Result:
+    def step(self, action: np.ndarray, want: frozenset[str]) -> StepResult:
         self.step_number += 1
         if self.step_number == FAULTY_STEP and self.fault == "raise in step":
             raise RuntimeError("the gripper fell off")
         if self.step_number == FAULTY_STEP and self.fault == "kill in step":
             os.kill(os.getpid(), signal.SIGKILL)
         self.total += float(action[0])
-        return Result(self._observe(want), self.total >= 1)
+        return StepResult(self._observe(want), self.total >= 1)
 
     def scene_hash(self) -> str:
         return f"scene-{self.init}"
@@ -87,10 +75,10 @@ class FakeSimulation:
     def close(self) -> None:
         pass
 
-    def _observe(self, want: frozenset[str]) -> Seen:
+    def _observe(self, want: frozenset[str]) -> Observation:
         self.renders += len(want)
         images = {name: np.full((2, 2, 3), self.step_number + 100 * (name == "image2"), np.uint8) for name in want}
-        return Seen(np.array([self.step_number, os.getpid(), self.fault == "kill while asking"], np.float64), images)
+        return Observation(np.array([self.step_number, os.getpid(), self.fault == "kill while asking"], np.float64), images)
 
 
 def plan_faults(folder: Path, faults: dict[int, list[str]]) -> None:

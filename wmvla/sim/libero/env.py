@@ -10,7 +10,6 @@ that an episode depends on (task, initial state, seed) alone, and that a rendere
 import contextlib
 import hashlib
 import io
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from robosuite import load_controller_config
 
 from wmvla.sim.libero.physics import PhysicsOnce
 from wmvla.sim.libero.resets import Resets
+from wmvla.sim.observation import Observation, StepResult
 
 STATE_DIM = 8
 ACTION_DIM = 7
@@ -36,21 +36,6 @@ CONTROL_FREQUENCY = 20
 SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1.0])
 PROBE_ACTIONS = np.array([[0.6, -0.4, -0.5, 0.1, -0.1, 0.2, 1.0]] * 3 + [[-0.5, 0.3, 0.2, 0, 0, 0, 1.0]] * 3)
 """Played when a cheap reset is checked; they close the gripper, whose command is what a soft reset leaves behind."""
-
-
-@dataclass(frozen=True)
-class Observation:
-    """``state`` (8,) float32: end effector position (m), axis-angle (rad), finger positions (m).
-    ``images``: per wanted camera (H, W, 3) uint8, turned by 180 degrees as the policy sees it."""
-
-    state: np.ndarray
-    images: dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class StepResult:
-    observation: Observation
-    success: bool
 
 
 class LiberoSimulation:
