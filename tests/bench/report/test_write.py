@@ -191,7 +191,7 @@ def test_markdown_fits_a_comment_and_its_tables_hold(run_dir: Path) -> None:
     source = write_report(run_dir).with_suffix(".md").read_text()
     assert len(source) < 5000
     tables = [table.splitlines() for table in re.findall(r"(?:^\|.*\n)+", source, re.MULTILINE)]
-    assert [{line.count("|") for line in table} for table in tables] == [{6}, {6}, {8}, {9}]
+    assert [{line.count("|") for line in table} for table in tables] == [{6}, {6}, {8}, {6}, {9}]
 
 
 def test_the_command_to_reproduce_resolves_to_the_same_plan() -> None:
