@@ -10,7 +10,6 @@ that an episode depends on (task, initial state, seed) alone, and that a rendere
 import contextlib
 import hashlib
 import io
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from wmvla.errors import UserError
 from wmvla.recipe import Environment
 from wmvla.sim.libero.assets import prepare_libero
 from wmvla.sim.libero.cameras import ALL, MUJOCO_CAMERAS, NONE, CamerasOnDemand, as_policy_sees, make_current
+from wmvla.sim.observation import Observation, StepResult
 
 prepare_libero()
 from libero.libero import benchmark
@@ -38,23 +38,11 @@ PROBE_ACTIONS = np.array([[0.6, -0.4, -0.5, 0.1, -0.1, 0.2, 1.0]] * 3 + [[-0.5, 
 """Played when a cheap reset is checked; they close the gripper, whose command is what a soft reset leaves behind."""
 
 
-@dataclass(frozen=True)
-class Observation:
-    """``state`` (8,) float32: end effector position (m), axis-angle (rad), finger positions (m).
-    ``images``: per wanted camera (H, W, 3) uint8, turned by 180 degrees as the policy sees it."""
-
-    state: np.ndarray
-    images: dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class StepResult:
-    observation: Observation
-    success: bool
-
-
 class LiberoSimulation:
     """Task ``task`` of ``environment.suite``.
+
+    Its states (8,) are end effector position (m), axis-angle (rad) and finger positions (m); its images are
+    turned by 180 degrees.
 
     Making one checks, for this very task, that a cheap reset after a disturbed episode gives the same states and images as a
     hard one, bit for bit; only then are resets cheap. ``plain``: always resets hard, and draws and computes everything as
