@@ -125,7 +125,7 @@ def contrast(
         interval=intervals[0],
         tost_interval=intervals[1],
         p=p,
-        design_effect=design_effect(differences, clusters),
+        design_effect=max(design_effect(differences, labels) for labels in (clusters, groups) if labels is not None),
     )
 
 

@@ -6,7 +6,7 @@ Differences are told in points (hundredths of a success rate), rates in per cent
 from collections.abc import Sequence
 
 from bench.costs import Cost
-from bench.limits import Discordance, EquivalenceLimit, Limit, SuperiorityLimit
+from bench.limits import Discordance, EquivalenceLimit, Limit
 from bench.plan import Plan
 from bench.stats.difference import Interval
 from bench.stats.steps import StepsContrast
@@ -15,6 +15,8 @@ from bench.verdict import ClaimResult, SanityResult, Verdict
 
 MOST_NAMED = 5
 """Claims that one sentence names."""
+USUAL_GAIN = 0.05
+"""The gain whose cost is told where a claim does not say which one it seeks."""
 
 
 def percent(rate: float | None) -> str:
@@ -216,13 +218,22 @@ def limit_sentence(limit: Limit) -> str:
     )
 
 
-def plan_sentence(limit: Limit) -> str:
-    """What a claim's episodes can show before any is played, and how many it takes."""
-    assumed = discordance_note(limit.discordance)
+def plan_sentences(limits: Sequence[Limit]) -> list[str]:
+    """What the episodes of each claim can show before any is played, and how many it takes; on which discordance comes last.
+
+    One sentence for each claim; if all rest on one discordance, that is one sentence more.
+    """
+    notes = [discordance_note(limit.discordance) for limit in limits]
+    if len(set(notes)) == 1:
+        return [*map(_plan_sentence, limits), f"All {notes[0]}."]
+    return [f"{_plan_sentence(limit)}, {note}" for limit, note in zip(limits, notes, strict=True)]
+
+
+def _plan_sentence(limit: Limit) -> str:
     if isinstance(limit, EquivalenceLimit):
         return (
             f"equality within {100 * limit.margin:g} points is shown with a chance of {100 * limit.power:.0f} % where it "
-            f"holds, and takes {_count(limit.episodes)} paired episodes, {assumed}"
+            f"holds, and takes {_count(limit.episodes)} paired episodes"
         )
     if limit.gain is None:
         found = "no gain of any size"
@@ -231,7 +242,7 @@ def plan_sentence(limit: Limit) -> str:
         if limit.gain_if_repeats_are_alike is not None:
             found += f" ({100 * limit.gain_if_repeats_are_alike:.1f} if repeats of an initial state end alike)"
     counts = [f"{100 * gain:.0f} points {_count(episodes)}" for gain, episodes in limit.episodes]
-    told = f"{found}; paired episodes for {', '.join(counts)}, {assumed}"
+    told = f"{found}; paired episodes for {', '.join(counts)}"
     if limit.effect is None or limit.power is None:
         return told
     return (
@@ -275,22 +286,28 @@ def discordance_note(discordance: Discordance) -> str:
     )
 
 
-def effort_note(limit: Limit, hours_a_pair: float | None, unit: str) -> str | None:
-    """What it would take to conclude, in episodes and hours of playing; None where no size is sought or none is enough.
+def effort_note(limit: Limit, hours_a_pair: float | None, unit: str) -> str:
+    """What it would take to conclude four times in five, in episodes and hours of playing.
 
-    `hours_a_pair`: hours that one more episode of both rollouts takes, in `unit` (``CPU-hours``); None: not known.
+    Of a claim that seeks no certain gain, to find one of `USUAL_GAIN`. `hours_a_pair`: hours that one more episode of both
+    rollouts takes, in `unit` (``CPU-hours``); None: not known.
     """
-    needed = limit.effect_episodes if isinstance(limit, SuperiorityLimit) else limit.episodes
-    if isinstance(limit, SuperiorityLimit) and limit.effect is None:
-        return None
+    if isinstance(limit, EquivalenceLimit):
+        needed, aim = limit.episodes, "To show equality where it holds"
+    elif limit.effect is not None:
+        needed, aim = limit.effect_episodes, f"To find the gain of {100 * limit.effect:g} points that is sought"
+    else:
+        needed, aim = dict(limit.episodes)[USUAL_GAIN], f"To find a gain of {100 * USUAL_GAIN:g} points"
     if needed is None:
-        return "To conclude it would take more than 100000 paired episodes."
-    told = f"To conclude four times in five it takes about {needed} paired episodes"
+        return f"{aim} would take more than 100000 paired episodes."
+    told = f"{aim} four times in five takes about {needed} paired episodes"
     if needed <= limit.pairs:
-        return f"{told}, which this plan has: it is the fifth time, or the truth lies in between."
+        return f"{told}, which this plan has: it is the fifth time, or it is not there."
+    more = needed - limit.pairs
+    alike = " (of new initial states and training seeds, not of the same)" if limit.discordance.design_effect >= 1.05 else ""
     if hours_a_pair is None:
-        return f"{told}, {needed - limit.pairs} more than here; how long they take is not recorded."
-    return f"{told}, {needed - limit.pairs} more than here: {_hours(hours_a_pair * (needed - limit.pairs))} {unit} of playing."
+        return f"{told}, {more} more than here{alike}; how long they take is not recorded."
+    return f"{told}, {more} more than here{alike}: {_hours(hours_a_pair * more)} {unit} of playing."
 
 
 def steps_sentence(claim: Claim, steps: StepsContrast | None) -> str | None:

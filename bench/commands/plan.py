@@ -85,11 +85,10 @@ def _power_lines(plan: Plan, references: Sequence["Reference"], width: int) -> l
     from bench.references import discordances
 
     found = discordances(plan, references)
-    lines = [f"What {pairs_of(plan)} paired episodes can show, with a chance of 80 %:"]
-    for claim in plan.claims:
-        if claim.asked:
-            lines.append(f"{claim.id:<{width}}  {wording.plan_sentence(limit_of(plan, claim, found[claim.id]))}")
-    return lines
+    asked = [claim for claim in plan.claims if claim.asked]
+    told = wording.plan_sentences([limit_of(plan, claim, found[claim.id]) for claim in asked])
+    lines = [f"{claim.id:<{width}}  {text}" for claim, text in zip(asked, told, strict=False)]
+    return [f"What {pairs_of(plan)} paired episodes can show, with a chance of 80 %:", *lines, *told[len(asked) :]]
 
 
 def _cost_lines(plan: Plan, references: Sequence["Reference"]) -> list[str]:

@@ -121,14 +121,15 @@ def design_effect(differences: NDArray[np.integer], clusters: NDArray[np.integer
     """How many pairs of these clusters are worth one independent pair, for the mean difference; at least 1.
 
     `differences` holds left - right of each pair, `clusters` a label for each. It is the variance of the mean as clusters
-    show it, by what independent pairs would have. Source: L. Kish (1965), Survey Sampling, section 5.4.
+    show it, by what independent pairs would have, both without bias. Source: L. Kish (1965), Survey Sampling, section 5.4.
     """
-    if len(differences) == 0:
+    labels, cluster_of = np.unique(clusters, return_inverse=True)
+    pairs, number = len(differences), len(labels)
+    if number < 2:
         return 1.0
     centred = differences - differences.mean()
-    _, cluster_of = np.unique(clusters, return_inverse=True)
-    alone = float((centred**2).sum())
-    together = float((np.bincount(cluster_of, weights=centred) ** 2).sum())
+    alone = float((centred**2).sum()) * pairs / (pairs - 1)
+    together = float((np.bincount(cluster_of, weights=centred) ** 2).sum()) * number / (number - 1)
     return max(1.0, together / alone) if alone > 0 else 1.0
 
 

@@ -227,6 +227,8 @@ def test_seeds_that_agree_are_supported_and_seeds_that_do_not_are_not() -> None:
     assert apart.contrast.interval.upper - apart.contrast.interval.lower > 2 * (
         alike.contrast.interval.upper - alike.contrast.interval.lower
     )
+    assert alike.contrast.design_effect == 1.0
+    assert apart.contrast.design_effect > 5
     pooled = dataclasses.replace(plan, method=Method())
     assert claim_of(verdict_of(pooled, seed_outcomes(plan, {0: 36, 1: 24, 2: 0})), "E2 > E0").decision == "SUPPORTED"
 
@@ -249,7 +251,7 @@ def test_repeats_that_end_alike_cost_power() -> None:
     won = [True, False, True] * 4
     lost = [False, True, True] * 4
     result = claim_of(verdict_of(plan, {"E2-pred": won * 4, "E0-none": lost * 4}), "E2 > E0")
-    assert result.contrast.design_effect == pytest.approx(4.0)
+    assert result.contrast.design_effect == pytest.approx(4 * (12 / 11) * (47 / 48))
     alone = dataclasses.replace(result.discordance, design_effect=1.0)
     assert result.power is not None
     assert result.power < 0.5 < power_for(plan, 0.4, alone)

@@ -178,12 +178,19 @@ def test_what_it_would_take_is_told_in_episodes_and_hours() -> None:
     assert isinstance(limit, SuperiorityLimit)
     more = int(limit.effect_episodes or 0) - 24
     assert wording.effort_note(limit, 0.01, "CPU-hours") == (
-        f"To conclude four times in five it takes about {more + 24} paired episodes, {more} more than here: "
-        f"{0.01 * more:.2g} CPU-hours of playing."
+        f"To find the gain of 5 points that is sought four times in five takes about {more + 24} paired episodes, "
+        f"{more} more than here: {0.01 * more:.2g} CPU-hours of playing."
     )
     assert str(wording.effort_note(limit, None, "")).endswith("how long they take is not recorded.")
     assert "733 paired episodes, 709 more" in str(wording.effort_note(limit_of(plan, equal), 0.01, "CPU-hours"))
-    assert wording.effort_note(limit_of(plan, plain), 0.01, "CPU-hours") is None
+    assert wording.effort_note(limit_of(plan, plain), 0.1, "GPU-hours") == (
+        "To find a gain of 5 points four times in five takes about 913 paired episodes, 889 more than here: "
+        "89 GPU-hours of playing."
+    )
+    alike = limit_of(plan, plain, Discordance(0.2, design_effect=4.0))
+    assert "3628 more than here (of new initial states and training seeds, not of the same)" in (
+        wording.effort_note(alike, 0.1, "GPU-hours")
+    )
     enough = seeking(0.05, 2400)
     assert "which this plan has" in str(wording.effort_note(limit_of(enough, enough.claims[1]), 0.01, "CPU-hours"))
 
@@ -191,16 +198,16 @@ def test_what_it_would_take_is_told_in_episodes_and_hours() -> None:
 def test_a_plan_says_what_its_episodes_can_show() -> None:
     plan = seeking(0.05, 24)
     equal, sought, *_ = plan.claims
-    assert wording.plan_sentence(limit_of(plan, equal)) == (
-        "equality within 5 points is shown with a chance of 0 % where it holds, and takes 733 paired episodes, "
-        "if equal rollouts disagree on 20 % of the episodes (assumed)"
-    )
-    told = wording.plan_sentence(limit_of(plan, sought, measured_discordance(3, 1, 24)))
+    assert wording.plan_sentences([limit_of(plan, equal), limit_of(plan, sought)])[::2] == [
+        "equality within 5 points is shown with a chance of 0 % where it holds, and takes 733 paired episodes",
+        "All if equal rollouts disagree on 20 % of the episodes (assumed).",
+    ]
+    _, told = wording.plan_sentences([limit_of(plan, equal), limit_of(plan, sought, measured_discordance(3, 1, 24))])
     assert "2 points 5825, 3 points 2702, 5 points 1055, 10 points 313" in told
     assert "24 % of the episodes (upper limit from 4 of 24 pairs)" in told
-    assert told.endswith("the gain of 5 points that is sought is found with a chance of 2 % and takes 1055")
+    assert "the gain of 5 points that is sought is found with a chance of 2 % and takes 1055" in told
     repeats = core_plan(episodes=96)
-    assert "if repeats of an initial state end alike" in wording.plan_sentence(limit_of(repeats, repeats.claims[1]))
+    assert "if repeats of an initial state end alike" in wording.plan_sentences([limit_of(repeats, repeats.claims[1])])[0]
 
 
 def test_steps_to_success_are_told() -> None:
