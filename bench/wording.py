@@ -15,6 +15,8 @@ from bench.verdict import ClaimResult, SanityResult, Verdict
 
 MOST_NAMED = 5
 """Claims that one sentence names."""
+TELLING_SEEDS = 10
+"""Training seeds from which on resampling them tells about other seeds."""
 USUAL_GAIN = 0.05
 """The gain whose cost is told where a claim does not say which one it seeks."""
 
@@ -98,9 +100,10 @@ def these_checkpoints(plan: Plan) -> str:
     """Whom a conclusion is about."""
     if len(plan.seeds) == 1:
         return "these checkpoints (one training seed)"
-    if plan.method.seeds == "pooled":
-        return f"these checkpoints ({len(plan.seeds)} training seeds, pooled)"
-    return f"these checkpoints and, as far as {len(plan.seeds)} training seeds can tell, for others trained alike"
+    number = len(plan.seeds)
+    if plan.method.seeds == "resampled" and number >= TELLING_SEEDS:
+        return f"this way of training ({number} training seeds, resampled)"
+    return f"these checkpoints ({number} training seeds, {plan.method.seeds})"
 
 
 def seeds_note(plan: Plan) -> str:
@@ -110,15 +113,21 @@ def seeds_note(plan: Plan) -> str:
             f"One training seed ({plan.seeds[0]}): every statement is about these checkpoints, not about the training method."
         )
     listed = ", ".join(map(str, plan.seeds))
-    if plan.method.seeds == "resampled":
+    number = len(plan.seeds)
+    if plan.method.seeds == "pooled":
         return (
-            f"{len(plan.seeds)} training seeds ({listed}): intervals of differences hold how the checkpoints vary, because "
-            f"seeds are resampled before episodes are. Below about ten seeds they are too narrow to speak for other seeds."
+            f"{number} training seeds ({listed}), pooled: episodes of one seed, task and initial state are one cluster. "
+            f"Statements are about these checkpoints; {number} seeds do not measure how much training varies."
         )
+    told = (
+        f"{number} training seeds ({listed}): intervals of differences hold how the checkpoints vary, because seeds are "
+        f"resampled before episodes are."
+    )
+    if number >= TELLING_SEEDS:
+        return told
     return (
-        f"{len(plan.seeds)} training seeds ({listed}), pooled: episodes of one seed, task and initial state are "
-        f"one cluster. Statements are about these checkpoints; {len(plan.seeds)} seeds do not measure how "
-        f"much training varies."
+        f"{told} Statements are about these checkpoints: {number} seeds all lean to one side by mere chance once in "
+        f"{2 ** (number - 1)} times, so they cannot speak for other seeds."
     )
 
 
@@ -184,7 +193,7 @@ def _meaning(plan: Plan, result: ClaimResult) -> str:
             return "A larger difference is shown."
         return "The interval reaches beyond the margin: equality within it is neither shown nor excluded."
     if result.p_adjusted is not None and result.p_adjusted <= plan.alpha:
-        return "A gain is shown for these checkpoints, but the training seeds do not agree enough to speak for others."
+        return "A gain is shown by all checkpoints together, but the training seeds do not agree on it."
     if effect is None or result.power is None or result.contrast.interval.upper <= 0:
         return "A gain is excluded." if result.decision == "NOT SUPPORTED" else "A gain is neither shown nor excluded."
     sought, chance = f"the gain of {100 * effect:g} points that is sought", f"{100 * result.power:.0f} %"

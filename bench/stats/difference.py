@@ -50,7 +50,8 @@ def score_interval(left_only: int, right_only: int, pairs: int, confidence: floa
     Psychometrika 13:185-187 (the correction).
 
     Non-obvious: without the correction the true error of a one-sided 5 % test reaches 8.8 % at some counts below
-    130 pairs; with it none above 5 % was found (tests/bench/stats/test_difference.py enumerates). Without any
+    130 pairs; with it none above 5 % was found (tests/bench/stats/test_difference.py enumerates), and for a 2.5 % test none
+    above 2.6 %. Without any
     discordant pair the interval still has a width: at 90 %, +-17 points from 24 pairs; +-5 points take 87.
     """
     assert left_only >= 0

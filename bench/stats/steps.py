@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 from scipy.stats import rankdata
 
-EXACT_WORK = 20_000_000
-"""Additions that an exact p-value may cost; beyond, the distribution is taken as normal."""
+COUNTING_WORK = 20_000_000
+"""Additions that a p-value may cost."""
+MOST_COUNTED = 1000
+"""Clusters beyond which a total is as good as normal."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +76,23 @@ def compare_steps(
 def flip_two_sided(sums: NDArray[np.integer]) -> tuple[float, bool]:
     """Share of all sign patterns of whole numbers whose total is at least as far from 0 as the observed; whether it is exact.
 
-    Beyond `EXACT_WORK` the total is taken as normal with variance sum(sums**2), which is its variance over the patterns.
+    Where counting them would take more than `COUNTING_WORK`, the numbers are rounded to a coarser unit first. Of more than
+    `MOST_COUNTED` numbers the total is taken as normal, with variance sum(sums**2), which is its variance over the patterns.
     """
-    sizes = np.abs(sums[sums != 0])
-    observed = abs(int(sums.sum()))
-    if observed == 0:
+    sums = sums[sums != 0]
+    if len(sums) == 0:
         return 1.0, True
-    divisor = int(np.gcd.reduce(sizes))
-    sizes, observed = sizes // divisor, observed // divisor
-    if len(sizes) * int(sizes.sum()) > EXACT_WORK:
-        return 2 * float(ndtr(-observed / math.sqrt(float((sizes.astype(np.float64) ** 2).sum())))), False
+    if len(sums) > MOST_COUNTED:
+        observed = abs(float(sums.sum()))
+        return 2 * float(ndtr(-observed / math.sqrt(float((sums.astype(np.float64) ** 2).sum())))), False
+    sums = sums // np.gcd.reduce(sums)
+    unit = math.ceil(len(sums) * int(np.abs(sums).sum()) / COUNTING_WORK)
+    if unit > 1:
+        sums = np.rint(sums / unit).astype(np.int64)
     # Index i holds the chance of a total of 2 i - sum(sizes).
-    distribution: NDArray[np.float64] = np.ones(1)
+    sizes, distribution = np.abs(sums), np.ones(1)
     for size in sizes:
         distribution = np.concatenate([distribution, np.zeros(size)]) + np.concatenate([np.zeros(size), distribution])
         distribution /= 2
-    upper = (int(sizes.sum()) + observed) // 2
-    return min(1.0, 2 * float(distribution[upper:].sum())), True
+    upper = (int(sizes.sum()) + abs(int(sums.sum()))) // 2
+    return min(1.0, 2 * float(distribution[upper:].sum())), unit == 1

@@ -10,7 +10,7 @@ from synthetic_run import Outcome, core_plan, drawn_outcomes, plan_of, rows_by_c
 
 from bench import wording
 from bench.limits import Discordance, SuperiorityLimit, limit_of, measured_discordance
-from bench.plan import Plan
+from bench.plan import Method, Plan
 from bench.stats.difference import Interval
 from bench.stats.steps import StepsContrast
 from bench.suite import rollout_names
@@ -46,8 +46,20 @@ def test_supported() -> None:
 def test_supported_for_several_seeds() -> None:
     plan = core_plan(episodes=96, seeds=(0, 1, 2))
     assert told(plan, outcomes(plan, 60, 60, 90, 30)) == (
-        "SUPPORTED: all 4 claims hold for these checkpoints and, as far as 3 training seeds can tell, for others trained alike."
+        "SUPPORTED: all 4 claims hold for these checkpoints (3 training seeds, resampled)."
     )
+
+
+def test_how_many_seeds_speak_for_others() -> None:
+    one, three, ten = (core_plan(episodes=24, seeds=tuple(range(number))) for number in (1, 3, 10))
+    assert wording.these_checkpoints(one) == "these checkpoints (one training seed)"
+    assert wording.these_checkpoints(three) == "these checkpoints (3 training seeds, resampled)"
+    assert wording.these_checkpoints(ten) == "this way of training (10 training seeds, resampled)"
+    assert "3 seeds all lean to one side by mere chance once in 4 times" in wording.seeds_note(three)
+    assert "chance" not in wording.seeds_note(ten)
+    pooled = dataclasses.replace(three, method=Method())
+    assert wording.these_checkpoints(pooled) == "these checkpoints (3 training seeds, pooled)"
+    assert "3 seeds do not measure how much training varies" in wording.seeds_note(pooled)
 
 
 def test_not_supported() -> None:

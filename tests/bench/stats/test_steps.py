@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm, permutation_test, rankdata, wilcoxon
 
+from bench.stats import steps
 from bench.stats.mcnemar import mcnemar_two_sided
 from bench.stats.steps import StepsContrast, compare_steps, flip_two_sided
 
@@ -23,23 +24,22 @@ def compare(left: list[int], right: list[int], clusters: list[int] | None = None
     return found
 
 
-def prentice_scores(steps: np.ndarray) -> np.ndarray:
+def prentice_scores(ended: np.ndarray) -> np.ndarray:
     """Prentice's (1978) generalised Wilcoxon scores, as O'Brien and Fleming (1987) have them, without ties of successes.
 
     S(t) is the product over success times of n_j / (n_j + 1), n_j at risk; a success scores 1 - 2 S(t), a failure 1 - S(t).
     """
-    times = np.sort(steps[steps < MOST])
-    survival = {t: np.prod([(r := (steps >= s).sum()) / (r + 1) for s in times[times <= t]]) for t in times}
+    times = np.sort(ended[ended < MOST])
+    survival = {t: np.prod([(r := (ended >= s).sum()) / (r + 1) for s in times[times <= t]]) for t in times}
     last = min(survival.values(), default=1.0)
-    return np.array([1 - 2 * survival[step] if step < MOST else 1 - last for step in steps])
+    return np.array([1 - 2 * survival[step] if step < MOST else 1 - last for step in ended])
 
 
 @given(st.lists(st.integers(1, 399), min_size=2, max_size=40, unique=True))
 def test_mid_ranks_are_prentices_scores(draws: list[int]) -> None:
     """Up to a factor and a constant, which a difference and a sign flip do not see; half of the draws are failures."""
-    steps = np.minimum(np.array(draws), MOST)
-    ranks = rankdata(steps)
-    assert prentice_scores(steps) == pytest.approx(2 * ranks / (len(steps) + 1) - 1)
+    ended = np.minimum(np.array(draws), MOST)
+    assert prentice_scores(ended) == pytest.approx(2 * rankdata(ended) / (len(ended) + 1) - 1)
 
 
 @given(st.lists(st.integers(-30, 30), min_size=1, max_size=10))
@@ -96,16 +96,27 @@ def test_equal_repeats_are_not_evidence_four_times_over() -> None:
     assert compare(left * 4, right * 4, list(range(6)) * 4).p == pytest.approx(compare(left, right).p) == 2 / 2**6
 
 
-def test_many_pairs_are_normal_and_agree_with_the_count() -> None:
-    draws = np.random.Generator(np.random.PCG64(3))
-    sums = draws.integers(-60, 64, 500)
+def test_many_clusters_are_normal_and_agree_with_the_count() -> None:
+    sums = np.random.Generator(np.random.PCG64(3)).integers(-60, 64, 500)
+    z = np.abs(sums.sum()) / np.sqrt((sums.astype(float) ** 2).sum())
     counted, exact = flip_two_sided(sums)
     assert exact
+    assert counted == pytest.approx(2 * norm.sf(z), rel=0.03)
     approximated, exact = flip_two_sided(np.tile(sums, 40))
     assert not exact
-    z = np.abs(sums.sum()) / np.sqrt((sums.astype(float) ** 2).sum())
-    assert counted == pytest.approx(2 * norm.sf(z), rel=0.03)
     assert approximated == pytest.approx(2 * norm.sf(z * np.sqrt(40)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_large_sums_of_few_clusters_are_counted_in_coarser_units(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """24 clusters of hundreds of repeats: too few for a normal tail, too large to count one by one."""
+    sums = np.random.Generator(np.random.PCG64(seed)).integers(-3000, 7000, 24)
+    exactly, exact = flip_two_sided(sums)
+    assert exact
+    monkeypatch.setattr(steps, "COUNTING_WORK", 100_000)
+    coarsely, exact = flip_two_sided(sums)
+    assert not exact
+    assert coarsely == pytest.approx(exactly, rel=0.05)
 
 
 def test_without_pairs_there_is_nothing() -> None:
