@@ -32,13 +32,15 @@ class Reference:
 
 
 def find_references(plan: Plan, folders: Iterable[Path]) -> list[Reference]:
-    """All readable runs below `folders`, and below ``reference`` in them, that are comparable with `plan`; in order of name.
+    """All readable runs below `folders`, and below ``reference`` in them, that are comparable with `plan`.
+
+    Of several of one name, which are copies, the last.
 
     A run is comparable on a machine of the same name, with the same recipe but for how many steps are trained and which and
     how many episodes are played. Non-obvious: what is no run, or one of another version of this program, says nothing here
     and stops nothing.
     """
-    found: dict[Path, Reference] = {}
+    found: dict[str, Reference] = {}
     for folder in folders:
         for path in sorted([*folder.glob(f"*/{PLAN_FILE}"), *folder.glob(f"{COMMITTED}/*/{PLAN_FILE}")]):
             try:
@@ -46,7 +48,7 @@ def find_references(plan: Plan, folders: Iterable[Path]) -> list[Reference]:
             except UserError:
                 continue
             if other.machine.name == plan.machine.name and _comparable(other) == _comparable(plan):
-                found[path.parent.resolve()] = _reference(path.parent, other)
+                found[path.parent.name] = _reference(path.parent, other)
     return list(found.values())
 
 

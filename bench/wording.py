@@ -6,7 +6,7 @@ Differences are told in points (hundredths of a success rate), rates in per cent
 from collections.abc import Sequence
 
 from bench.costs import Cost
-from bench.limits import Discordance, EquivalenceLimit, Limit
+from bench.limits import Discordance, EquivalenceLimit, Limit, pairs_of
 from bench.plan import Plan
 from bench.stats.difference import Interval
 from bench.stats.steps import StepsContrast
@@ -225,6 +225,12 @@ def limit_sentence(limit: Limit) -> str:
         f"{least} {sentence_case(discordance_note(limit.discordance))}, {found}; "
         f"paired episodes for a gain of {', '.join(counts)}."
     )
+
+
+def power_heading(plan: Plan) -> str:
+    """What `plan_sentences` are about."""
+    alike = ", if training seeds do not differ" if len(plan.seeds) > 1 else ""
+    return f"What {pairs_of(plan)} paired episodes can show, with a chance of 80 %{alike}:"
 
 
 def plan_sentences(limits: Sequence[Limit]) -> list[str]:

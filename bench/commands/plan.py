@@ -81,14 +81,14 @@ def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
 def _power_lines(plan: Plan, references: Sequence["Reference"], width: int) -> list[str]:
     """What each claim's episodes can show, and how many it takes."""
     from bench import wording
-    from bench.limits import limit_of, pairs_of
+    from bench.limits import limit_of
     from bench.references import discordances
 
     found = discordances(plan, references)
     asked = [claim for claim in plan.claims if claim.asked]
     told = wording.plan_sentences([limit_of(plan, claim, found[claim.id]) for claim in asked])
     lines = [f"{claim.id:<{width}}  {text}" for claim, text in zip(asked, told, strict=False)]
-    return [f"What {pairs_of(plan)} paired episodes can show, with a chance of 80 %:", *lines, *told[len(asked) :]]
+    return [wording.power_heading(plan), *lines, *told[len(asked) :]]
 
 
 def _cost_lines(plan: Plan, references: Sequence["Reference"]) -> list[str]:

@@ -59,7 +59,8 @@ def test_who_may_speak_for_a_plan(tmp_path: Path) -> None:
         assert find_references(plan, [folder]) == []
     elsewhere = dataclasses.replace(PLAN, machine=dataclasses.replace(PLAN.machine, name="other"))
     assert find_references(elsewhere, [folder]) == []
-    assert len(find_references(PLAN, [folder, folder])) == 1
+    copied = shutil.copytree(folder, tmp_path / "copied")
+    assert [each.run_dir.parent for each in find_references(PLAN, [folder, copied])] == [copied]
     (folder / PLAN.run_name / "plan.json").write_text("{}")
     assert find_references(PLAN, [folder, tmp_path / "nowhere"]) == []
 

@@ -218,6 +218,9 @@ def test_a_plan_says_what_its_episodes_can_show() -> None:
     assert "2 points 5825, 3 points 2702, 5 points 1055, 10 points 313" in told
     assert "24 % of the episodes (upper limit from 4 of 24 pairs)" in told
     assert "the gain of 5 points that is sought is found with a chance of 2 % and takes 1055" in told
+    assert wording.power_heading(plan) == "What 24 paired episodes can show, with a chance of 80 %:"
+    assert "72 paired episodes" in wording.power_heading(core_plan(episodes=24, seeds=(0, 1, 2)))
+    assert "if training seeds do not differ" in wording.power_heading(core_plan(episodes=24, seeds=(0, 1, 2)))
     repeats = core_plan(episodes=96)
     assert "if repeats of an initial state end alike" in wording.plan_sentences([limit_of(repeats, repeats.claims[1])])[0]
 
