@@ -31,13 +31,13 @@ def draw_picture(checks: Sequence[Check], title: str, path: Path) -> None:
     covered = [check for check in simulated if check.kind == "coverage"]
     panels = (
         (
-            "Wrong decisions: at most 5 %",
+            "Wrong decisions, grey: promised",
             [*errors, *_worst(missed, max, "a true claim NOT SUPPORTED"), *_of_kind(looks, "error")],
             (0, 15),
         ),
         ("Power, grey: as planned", [*_of_kind(simulated, "power"), *_of_kind(looks, "power", "share")], (0, 100)),
         (
-            "Intervals hold the truth: at least 95 %",
+            "Intervals hold the truth, grey: promised",
             [*_worst(covered, min, "worst of four claims"), *(c for c in checks if c.part == "exact" and c.kind == "coverage")],
             (80, 100),
         ),
