@@ -29,7 +29,7 @@ BOOTSTRAP_COST = 0.03
 NORMAL_ERROR = 0.04
 """By how much the normal approximation may miss the power of a sequential design, and the share that it plays."""
 
-NARROW = 0.02
+NARROW = 0.01
 """By how much intervals may cover too little where a hundred clusters make the bootstrap's part the wider one: its percentiles
 are right for many clusters only (Davison and Hinkley 1997, section 5.3). Measured, then written here: no theory gives it."""
 SAME = 1e-6

@@ -119,4 +119,4 @@ def test_the_truth_at_the_margin() -> None:
 def test_promises_in_words() -> None:
     tally = run_scenario(smaller(CLUSTERS), 5, seed=1)
     words = {promised(check) for check in experiment_checks(tally)}
-    assert words == {"at most 5.0 %", "at least 93.0 %", "at least 10.0 %"}
+    assert words == {"at most 5.0 %", "at least 94.0 %", "at least 10.0 %"}
