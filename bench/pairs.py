@@ -16,6 +16,8 @@ from bench.stats.difference import (
     tost_confidence,
 )
 from bench.stats.mcnemar import cluster_flip_one_sided
+from bench.stats.power import design_effect
+from bench.stats.steps import StepsContrast, compare_steps
 from wmvla.rollout.journal import Row
 
 RowsByCase = Mapping[str, Sequence[Row]]
@@ -33,6 +35,11 @@ class Outcomes:
     right_broken: NDArray[np.bool_]
     clusters: NDArray[np.int64]
     """Equal for pairs of one (training seed, task, init)."""
+    seeds: NDArray[np.int64]
+    """Training seed."""
+    left_steps: NDArray[np.int64]
+    """Control steps until the episode ended."""
+    right_steps: NDArray[np.int64]
 
     @property
     def broken(self) -> int:
@@ -66,11 +73,13 @@ class Contrast:
     """At 1 - 2 alpha."""
     p: float
     """One-sided, left > right, clusters flipped whole."""
+    design_effect: float
+    """How many pairs are worth one independent pair."""
 
 
 def pair_outcomes(plan: Plan, rows_by_case: RowsByCase, left: str, right: str) -> Outcomes:
     """Every episode that both rollouts have finished, over all training seeds, in table order."""
-    columns: list[tuple[bool, bool, bool, bool, int]] = []
+    columns: list[tuple[int, ...]] = []
     cluster_ids: dict[tuple[int, int, int], int] = {}
     for seed in plan.seeds:
         left_rows = {row["index"]: row for row in rows_by_case.get(f"{left}-s{seed}", ())}
@@ -80,20 +89,32 @@ def pair_outcomes(plan: Plan, rows_by_case: RowsByCase, left: str, right: str) -
             if one is None or other is None:
                 continue
             cluster = cluster_ids.setdefault((seed, episode.task, episode.init), len(cluster_ids))
-            columns.append((solved(one), solved(other), broken(one), broken(other), cluster))
-    table = np.array(columns, dtype=np.int64).reshape(-1, 5)
+            flags = (solved(one), solved(other), broken(one), broken(other))
+            columns.append((*flags, cluster, seed, one["steps"], other["steps"]))
+    table = np.array(columns, dtype=np.int64).reshape(-1, 8)
     left_column, right_column, left_broken, right_broken = (table[:, i].astype(np.bool_) for i in range(4))
-    return Outcomes(left_column, right_column, left_broken, right_broken, clusters=table[:, 4])
+    clusters, seeds, left_steps, right_steps = (table[:, i] for i in range(4, 8))
+    return Outcomes(left_column, right_column, left_broken, right_broken, clusters, seeds, left_steps, right_steps)
 
 
-def contrast(differences: NDArray[np.int64], clusters: NDArray[np.int64], alpha: float, resamples: int, seed: int) -> Contrast:
-    """The paired difference of `differences` (left - right of each pair, shape (pairs,))."""
+def contrast(
+    differences: NDArray[np.int64],
+    clusters: NDArray[np.int64],
+    groups: NDArray[np.int64] | None,
+    alpha: float,
+    resamples: int,
+    seed: int,
+) -> Contrast:
+    """The paired difference of `differences` (left - right of each pair, shape (pairs,)).
+
+    `groups` labels what is resampled before the clusters, where that is to be done: the training seed of each pair.
+    """
     pairs = len(differences)
     left_only, right_only = int((differences > 0).sum()), int((differences < 0).sum())
     intervals = [score_interval(left_only, right_only, pairs, level) for level in (1 - alpha, tost_confidence(alpha))]
     p = 1.0
     if pairs:
-        resampled = bootstrap_differences(differences, clusters, resamples, seed)
+        resampled = bootstrap_differences(differences, clusters, resamples, seed, groups)
         intervals = [hull(one, bootstrap_interval(resampled, one.confidence)) for one in intervals]
         p = cluster_flip_one_sided(np.bincount(clusters, weights=differences).astype(np.int64))
     return Contrast(
@@ -104,7 +125,14 @@ def contrast(differences: NDArray[np.int64], clusters: NDArray[np.int64], alpha:
         interval=intervals[0],
         tost_interval=intervals[1],
         p=p,
+        design_effect=max(design_effect(differences, labels) for labels in (clusters, groups) if labels is not None),
     )
+
+
+def contrast_steps(outcomes: Outcomes, most_steps: int) -> StepsContrast | None:
+    """How fast the two rollouts succeed; errors and timeouts count as failures, and failures as slower than any success."""
+    left, right, clusters = outcomes.left_steps, outcomes.right_steps, outcomes.clusters
+    return compare_steps(left, right, outcomes.left, outcomes.right, clusters, most_steps)
 
 
 def solved(row: Row) -> bool:

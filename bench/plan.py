@@ -11,7 +11,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.cases import Case, make_cases
 from bench.episode_table import make_episode_table
@@ -39,6 +39,16 @@ class Method:
     superiority_test: str = "exact McNemar, one-sided, flipping (seed, task, init) as a whole"
     multiplicity: str = "Holm over the superiority claims that are asked"
     bootstrap_resamples: int = 10_000
+    seeds: Literal["pooled", "resampled"] = "pooled"
+    """What several training seeds are: parts of one pool, or a level of their own, drawn before the clusters inside them."""
+
+
+SEVERAL_SEEDS = Method(
+    difference_interval="hull of Tango's score interval and a bootstrap over seeds, then over (task, init) inside each",
+    superiority_test="exact McNemar, one-sided, flipping (seed, task, init) as a whole; and the interval at 1 - alpha above 0",
+    seeds="resampled",
+)
+"""How the claims will be judged where there is more than one training seed."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +156,7 @@ def make_plan(suite: Suite, scale: str | None, machine: Machine, overrides: Over
         machine=machine,
         seeds=seeds,
         alpha=suite.alpha,
-        method=Method(),
+        method=Method() if len(seeds) == 1 else SEVERAL_SEEDS,
         sanity=suite.sanity,
         claims=tuple(
             dataclasses.replace(claim, asked=all(_arm_of(name) in arms for name in (claim.left, claim.right)))
@@ -196,6 +206,11 @@ def _drop_later_defaults(content: dict[str, Any]) -> None:
     for arm in content["arms"].values():
         if not arm["fields"]:
             del arm["fields"]
+    for claim in content["claims"]:
+        if claim["effect"] is None:
+            del claim["effect"]
+    if content["method"]["seeds"] == "pooled":
+        del content["method"]["seeds"]
     recipe = content["recipe"]
     if recipe["world"]["camera"] == "front":
         del recipe["world"]["camera"]

@@ -51,6 +51,8 @@ class Claim:
     """Equivalence only: the difference lies inside +-margin (a share, 0.05 is five points)."""
     asked: bool = True
     """False in a plan whose ARMS leave out an arm that the claim needs."""
+    effect: float | None = None
+    """Superiority only: the gain sought (a share). NOT SUPPORTED where the episodes exclude it and had the power to find it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +161,12 @@ def _check(suite: Suite, path: Path) -> None:
             raise UserError(f"{path}: 'claims[{i}].margin' must lie between 0 and 1 for an equivalence claim")
         if claim.kind == "superiority" and claim.margin is not None:
             raise UserError(f"{path}: 'claims[{i}].margin' has no meaning for a superiority claim; remove it")
+        if claim.kind == "equivalence" and claim.effect is not None:
+            raise UserError(
+                f"{path}: 'claims[{i}].effect' has no meaning for an equivalence claim; its margin says what is sought"
+            )
+        if claim.effect is not None and not 0 < claim.effect < 1:
+            raise UserError(f"{path}: 'claims[{i}].effect' must lie between 0 and 1 (0.05 is five points), not {claim.effect}")
     for key, rollout in named:
         if rollout not in rollouts:
             raise UserError(f"{path}: '{key}' names no rollout: '{rollout}'; {did_you_mean(rollout, rollouts)}")

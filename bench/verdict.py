@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.pairs import Contrast, Outcomes, RowsByCase, broken, contrast, pair_outcomes, solved
+from bench.limits import Discordance, measured_discordance, power_for
+from bench.pairs import Contrast, Outcomes, RowsByCase, broken, contrast, contrast_steps, pair_outcomes, solved
 from bench.plan import Plan
 from bench.seeds import derive_seed
 from bench.stats.difference import Interval
 from bench.stats.holm import holm_adjusted
 from bench.stats.mcnemar import mcnemar_two_sided
+from bench.stats.power import POWER
 from bench.stats.rates import wilson_interval
+from bench.stats.steps import StepsContrast
 from bench.suite import Claim, rollout_names
 from wmvla.rollout.journal import Row
 
@@ -25,10 +28,11 @@ Why = Literal["scale", "not asked", "sanity", "incomplete", "broken", "data"]
 
 @dataclass(frozen=True)
 class Rate:
-    """Success of one rollout, of one training seed or (`seed` None) of all of them."""
+    """Success of one rollout, of one training seed or (`seed` None) of all of them, in one task or (`task` None) in all."""
 
     rollout: str
     seed: int | None
+    task: int | None
     planned: int
     finished: int
     successes: int
@@ -70,6 +74,12 @@ class ClaimResult:
     """Pairs of which one episode or both ended in an error or a timeout."""
     bounds: tuple[float, float] | None
     """The difference with broken episodes read against and for the left rollout; None without episodes."""
+    discordance: Discordance
+    """What the pairs say about how many it takes."""
+    power: float | None
+    """Chance that the planned episodes find the effect that the claim seeks, at that discordance; None where it names none."""
+    steps: StepsContrast | None
+    """Steps to success: decides nothing. None without episodes."""
 
     @property
     def complete(self) -> bool:
@@ -86,6 +96,8 @@ class Verdict:
     """Pooled over training seeds, one for each rollout of the plan."""
     seed_rates: tuple[Rate, ...]
     """One for each rollout case."""
+    task_rates: tuple[Rate, ...]
+    """Pooled over training seeds, one for each rollout and task."""
 
     @property
     def planned(self) -> int:
@@ -114,18 +126,25 @@ def judge(plan: Plan, rows_by_case: RowsByCase) -> Verdict:
         claims=claims,
         rates=rates,
         seed_rates=tuple(
-            _rate(plan, case.rollout, case.seed, rows_by_case.get(case.id, ()), len(plan.episodes))
+            _rate(plan, case.rollout, case.seed, None, rows_by_case.get(case.id, ()), len(plan.episodes))
             for case in plan.rollout_cases()
         ),
+        task_rates=tuple(rate for rollout in rollout_names(plan.arms) for rate in _rates_by_task(plan, rows_by_case, rollout)),
     )
 
 
-def decide_superiority(p_adjusted: float, interval: Interval, alpha: float) -> Decision:
-    """SUPPORTED where the adjusted one-sided test rejects; NOT SUPPORTED where the two-sided interval at 1 - alpha
-    leaves no gain, that is, where its upper bound is not above 0."""
+def decide_superiority(
+    p_adjusted: float, interval: Interval, alpha: float, effect: float | None = None, power: float | None = None
+) -> Decision:
+    """SUPPORTED where the adjusted one-sided test rejects.
+
+    NOT SUPPORTED where the two-sided interval at 1 - alpha leaves no gain, that is, where its upper bound is not above 0;
+    and, of a claim that seeks an `effect`, where that bound lies below it and the plan had the `power` to find it.
+    """
     if p_adjusted <= alpha:
         return "SUPPORTED"
-    return "NOT SUPPORTED" if interval.upper <= 0 else "INCONCLUSIVE"
+    excluded = effect is not None and power is not None and power >= POWER and interval.upper < effect
+    return "NOT SUPPORTED" if interval.upper <= 0 or excluded else "INCONCLUSIVE"
 
 
 def decide_equivalence(tost_interval: Interval, interval: Interval, margin: float) -> Decision:
@@ -139,15 +158,25 @@ def decide_equivalence(tost_interval: Interval, interval: Interval, margin: floa
 def _pooled_rate(plan: Plan, rows_by_case: RowsByCase, rollout: str) -> Rate:
     cases = plan.rollout_cases(rollout)
     rows = [row for case in cases for row in rows_by_case.get(case.id, ())]
-    return _rate(plan, rollout, None, rows, len(cases) * len(plan.episodes))
+    return _rate(plan, rollout, None, None, rows, len(cases) * len(plan.episodes))
 
 
-def _rate(plan: Plan, rollout: str, seed: int | None, rows: Sequence[Row], planned: int) -> Rate:
+def _rates_by_task(plan: Plan, rows_by_case: RowsByCase, rollout: str) -> list[Rate]:
+    by_task: dict[int, list[Row]] = {task: [] for task in plan.recipe.environment.tasks}
+    for case in plan.rollout_cases(rollout):
+        for row in rows_by_case.get(case.id, ()):
+            by_task[row["task"]].append(row)
+    planned = len(plan.seeds) * plan.recipe.rollout.episodes
+    return [_rate(plan, rollout, None, task, rows, planned) for task, rows in by_task.items()]
+
+
+def _rate(plan: Plan, rollout: str, seed: int | None, task: int | None, rows: Sequence[Row], planned: int) -> Rate:
     finished, successes = len(rows), sum(map(solved, rows))
     broken_rows = sum(map(broken, rows))
     return Rate(
         rollout=rollout,
         seed=seed,
+        task=task,
         planned=planned,
         finished=finished,
         successes=successes,
@@ -196,6 +225,9 @@ def _claims(plan: Plan, rows_by_case: RowsByCase, sanity: SanityResult) -> tuple
                 p_two_sided=mcnemar_two_sided(shown.left_only, shown.right_only),
                 broken=outcomes[i].broken,
                 bounds=None if worst is None or best is None else (worst, best),
+                discordance=(discordance := _discordance(shown)),
+                power=None if claim.effect is None else power_for(plan, claim.effect, discordance),
+                steps=contrast_steps(outcomes[i], plan.recipe.environment.max_steps),
             )
         )
     return tuple(results)
@@ -204,12 +236,14 @@ def _claims(plan: Plan, rows_by_case: RowsByCase, sanity: SanityResult) -> tuple
 def _readings(plan: Plan, claim: Claim, outcomes: Outcomes) -> dict[str, Contrast]:
     """The contrast with broken episodes read in each way; one and the same where none is broken."""
     seed = derive_seed(plan.hash, "bootstrap", claim.id)
+    groups = outcomes.seeds if plan.method.seeds == "resampled" else None
+    resamples = plan.method.bootstrap_resamples
     found: dict[str, Contrast] = {}
     for reading, differences in outcomes.readings().items():
         if found and not outcomes.broken:
             found[reading] = found["failures"]
         else:
-            found[reading] = contrast(differences, outcomes.clusters, plan.alpha, plan.method.bootstrap_resamples, seed)
+            found[reading] = contrast(differences, outcomes.clusters, groups, plan.alpha, resamples, seed)
     return found
 
 
@@ -232,7 +266,15 @@ def _decide(plan: Plan, claim: Claim, found: Contrast, p_adjusted: float | None)
         return decision, side if decision == "NOT SUPPORTED" else True
     if p_adjusted is None:
         return "INCONCLUSIVE", True
-    return decide_superiority(p_adjusted, found.interval, plan.alpha), True
+    power = None if claim.effect is None else power_for(plan, claim.effect, _discordance(found))
+    decision = decide_superiority(p_adjusted, found.interval, plan.alpha, claim.effect, power)
+    if decision == "SUPPORTED" and plan.method.seeds == "resampled" and found.interval.lower <= 0:
+        return "INCONCLUSIVE", True  # it holds for these checkpoints; the training seeds do not agree enough
+    return decision, True
+
+
+def _discordance(found: Contrast) -> Discordance:
+    return measured_discordance(found.left_only, found.right_only, found.pairs, found.design_effect)
 
 
 def _claim_decision(

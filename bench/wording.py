@@ -3,14 +3,22 @@
 Differences are told in points (hundredths of a success rate), rates in per cent.
 """
 
-from bench.limits import EquivalenceLimit, Limit
+from collections.abc import Sequence
+
+from bench.costs import Cost
+from bench.limits import Discordance, EquivalenceLimit, Limit, pairs_of
 from bench.plan import Plan
 from bench.stats.difference import Interval
+from bench.stats.steps import StepsContrast
 from bench.suite import Claim
 from bench.verdict import ClaimResult, SanityResult, Verdict
 
 MOST_NAMED = 5
 """Claims that one sentence names."""
+TELLING_SEEDS = 10
+"""Training seeds from which on resampling them tells about other seeds."""
+USUAL_GAIN = 0.05
+"""The gain whose cost is told where a claim does not say which one it seeks."""
 
 
 def percent(rate: float | None) -> str:
@@ -92,7 +100,10 @@ def these_checkpoints(plan: Plan) -> str:
     """Whom a conclusion is about."""
     if len(plan.seeds) == 1:
         return "these checkpoints (one training seed)"
-    return f"these checkpoints ({len(plan.seeds)} training seeds, pooled)"
+    number = len(plan.seeds)
+    if plan.method.seeds == "resampled" and number >= TELLING_SEEDS:
+        return f"this way of training ({number} training seeds, resampled)"
+    return f"these checkpoints ({number} training seeds, {plan.method.seeds})"
 
 
 def seeds_note(plan: Plan) -> str:
@@ -102,10 +113,21 @@ def seeds_note(plan: Plan) -> str:
             f"One training seed ({plan.seeds[0]}): every statement is about these checkpoints, not about the training method."
         )
     listed = ", ".join(map(str, plan.seeds))
+    number = len(plan.seeds)
+    if plan.method.seeds == "pooled":
+        return (
+            f"{number} training seeds ({listed}), pooled: episodes of one seed, task and initial state are one cluster. "
+            f"Statements are about these checkpoints; {number} seeds do not measure how much training varies."
+        )
+    told = (
+        f"{number} training seeds ({listed}): intervals of differences hold how the checkpoints vary, because seeds are "
+        f"resampled before episodes are."
+    )
+    if number >= TELLING_SEEDS:
+        return told
     return (
-        f"{len(plan.seeds)} training seeds ({listed}), pooled: episodes of one seed, task and initial state are "
-        f"one cluster. Statements are about these checkpoints; {len(plan.seeds)} seeds do not measure how "
-        f"much training varies."
+        f"{told} Statements are about these checkpoints: {number} seeds all lean to one side by mere chance once in "
+        f"{2 ** (number - 1)} times, so they cannot speak for other seeds."
     )
 
 
@@ -142,7 +164,7 @@ def claim_sentence(plan: Plan, result: ClaimResult) -> str:
             f"{found} {result.broken} pairs have an error or a timeout; the difference lies between "
             f"{points(result.bounds[0])} and {points(result.bounds[1])}, and the decision changes in between."
         )
-    return f"{found} {_meaning(result)}"
+    return f"{found} {_meaning(plan, result)}"
 
 
 def _found(plan: Plan, result: ClaimResult) -> str:
@@ -162,51 +184,167 @@ def _found(plan: Plan, result: ClaimResult) -> str:
     )
 
 
-def _meaning(result: ClaimResult) -> str:
-    equivalence = result.claim.kind == "equivalence"
+def _meaning(plan: Plan, result: ClaimResult) -> str:
+    equivalence, effect = result.claim.kind == "equivalence", result.claim.effect
     if result.decision == "SUPPORTED":
         return "The interval lies inside the margin." if equivalence else "A gain is shown."
-    if result.decision == "NOT SUPPORTED":
-        return "A larger difference is shown." if equivalence else "A gain is excluded."
     if equivalence:
+        if result.decision == "NOT SUPPORTED":
+            return "A larger difference is shown."
         return "The interval reaches beyond the margin: equality within it is neither shown nor excluded."
-    return "A gain is neither shown nor excluded."
+    if result.p_adjusted is not None and result.p_adjusted <= plan.alpha:
+        return "A gain is shown by all checkpoints together, but the training seeds do not agree on it."
+    if effect is None or result.power is None or result.contrast.interval.upper <= 0:
+        return "A gain is excluded." if result.decision == "NOT SUPPORTED" else "A gain is neither shown nor excluded."
+    sought, chance = f"the gain of {100 * effect:g} points that is sought", f"{100 * result.power:.0f} %"
+    if result.decision == "NOT SUPPORTED":
+        return f"{sentence_case(sought)} is excluded, and the plan would have found it with a chance of {chance}."
+    if result.contrast.interval.upper < effect:
+        return f"The interval excludes {sought}, but the plan would have found it with a chance of {chance} only."
+    return f"No gain is shown, and {sought} is not excluded; the plan finds it with a chance of {chance}."
 
 
 def limit_sentence(limit: Limit) -> str:
     """What it would take."""
     if isinstance(limit, EquivalenceLimit):
-        told = f"Even with no observed difference it takes about {_count(limit.episodes)} paired episodes"
-        assumed = (
-            f", when {percent(limit.discordant_rate)} of them are solved by one arm only"
-            if limit.discordant_rate
-            else " without a single one that only one arm solves"
+        return (
+            f"{sentence_case(discordance_note(limit.discordance))}, equal rollouts are shown to be equal within "
+            f"{100 * limit.margin:g} points with a chance of {100 * limit.power:.0f} % by {limit.pairs} paired episodes; "
+            f"four times in five takes about {_count(limit.episodes)}."
         )
-        return f"{told}{assumed}; here there are {limit.pairs}."
     if limit.wins is None:
         return f"Out of reach: {limit.pairs} paired episodes cannot show a gain of any size."
     least = f"At least {limit.wins} of {limit.pairs} episodes must be won with none lost."
-    assumed = f"With {percent(limit.loss_rate)} of the episodes lost"
     found = (
-        f"{assumed}, a true gain of {100 * limit.gain:.0f} points is found four times in five"
+        f"a true gain of {100 * limit.gain:.1f} points is found four times in five"
         if limit.gain is not None
-        else f"{assumed}, no gain is large enough to be found four times in five"
+        else "no gain is large enough to be found four times in five"
     )
-    (gain, episodes), *larger = limit.episodes
-    counts = [f"{100 * gain:.0f} points takes about {_count(episodes)} paired episodes"]
-    counts += [f"{100 * gain:.0f} points {_count(episodes)}" for gain, episodes in larger]
-    return f"{least} {found}; a gain of {', '.join(counts)}."
+    counts = [f"{100 * gain:.0f} points {_count(episodes)}" for gain, episodes in limit.episodes]
+    return (
+        f"{least} {sentence_case(discordance_note(limit.discordance))}, {found}; "
+        f"paired episodes for a gain of {', '.join(counts)}."
+    )
+
+
+def power_heading(plan: Plan) -> str:
+    """What `plan_sentences` are about."""
+    alike = ", if training seeds do not differ" if len(plan.seeds) > 1 else ""
+    return f"What {pairs_of(plan)} paired episodes can show, with a chance of 80 %{alike}:"
+
+
+def plan_sentences(limits: Sequence[Limit]) -> list[str]:
+    """What the episodes of each claim can show before any is played, and how many it takes; on which discordance comes last.
+
+    One sentence for each claim; if all rest on one discordance, that is one sentence more.
+    """
+    notes = [discordance_note(limit.discordance) for limit in limits]
+    if len(set(notes)) == 1:
+        return [*map(_plan_sentence, limits), f"All {notes[0]}."]
+    return [f"{_plan_sentence(limit)}, {note}" for limit, note in zip(limits, notes, strict=True)]
+
+
+def _plan_sentence(limit: Limit) -> str:
+    if isinstance(limit, EquivalenceLimit):
+        return (
+            f"equality within {100 * limit.margin:g} points is shown with a chance of {100 * limit.power:.0f} % where it "
+            f"holds, and takes {_count(limit.episodes)} paired episodes"
+        )
+    if limit.gain is None:
+        found = "no gain of any size"
+    else:
+        found = f"a gain of {100 * limit.gain:.1f} points"
+        if limit.gain_if_repeats_are_alike is not None:
+            found += f" ({100 * limit.gain_if_repeats_are_alike:.1f} if repeats of an initial state end alike)"
+    counts = [f"{100 * gain:.0f} points {_count(episodes)}" for gain, episodes in limit.episodes]
+    told = f"{found}; paired episodes for {', '.join(counts)}"
+    if limit.effect is None or limit.power is None:
+        return told
+    return (
+        f"{told}; the gain of {100 * limit.effect:g} points that is sought is found with a chance of "
+        f"{100 * limit.power:.0f} % and takes {_count(limit.effect_episodes)}"
+    )
+
+
+def cost_lines(plan: Plan, costs: Sequence[Cost], references: Sequence[str]) -> list[tuple[str, str]]:
+    """Wall time, CPU or GPU time and disk of a plan, each with what it lacks: pairs of a name and a text."""
+    if not references:
+        return [("cost", "no reference: no comparable run on a machine of this name, so neither time nor disk is known")]
+    on_cpu = plan.machine.accelerator == "cpu"
+    untimed = _without([cost.case.kind for cost in costs if cost.seconds is None])
+    unsized = _without([cost.case.kind for cost in costs if cost.size is None])
+    seconds = sum(cost.seconds or 0.0 for cost in costs)
+    used = sum((cost.cpu_seconds if on_cpu else cost.gpu_seconds(plan)) or 0.0 for cost in costs)
+    size = sum(cost.size or 0 for cost in costs)
+    return [
+        ("wall time", f"about {_hours(seconds / 3600)} h if nothing is done yet{untimed}"),
+        ("CPU-hours" if on_cpu else "GPU-hours", f"about {_hours(used / 3600)}{untimed}"),
+        ("disk", f"about {size / 1e6:.3g} MB{unsized}; downloads are not counted"),
+        ("measured by", ", ".join(references)),
+    ]
+
+
+def _without(kinds: Sequence[str]) -> str:
+    """Which kinds of case a sum leaves out."""
+    return f", without {_listed(list(dict.fromkeys(kinds)))}: no reference" if kinds else ""
+
+
+def discordance_note(discordance: Discordance) -> str:
+    """On which discordance a number of episodes rests, and how it is known."""
+    rate = f"{100 * discordance.rate:.0f} %"
+    if discordance.measured is None:
+        return f"if equal rollouts disagree on {rate} of the episodes (assumed)"
+    alike = f", {discordance.design_effect:.1f} pairs being worth one" if discordance.design_effect >= 1.05 else ""
+    return (
+        f"if equal rollouts disagree on {rate} of the episodes (upper limit from {discordance.found} of "
+        f"{discordance.measured} pairs{alike})"
+    )
+
+
+def effort_note(limit: Limit, hours_a_pair: float | None, unit: str) -> str:
+    """What it would take to conclude four times in five, in episodes and hours of playing.
+
+    Of a claim that seeks no certain gain, to find one of `USUAL_GAIN`. `hours_a_pair`: hours that one more episode of both
+    rollouts takes, in `unit` (``CPU-hours``); None: not known.
+    """
+    if isinstance(limit, EquivalenceLimit):
+        needed, aim = limit.episodes, "To show equality where it holds"
+    elif limit.effect is not None:
+        needed, aim = limit.effect_episodes, f"To find the gain of {100 * limit.effect:g} points that is sought"
+    else:
+        needed, aim = dict(limit.episodes)[USUAL_GAIN], f"To find a gain of {100 * USUAL_GAIN:g} points"
+    if needed is None:
+        return f"{aim} would take more than 100000 paired episodes."
+    told = f"{aim} four times in five takes about {needed} paired episodes"
+    if needed <= limit.pairs:
+        return f"{told}, which this plan has: it is the fifth time, or it is not there."
+    more = needed - limit.pairs
+    alike = " (of new initial states and training seeds, not of the same)" if limit.discordance.design_effect >= 1.05 else ""
+    if hours_a_pair is None:
+        return f"{told}, {more} more than here{alike}; how long they take is not recorded."
+    return f"{told}, {more} more than here{alike}: {_hours(hours_a_pair * more)} {unit} of playing."
+
+
+def steps_sentence(claim: Claim, steps: StepsContrast | None) -> str | None:
+    """Who succeeds sooner; None without episodes."""
+    if steps is None:
+        return None
+    p = p_value(steps.p)
+    return (
+        f"Steps to success, which decide nothing: {claim.left} is quicker in {steps.quicker} pairs and slower in "
+        f"{steps.slower}, a failure being slower than any success; mean {steps.left_mean:.1f} against "
+        f"{steps.right_mean:.1f} with failures at the limit; two-sided p {p if p.startswith('<') else f'= {p}'}."
+    )
 
 
 def out_of_reach_note(claim: Claim, limit: Limit) -> str | None:
     """What the number of episodes rules out before anything is played, or None."""
     if isinstance(limit, EquivalenceLimit):
-        if limit.episodes is not None and limit.episodes <= limit.pairs:
+        if limit.least is not None and limit.least <= limit.pairs:
             return None
-        assert claim.margin is not None
         return (
-            f'"{claim.id}" within {100 * claim.margin:g} points: {limit.pairs} paired episodes cannot show it, '
-            f"whatever they are; it takes at least {_count(limit.episodes)}."
+            f'"{claim.id}" within {100 * limit.margin:g} points: {limit.pairs} paired episodes cannot show it, '
+            f"whatever they are; it takes at least {_count(limit.least)}."
         )
     if limit.wins is None:
         return f'"{claim.id}": {limit.pairs} paired episodes cannot show a gain of any size.'
@@ -275,3 +413,7 @@ def _listed(names: list[str]) -> str:
 
 def _count(episodes: int | None) -> str:
     return "more than 100000" if episodes is None else str(episodes)
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.2g}" if hours < 10 else f"{hours:.0f}"

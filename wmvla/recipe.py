@@ -30,15 +30,15 @@ class Environment:
     """Which simulated tasks are played, and how they are seen."""
 
     suite: str
-    """LIBERO suite, for instance ``libero_object``."""
+    """LIBERO suite, for instance ``libero_object``, or a control scene: ``control_catch``, ``control_mark``."""
     tasks: tuple[int, ...]
     """Task numbers inside the suite."""
     image_size: int
     """Camera images are ``image_size`` x ``image_size`` pixels."""
     max_steps: int
-    """An episode that has not succeeded after this many control steps (20 Hz) has failed."""
+    """An episode that has not succeeded after this many control steps (20 Hz) has failed; 24 in the control scenes."""
     settle_steps: int = 10
-    """Control steps without action after a reset, so that objects come to rest (LeRobot's number)."""
+    """LIBERO: control steps without action after a reset, so that objects come to rest (LeRobot's number)."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class Demonstrations:
     seed: int = 0
     """Seed of the pushes and of the environment."""
     push_strength: float = 1.5
-    """Random pushes: each lasts 4 steps at ``push_strength`` x U(0.5, 1); 0 turns them off."""
+    """Random pushes: each lasts 4 steps at ``push_strength`` x U(0.5, 1); 0 turns them off, as the control
+    scenes ask for."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,19 @@
-"""`wmbench plan`: what a run would do, without doing it."""
+"""`wmbench plan`: what a run would do, could show and would cost, without doing it."""
 
 import argparse
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.options import add_plan_options, plan_from, run_dir_of
+from bench.options import RESULTS, add_plan_options, plan_from, run_dir_of
 from bench.plan import Plan
 from bench.requirements import missing_for
 
-HELP = "show what would run: cases, episodes, claims, and where"
+if TYPE_CHECKING:
+    from bench.references import Reference
+
+HELP = "show what would run: cases, episodes, claims and what they can show, cost, and where"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,15 +27,18 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(plan.to_json(), indent=1))
         return 0
-    print("\n".join(describe(plan)))
+    from bench.references import find_references
+
+    references = find_references(plan, dict.fromkeys([RESULTS, Path(options.results or RESULTS)]))
+    print("\n".join(describe(plan, references)))
     print(f"run directory  {run_dir_of(plan, options)}")
     for sentence in missing_for(plan):
         print(f"cannot run     {sentence}")
     return 0
 
 
-def describe(plan: Plan) -> list[str]:
-    """The plan in lines of text."""
+def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
+    """The plan in lines of text; times, sizes and discordance from `references`."""
     from bench import wording
     from bench.limits import limit_of
 
@@ -49,7 +58,8 @@ def describe(plan: Plan) -> list[str]:
         f"episodes       {len(plan.episodes)} for each of {rollouts} rollouts = {len(plan.episodes) * rollouts} "
         f"({plan.recipe.environment.suite}, {_counted(len(tasks), 'task')}, {inits})",
         f"sanity gate    {plan.sanity.rollout} solves at least {100 * plan.sanity.floor:g} %",
-        f"alpha          {plan.alpha:g}",
+        f"alpha          {plan.alpha:g}; {plan.method.multiplicity}",
+        *_cost_lines(plan, references),
         "",
         f"{'case':<{case_width}}  kind            after",
         *(f"{case.id:<{case_width}}  {case.kind:<15} {', '.join(case.needs)}".rstrip() for case in plan.cases),
@@ -57,12 +67,37 @@ def describe(plan: Plan) -> list[str]:
         f"{'claim':<{claim_width}}  test",
     ]
     for claim in plan.claims:
+        sought = f", gain sought {100 * claim.effect:g} points" if claim.effect is not None else ""
         margin = f", margin {100 * claim.margin:g} points" if claim.margin is not None else ""
         asked = "" if claim.asked else ", not asked: an arm is left out"
-        lines.append(f"{claim.id:<{claim_width}}  {claim.kind} of {claim.left} and {claim.right}{margin}{asked}")
+        lines.append(f"{claim.id:<{claim_width}}  {claim.kind} of {claim.left} and {claim.right}{margin}{sought}{asked}")
+    if plan.concludes:
+        lines += ["", *_power_lines(plan, references, claim_width)]
     notes = [wording.out_of_reach_note(claim, limit_of(plan, claim)) for claim in plan.claims if claim.asked]
     said = [*plan.cannot_say, wording.seeds_note(plan), *(note for note in notes if note and plan.concludes)]
     return [*lines, "", "This plan cannot say:", *(f"- {note}" for note in said), "", f"hash           {plan.hash}"]
+
+
+def _power_lines(plan: Plan, references: Sequence["Reference"], width: int) -> list[str]:
+    """What each claim's episodes can show, and how many it takes."""
+    from bench import wording
+    from bench.limits import limit_of
+    from bench.references import discordances
+
+    found = discordances(plan, references)
+    asked = [claim for claim in plan.claims if claim.asked]
+    told = wording.plan_sentences([limit_of(plan, claim, found[claim.id]) for claim in asked])
+    lines = [f"{claim.id:<{width}}  {text}" for claim, text in zip(asked, told, strict=False)]
+    return [wording.power_heading(plan), *lines, *told[len(asked) :]]
+
+
+def _cost_lines(plan: Plan, references: Sequence["Reference"]) -> list[str]:
+    """Wall time, CPU or GPU time and disk, and what they rest on."""
+    from bench import wording
+    from bench.costs import estimate
+
+    told = wording.cost_lines(plan, estimate(plan, references), [f"{each.run_dir.name} ({each.host})" for each in references])
+    return [f"{name:<14} {text}" for name, text in told]
 
 
 def _counted(number: int, word: str) -> str:

@@ -11,6 +11,7 @@ from bench.plan import Plan
 from bench.report.playing import hard_resets, largest_batch, playing
 from bench.report.records import Record, Run
 from bench.stats.difference import Interval
+from bench.suite import Claim
 from bench.verdict import ClaimResult, Rate, Verdict, judge
 
 REPORT_VERSION = 1
@@ -64,7 +65,7 @@ def report_content(run: Run) -> Content:
         },
         "cannot_say": _cannot_say(plan, verdict),
         "rates": [_rate(plan, verdict, rate) for rate in verdict.rates],
-        "claims": [_claim(plan, result) for result in verdict.claims],
+        "claims": [_claim(run, result) for result in verdict.claims],
         "training": [_training(plan, case_id, lines) for case_id, lines in run.metrics.items()],
         "replays": (replays := _replays(run)),
         "replays_note": wording.replays_note(plan, len(replays)),
@@ -114,6 +115,9 @@ def _rate(plan: Plan, verdict: Verdict, rate: Rate) -> Content:
         "seeds": [
             {"seed": single.seed, **_rate_figures(single)} for single in verdict.seed_rates if single.rollout == rate.rollout
         ],
+        "tasks": [
+            {"task": single.task, **_rate_figures(single)} for single in verdict.task_rates if single.rollout == rate.rollout
+        ],
     }
 
 
@@ -131,15 +135,10 @@ def _rate_figures(rate: Rate) -> Content:
     }
 
 
-def _claim(plan: Plan, result: ClaimResult) -> Content:
-    claim, contrast = result.claim, result.contrast
-    pairs = max(contrast.pairs, 1)
-    limit = limit_of(
-        plan,
-        claim,
-        loss_rate=contrast.right_only / pairs,
-        discordant_rate=(contrast.left_only + contrast.right_only) / pairs,
-    )
+def _claim(run: Run, result: ClaimResult) -> Content:
+    plan, claim, contrast = run.plan, result.claim, result.contrast
+    limit = limit_of(plan, claim, result.discordance)
+    undecided = claim.asked and result.decision != "SUPPORTED"
     return {
         **asdict(claim),
         "decision": result.decision,
@@ -147,7 +146,9 @@ def _claim(plan: Plan, result: ClaimResult) -> Content:
         "complete": result.complete,
         "sentence": wording.claim_sentence(plan, result),
         "bounds_note": wording.bounds_note(result),
-        "takes": wording.limit_sentence(limit) if claim.asked and result.decision != "SUPPORTED" else None,
+        "takes": wording.limit_sentence(limit) if undecided else None,
+        "effort": wording.effort_note(limit, *_hours_a_pair(run, claim)) if undecided and result.why == "data" else None,
+        "power": result.power,
         "pairs": contrast.pairs,
         "planned": result.planned,
         "left_only": contrast.left_only,
@@ -160,7 +161,28 @@ def _claim(plan: Plan, result: ClaimResult) -> Content:
         "p_mcnemar_two_sided": result.p_two_sided,
         "broken": result.broken,
         "bounds": list(result.bounds) if result.bounds else None,
+        "design_effect": contrast.design_effect,
+        "steps": {**asdict(result.steps), "sentence": wording.steps_sentence(claim, result.steps)} if result.steps else None,
     }
+
+
+def _hours_a_pair(run: Run, claim: Claim) -> tuple[float | None, str]:
+    """Hours of playing one more episode of both rollouts, by what theirs have cost in this run, and in which unit."""
+    on_cpu = run.plan.machine.accelerator == "cpu"
+    hours = 0.0
+    for rollout in (claim.left, claim.right):
+        each = [playing(case.id, run.rows[case.id], run.cases.get(case.id)) for case in run.plan.rollout_cases(rollout)]
+        costs = [cost["cpu_seconds"] if on_cpu else _seconds_each(cost) for cost in each]
+        known = [cost for cost in costs if cost is not None]
+        if not known:
+            return None, ""
+        hours += sum(known) / len(known) / 3600
+    return hours, "CPU-hours" if on_cpu else "GPU-hours"
+
+
+def _seconds_each(cost: Content) -> float | None:
+    """Seconds that an episode takes the machine, several being played at once."""
+    return 60 / cost["episodes_per_minute"] if cost["episodes_per_minute"] else None
 
 
 def _interval(interval: Interval) -> Content:

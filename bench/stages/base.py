@@ -16,11 +16,12 @@ def run(context: Context, case: Case) -> dict[str, Any]:
 
         return {"artefacts": {"checkpoint": Path(snapshot_download(recipe.base.checkpoint))}}
     from wmvla.policy.tiny_vlm import make_tiny_vlm
-    from wmvla.sim.libero.language import task_sentences
+    from wmvla.sim.suites import known_sentences
     from wmvla.train.job import TrainingJob
     from wmvla.train.start import tiny_policy_fields
 
-    vlm = make_tiny_vlm(context.vlm_folder, recipe.base, recipe.environment.image_size, task_sentences())
+    sentences = known_sentences(recipe.environment)
+    vlm = make_tiny_vlm(context.vlm_folder, recipe.base, recipe.environment.image_size, sentences)
     fields = tiny_policy_fields(recipe.base, recipe.environment, recipe.rollout.n_action_steps, vlm)
     job = TrainingJob(
         case=case.id,

@@ -74,9 +74,12 @@ class Context:
 
     @property
     def vlm_folder(self) -> Path:
-        """The tiny SmolVLM2."""
+        """The tiny SmolVLM2; its tokenizer knows LIBERO's sentences, or those of the control scenes."""
+        from wmvla.sim.suites import is_control
+
         recipe = self.plan.recipe
-        key = self._key(asdict(recipe.base), recipe.environment.image_size)
+        words = ("control",) if is_control(recipe.environment) else ()
+        key = self._key(asdict(recipe.base), recipe.environment.image_size, *words)
         return self.cache / "models" / f"tiny-smolvlm2-{key}"
 
     @property

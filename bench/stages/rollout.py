@@ -94,11 +94,12 @@ def open_policy(context: Context, case: Case, largest_batch: int | None) -> "Rol
 
 
 def simulators_of(context: Context, policy: "RolloutPolicy", film: bool = False) -> "Simulators":
-    """How LIBERO is played for that policy."""
-    from wmvla.rollout.worker import Simulators, make_libero
+    """How the plan's environment is played for that policy."""
+    from wmvla.rollout.worker import Simulators
+    from wmvla.sim.suites import make_simulation
 
     environment, cameras = context.plan.recipe.environment, policy.world_cameras
-    return Simulators(environment, policy.world_frames, cameras, make_libero, film)
+    return Simulators(environment, policy.world_frames, cameras, make_simulation, film)
 
 
 def checkpoint_of(context: Context, case: Case) -> Path:

@@ -33,11 +33,17 @@ def cluster_flip_one_sided(cluster_sums: NDArray[np.integer]) -> float:
     Non-obvious: no pattern is drawn or listed. The distribution of the total is a convolution of scaled binomials,
     one for each size of cluster sum.
     """
+    distribution = flip_distribution(cluster_sums)
+    centre = (len(distribution) - 1) // 2
+    return min(1.0, float(distribution[centre + int(cluster_sums.sum()) :].sum()))
+
+
+def flip_distribution(cluster_sums: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Chance of each total of the cluster sums when every sign is a fair coin's: from minus to plus the sum of their sizes."""
     sizes, counts = np.unique(np.abs(cluster_sums[cluster_sums != 0]), return_counts=True)
     distribution: NDArray[np.float64] = np.ones(1)
     for size, count in zip(sizes, counts, strict=True):
         scaled = np.zeros(2 * size * count + 1)
         scaled[:: 2 * size] = binom.pmf(np.arange(count + 1), count, 0.5)
         distribution = np.asarray(np.convolve(distribution, scaled), dtype=np.float64)
-    centre = (len(distribution) - 1) // 2
-    return min(1.0, float(distribution[centre + int(cluster_sums.sum()) :].sum()))
+    return distribution

@@ -26,7 +26,8 @@ from wmvla.rollout.engine import roll_out
 from wmvla.rollout.episode import EpisodeRecord
 from wmvla.rollout.lock import lock
 from wmvla.rollout.policy import RolloutPolicy
-from wmvla.rollout.worker import Simulators, make_libero
+from wmvla.rollout.worker import Simulators
+from wmvla.sim.suites import make_simulation
 from wmvla.streams import generator
 
 EPISODES = 6
@@ -144,7 +145,7 @@ class Stock:
 def play_with_the_engine(plan: Plan, policy: RolloutPolicy, rows: list[EpisodeRow], side: Side) -> None:
     """Seconds end with the last episode and begin when the first could: when every simulator has its scene."""
     environment = plan.recipe.environment
-    simulators = Simulators(environment, policy.world_frames, policy.world_cameras, make_libero)
+    simulators = Simulators(environment, policy.world_frames, policy.world_cameras, make_simulation)
     workers = plan.machine.rollout_workers or worker_count(len(rows), policy_on_gpu=False)
     records: list[tuple[EpisodeRow, EpisodeRecord, float]] = []
     began = time.monotonic()

@@ -16,8 +16,8 @@ from synthetic_run import PROVENANCE
 
 from bench import hardware
 from wmvla.recipe import Environment
-from wmvla.rollout import worker
 from wmvla.rollout.episode import Answer, Query
+from wmvla.sim import suites
 
 CAMERAS = ("image", "image2")
 
@@ -84,7 +84,7 @@ def install() -> None:
     module = types.ModuleType("wmvla.rollout.policy")
     module.RolloutPolicy = FakePolicy  # type: ignore[attr-defined]
     sys.modules["wmvla.rollout.policy"] = module
-    worker.make_libero = make
+    suites.make_simulation = make
 
 
 def pytest_configure(config: Any) -> None:

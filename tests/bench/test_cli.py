@@ -80,7 +80,15 @@ def test_plan_says_what_would_run(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert cli.main(["plan", "core", "--scale=mini", "--machine=cpu", f"--results={tmp_path}"]) == 0
     told = capsys.readouterr().out
     plan = core_plan("mini")
-    for wanted in (plan.hash, str(tmp_path / plan.run_name), "E2-random-s0", "= 120", "margin 5 points", "at least 87"):
+    for wanted in (
+        plan.hash,
+        str(tmp_path / plan.run_name),
+        "E2-random-s0",
+        "= 120",
+        "margin 5 points",
+        "at least 87",
+        "paired episodes can show",
+    ):
         assert wanted in told
     assert "cannot run" not in told
     assert list(tmp_path.iterdir()) == []

@@ -19,9 +19,10 @@ def collected(*arguments: str) -> list[str]:
     return [line.rpartition("/")[2] for line in done.stdout.splitlines() if "::" in line]
 
 
-@pytest.mark.parametrize("suite", ["core", "fusion", "memory"])
+@pytest.mark.parametrize("suite", ["core", "fusion", "memory", "controls-negative"])
 def test_a_suite_is_the_cases_of_its_plan(suite: str) -> None:
-    wanted = [f"test_{suite}.py::test_{suite}[{case.id}]" for case in plan_of(suite, "smoke").cases]
+    test = f"test_{suite.replace('-', '_')}"
+    wanted = [f"{test}.py::{test}[{case.id}]" for case in plan_of(suite, "smoke").cases]
     assert collected("--suite", suite) == wanted
 
 
@@ -45,5 +46,5 @@ def test_benchmarks_without_a_plan_are_collected_by_their_name_and_by_all() -> N
     assert throughput
     assert not [name for name in throughput if name.startswith(("test_core", "test_fusion", "test_memory"))]
     files = {name.partition("::")[0] for name in collected("--suite", "all")}
-    assert {"test_core.py", "test_fusion.py", "test_memory.py"} < files
+    assert {"test_core.py", "test_fusion.py", "test_memory.py", "test_controls.py", "test_controls_negative.py"} < files
     assert {name.partition("::")[0] for name in throughput} < files

@@ -149,7 +149,10 @@ def test_hash_ignores_wording_and_nothing_else() -> None:
 
     margin = (dataclasses.replace(plan.claims[0], margin=0.06), *plan.claims[1:])
     training = dataclasses.replace(plan.recipe.training, learning_rate=2e-3)
+    sought = (plan.claims[0], dataclasses.replace(plan.claims[1], effect=0.05), *plan.claims[2:])
     for changed in (
+        dataclasses.replace(plan, claims=sought),
+        dataclasses.replace(plan, method=dataclasses.replace(plan.method, seeds="resampled")),
         dataclasses.replace(plan, alpha=0.04),
         dataclasses.replace(plan, claims=margin),
         dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, training=training)),

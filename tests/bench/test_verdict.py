@@ -5,12 +5,16 @@ import dataclasses
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_run import Outcome, core_plan, drawn_outcomes, rows_by_case
+from synthetic_run import Outcome, core_plan, drawn_outcomes, plan_of, rows_by_case
 
 from bench.episode_table import make_episode_table
-from bench.plan import Plan
+from bench.limits import power_for
+from bench.overrides import parse_overrides
+from bench.plan import Method, Plan
 from bench.stats.difference import Interval
+from bench.stats.rates import wilson_interval
 from bench.verdict import ClaimResult, Verdict, decide_equivalence, decide_superiority, judge
+from wmvla.errors import UserError
 
 PLAN = core_plan(episodes=24)
 LONG = core_plan(episodes=240)
@@ -191,6 +195,90 @@ def test_seeds_are_pooled_and_shown_apart() -> None:
     assert claim_of(verdict_of(plan, one_missing), "E2 > E0").contrast.pairs == 48
 
 
+def test_rates_by_task_add_up() -> None:
+    plan = plan_of("core", "full", episodes=4)
+    outcomes = {"E0-none": [index % 3 > 0 for index in range(40)], "E2-pred": [True] * 40}
+    verdict = verdict_of(plan, outcomes)
+    by_task = [rate for rate in verdict.task_rates if rate.rollout == "E0-none"]
+    assert [rate.task for rate in by_task] == list(range(10))
+    assert [rate.successes for rate in by_task] == [sum(outcomes["E0-none"][4 * t : 4 * t + 4]) for t in range(10)]
+    assert all(rate.interval == wilson_interval(rate.successes, 4, 0.95) and rate.planned == 4 for rate in by_task)
+    assert sum(rate.successes for rate in by_task) == verdict.rates[0].successes
+    assert len(verdict.task_rates) == 50
+
+
+def seed_outcomes(plan: Plan, gains: dict[int, int]) -> dict[str, list[Outcome]]:
+    """E2-pred solves so many episodes more than the others, by training seed."""
+    return {
+        case.id: mixed(60 + (gains[int(case.seed or 0)] if case.mode == "pred" else 0), plan) for case in plan.rollout_cases()
+    }
+
+
+def test_seeds_that_agree_are_supported_and_seeds_that_do_not_are_not() -> None:
+    """The same 60 wins in all: 20 by each of three seeds, or 36, 24 and none."""
+    plan = core_plan(episodes=96, seeds=(0, 1, 2))
+    assert plan.method.seeds == "resampled"
+    alike = claim_of(verdict_of(plan, seed_outcomes(plan, {0: 20, 1: 20, 2: 20})), "E2 > E0")
+    apart = claim_of(verdict_of(plan, seed_outcomes(plan, {0: 36, 1: 24, 2: 0})), "E2 > E0")
+    assert alike.contrast.estimate == apart.contrast.estimate
+    assert (alike.decision, apart.decision) == ("SUPPORTED", "INCONCLUSIVE")
+    assert apart.p_adjusted is not None
+    assert apart.p_adjusted < 0.05
+    assert apart.contrast.interval.upper - apart.contrast.interval.lower > 2 * (
+        alike.contrast.interval.upper - alike.contrast.interval.lower
+    )
+    assert alike.contrast.design_effect == 1.0
+    assert apart.contrast.design_effect > 5
+    pooled = dataclasses.replace(plan, method=Method())
+    assert claim_of(verdict_of(pooled, seed_outcomes(plan, {0: 36, 1: 24, 2: 0})), "E2 > E0").decision == "SUPPORTED"
+
+
+def test_an_effect_that_is_sought_can_be_excluded() -> None:
+    """Equal rollouts: 240 pairs would have found 10 points and exclude them; 2 points they would not have found."""
+    for effect, expected in ((0.1, "NOT SUPPORTED"), (0.02, "INCONCLUSIVE"), (None, "INCONCLUSIVE")):
+        claims = tuple(dataclasses.replace(c, effect=effect) if c.id == "E2 > E0" else c for c in LONG.claims)
+        plan = dataclasses.replace(LONG, claims=claims)
+        assert claim_of(verdict_of(plan, planted(plan, 0.6, 0.0)), "E2 > E0").decision == expected
+        assert claim_of(verdict_of(plan, planted(plan, 0.6, 0.2)), "E2 > E0").decision == "SUPPORTED"
+
+
+def test_repeats_that_end_alike_cost_power() -> None:
+    """48 pairs, but 12 initial states that always end as they do: the power is that of 12."""
+    recipe = PLAN.recipe
+    few = dataclasses.replace(recipe, rollout=dataclasses.replace(recipe.rollout, inits=tuple(range(12)), episodes=48))
+    claims = tuple(dataclasses.replace(c, effect=0.4) if c.id == "E2 > E0" else c for c in PLAN.claims)
+    plan = dataclasses.replace(PLAN, recipe=few, episodes=make_episode_table(few), claims=claims)
+    won = [True, False, True] * 4
+    lost = [False, True, True] * 4
+    result = claim_of(verdict_of(plan, {"E2-pred": won * 4, "E0-none": lost * 4}), "E2 > E0")
+    assert result.contrast.design_effect == pytest.approx(4 * (12 / 11) * (47 / 48))
+    alone = dataclasses.replace(result.discordance, design_effect=1.0)
+    assert result.power is not None
+    assert result.power < 0.5 < power_for(plan, 0.4, alone)
+
+
+def test_steps_to_success_decide_nothing() -> None:
+    """E2-pred is twice as quick in every episode, and no claim moves."""
+    rows = rows_by_case(LONG, planted(LONG, 0.6, 0.0))
+    before = judge(LONG, rows)
+    for row in rows["E2-pred-s0"]:
+        row["steps"] = row["steps"] // 2 if row["success"] else row["steps"]
+    after = judge(LONG, rows)
+    assert [claim.decision for claim in after.claims] == [claim.decision for claim in before.claims]
+    steps = claim_of(after, "E2 > E0").steps
+    assert steps is not None
+    assert (steps.quicker, steps.slower, steps.alike) == (144, 0, 96)
+    assert steps.p < 1e-6
+
+
+def test_every_arm_plays_the_same_number_of_episodes() -> None:
+    """There is one table: a claim between rollouts of unequal numbers cannot be planned, and nothing is concluded from one."""
+    with pytest.raises(UserError, match="give one number for every arm"):
+        parse_overrides(episodes="24,48")
+    verdict = verdict_of(LONG, planted(LONG, 0.6, 0.3) | {"E2-pred": [*mixed(200, LONG)[:200], *[None] * 40]})
+    assert (verdict.decision, claim_of(verdict, "E2 > E0").why) == ("INCONCLUSIVE", "incomplete")
+
+
 def test_repeats_of_one_init_are_one_cluster() -> None:
     """Six inits won, all repeats alike: with four repeats the evidence is still that of six."""
     init_wins = [[True] * 12, [False] * 6 + [True] * 6]
@@ -227,6 +315,10 @@ def test_deciding_superiority() -> None:
     assert decide_superiority(0.05, Interval(-0.1, 0.2, 0.95), 0.05) == "SUPPORTED"
     assert decide_superiority(0.051, Interval(-0.1, 0.2, 0.95), 0.05) == "INCONCLUSIVE"
     assert decide_superiority(1.0, Interval(-0.2, 0.0, 0.95), 0.05) == "NOT SUPPORTED"
+    near = Interval(-0.04, 0.04, 0.95)
+    assert decide_superiority(1.0, near, 0.05, effect=0.05, power=0.8) == "NOT SUPPORTED"
+    assert decide_superiority(1.0, near, 0.05, effect=0.05, power=0.79) == "INCONCLUSIVE"
+    assert decide_superiority(1.0, near, 0.05, effect=0.04, power=0.99) == "INCONCLUSIVE"
 
 
 def test_deciding_equivalence() -> None:

@@ -1,5 +1,6 @@
 """Sentences: each says the decision that was made, in one sentence, about whom it is."""
 
+import dataclasses
 import re
 
 import pytest
@@ -8,9 +9,10 @@ from hypothesis import strategies as st
 from synthetic_run import Outcome, core_plan, drawn_outcomes, plan_of, rows_by_case
 
 from bench import wording
-from bench.limits import limit_of
-from bench.plan import Plan
+from bench.limits import Discordance, SuperiorityLimit, limit_of, measured_discordance
+from bench.plan import Method, Plan
 from bench.stats.difference import Interval
+from bench.stats.steps import StepsContrast
 from bench.suite import rollout_names
 from bench.verdict import judge
 
@@ -44,8 +46,20 @@ def test_supported() -> None:
 def test_supported_for_several_seeds() -> None:
     plan = core_plan(episodes=96, seeds=(0, 1, 2))
     assert told(plan, outcomes(plan, 60, 60, 90, 30)) == (
-        "SUPPORTED: all 4 claims hold for these checkpoints (3 training seeds, pooled)."
+        "SUPPORTED: all 4 claims hold for these checkpoints (3 training seeds, resampled)."
     )
+
+
+def test_how_many_seeds_speak_for_others() -> None:
+    one, three, ten = (core_plan(episodes=24, seeds=tuple(range(number))) for number in (1, 3, 10))
+    assert wording.these_checkpoints(one) == "these checkpoints (one training seed)"
+    assert wording.these_checkpoints(three) == "these checkpoints (3 training seeds, resampled)"
+    assert wording.these_checkpoints(ten) == "this way of training (10 training seeds, resampled)"
+    assert "3 seeds all lean to one side by mere chance once in 4 times" in wording.seeds_note(three)
+    assert "chance" not in wording.seeds_note(ten)
+    pooled = dataclasses.replace(three, method=Method())
+    assert wording.these_checkpoints(pooled) == "these checkpoints (3 training seeds, pooled)"
+    assert "3 seeds do not measure how much training varies" in wording.seeds_note(pooled)
 
 
 def test_not_supported() -> None:
@@ -134,9 +148,90 @@ def test_every_claim_is_told_in_whole_sentences(base: float, pred: float, seed: 
         assert re.fullmatch(r"[A-Z].*\.", sentence)
         assert "None" not in sentence
         assert "nan" not in sentence
-        contrast = result.contrast
-        limit = limit_of(plan, result.claim, contrast.right_only / 24, (contrast.left_only + contrast.right_only) / 24)
-        assert re.fullmatch(r"[A-Z].*\.", wording.limit_sentence(limit))
+        assert re.fullmatch(r"[A-Z].*\.", wording.limit_sentence(limit_of(plan, result.claim, result.discordance)))
+
+
+def seeking(effect: float, episodes: int) -> Plan:
+    """Core with a claim "E2 > E0" that seeks a gain."""
+    plan = core_plan(episodes=episodes)
+    claims = tuple(dataclasses.replace(c, effect=effect) if c.id == "E2 > E0" else c for c in plan.claims)
+    return dataclasses.replace(plan, claims=claims)
+
+
+def meaning(plan: Plan, pred: list[Outcome], none: list[Outcome]) -> str:
+    """What is said of "E2 > E0" after its figures."""
+    rollouts = {"E0-none": none, "E1-zero": none, "E2-pred": pred, "E2-zero": none, "E2-random": none}
+    verdict = judge(plan, rows_by_case(plan, rollouts))
+    return wording.claim_sentence(plan, verdict.claims[1]).split("after Holm. ")[1]
+
+
+def test_an_effect_that_is_sought_is_named() -> None:
+    few, many = seeking(0.2, 24), seeking(0.1, 240)
+    mixed: list[Outcome] = [True, True, False, True] * 6
+    assert meaning(few, mixed, mixed[1:] + mixed[:1]) == (
+        "No gain is shown, and the gain of 20 points that is sought is not excluded; the plan finds it with a chance of 11 %."
+    )
+    assert meaning(many, first(180, many), first(180, many)) == (
+        "The gain of 10 points that is sought is excluded, and the plan would have found it with a chance of 100 %."
+    )
+    wide = seeking(0.3, 24)
+    assert meaning(wide, [True] * 24, [True] * 24) == (
+        "The interval excludes the gain of 30 points that is sought, but the plan would have found it with a chance "
+        "of 66 % only."
+    )
+    assert meaning(many, first(240, many), first(150, many)) == "A gain is shown."
+    assert meaning(many, first(150, many), first(240, many)) == "A gain is excluded."
+
+
+def test_what_it_would_take_is_told_in_episodes_and_hours() -> None:
+    plan = seeking(0.05, 24)
+    sought, equal, plain = plan.claims[1], plan.claims[0], plan.claims[2]
+    limit = limit_of(plan, sought, Discordance(0.2))
+    assert isinstance(limit, SuperiorityLimit)
+    more = int(limit.effect_episodes or 0) - 24
+    assert wording.effort_note(limit, 0.01, "CPU-hours") == (
+        f"To find the gain of 5 points that is sought four times in five takes about {more + 24} paired episodes, "
+        f"{more} more than here: {0.01 * more:.2g} CPU-hours of playing."
+    )
+    assert str(wording.effort_note(limit, None, "")).endswith("how long they take is not recorded.")
+    assert "733 paired episodes, 709 more" in str(wording.effort_note(limit_of(plan, equal), 0.01, "CPU-hours"))
+    assert wording.effort_note(limit_of(plan, plain), 0.1, "GPU-hours") == (
+        "To find a gain of 5 points four times in five takes about 913 paired episodes, 889 more than here: "
+        "89 GPU-hours of playing."
+    )
+    alike = limit_of(plan, plain, Discordance(0.2, design_effect=4.0))
+    assert "3628 more than here (of new initial states and training seeds, not of the same)" in (
+        wording.effort_note(alike, 0.1, "GPU-hours")
+    )
+    enough = seeking(0.05, 2400)
+    assert "which this plan has" in str(wording.effort_note(limit_of(enough, enough.claims[1]), 0.01, "CPU-hours"))
+
+
+def test_a_plan_says_what_its_episodes_can_show() -> None:
+    plan = seeking(0.05, 24)
+    equal, sought, *_ = plan.claims
+    assert wording.plan_sentences([limit_of(plan, equal), limit_of(plan, sought)])[::2] == [
+        "equality within 5 points is shown with a chance of 0 % where it holds, and takes 733 paired episodes",
+        "All if equal rollouts disagree on 20 % of the episodes (assumed).",
+    ]
+    _, told = wording.plan_sentences([limit_of(plan, equal), limit_of(plan, sought, measured_discordance(3, 1, 24))])
+    assert "2 points 5825, 3 points 2702, 5 points 1055, 10 points 313" in told
+    assert "24 % of the episodes (upper limit from 4 of 24 pairs)" in told
+    assert "the gain of 5 points that is sought is found with a chance of 2 % and takes 1055" in told
+    assert wording.power_heading(plan) == "What 24 paired episodes can show, with a chance of 80 %:"
+    assert "72 paired episodes" in wording.power_heading(core_plan(episodes=24, seeds=(0, 1, 2)))
+    assert "if training seeds do not differ" in wording.power_heading(core_plan(episodes=24, seeds=(0, 1, 2)))
+    repeats = core_plan(episodes=96)
+    assert "if repeats of an initial state end alike" in wording.plan_sentences([limit_of(repeats, repeats.claims[1])])[0]
+
+
+def test_steps_to_success_are_told() -> None:
+    contrast = StepsContrast(quicker=14, slower=7, alike=3, left_mean=120.04, right_mean=151.5, p=0.031, exact=True)
+    assert wording.steps_sentence(LONG.claims[1], contrast) == (
+        "Steps to success, which decide nothing: E2-pred is quicker in 14 pairs and slower in 7, a failure being slower than "
+        "any success; mean 120.0 against 151.5 with failures at the limit; two-sided p = 0.03."
+    )
+    assert wording.steps_sentence(LONG.claims[1], None) is None
 
 
 def test_what_a_plan_cannot_show_is_told_before_it_runs() -> None:

@@ -31,7 +31,8 @@ from wmvla.rollout.lock import lock
 from wmvla.rollout.policy import RolloutPolicy
 from wmvla.rollout.shard import Shard, rows_of
 from wmvla.rollout.summary import Info, lerobots_summary
-from wmvla.rollout.worker import Simulators, make_libero
+from wmvla.rollout.worker import Simulators
+from wmvla.sim.suites import make_simulation
 
 EPISODES, INFO, VIDEOS = "episodes.jsonl", "eval_info.json", "videos"
 RETOLD = ("success", "steps", "scene_hash")
@@ -139,7 +140,7 @@ class Evaluation:
                     suite.environment,
                     policy.world_frames,
                     world_cameras(policy, names),
-                    make_libero,
+                    make_simulation,
                     film,
                 )
                 roll_out(mine, policy, simulators, workers, on_episode, on_film=on_film)

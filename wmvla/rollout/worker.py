@@ -35,13 +35,6 @@ class Simulators:
     film: bool = False
 
 
-def make_libero(environment: Environment, task: int) -> Any:
-    """A LIBERO task, imported here so that only the simulator's process loads it."""
-    from wmvla.sim.libero.env import LiberoSimulation
-
-    return LiberoSimulation(environment, task)
-
-
 def serve(connection: Connection, simulators: Simulators) -> None:
     """Play rows from ``connection`` until it closes.
 

@@ -18,20 +18,18 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from wmvla.errors import UserError
 from wmvla.processes import one_thread_per_process
 from wmvla.recipe import Demonstrations, Environment
-from wmvla.sim.libero.assets import prepare_libero
+from wmvla.sim.observation import Simulation
+from wmvla.sim.suites import make_simulation, prepare, record, robot, sentence
 
-if TYPE_CHECKING:
-    from wmvla.sim.libero.env import LiberoSimulation
-
-ATTEMPTS = 8
-"""Sets of pushes tried for one initial state before giving up."""
+FRAMES_PER_SECOND = 20
+"""LIBERO's control steps a second; the control scenes, which have no clock, keep to it."""
 MANIFEST = Path("meta") / "expert.json"
 
 Progress = Callable[[int, int], None]
@@ -47,8 +45,8 @@ def make_demonstrations(
 ) -> Path:
     """Write the LeRobotDataset of every task and initial state to ``folder`` and return ``folder``.
 
-    Features: ``observation.images.image`` and ``.image2`` (image_size, image_size, 3) uint8 images,
-    ``observation.state`` (8,), ``action`` (7,), at 20 frames per second, with LIBERO's sentence as the task.
+    Features: ``observation.images.<camera>`` (image_size, image_size, 3) uint8 images of every camera of the simulation,
+    ``observation.state`` and ``action``, at 20 frames per second, with the task's instruction.
     ``meta/expert.json`` keeps the settings and, per episode, task, initial state, frames and attempt.
     ``progress(done, total)`` counts episodes. A finished folder is returned at once; a call that was killed is
     continued by the same call, which plays only the missing episodes.
@@ -56,7 +54,7 @@ def make_demonstrations(
     Raises ``UserError`` when the folder holds demonstrations of other settings, when the expert cannot solve an
     episode, or when the disk is full.
     """
-    prepare_libero()
+    prepare(environment)
     recipe = _recipe(environment, demonstrations)
     staging = folder.with_name(f"{folder.name}.staging")
     if folder.exists():
@@ -156,7 +154,7 @@ def _play_missing(
             raise
 
 
-_simulations: "dict[tuple[Environment, int], LiberoSimulation]" = {}
+_simulations: dict[tuple[Environment, int], Simulation] = {}
 """The worker's present task; building a scene costs as much as half an episode."""
 
 
@@ -176,33 +174,15 @@ def _start_worker() -> None:
 def record_episode(environment: Environment, demonstrations: Demonstrations, task: int, init: int, file: Path) -> None:
     """Play one episode until the expert succeeds, draw it, and write it to ``file`` durably and at once.
 
-    Raises ``UserError`` when no attempt succeeds.
+    Raises ``UserError`` when the expert cannot solve it.
     """
-    from wmvla.sim.libero.env import LiberoSimulation
-    from wmvla.sim.libero.recording import draw, episode_seed, play
-
     simulation = _simulations.get((environment, task))
     if simulation is None:
         for other in _simulations.values():
             other.close()
         _simulations.clear()
-        simulation = _simulations[environment, task] = LiberoSimulation(environment, task)
-    attempts = ATTEMPTS if demonstrations.push_strength > 0 else 1
-    for attempt in range(attempts):
-        episode = play(simulation, demonstrations, init, attempt)
-        if episode is not None:
-            break
-    else:
-        raise UserError(
-            f"The expert did not solve {environment.suite} task {task} from initial state {init} in {attempts} "
-            "attempts: leave it out of demonstrations.inits."
-        )
-    arrays: dict[str, Any] = {
-        "state": episode.states,
-        "action": episode.labels,
-        "attempt": np.array(attempt),
-        **draw(simulation, episode_seed(demonstrations, task, init), init, episode),
-    }
+        simulation = _simulations[environment, task] = make_simulation(environment, task)
+    arrays = record(environment, simulation, demonstrations, init)
     temporary = file.with_name(f"{file.name}.{os.getpid()}")
     with temporary.open("wb") as stream:
         np.savez(stream, **arrays)
@@ -221,40 +201,45 @@ def _assemble(
     from datasets import disable_progress_bars
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-    from wmvla.sim.libero.env import ACTION_DIM, CONTROL_FREQUENCY, STATE_DIM, load_suite
-
     disable_progress_bars()  # One bar for every episode would bury our own progress.
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    size = environment.image_size
-    image = {"dtype": "image", "shape": (size, size, 3), "names": ["height", "width", "channels"]}
+    files = _episode_files(environment, demonstrations, staging)
+    with np.load(next(iter(files))) as first:
+        cameras = sorted(set(first.files) - {"state", "action", "attempt"})
+        images = {
+            f"observation.images.{name}": {
+                "dtype": "image",
+                "shape": first[name].shape[1:],
+                "names": ["height", "width", "channels"],
+            }
+            for name in cameras
+        }
+        numbers = {
+            key: {"dtype": "float32", "shape": first[name].shape[1:], "names": None}
+            for key, name in (("observation.state", "state"), ("action", "action"))
+        }
     dataset = LeRobotDataset.create(
         demonstrations.repo_id,
-        CONTROL_FREQUENCY,
-        {
-            "observation.images.image": image,
-            "observation.images.image2": image,
-            "observation.state": {"dtype": "float32", "shape": (STATE_DIM,), "names": None},
-            "action": {"dtype": "float32", "shape": (ACTION_DIM,), "names": None},
-        },
+        FRAMES_PER_SECOND,
+        {**images, **numbers},
         root=partial,
-        robot_type="panda",
+        robot_type=robot(environment),
         use_videos=False,
     )
-    suite = load_suite(environment.suite)
+    sentences = {task: sentence(environment, task) for task in environment.tasks}
     episodes = []
-    for file, (task, init) in _episode_files(environment, demonstrations, staging).items():
+    for file, (task, init) in files.items():
         with np.load(file) as staged:
             episode = dict(staged)
         frames = len(episode["action"])
         for t in range(frames):
             dataset.add_frame(
                 {
-                    "observation.images.image": episode["image"][t],
-                    "observation.images.image2": episode["image2"][t],
+                    **{f"observation.images.{name}": episode[name][t] for name in cameras},
                     "observation.state": episode["state"][t],
                     "action": episode["action"][t],
-                    "task": suite.get_task(task).language,
+                    "task": sentences[task],
                 }
             )
         dataset.save_episode()

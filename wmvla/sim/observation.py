@@ -1,14 +1,14 @@
-"""What a simulation shows: the same for LIBERO and for every other one. Light, because every simulator process imports it."""
+"""What a simulation shows, and what every simulation can be asked: LIBERO's tasks and the suite's own control scenes alike."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 
 @dataclass(frozen=True)
 class Observation:
-    """``state`` (8,) float32: end effector position (m), axis-angle (rad), finger positions (m).
-    ``images``: per wanted camera (H, W, 3) uint8, turned by 180 degrees as the policy sees it."""
+    """``state`` (S,) float32, in units of the simulation; ``images``: per wanted camera (H, W, 3) uint8, as policies see it."""
 
     state: np.ndarray
     images: dict[str, np.ndarray]
@@ -18,3 +18,34 @@ class Observation:
 class StepResult:
     observation: Observation
     success: bool
+
+
+class Simulation(Protocol):
+    """One task, played episode by episode. An episode depends on (task, initial state, seed) and the actions alone.
+
+    ``cameras``: LeRobot's names, the front one first. ``renders``: images drawn so far. ``resets_are_cheap``: whether a reset
+    keeps what was built at the start.
+    """
+
+    language: str
+    resets_are_cheap: bool
+
+    @property
+    def cameras(self) -> tuple[str, ...]: ...
+
+    @property
+    def renders(self) -> int: ...
+
+    def reset(self, init: int, env_seed: int, want: frozenset[str]) -> Observation:
+        """Start an episode; the images of the cameras in ``want`` are drawn. Raises ``UserError`` for an unknown ``init``."""
+        ...
+
+    def step(self, action: np.ndarray, want: frozenset[str]) -> StepResult:
+        """Play one action (A,)."""
+        ...
+
+    def scene_hash(self) -> str:
+        """Hash of the scene as realised by the last reset; equal where two episodes begin alike."""
+        ...
+
+    def close(self) -> None: ...

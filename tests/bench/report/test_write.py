@@ -104,6 +104,31 @@ def test_everything_that_was_found_is_told(run_dir: Path) -> None:
         assert wanted in text
 
 
+def test_tasks_are_told_where_there_are_several(run_dir: Path, tmp_path: Path) -> None:
+    assert "Success by task" not in write_report(run_dir).with_suffix(".md").read_text()
+    plan = core_plan("full", episodes=5)
+    report = write_report(write_run(tmp_path / "several", plan, drawn_outcomes(plan, REALISTIC), metrics=False))
+    content, text = json.loads(report.with_suffix(".json").read_text()), read(report)
+    section = text[text.index("Success of each rollout") : text.index("The claims and their tests")]
+    for rate in content["rates"]:
+        assert sum(task["successes"] for task in rate["tasks"]) == rate["successes"]
+        for task in rate["tasks"]:
+            assert typeset(f"{100 * task['lower']:.1f} % to {100 * task['upper']:.1f} %") in section
+    table = report.with_suffix(".md").read_text().split("Success by task")[1].split("</details>")[0]
+    assert {line.count("|") for line in table.splitlines() if line.startswith("|")} == {7}
+    assert table.count("\n|") == 12
+
+
+def test_steps_to_success_stand_apart_from_the_claims(run_dir: Path) -> None:
+    text = read(write_report(run_dir))
+    content = json.loads((run_dir / "report.json").read_text())
+    section = text[text.index("Steps to success Whether") : text.index("Episodes Each column")]
+    assert "No claim rests on these figures." in section
+    for claim in content["claims"]:
+        assert f"{claim['steps']['left_mean']:.1f}{claim['steps']['right_mean']:.1f}" in section
+    assert "Steps to success (decide nothing)" in (run_dir / "report.md").read_text()
+
+
 def test_held_out_figures_are_told_with_their_baselines(run_dir: Path) -> None:
     text = read(write_report(run_dir))
     content = json.loads((run_dir / "report.json").read_text())
@@ -191,7 +216,7 @@ def test_markdown_fits_a_comment_and_its_tables_hold(run_dir: Path) -> None:
     source = write_report(run_dir).with_suffix(".md").read_text()
     assert len(source) < 5000
     tables = [table.splitlines() for table in re.findall(r"(?:^\|.*\n)+", source, re.MULTILINE)]
-    assert [{line.count("|") for line in table} for table in tables] == [{6}, {6}, {8}, {9}]
+    assert [{line.count("|") for line in table} for table in tables] == [{6}, {6}, {8}, {6}, {9}]
 
 
 def test_the_command_to_reproduce_resolves_to_the_same_plan() -> None:

@@ -17,8 +17,8 @@ from bench.machine import load_machine
 from bench.stages.context import Context
 from bench.stages.rollout import open_policy
 from wmvla.errors import UserError
-from wmvla.rollout import worker
 from wmvla.rollout.journal import Journal, Row, read_all
+from wmvla.sim import suites
 
 PLAN = core_plan("smoke", episodes=4)
 
@@ -27,7 +27,7 @@ PLAN = core_plan("smoke", episodes=4)
 def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run whose arms are trained; rollouts are faked."""
     monkeypatch.setitem(sys.modules, "wmvla.rollout.policy", None)  # put back afterwards
-    monkeypatch.setattr(worker, "make_libero", worker.make_libero)
+    monkeypatch.setattr(suites, "make_simulation", suites.make_simulation)
     monkeypatch.setattr(hardware, "gl_renderer", hardware.gl_renderer)
     fake_rollouts.install()
     run_dir = write_run(tmp_path / "results" / PLAN.run_name, PLAN, {})

@@ -14,6 +14,12 @@ def test_rs_p_adjust() -> None:
     assert holm_adjusted([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
+def test_statsmodels_multipletests() -> None:
+    """statsmodels 0.15.0: multipletests([0.001, 0.0133, 0.0421, 0.0171, 0.6], method="holm")[1]."""
+    found = holm_adjusted([0.001, 0.0133, 0.0421, 0.0171, 0.6])
+    assert found == pytest.approx([0.005, 0.0532, 0.0842, 0.0532, 0.6])
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
 def test_equals_the_closed_bonferroni_test(p_values: list[float]) -> None:
     """A claim's adjusted p is the largest Bonferroni p of all groups of claims that hold it."""

@@ -21,6 +21,20 @@ def test_published_exact_p_value() -> None:
     assert mcnemar_two_sided(1, 7) == pytest.approx(0.0703125)
 
 
+@pytest.mark.parametrize(
+    ("left_only", "right_only", "p"),
+    [(121, 59, 4.4344492637551645e-06), (70, 59, 0.3786876626931185), (150, 86, 3.7159361395713866e-05)],
+)
+def test_statsmodels_exact_mcnemar(left_only: int, right_only: int, p: float) -> None:
+    """statsmodels 0.15.0: mcnemar([[a, left_only], [right_only, d]], exact=True).pvalue, whatever a and d are."""
+    assert mcnemar_two_sided(left_only, right_only) == pytest.approx(p, rel=1e-9)
+
+
+def test_rs_binomial_test() -> None:
+    """R: binom.test(c(35, 28)) has p-value = 0.45; as McNemar's exact test on aoki2.si.gunma-u.ac.jp/lecture/Hiritu."""
+    assert round(mcnemar_two_sided(35, 28), 4) == 0.45
+
+
 @given(discordant, discordant)
 def test_agrees_with_scipys_sign_test(left_only: int, right_only: int) -> None:
     total = left_only + right_only

@@ -17,6 +17,20 @@ def test_newcombe_1998_table_1(successes: int, episodes: int, lower: float, uppe
     assert wilson_interval(successes, episodes, 0.95) == pytest.approx((lower, upper), abs=5e-5)
 
 
+@pytest.mark.parametrize(
+    ("successes", "episodes", "confidence", "lower", "upper"),
+    [
+        (167, 200, 0.95, 0.7773421846094044, 0.880031446717827),
+        (418, 500, 0.95, 0.8010053635257086, 0.8658710796841282),
+        (0, 24, 0.95, 0.0, 0.13797620467498026),
+        (23, 24, 0.9, 0.8331500703478704, 0.9906489299539268),
+    ],
+)
+def test_statsmodels_wilson(successes: int, episodes: int, confidence: float, lower: float, upper: float) -> None:
+    """statsmodels 0.15.0: proportion_confint(successes, episodes, 1 - confidence, "wilson")."""
+    assert wilson_interval(successes, episodes, confidence) == pytest.approx((lower, upper), abs=1e-12)
+
+
 @given(st.integers(1, 300), st.data(), st.sampled_from([0.8, 0.9, 0.95, 0.99]))
 def test_agrees_with_scipy(episodes: int, data: st.DataObject, confidence: float) -> None:
     successes = data.draw(st.integers(0, episodes))

@@ -14,7 +14,7 @@ from .planned import LOST, make_planned
 
 @pytest.fixture(autouse=True)
 def planned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eval_run, "make_libero", make_planned)
+    monkeypatch.setattr(eval_run, "make_simulation", make_planned)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_settings_bind_once_there_are_episodes(command, tmp_path, capsys, monkey
     monkeypatch.setattr(eval_run, "roll_out", lambda *given, **more: None)  # stopped before the first episode's end
     assert main(command) == 0
     monkeypatch.undo()
-    monkeypatch.setattr(eval_run, "make_libero", make_planned)
+    monkeypatch.setattr(eval_run, "make_simulation", make_planned)
     assert main([*command, "--policy.n_action_steps=3"]) == 0
     capsys.readouterr()
     assert main(command) == 2

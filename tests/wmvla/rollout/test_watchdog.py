@@ -145,12 +145,13 @@ from wmvla.errors import UserError
 from wmvla.recipe import Environment
 from wmvla.rollout import todo
 from wmvla.rollout.engine import roll_out
-from wmvla.rollout.worker import Simulators, make_libero
+from wmvla.rollout.worker import Simulators
+from wmvla.sim.suites import make_simulation
 if __name__ == "__main__":
     environment = Environment(suite="libero_object", tasks=(7,), image_size=32, max_steps=8)
     todo.TRIES = 1  # each builds a scene
     try:
-        roll_out([row(0, 7)], CountingPolicy(4), Simulators(environment, 0, (), make_libero), 1, print)
+        roll_out([row(0, 7)], CountingPolicy(4), Simulators(environment, 0, (), make_simulation), 1, print)
     except UserError as error:
         print(f"error: {error}")
 """

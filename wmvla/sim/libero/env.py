@@ -19,6 +19,7 @@ from wmvla.errors import UserError
 from wmvla.recipe import Environment
 from wmvla.sim.libero.assets import prepare_libero
 from wmvla.sim.libero.cameras import ALL, MUJOCO_CAMERAS, NONE, CamerasOnDemand, as_policy_sees, make_current
+from wmvla.sim.observation import Observation, StepResult
 
 prepare_libero()
 from libero.libero import benchmark
@@ -27,7 +28,6 @@ from robosuite import load_controller_config
 
 from wmvla.sim.libero.physics import PhysicsOnce
 from wmvla.sim.libero.resets import Resets
-from wmvla.sim.observation import Observation, StepResult
 
 STATE_DIM = 8
 ACTION_DIM = 7
@@ -40,6 +40,9 @@ PROBE_ACTIONS = np.array([[0.6, -0.4, -0.5, 0.1, -0.1, 0.2, 1.0]] * 3 + [[-0.5, 
 
 class LiberoSimulation:
     """Task ``task`` of ``environment.suite``.
+
+    Its states (8,) are end effector position (m), axis-angle (rad) and finger positions (m); its images are
+    turned by 180 degrees.
 
     Making one checks, for this very task, that a cheap reset after a disturbed episode gives the same states and images as a
     hard one, bit for bit; only then are resets cheap. ``plain``: always resets hard, and draws and computes everything as

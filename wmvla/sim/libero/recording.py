@@ -7,14 +7,19 @@ when the attempt is known to have succeeded. Playing the same actions again give
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from wmvla.errors import UserError
 from wmvla.recipe import Demonstrations
 from wmvla.sim.libero.cameras import ALL, NONE
 from wmvla.sim.libero.env import LiberoSimulation
 from wmvla.sim.libero.expert import PickAndPlace
+from wmvla.sim.seeds import episode_seed
 
+ATTEMPTS = 8
+"""Sets of pushes tried for one initial state before giving up."""
 STEP_LIMIT = 240
 """Control steps the expert gets; it needs 100 to 150."""
 STEPS_AFTER_SUCCESS = 10
@@ -61,9 +66,21 @@ class Pushes:
         return self._push
 
 
-def episode_seed(demonstrations: Demonstrations, task: int, init: int) -> int:
-    """Environment seed (32 bits) of one demonstrated episode."""
-    return int(np.random.SeedSequence([demonstrations.seed, task, init]).generate_state(1)[0])
+def record(simulation: LiberoSimulation, demonstrations: Demonstrations, init: int) -> dict[str, Any]:
+    """The first episode from ``init`` that the expert solves: ``state``, ``action`` (its own), ``attempt``, images by camera.
+
+    Raises ``UserError`` when no attempt succeeds.
+    """
+    attempts = ATTEMPTS if demonstrations.push_strength > 0 else 1
+    for attempt in range(attempts):
+        episode = play(simulation, demonstrations, init, attempt)
+        if episode is not None:
+            frames = draw(simulation, episode_seed(demonstrations, simulation.task, init), init, episode)
+            return {"state": episode.states, "action": episode.labels, "attempt": np.array(attempt), **frames}
+    raise UserError(
+        f"The expert did not solve {simulation.environment.suite} task {simulation.task} from initial state {init} in "
+        f"{attempts} attempts: leave it out of demonstrations.inits."
+    )
 
 
 def play(simulation: LiberoSimulation, demonstrations: Demonstrations, init: int, attempt: int) -> Episode | None:

@@ -6,7 +6,8 @@ import numpy as np
 
 from wmvla.recipe import Environment
 from wmvla.sim.libero.assets import prepare_libero
-from wmvla.sim.libero.env import Observation, load_suite
+from wmvla.sim.libero.env import load_suite
+from wmvla.sim.observation import Observation
 
 
 class StockLibero:

@@ -8,8 +8,9 @@ import pytest
 from wmvla.errors import UserError
 from wmvla.recipe import Environment
 from wmvla.sim.libero.cameras import ALL, NONE
-from wmvla.sim.libero.env import LiberoSimulation, Observation
+from wmvla.sim.libero.env import LiberoSimulation
 from wmvla.sim.libero.stock import StockLibero
+from wmvla.sim.observation import Observation
 
 STEPS = 20
 MINI = ("libero_object", 7)

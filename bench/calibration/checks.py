@@ -1,0 +1,228 @@
+"""What was counted, held against what was promised."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.stats import binom
+
+from bench.calibration.exact import (
+    equivalence_chance,
+    mcnemar_power_enumerated,
+    mcnemar_size,
+    tango_coverage,
+    wilson_coverage,
+)
+from bench.calibration.experiments import ClaimTally, Tally
+from bench.calibration.looks import LooksTally
+from bench.calibration.scenarios import Scenario, discordant_rate
+from bench.stats.difference import tost_confidence
+from bench.stats.power import equivalence_power, mcnemar_power
+from bench.stats.rates import wilson_interval
+
+RARE = 0.001
+"""A count fails where it would be rarer than this if the promise were just kept: 60 checks then raise a false alarm in at
+most one of 17 calibrations, and less where promises are kept with room."""
+BOOTSTRAP_COST = 0.03
+"""Power that equivalence may lose to the bootstrap's part of its interval, which the plan does not reckon with."""
+NORMAL_ERROR = 0.04
+"""By how much the normal approximation may miss the power of a sequential design, and the share that it plays."""
+
+NARROW = 0.01
+"""By how much intervals may cover too little where a hundred clusters make the bootstrap's part the wider one: its percentiles
+are right for many clusters only (Davison and Hinkley 1997, section 5.3). Measured, then written here: no theory gives it."""
+SAME = 1e-6
+"""By how much two ways to add up the same chances may differ."""
+
+Kind = Literal["error", "power", "coverage", "control", "share"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One share, its Monte-Carlo interval, and the range in which it was promised to lie."""
+
+    part: Literal["experiments", "looks", "exact"]
+    kind: Kind
+    scenario: str
+    what: str
+    share: float
+    interval: tuple[float, float] | None
+    """At 95 %; None for what is no count."""
+    at_least: float
+    at_most: float
+    holds: bool
+
+
+def experiment_checks(tally: Tally) -> list[Check]:
+    """Errors, power and coverage of one scenario's experiments.
+
+    Where trainings differ, nothing is promised: a few seeds do not tell by how much, and the numbers say what that costs.
+    """
+    scenario, of = tally.scenario, tally.experiments
+    most, least = (1.0, 0.0) if scenario.training else (tally.alpha, 1 - tally.alpha - (NARROW if scenario.own else 0))
+    checks = []
+    for one in tally.claims:
+        name = one.claim.id
+        if one.true:
+            checks.append(_counted(scenario, "power", f"{name} SUPPORTED", one.supported, of, *_planned(tally, one)))
+            checks.append(_counted(scenario, "error", f"{name} wrongly NOT SUPPORTED", one.not_supported, of, 0, most))
+        else:
+            checks.append(_counted(scenario, "error", f"{name} wrongly SUPPORTED", one.supported, of, 0, most))
+        if not scenario.errors:
+            checks.append(_counted(scenario, "coverage", f"{name} in its interval", one.covered, of, least, 1))
+    false_gains = [one for one in tally.claims if one.claim.kind == "superiority" and not one.true]
+    if false_gains:
+        what = f"any of {len(false_gains)} false gains SUPPORTED"
+        checks.append(_counted(scenario, "error", what, tally.false_gains, of, 0, most))
+    if scenario.own:
+        blind = [one for one in false_gains if one.difference == 0]
+        for one in blind[:1]:
+            what = f"{one.claim.id} by a McNemar test blind to clusters"
+            checks.append(_counted(scenario, "control", what, one.naive, of, 2 * tally.alpha, 1))
+    return checks
+
+
+def looks_checks(tally: LooksTally) -> list[Check]:
+    """Error or power of a sequential design, and the share of the episodes that it plays."""
+    design = tally.design
+    looks = f"{len(design.looks)} looks, {design.spending}" if len(design.looks) > 1 else "fixed size"
+    scenario = f"{design.scenario.name}: {looks}"
+    if tally.difference <= 0:
+        counted = _counted_looks(scenario, "error", "wrongly rejected", tally, 0, tally.alpha)
+        return [counted]
+    low, high = 0.0, 1.0
+    if tally.planned_power is not None:
+        low, high = tally.planned_power - NORMAL_ERROR, tally.planned_power + NORMAL_ERROR
+    checks = [_counted_looks(scenario, "power", "rejected", tally, low, high)]
+    if tally.planned_played is not None and len(design.looks) > 1:
+        least, most = tally.planned_played - NORMAL_ERROR, tally.planned_played + NORMAL_ERROR
+        checks.append(
+            Check(
+                "looks",
+                "share",
+                scenario,
+                "episodes played",
+                tally.played,
+                None,
+                least,
+                most,
+                bool(least <= tally.played <= most),
+            )
+        )
+    return checks
+
+
+def exact_checks(alpha: float) -> list[Check]:
+    """By enumeration, no simulation: McNemar's size and power, and the coverage of Wilson's and Tango's intervals."""
+    checks = []
+    for pairs in (24, 60, 120, 240):
+        size = mcnemar_size(pairs, np.linspace(0.02, 1, 50).tolist(), alpha)
+        checks.append(_exact(f"McNemar, {pairs} pairs", "error", "largest error over discordance 2 to 100 %", size, 0, alpha))
+    for pairs, gain, discordant in ((60, 0.2, 0.3), (240, 0.1, 0.3)):
+        planned = mcnemar_power(pairs, gain, (discordant - gain) / 2, alpha)
+        found = mcnemar_power_enumerated(pairs, gain, discordant, alpha)
+        what = f"power for a gain of {100 * gain:.0f} points"
+        checks.append(_exact(f"McNemar, {pairs} pairs", "power", what, found, planned - SAME, planned + SAME))
+    for pairs, discordant in ((200, 0.1), (500, 0.2)):
+        planned = equivalence_power(pairs, 0.05, discordant, tost_confidence(alpha))
+        found = equivalence_chance(pairs, 0.05, 0.0, discordant, alpha)
+        what = "power to show equality within 5 points"
+        checks.append(_exact(f"TOST, {pairs} pairs", "power", what, found, planned - SAME, planned + SAME))
+        error = equivalence_chance(pairs, 0.05, 0.05, discordant, alpha)
+        checks.append(_exact(f"TOST, {pairs} pairs", "error", "error at the margin", error, 0, alpha))
+    for episodes in (24, 100, 500):
+        coverage = wilson_coverage(episodes, 1 - alpha, np.linspace(0.05, 0.95, 901).tolist())
+        name = f"Wilson, {episodes} episodes"
+        checks.append(_exact(name, "coverage", "mean over rates 5 to 95 %", coverage.mean, 1 - alpha - 0.005, 1))
+        checks.append(_exact(name, "coverage", "least over rates 5 to 95 %", coverage.least, 1 - alpha - 0.07, 1))
+    for pairs in (10, 24, 48):
+        coverage = tango_coverage(pairs, 1 - alpha, 40)
+        checks.append(_exact(f"Tango, {pairs} pairs", "coverage", "least over all true rates", coverage.least, 1 - alpha, 1))
+    return checks
+
+
+def _planned(tally: Tally, one: ClaimTally) -> tuple[float, float]:
+    """The range of power that the plan tells: for a gain between Holm's strictest level and its mildest.
+
+    Anything where the plan's assumptions are broken on purpose: clusters, errors, unequal tasks.
+    """
+    scenario, alpha = tally.scenario, tally.alpha
+    if scenario.own or scenario.errors or scenario.seeds > 1 or any(len(set(rates)) > 1 for rates in scenario.rates):
+        return 0.0, 1.0
+    discordant = discordant_rate(scenario, one.claim)
+    if one.claim.kind == "equivalence":
+        assert one.claim.margin is not None
+        power = equivalence_power(scenario.pairs, one.claim.margin, discordant, tost_confidence(alpha))
+        return power - BOOTSTRAP_COST, power
+    family = sum(other.claim.kind == "superiority" for other in tally.claims)
+    losses = (discordant - one.difference) / 2
+    return (
+        mcnemar_power(scenario.pairs, one.difference, losses, alpha / family),
+        mcnemar_power(scenario.pairs, one.difference, losses, alpha),
+    )
+
+
+def _counted(scenario: Scenario, kind: Kind, what: str, found: int, of: int, at_least: float, at_most: float) -> Check:
+    return Check(
+        "experiments",
+        kind,
+        scenario.name,
+        what,
+        found / of,
+        wilson_interval(found, of, 0.95),
+        at_least,
+        at_most,
+        within(found, of, at_least, at_most),
+    )
+
+
+def _counted_looks(scenario: str, kind: Kind, what: str, tally: LooksTally, at_least: float, at_most: float) -> Check:
+    found, of = tally.rejected, tally.experiments
+    return Check(
+        "looks",
+        kind,
+        scenario,
+        what,
+        found / of,
+        wilson_interval(found, of, 0.95),
+        at_least,
+        at_most,
+        within(found, of, at_least, at_most),
+    )
+
+
+def _exact(scenario: str, kind: Kind, what: str, share: float, at_least: float, at_most: float) -> Check:
+    return Check("exact", kind, scenario, what, share, None, at_least, at_most, bool(at_least <= share <= at_most))
+
+
+def within(found: int, of: int, at_least: float, at_most: float) -> bool:
+    """Whether `found` of `of` could come from a chance inside the range, by more than ``RARE`` on either side."""
+    low, high = max(0.0, at_least), min(1.0, at_most)
+    return bool(binom.sf(found - 1, of, high) > RARE and binom.cdf(found, of, low) > RARE)
+
+
+def table(checks: Sequence[Check]) -> list[str]:
+    """Lines of text, one for each check, and one that says whether all hold."""
+    width = max(len(check.scenario) for check in checks)
+    wide = max(len(check.what) for check in checks)
+    lines = [f"{'scenario':<{width}}  {'what':<{wide}}  {'share':>7}  {'Monte-Carlo 95 %':>17}  {'promised':>17}"]
+    for check in checks:
+        interval = "" if check.interval is None else f"{100 * check.interval[0]:.1f} to {100 * check.interval[1]:.1f} %"
+        lines.append(
+            f"{check.scenario:<{width}}  {check.what:<{wide}}  {100 * check.share:>5.1f} %  {interval:>17}  "
+            f"{promised(check):>17}  {'' if check.holds else 'BROKEN'}".rstrip()
+        )
+    broken = sum(not check.holds for check in checks)
+    lines.append(f"{len(checks) - broken} of {len(checks)} promises are kept")
+    return lines
+
+
+def promised(check: Check) -> str:
+    """The range in words."""
+    low, high = 100 * max(0.0, check.at_least), 100 * min(1.0, check.at_most)
+    if low <= 0 and high >= 100:
+        return "-"
+    if low <= 0:
+        return f"at most {high:.1f} %"
+    return f"at least {low:.1f} %" if high >= 100 else f"{low:.1f} to {high:.1f} %"

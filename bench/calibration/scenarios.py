@@ -1,0 +1,203 @@
+"""Known truths: how often each rollout really succeeds, how its episodes hang together, and which of them break."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+from scipy.stats import multivariate_normal
+
+from bench.machine import load_machine
+from bench.plan import Plan, make_plan
+from bench.suite import Claim, load_suite
+
+ROLLOUTS = ("E0-none", "E1-zero", "E2-pred", "E2-zero", "E2-random")
+TASKS = 10
+SAME = 0.70
+Rates = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A truth. The difficulty of an initial state is normal; an episode succeeds where it is below its rollout's threshold.
+
+    So a rollout succeeds in exactly its rate of the episodes of a task, whatever the correlations are.
+    """
+
+    name: str
+    says: str
+    rates: tuple[Rates, ...]
+    """True success rate of each of ``ROLLOUTS`` in each task, broken episodes aside."""
+    inits: int = 50
+    """Initial states of each task."""
+    repeats: int = 1
+    """Episodes from each of them."""
+    shared: float = 0.8
+    """Share of the difficulty's variance that an initial state has for every rollout: what makes pairs agree."""
+    own: float = 0.0
+    """Share that an initial state has for one rollout, in all its repeats: what makes the differences of a cluster agree."""
+    seeds: int = 1
+    """Training seeds."""
+    training: float = 0.0
+    """Share that one training of an arm has in all its episodes: how much trainings differ."""
+    errors: float = 0.0
+    """Share of the episodes that break."""
+    resamples: int = 2_000
+    """Of the bootstrap. A plan's 10,000 take three times as long, and matter where clusters make its interval the wider one:
+    all experiments of a scenario share one bootstrap seed, as they share a plan, and with it the unsteadiness of its ends."""
+    errors_hide: bool = False
+    """Only successes of E0-none, E2-zero and E2-random break: the worst that errors can do to the claims' truth."""
+
+    @property
+    def pairs(self) -> int:
+        return self.seeds * TASKS * self.inits * self.repeats
+
+
+def level(rate: float) -> Rates:
+    """The same rate in every task."""
+    return (rate,) * TASKS
+
+
+def true_difference(scenario: Scenario, claim: Claim) -> float:
+    """True success(left) - success(right), the mean over tasks."""
+    left, right = (np.mean(scenario.rates[ROLLOUTS.index(name)]) for name in (claim.left, claim.right))
+    return round(float(left - right), 12)
+
+
+def discordant_rate(scenario: Scenario, claim: Claim) -> float:
+    """True share of the pairs that only one of the claim's rollouts solves, the mean over tasks."""
+    left, right = (np.array(scenario.rates[ROLLOUTS.index(name)]) for name in (claim.left, claim.right))
+    normal = multivariate_normal(mean=[0, 0], cov=[[1, scenario.shared], [scenario.shared, 1]])
+    both = normal.cdf(ndtri(np.stack([left, right], axis=1)))
+    return float(np.mean(left + right - 2 * both))
+
+
+def is_true(claim: Claim, difference: float) -> bool:
+    """Whether the claim holds at that true difference; at the margin itself equivalence does not."""
+    if claim.kind == "equivalence":
+        assert claim.margin is not None
+        return abs(difference) < claim.margin - 1e-9
+    return difference > 0
+
+
+def simulated_plan(scenario: Scenario) -> Plan:
+    """The core suite's plan, with its claims, alpha and margins, over the scenario's episode table."""
+    suite = load_suite("core")
+    mini = suite.scales["mini"]
+    scale = dataclasses.replace(
+        mini,
+        environment=dataclasses.replace(mini.environment, tasks=tuple(range(TASKS))),
+        demonstrations=dataclasses.replace(mini.demonstrations, inits=(), held_out=()),
+        rollout=dataclasses.replace(
+            mini.rollout, inits=tuple(range(scenario.inits)), episodes=scenario.inits * scenario.repeats
+        ),
+    )
+    suite = dataclasses.replace(suite, seeds=tuple(range(scenario.seeds)), scales={"mini": scale})
+    plan = make_plan(suite, "mini", load_machine("cpu"))
+    return dataclasses.replace(plan, method=dataclasses.replace(plan.method, bootstrap_resamples=scenario.resamples))
+
+
+def draw(scenario: Scenario, generator: np.random.Generator) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """One experiment: (succeeds, breaks), each of shape (rollouts, seeds, episodes) in the order of the episode table."""
+    states = (scenario.seeds, TASKS, 1, scenario.inits)
+    shape = (len(ROLLOUTS), scenario.seeds, TASKS, scenario.repeats, scenario.inits)
+    arms = [name.split("-")[0] for name in ROLLOUTS]
+    training = generator.standard_normal((len(set(arms)), scenario.seeds, 1, 1, 1))
+    rest = 1 - scenario.shared - scenario.own - scenario.training
+    difficulty = (
+        np.sqrt(scenario.shared) * generator.standard_normal((1, *states))
+        + np.sqrt(scenario.own) * generator.standard_normal((len(ROLLOUTS), *states))
+        + np.sqrt(scenario.training) * training[[sorted(set(arms)).index(arm) for arm in arms]]
+        + np.sqrt(rest) * generator.standard_normal(shape)
+    )
+    succeeds = difficulty < ndtri(np.array(scenario.rates))[:, None, :, None, None]
+    breaks: NDArray[np.bool_] = np.zeros(shape, dtype=np.bool_)
+    if scenario.errors_hide:
+        for i, name in enumerate(ROLLOUTS):
+            if name in ("E0-none", "E2-zero", "E2-random"):
+                chance = scenario.errors / np.mean(scenario.rates[i])
+                breaks[i] = succeeds[i] & (generator.random(shape[1:]) < chance)
+    elif scenario.errors:
+        breaks = generator.random(shape) < scenario.errors
+    flat = (len(ROLLOUTS), scenario.seeds, -1)
+    return succeeds.reshape(flat), breaks.reshape(flat)
+
+
+def _unequal(*shifts: float) -> Rates:
+    """Base rates from 20 to 88 % over the tasks, shifted by `shifts` in turn."""
+    base = np.linspace(0.20, 0.88, TASKS) + 0.05
+    return tuple(round(float(rate) + shifts[t % len(shifts)], 6) for t, rate in enumerate(base))
+
+
+_NOTHING = (level(SAME), level(SAME), level(SAME), level(SAME), level(SAME))
+_AT_THE_MARGIN = (level(SAME), level(SAME - 0.05), level(SAME), level(SAME), level(SAME))
+
+SCENARIOS = (
+    Scenario("null", "no rollout differs from any other", _NOTHING),
+    Scenario("margin", "E1 is worse than E0 by exactly the margin, 5 points", _AT_THE_MARGIN),
+    Scenario(
+        "effect",
+        "E2 with predicted memory gains 6 points on all others",
+        (level(SAME), level(SAME), level(SAME + 0.06), level(SAME), level(SAME)),
+    ),
+    Scenario(
+        "one of three",
+        "E2 gains 15 points on E0, by other means than its memory: one claim is true, two are false",
+        (level(SAME), level(SAME), level(SAME + 0.15), level(SAME + 0.15), level(SAME + 0.15)),
+    ),
+    Scenario(
+        "clusters",
+        "nothing differs but E1 at the margin; 4 repeats of an initial state nearly agree",
+        _AT_THE_MARGIN,
+        inits=12,
+        repeats=4,
+        shared=0.3,
+        own=0.6,
+        resamples=10_000,
+    ),
+    Scenario(
+        "clusters, effect",
+        "the same clusters; E2 with predicted memory gains 18 points",
+        (level(SAME), level(SAME), level(SAME + 0.18), level(SAME), level(SAME)),
+        inits=12,
+        repeats=4,
+        shared=0.3,
+        own=0.6,
+        resamples=10_000,
+    ),
+    Scenario(
+        "unequal tasks",
+        "tasks from 25 to 93 %; gains and losses of 6 points cancel over them; E1 at the margin, by -9 and -1 points",
+        (_unequal(0), _unequal(-0.09, -0.01), _unequal(0.06, -0.06), _unequal(0), _unequal(0)),
+    ),
+    Scenario(
+        "three seeds",
+        "nothing differs but E1 at the margin; three trainings of each arm, all equally good",
+        _AT_THE_MARGIN,
+        inits=20,
+        seeds=3,
+    ),
+    Scenario(
+        "three seeds that differ",
+        "the same, but one training is better than another by chance: standard deviation 3.5 points",
+        _AT_THE_MARGIN,
+        inits=20,
+        seeds=3,
+        training=0.01,
+    ),
+    Scenario("errors", "nothing differs but E1 at the margin; 5 % of all episodes break", _AT_THE_MARGIN, errors=0.05),
+    Scenario(
+        "errors that hide",
+        "the same; the 5 % are successes of the rollouts that E1 and E2 are compared with",
+        _AT_THE_MARGIN,
+        errors=0.05,
+        errors_hide=True,
+    ),
+    Scenario(
+        "errors, effect",
+        "E2 with predicted memory gains 20 points; 5 % of all episodes break",
+        (level(SAME), level(SAME), level(SAME + 0.20), level(SAME), level(SAME)),
+        errors=0.05,
+    ),
+)

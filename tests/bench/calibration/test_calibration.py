@@ -1,0 +1,122 @@
+"""Two hundred experiments of every truth, in the program's own hands; and that a broken promise is seen."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.calibration.__main__ import main
+from bench.calibration.checks import experiment_checks, looks_checks, promised, table, within
+from bench.calibration.experiments import run_scenario
+from bench.calibration.looks import DESIGNS, run_design
+from bench.calibration.scenarios import (
+    ROLLOUTS,
+    SCENARIOS,
+    Scenario,
+    discordant_rate,
+    draw,
+    is_true,
+    level,
+    simulated_plan,
+    true_difference,
+)
+
+CLUSTERS = next(scenario for scenario in SCENARIOS if scenario.name == "clusters")
+
+
+def smaller(scenario: Scenario) -> Scenario:
+    return dataclasses.replace(scenario, inits=min(scenario.inits, 12), resamples=500)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_promises_are_kept_in_200_small_experiments(scenario: Scenario) -> None:
+    checks = experiment_checks(run_scenario(smaller(scenario), 200, seed=1))
+    assert [check.what for check in checks if not check.holds] == []
+
+
+@pytest.mark.parametrize("design", DESIGNS, ids=lambda design: f"{design.scenario.name}-{design.looks}-{design.spending}")
+def test_promises_are_kept_in_300_sequential_experiments(design: object) -> None:
+    checks = looks_checks(run_design(design, 0.05, 300, seed=1))
+    assert [check.what for check in checks if not check.holds] == []
+
+
+def test_stopping_early_saves_episodes_and_flatters_the_estimate() -> None:
+    fixed, early = (
+        run_design(design, 0.05, 300, seed=2)
+        for design in DESIGNS
+        if design.scenario.name == "effect" and design.spending != "pocock"
+    )
+    assert fixed.played == 1
+    assert early.played < 0.85
+    assert abs(fixed.bias) < 0.004
+    assert early.bias > fixed.bias + 0.004
+
+
+@pytest.mark.slow
+def test_every_promise_is_kept_in_2000_experiments(tmp_path: Path) -> None:
+    assert main([f"--out={tmp_path}"]) == 0
+
+
+def test_the_command_writes_what_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["--experiments=3", f"--out={tmp_path}"])
+    written = json.loads((tmp_path / "calibration.json").read_text())
+    printed = capsys.readouterr().out.splitlines()
+    assert code == (0 if all(check["holds"] for check in written["checks"]) else 1)
+    assert len(printed) == len(written["checks"]) + 2
+    assert (tmp_path / "calibration.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_seed_gives_the_same_counts_and_another_does_not() -> None:
+    small = smaller(CLUSTERS)
+    assert run_scenario(small, 10, seed=3) == run_scenario(small, 10, seed=3)
+    assert run_scenario(small, 10, seed=3) != run_scenario(small, 10, seed=4)
+
+
+def test_a_broken_promise_is_seen() -> None:
+    """A test blind to clusters rejects far too often here, and is told so."""
+    tally = run_scenario(smaller(CLUSTERS), 200, seed=1)
+    blind = next(one.naive for one in tally.claims if one.difference == 0)
+    assert not within(blind, 200, 0, 0.05)
+    liar = dataclasses.replace(tally, claims=tuple(dataclasses.replace(one, supported=one.naive) for one in tally.claims))
+    broken = [check for check in experiment_checks(liar) if not check.holds]
+    assert broken
+    assert "BROKEN" in "\n".join(table(broken))
+
+
+@pytest.mark.parametrize(
+    ("found", "at_least", "at_most", "kept"),
+    [(5, 0, 0.05, True), (10, 0, 0.05, True), (20, 0, 0.05, False), (80, 0.8, 1, True), (60, 0.8, 1, False), (0, 0, 1, True)],
+)
+def test_within(found: int, at_least: float, at_most: float, kept: bool) -> None:
+    assert within(found, 100, at_least, at_most) is kept
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_drawn_rates_and_pairs_are_the_true_ones(scenario: Scenario) -> None:
+    claim = simulated_plan(scenario).claims[1]
+    many = dataclasses.replace(scenario, inits=3000, repeats=1, training=0.0)
+    succeeds, breaks = draw(many, np.random.default_rng(0))
+    assert succeeds.mean(axis=(1, 2)) == pytest.approx([np.mean(rates) for rates in scenario.rates], abs=0.012)
+    left, right = (succeeds[ROLLOUTS.index(name)] for name in (claim.left, claim.right))
+    assert (left != right).mean() == pytest.approx(discordant_rate(many, claim), abs=0.012)
+    if scenario.errors:
+        assert breaks[ROLLOUTS.index("E0-none")].mean() == pytest.approx(scenario.errors, abs=0.005)
+    else:
+        assert not breaks.any()
+
+
+def test_the_truth_at_the_margin() -> None:
+    scenario = Scenario("x", "", (level(0.7), level(0.65), level(0.75), level(0.7), level(0.7)))
+    equality, gain, *_ = simulated_plan(scenario).claims
+    assert not is_true(equality, true_difference(scenario, equality))
+    assert is_true(equality, -0.0499)
+    assert is_true(gain, true_difference(scenario, gain))
+    assert not is_true(gain, 0.0)
+
+
+def test_promises_in_words() -> None:
+    tally = run_scenario(smaller(CLUSTERS), 5, seed=1)
+    words = {promised(check) for check in experiment_checks(tally)}
+    assert words == {"at most 5.0 %", "at least 94.0 %", "at least 10.0 %"}

@@ -1,0 +1,77 @@
+"""The control scenes: a ball crosses a plane, and a paddle must be where it arrives.
+
+    t = 0 ... 12   the ball moves straight on; the paddle is latched, whatever is asked of it
+    t = 12 ... 24  the ball moves on as before; the paddle moves, and stands within reach of the ball at t = 24, or does not
+
+A policy whose chunks are 12 actions long looks twice, at t = 0 and at t = 12. At t = 12 the ball is in the middle, whichever
+way it flies: its place there is drawn independently of its direction, so that one frame does not tell where it will arrive.
+``catch`` leaves it at that. ``mark`` is the same scene with the arrival point drawn beside the plane: the future adds nothing.
+
+Lengths are in metres, velocities in metres a step.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from wmvla.errors import UserError
+
+CATCH, MARK = "control_catch", "control_mark"
+SCENES = (CATCH, MARK)
+"""The suites of ``Environment`` that are scenes of this module; each has one task, number 0."""
+PREFIX = "control_"
+FRONT = "image"
+"""The only camera, from above; LeRobot's name of LIBERO's front camera."""
+STATE_DIM = 2
+ACTION_DIM = 2
+LANGUAGE = "move the paddle to where the ball arrives"
+
+STEPS = 24
+RELEASE = 12
+"""Steps for which the paddle is latched."""
+FIRST_X = -0.9
+SPEED_X = 0.068
+LAST_X = FIRST_X + SPEED_X * STEPS
+DIRECTIONS = (-0.05, 0.0, 0.05)
+"""The ball's velocity across its way, each as likely; arrival points of two directions are 0.6 apart."""
+MIDDLE_SPREAD = 0.1
+"""Where the ball is across its way at t = 12: uniform in +- this."""
+PADDLE_SPREAD = 0.1
+"""Where the paddle begins along the ball's way: uniform in +- this around the arrival."""
+PADDLE_REACH = 0.07
+"""Furthest that the paddle moves in one step along each axis."""
+TOLERANCE = 0.2
+"""A ball that is not further from the paddle than this at t = 24 is caught."""
+NUMBER_OF_INITS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One initial state: the ball's place across its way at t = 12, its velocity across, and where the paddle begins (2,)."""
+
+    middle: float
+    direction: float
+    paddle: tuple[float, float]
+
+    def ball(self, t: int) -> np.ndarray:
+        """Position (2,) of the ball after ``t`` steps."""
+        return np.array([FIRST_X + SPEED_X * t, self.middle + self.direction * (t - RELEASE)])
+
+    def hash(self) -> str:
+        """Of everything that was drawn."""
+        values = np.array([self.middle, self.direction, *self.paddle], dtype="<f8")
+        return hashlib.sha256(values.tobytes()).hexdigest()[:16]
+
+
+def draw_scene(init: int, env_seed: int) -> Draw:
+    """The initial state of that number under that seed; it depends on these two and on nothing else.
+
+    Raises ``UserError`` for a number out of range.
+    """
+    if not 0 <= init < NUMBER_OF_INITS:
+        raise UserError(f"The control scenes have no initial state {init}: inits take 0 to {NUMBER_OF_INITS - 1}.")
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([init, env_seed])))
+    middle = generator.uniform(-MIDDLE_SPREAD, MIDDLE_SPREAD)
+    direction = DIRECTIONS[generator.integers(len(DIRECTIONS))]
+    return Draw(middle, direction, (LAST_X + generator.uniform(-PADDLE_SPREAD, PADDLE_SPREAD), 0.0))
