@@ -29,7 +29,11 @@ CHECKS = (
 
 
 def run(program: str, action: Callable[[list[str]], None], arguments: Sequence[str] | None) -> int:
-    """Give ``arguments`` (default: the command line's) to ``action``; 0, or 2 after one line on stderr."""
+    """Give ``arguments`` (default: the command line's) to ``action``; 0, or 2 after one line on stderr.
+
+    ``sys.argv`` is afterwards what it was: LeRobot looks there for flags, and so would whatever comes next in this process.
+    """
+    command_line = sys.argv
     # At every start, of a decoder that is not used here.
     logging.getLogger("lerobot.utils.import_utils").setLevel(logging.ERROR)
     register_third_party_plugins()
@@ -39,6 +43,8 @@ def run(program: str, action: Callable[[list[str]], None], arguments: Sequence[s
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    finally:
+        sys.argv = command_line
     return 0
 
 

@@ -1,6 +1,7 @@
 """The whole command with a simulator without physics: what is recorded, summed up, filmed and played again."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,10 @@ def test_suites_are_groups(command, tmp_path):
         "libero_object": 50,
     }
     assert info["overall"]["n_episodes"] == 4
+
+
+def test_a_command_leaves_the_process_its_own_command_line(command: list[str]) -> None:
+    """Configurations made later in the process would take its flags for their own."""
+    before = list(sys.argv)
+    assert main([*command, "--env.type=nonsense"]) == 2
+    assert sys.argv == before
