@@ -1,14 +1,14 @@
 """Every sentence in which a result is told, in one place, so that each can be read, weighed and tested.
 
-Differences are told in points (hundredths of a success rate), rates in per cent.
+How numbers look is ``bench.number_format``'s.
 """
 
 from collections.abc import Sequence
 
 from bench.costs import Cost
 from bench.limits import Discordance, EquivalenceLimit, Limit, pairs_of
+from bench.number_format import count, hours_told, interval_points, p_value, percent, points
 from bench.plan import Plan
-from bench.stats.difference import Interval
 from bench.stats.steps import StepsContrast
 from bench.suite import Claim
 from bench.verdict import ClaimResult, SanityResult, Verdict
@@ -19,29 +19,6 @@ TELLING_SEEDS = 10
 """Training seeds from which on resampling them tells about other seeds."""
 USUAL_GAIN = 0.05
 """The gain whose cost is told where a claim does not say which one it seeks."""
-
-
-def percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{100 * rate:.1f} %"
-
-
-def points(difference: float | None) -> str:
-    """A signed difference; plain 0.0 has no sign."""
-    if difference is None:
-        return "-"
-    rounded = round(100 * difference, 1)
-    return f"{rounded:+.1f}" if rounded else "0.0"
-
-
-def interval_points(interval: Interval) -> str:
-    return f"{points(interval.lower)} to {points(interval.upper)}"
-
-
-def p_value(p: float | None) -> str:
-    """As it stands in a table: ``0.03``, ``0.0042``, ``< 0.0001``."""
-    if p is None:
-        return "-"
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
 
 
 def sentence_case(text: str) -> str:
@@ -210,7 +187,7 @@ def limit_sentence(limit: Limit) -> str:
         return (
             f"{sentence_case(discordance_note(limit.discordance))}, equal rollouts are shown to be equal within "
             f"{100 * limit.margin:g} points with a chance of {100 * limit.power:.0f} % by {limit.pairs} paired episodes; "
-            f"four times in five takes about {_count(limit.episodes)}."
+            f"four times in five takes about {count(limit.episodes)}."
         )
     if limit.wins is None:
         return f"Out of reach: {limit.pairs} paired episodes cannot show a gain of any size."
@@ -220,7 +197,7 @@ def limit_sentence(limit: Limit) -> str:
         if limit.gain is not None
         else "no gain is large enough to be found four times in five"
     )
-    counts = [f"{100 * gain:.0f} points {_count(episodes)}" for gain, episodes in limit.episodes]
+    counts = [f"{100 * gain:.0f} points {count(episodes)}" for gain, episodes in limit.episodes]
     return (
         f"{least} {sentence_case(discordance_note(limit.discordance))}, {found}; "
         f"paired episodes for a gain of {', '.join(counts)}."
@@ -248,7 +225,7 @@ def _plan_sentence(limit: Limit) -> str:
     if isinstance(limit, EquivalenceLimit):
         return (
             f"equality within {100 * limit.margin:g} points is shown with a chance of {100 * limit.power:.0f} % where it "
-            f"holds, and takes {_count(limit.episodes)} paired episodes"
+            f"holds, and takes {count(limit.episodes)} paired episodes"
         )
     if limit.gain is None:
         found = "no gain of any size"
@@ -256,13 +233,13 @@ def _plan_sentence(limit: Limit) -> str:
         found = f"a gain of {100 * limit.gain:.1f} points"
         if limit.gain_if_repeats_are_alike is not None:
             found += f" ({100 * limit.gain_if_repeats_are_alike:.1f} if repeats of an initial state end alike)"
-    counts = [f"{100 * gain:.0f} points {_count(episodes)}" for gain, episodes in limit.episodes]
+    counts = [f"{100 * gain:.0f} points {count(episodes)}" for gain, episodes in limit.episodes]
     told = f"{found}; paired episodes for {', '.join(counts)}"
     if limit.effect is None or limit.power is None:
         return told
     return (
         f"{told}; the gain of {100 * limit.effect:g} points that is sought is found with a chance of "
-        f"{100 * limit.power:.0f} % and takes {_count(limit.effect_episodes)}"
+        f"{100 * limit.power:.0f} % and takes {count(limit.effect_episodes)}"
     )
 
 
@@ -277,8 +254,8 @@ def cost_lines(plan: Plan, costs: Sequence[Cost], references: Sequence[str]) -> 
     used = sum((cost.cpu_seconds if on_cpu else cost.gpu_seconds(plan)) or 0.0 for cost in costs)
     size = sum(cost.size or 0 for cost in costs)
     return [
-        ("wall time", f"about {_hours(seconds / 3600)} h if nothing is done yet{untimed}"),
-        ("CPU-hours" if on_cpu else "GPU-hours", f"about {_hours(used / 3600)}{untimed}"),
+        ("wall time", f"about {hours_told(seconds / 3600)} h if nothing is done yet{untimed}"),
+        ("CPU-hours" if on_cpu else "GPU-hours", f"about {hours_told(used / 3600)}{untimed}"),
         ("disk", f"about {size / 1e6:.3g} MB{unsized}; downloads are not counted"),
         ("measured by", ", ".join(references)),
     ]
@@ -322,7 +299,7 @@ def effort_note(limit: Limit, hours_a_pair: float | None, unit: str) -> str:
     alike = " (of new initial states and training seeds, not of the same)" if limit.discordance.design_effect >= 1.05 else ""
     if hours_a_pair is None:
         return f"{told}, {more} more than here{alike}; how long they take is not recorded."
-    return f"{told}, {more} more than here{alike}: {_hours(hours_a_pair * more)} {unit} of playing."
+    return f"{told}, {more} more than here{alike}: {hours_told(hours_a_pair * more)} {unit} of playing."
 
 
 def steps_sentence(claim: Claim, steps: StepsContrast | None) -> str | None:
@@ -344,7 +321,7 @@ def out_of_reach_note(claim: Claim, limit: Limit) -> str | None:
             return None
         return (
             f'"{claim.id}" within {100 * limit.margin:g} points: {limit.pairs} paired episodes cannot show it, '
-            f"whatever they are; it takes at least {_count(limit.least)}."
+            f"whatever they are; it takes at least {count(limit.least)}."
         )
     if limit.wins is None:
         return f'"{claim.id}": {limit.pairs} paired episodes cannot show a gain of any size.'
@@ -409,11 +386,3 @@ def _names(claims: list[ClaimResult]) -> str:
 
 def _listed(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def _count(episodes: int | None) -> str:
-    return "more than 100000" if episodes is None else str(episodes)
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:.2g}" if hours < 10 else f"{hours:.0f}"

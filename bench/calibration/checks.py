@@ -16,7 +16,7 @@ from bench.calibration.exact import (
 )
 from bench.calibration.experiments import ClaimTally, Tally
 from bench.calibration.looks import LooksTally
-from bench.calibration.scenarios import Scenario, discordant_rate
+from bench.calibration.scenarios import discordant_rate
 from bench.stats.difference import tost_confidence
 from bench.stats.power import equivalence_power, mcnemar_power
 from bench.stats.rates import wilson_interval
@@ -65,21 +65,29 @@ def experiment_checks(tally: Tally) -> list[Check]:
     for one in tally.claims:
         name = one.claim.id
         if one.true:
-            checks.append(_counted(scenario, "power", f"{name} SUPPORTED", one.supported, of, *_planned(tally, one)))
-            checks.append(_counted(scenario, "error", f"{name} wrongly NOT SUPPORTED", one.not_supported, of, 0, most))
+            checks.append(
+                _counted("experiments", scenario.name, "power", f"{name} SUPPORTED", one.supported, of, *_planned(tally, one))
+            )
+            checks.append(
+                _counted("experiments", scenario.name, "error", f"{name} wrongly NOT SUPPORTED", one.not_supported, of, 0, most)
+            )
         else:
-            checks.append(_counted(scenario, "error", f"{name} wrongly SUPPORTED", one.supported, of, 0, most))
+            checks.append(
+                _counted("experiments", scenario.name, "error", f"{name} wrongly SUPPORTED", one.supported, of, 0, most)
+            )
         if not scenario.errors:
-            checks.append(_counted(scenario, "coverage", f"{name} in its interval", one.covered, of, least, 1))
+            checks.append(
+                _counted("experiments", scenario.name, "coverage", f"{name} in its interval", one.covered, of, least, 1)
+            )
     false_gains = [one for one in tally.claims if one.claim.kind == "superiority" and not one.true]
     if false_gains:
         what = f"any of {len(false_gains)} false gains SUPPORTED"
-        checks.append(_counted(scenario, "error", what, tally.false_gains, of, 0, most))
+        checks.append(_counted("experiments", scenario.name, "error", what, tally.false_gains, of, 0, most))
     if scenario.own:
         blind = [one for one in false_gains if one.difference == 0]
         for one in blind[:1]:
             what = f"{one.claim.id} by a McNemar test blind to clusters"
-            checks.append(_counted(scenario, "control", what, one.naive, of, 2 * tally.alpha, 1))
+            checks.append(_counted("experiments", scenario.name, "control", what, one.naive, of, 2 * tally.alpha, 1))
     return checks
 
 
@@ -89,12 +97,12 @@ def looks_checks(tally: LooksTally) -> list[Check]:
     looks = f"{len(design.looks)} looks, {design.spending}" if len(design.looks) > 1 else "fixed size"
     scenario = f"{design.scenario.name}: {looks}"
     if tally.difference <= 0:
-        counted = _counted_looks(scenario, "error", "wrongly rejected", tally, 0, tally.alpha)
+        counted = _counted("looks", scenario, "error", "wrongly rejected", tally.rejected, tally.experiments, 0, tally.alpha)
         return [counted]
     low, high = 0.0, 1.0
     if tally.planned_power is not None:
         low, high = tally.planned_power - NORMAL_ERROR, tally.planned_power + NORMAL_ERROR
-    checks = [_counted_looks(scenario, "power", "rejected", tally, low, high)]
+    checks = [_counted("looks", scenario, "power", "rejected", tally.rejected, tally.experiments, low, high)]
     if tally.planned_played is not None and len(design.looks) > 1:
         least, most = tally.planned_played - NORMAL_ERROR, tally.planned_played + NORMAL_ERROR
         checks.append(
@@ -163,33 +171,19 @@ def _planned(tally: Tally, one: ClaimTally) -> tuple[float, float]:
     )
 
 
-def _counted(scenario: Scenario, kind: Kind, what: str, found: int, of: int, at_least: float, at_most: float) -> Check:
-    return Check(
-        "experiments",
-        kind,
-        scenario.name,
-        what,
-        found / of,
-        wilson_interval(found, of, 0.95),
-        at_least,
-        at_most,
-        within(found, of, at_least, at_most),
-    )
-
-
-def _counted_looks(scenario: str, kind: Kind, what: str, tally: LooksTally, at_least: float, at_most: float) -> Check:
-    found, of = tally.rejected, tally.experiments
-    return Check(
-        "looks",
-        kind,
-        scenario,
-        what,
-        found / of,
-        wilson_interval(found, of, 0.95),
-        at_least,
-        at_most,
-        within(found, of, at_least, at_most),
-    )
+def _counted(
+    part: Literal["experiments", "looks"],
+    scenario: str,
+    kind: Kind,
+    what: str,
+    found: int,
+    of: int,
+    at_least: float,
+    at_most: float,
+) -> Check:
+    """A share of simulated experiments, with the interval that their number leaves."""
+    interval, kept = wilson_interval(found, of, 0.95), within(found, of, at_least, at_most)
+    return Check(part, kind, scenario, what, found / of, interval, at_least, at_most, kept)
 
 
 def _exact(scenario: str, kind: Kind, what: str, share: float, at_least: float, at_most: float) -> Check:

@@ -131,6 +131,13 @@ def _unequal(*shifts: float) -> Rates:
 
 
 _NOTHING = (level(SAME), level(SAME), level(SAME), level(SAME), level(SAME))
+
+
+def _clusters(name: str, says: str, rates: tuple[Rates, ...]) -> Scenario:
+    """Twelve initial states a task, whose four repeats nearly agree."""
+    return Scenario(name, says, rates, inits=12, repeats=4, shared=0.3, own=0.6, resamples=10_000)
+
+
 _AT_THE_MARGIN = (level(SAME), level(SAME - 0.05), level(SAME), level(SAME), level(SAME))
 
 SCENARIOS = (
@@ -146,25 +153,15 @@ SCENARIOS = (
         "E2 gains 15 points on E0, by other means than its memory: one claim is true, two are false",
         (level(SAME), level(SAME), level(SAME + 0.15), level(SAME + 0.15), level(SAME + 0.15)),
     ),
-    Scenario(
+    _clusters(
         "clusters",
         "nothing differs but E1 at the margin; 4 repeats of an initial state nearly agree",
         _AT_THE_MARGIN,
-        inits=12,
-        repeats=4,
-        shared=0.3,
-        own=0.6,
-        resamples=10_000,
     ),
-    Scenario(
+    _clusters(
         "clusters, effect",
         "the same clusters; E2 with predicted memory gains 18 points",
         (level(SAME), level(SAME), level(SAME + 0.18), level(SAME), level(SAME)),
-        inits=12,
-        repeats=4,
-        shared=0.3,
-        own=0.6,
-        resamples=10_000,
     ),
     Scenario(
         "unequal tasks",

@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from bench import wording
+from bench import number_format
 from bench.report import figures
 from bench.report.content import report_content
 from bench.report.records import read_run
@@ -64,9 +64,9 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "percent": wording.percent,
-        "points": wording.points,
-        "p_value": wording.p_value,
+        "percent": number_format.percent,
+        "points": number_format.points,
+        "p_value": number_format.p_value,
         "duration": duration,
         "figure": figure,
         "cosine": cosine,

@@ -82,6 +82,6 @@ def test_frames_of_another_renderer_do_not_join_a_run(tmp_path: Path, change: di
 
 
 def test_the_same_renderer_and_a_run_that_has_none_yet_may_play(tmp_path: Path) -> None:
-    provenance.refuse_another_renderer(tmp_path)
+    assert provenance.refuse_another_renderer(tmp_path) is None
     (tmp_path / "provenance.json").write_text(json.dumps(provenance.collect()))
-    provenance.refuse_another_renderer(tmp_path)
+    assert provenance.refuse_another_renderer(tmp_path) is None, "it is not refused"

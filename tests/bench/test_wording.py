@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_run import Outcome, core_plan, drawn_outcomes, plan_of, rows_by_case
 
-from bench import wording
+from bench import number_format, wording
 from bench.limits import Discordance, SuperiorityLimit, limit_of, measured_discordance
 from bench.plan import Method, Plan
 from bench.stats.difference import Interval
@@ -252,18 +252,18 @@ def test_what_a_plan_cannot_show_is_told_before_it_runs() -> None:
     [(0.125, "+12.5"), (-0.125, "-12.5"), (0.0, "0.0"), (-0.0001, "0.0"), (1.0, "+100.0"), (None, "-")],
 )
 def test_points(difference: float | None, expected: str) -> None:
-    assert wording.points(difference) == expected
+    assert number_format.points(difference) == expected
 
 
 @pytest.mark.parametrize(
     ("p", "expected"), [(1.0, "1.00"), (0.0123, "0.01"), (0.00987, "0.0099"), (1e-9, "< 0.0001"), (None, "-")]
 )
 def test_p_values(p: float | None, expected: str) -> None:
-    assert wording.p_value(p) == expected
+    assert number_format.p_value(p) == expected
 
 
 def test_intervals_are_told_in_points() -> None:
-    assert wording.interval_points(Interval(-0.1, 0.254, 0.9)) == "-10.0 to +25.4"
+    assert number_format.interval_points(Interval(-0.1, 0.254, 0.9)) == "-10.0 to +25.4"
 
 
 def test_resets_and_batches() -> None:
