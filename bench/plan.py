@@ -17,7 +17,7 @@ from bench.cases import Case, make_cases
 from bench.episode_table import make_episode_table
 from bench.machine import Machine, detect_machine, load_machine
 from bench.overrides import Overrides
-from bench.suite import SUITES, Arm, Claim, Sanity, Suite, load_suite
+from bench.suite import SUITES, Arm, Claim, Control, Sanity, Suite, load_suite
 from bench.toml_config import build, did_you_mean
 from wmvla.errors import UserError
 from wmvla.files import write_json
@@ -71,6 +71,8 @@ class Plan:
     recipe: Recipe
     episodes: tuple[EpisodeRow, ...]
     cases: tuple[Case, ...]
+    control: Control | None = None
+    """Which control of the instrument this is; None of an experiment. It decides nothing in the run itself."""
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON types, `hash` included: what plan.json holds."""
@@ -92,7 +94,7 @@ class Plan:
     def hash(self) -> str:
         """SHA-256 of the canonical JSON of all that can change a result; wording may change freely."""
         content = self._content()
-        for cosmetic in ("question", "summary", "cannot_say"):
+        for cosmetic in ("question", "summary", "cannot_say", "control"):
             del content[cosmetic]
         del content["machine"]["default_scale"]
         content["machine"]["rollout_workers"] = HASHED_WORKERS[self.machine.accelerator]
@@ -166,6 +168,7 @@ def make_plan(suite: Suite, scale: str | None, machine: Machine, overrides: Over
         recipe=recipe,
         episodes=make_episode_table(recipe),
         cases=make_cases(arms, seeds, bool(recipe.demonstrations.held_out)),
+        control=suite.control,
     )
 
 

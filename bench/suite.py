@@ -13,6 +13,8 @@ from wmvla.recipe import REFUSED_IN_ROLLOUTS, ROLLOUT_MODES, ArmFields, Recipe
 SUITES = Path(__file__).resolve().parents[1] / "suites"
 LIKE = "like"
 """Key of a scale that is the scale of the same name in another suite, with the keys beside it changed."""
+Control = Literal["positive", "negative"]
+"""A suite whose answer is known: a gain is built into every superiority claim (positive), or none can be had (negative)."""
 ARM_NAME = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 
 
@@ -82,6 +84,7 @@ class Suite:
     sanity: Sanity
     claims: tuple[Claim, ...]
     scales: dict[str, Scale]
+    control: Control | None = None
 
 
 def known_suites(folder: Path = SUITES) -> list[str]:
@@ -170,6 +173,10 @@ def _check(suite: Suite, path: Path) -> None:
     for key, rollout in named:
         if rollout not in rollouts:
             raise UserError(f"{path}: '{key}' names no rollout: '{rollout}'; {did_you_mean(rollout, rollouts)}")
+    if suite.control and not any(claim.kind == "superiority" for claim in suite.claims):
+        raise UserError(
+            f"{path}: 'control' is '{suite.control}', but the suite has no superiority claim, so there is no gain to see"
+        )
     if not 0 <= suite.sanity.floor <= 1:
         raise UserError(f"{path}: 'sanity.floor' must lie between 0 and 1, not {suite.sanity.floor}")
 

@@ -4,7 +4,9 @@ import dataclasses
 
 import pytest
 
-from bench.suite import load_suite
+from bench.machine import load_machine
+from bench.plan import Plan, make_plan
+from bench.suite import known_suites, load_suite
 from wmvla.recipe import ArmFields
 
 SUITES = ("controls", "controls-negative")
@@ -20,6 +22,19 @@ def test_a_control_asks_what_core_asks_of_the_same_arms(name: str) -> None:
     ]
     assert asked[0] == asked[1]
     assert control.sanity.rollout == core.sanity.rollout
+
+
+def test_they_say_which_control_they_are_and_no_other_suite_does() -> None:
+    found = {name: load_suite(name).control for name in known_suites()}
+    assert {name: kind for name, kind in found.items() if kind} == {"controls": "positive", "controls-negative": "negative"}
+
+
+def test_being_a_control_is_in_the_plan_and_not_in_its_hash() -> None:
+    plan = make_plan(load_suite("controls"), "mini", load_machine("cpu"))
+    assert plan.control == "positive"
+    old = plan.to_json()
+    del old["control"]
+    assert Plan.from_json(old) == dataclasses.replace(plan, control=None)
 
 
 def test_the_two_differ_in_the_scene_and_in_what_is_said_of_it() -> None:
