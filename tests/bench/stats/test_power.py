@@ -13,6 +13,7 @@ from bench.stats.power import (
     episodes_for_gain,
     equivalence_power,
     gain_power,
+    mcnemar_power,
     planning_rate,
     smallest_gain,
     smallest_wins,
@@ -30,6 +31,16 @@ def test_power_agrees_with_summing_over_every_outcome(gain: float, discordant_ra
         if mcnemar_one_sided(wins, losses) <= 0.05
     )
     assert gain_power(15, gain, discordant_rate, 0.05) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "win_rate", "loss_rate", "power"),
+    [(100, 0.20, 0.10, 0.514606143), (200, 0.20, 0.10, 0.80298386), (50, 0.32, 0.08, 0.839356985)],
+)
+def test_exact_mcnemar_power_of_pwrss(pairs: int, win_rate: float, loss_rate: float, power: float) -> None:
+    """R, pwrss: power.exact.mcnemar(..., alpha = 0.05, alternative = "one.sided", method = "exact"), of its own
+    tests/testthat/test-proportions.mcnemar.R. The last is example 5.3 of G*Power's manual (O'Brien 2002), there 0.839343."""
+    assert mcnemar_power(pairs, win_rate - loss_rate, loss_rate, 0.05) == pytest.approx(power, rel=1e-8)
 
 
 def test_equivalence_power_agrees_with_summing_over_every_outcome() -> None:
@@ -116,6 +127,17 @@ def test_design_effect_counts_equal_repeats_once() -> None:
     assert design_effect(np.repeat(differences, 5), np.repeat(np.arange(8), 5)) == pytest.approx(5 * (8 / 7) * (39 / 40))
     assert design_effect(np.zeros(8, dtype=int), np.zeros(8, dtype=int)) == 1.0
     assert design_effect(np.zeros(0, dtype=int), np.zeros(0, dtype=int)) == 1.0
+
+
+def test_design_effect_is_statsmodels_cluster_robust_variance_by_the_plain_one(
+    clustered_pairs: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """statsmodels 0.15.0, of OLS(differences, ones):
+
+    bse[0] of fit() and of fit(cov_type="cluster", cov_kwds={"groups": clusters}).
+    """
+    plain, robust = 0.023051677043981842, 0.039719559903115834
+    assert design_effect(*clustered_pairs) == pytest.approx((robust / plain) ** 2, rel=1e-9)
 
 
 def test_design_effect_is_kishs() -> None:

@@ -42,6 +42,20 @@ def test_mid_ranks_are_prentices_scores(draws: list[int]) -> None:
     assert prentice_scores(ended) == pytest.approx(2 * rankdata(ended) / (len(ended) + 1) - 1)
 
 
+@given(st.lists(st.integers(1, 399), min_size=4, max_size=12, unique=True).filter(lambda draws: len(draws) % 2 == 0), st.data())
+def test_the_whole_test_from_the_published_scores(draws: list[int], data: st.DataObject) -> None:
+    """Prentice's scores of the pooled sample, their differences summed by cluster, every exchange of names listed."""
+    ended = np.minimum(np.array(draws), MOST)
+    pairs = len(ended) // 2
+    clusters = data.draw(st.lists(st.integers(0, 4), min_size=pairs, max_size=pairs))
+    scores = prentice_scores(ended)
+    sums = np.bincount(clusters, weights=scores[pairs:] - scores[:pairs])
+    totals = np.abs([np.dot(signs, sums) for signs in itertools.product((1, -1), repeat=len(sums))])
+    found = compare(list(ended[:pairs]), list(ended[pairs:]), clusters)
+    assert found.exact
+    assert found.p == pytest.approx((totals >= abs(sums.sum()) - 1e-9).mean())
+
+
 @given(st.lists(st.integers(-30, 30), min_size=1, max_size=10))
 def test_flipping_agrees_with_listing_every_sign(sums: list[int]) -> None:
     totals = [abs(np.dot(signs, sums)) for signs in itertools.product((1, -1), repeat=len(sums))]
