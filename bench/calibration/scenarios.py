@@ -14,6 +14,7 @@ from bench.suite import Claim, load_suite
 
 ROLLOUTS = ("E0-none", "E1-zero", "E2-pred", "E2-zero", "E2-random")
 TASKS = 10
+"""Of every scenario that does not say otherwise."""
 SAME = 0.70
 Rates = tuple[float, ...]
 
@@ -50,13 +51,17 @@ class Scenario:
     """Only successes of E0-none, E2-zero and E2-random break: the worst that errors can do to the claims' truth."""
 
     @property
+    def tasks(self) -> int:
+        return len(self.rates[0])
+
+    @property
     def pairs(self) -> int:
-        return self.seeds * TASKS * self.inits * self.repeats
+        return self.seeds * self.tasks * self.inits * self.repeats
 
 
-def level(rate: float) -> Rates:
+def level(rate: float, tasks: int = TASKS) -> Rates:
     """The same rate in every task."""
-    return (rate,) * TASKS
+    return (rate,) * tasks
 
 
 def true_difference(scenario: Scenario, claim: Claim) -> float:
@@ -87,7 +92,7 @@ def simulated_plan(scenario: Scenario) -> Plan:
     mini = suite.scales["mini"]
     scale = dataclasses.replace(
         mini,
-        environment=dataclasses.replace(mini.environment, tasks=tuple(range(TASKS))),
+        environment=dataclasses.replace(mini.environment, tasks=tuple(range(scenario.tasks))),
         demonstrations=dataclasses.replace(mini.demonstrations, inits=(), held_out=()),
         rollout=dataclasses.replace(
             mini.rollout, inits=tuple(range(scenario.inits)), episodes=scenario.inits * scenario.repeats
@@ -100,8 +105,8 @@ def simulated_plan(scenario: Scenario) -> Plan:
 
 def draw(scenario: Scenario, generator: np.random.Generator) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """One experiment: (succeeds, breaks), each of shape (rollouts, seeds, episodes) in the order of the episode table."""
-    states = (scenario.seeds, TASKS, 1, scenario.inits)
-    shape = (len(ROLLOUTS), scenario.seeds, TASKS, scenario.repeats, scenario.inits)
+    states = (scenario.seeds, scenario.tasks, 1, scenario.inits)
+    shape = (len(ROLLOUTS), scenario.seeds, scenario.tasks, scenario.repeats, scenario.inits)
     arms = [name.split("-")[0] for name in ROLLOUTS]
     training = generator.standard_normal((len(set(arms)), scenario.seeds, 1, 1, 1))
     rest = 1 - scenario.shared - scenario.own - scenario.training
@@ -136,6 +141,11 @@ _NOTHING = (level(SAME), level(SAME), level(SAME), level(SAME), level(SAME))
 def _clusters(name: str, says: str, rates: tuple[Rates, ...]) -> Scenario:
     """Twelve initial states a task, whose four repeats nearly agree."""
     return Scenario(name, says, rates, inits=12, repeats=4, shared=0.3, own=0.6, resamples=10_000)
+
+
+def _few(name: str, says: str, *rates: float) -> Scenario:
+    """As few pairs as core plays at scale mini: one task, 24 initial states."""
+    return Scenario(name, says, tuple(level(rate, tasks=1) for rate in rates), inits=24)
 
 
 _AT_THE_MARGIN = (level(SAME), level(SAME - 0.05), level(SAME), level(SAME), level(SAME))
@@ -197,4 +207,6 @@ SCENARIOS = (
         (level(SAME), level(SAME), level(SAME + 0.20), level(SAME), level(SAME)),
         errors=0.05,
     ),
+    _few("24 pairs", "nothing differs; one task, 24 initial states", SAME, SAME, SAME, SAME, SAME),
+    _few("24 pairs, effect", "the same; E2 with predicted memory gains 28 points", SAME, SAME, SAME + 0.28, SAME, SAME),
 )

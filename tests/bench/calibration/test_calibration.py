@@ -27,7 +27,7 @@ CLUSTERS = next(scenario for scenario in SCENARIOS if scenario.name == "clusters
 
 
 def smaller(scenario: Scenario) -> Scenario:
-    return dataclasses.replace(scenario, inits=min(scenario.inits, 12), resamples=500)
+    return dataclasses.replace(scenario, inits=min(scenario.inits, 120 // scenario.tasks), resamples=500)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -96,7 +96,7 @@ def test_within(found: int, at_least: float, at_most: float, kept: bool) -> None
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_drawn_rates_and_pairs_are_the_true_ones(scenario: Scenario) -> None:
     claim = simulated_plan(scenario).claims[1]
-    many = dataclasses.replace(scenario, inits=3000, repeats=1, training=0.0)
+    many = dataclasses.replace(scenario, inits=30_000 // scenario.tasks, repeats=1, training=0.0)
     succeeds, breaks = draw(many, np.random.default_rng(0))
     assert succeeds.mean(axis=(1, 2)) == pytest.approx([np.mean(rates) for rates in scenario.rates], abs=0.012)
     left, right = (succeeds[ROLLOUTS.index(name)] for name in (claim.left, claim.right))
