@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from bench import hardware
+from bench.code_version import code_sha256
 from wmvla.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,6 +78,7 @@ def collect(root: Path = ROOT) -> dict[str, Any]:
         "collected_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": anonymous(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "git": _or_error(lambda: git_state(root)),
+        "code_sha256": _or_error(lambda: code_sha256(root)),
         "uv_lock_sha256": _or_error(lambda: hashlib.sha256((root / "uv.lock").read_bytes()).hexdigest()),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},

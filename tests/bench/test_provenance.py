@@ -19,6 +19,7 @@ def test_collects_what_a_result_depends_on() -> None:
     found = collect()
     assert json.loads(json.dumps(found)) == found
     assert len(found["uv_lock_sha256"]) == 64
+    assert len(found["code_sha256"]) == 64
     assert found["packages"]["mujoco"] == "3.3.2"
     assert None not in found["packages"].values()
     assert found["torch"]["version"].startswith(found["packages"]["torch"])
@@ -51,6 +52,7 @@ def test_without_a_repository_it_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     found = collect(tmp_path)
     assert "not a git repository" in found["git"]["error"]
     assert "uv.lock" in found["uv_lock_sha256"]["error"]
+    assert "uv.lock" in found["code_sha256"]["error"]
 
 
 def test_an_image_knows_the_commit_it_was_built_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
