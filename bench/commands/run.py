@@ -46,7 +46,9 @@ def run(options: argparse.Namespace) -> int:
         _tell_shard(shard, run_dir, options)
     else:
         from bench.commands.report import tell
+        from bench.controls import write_controls
 
+        write_controls(plan, run_dir)
         tell(run_dir)
     return 0 if code == 0 else 1
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from bench import wording
 from bench.cases import Case
+from bench.control_wording import BROKEN, control_sentence, controls_note
 from bench.gaps import as_ranges, missing_episodes
 from bench.limits import limit_of
 from bench.plan import Plan
@@ -45,6 +46,7 @@ def report_content(run: Run) -> Content:
             "sentence": wording.verdict_sentence(plan, verdict),
             "line": wording.verdict_line(plan, verdict),
         },
+        **_controls(run),
         "complete": verdict.complete,
         "episodes": {
             "planned": verdict.planned,
@@ -88,6 +90,32 @@ def reproduce_command(plan: Plan) -> str:
         f"SEEDS={','.join(map(str, plan.seeds))} ARMS={','.join(plan.arms)} EPISODES={rollout.episodes} "
         f"STEPS={training.steps} BATCH_SIZE={training.batch_size}"
     )
+
+
+def _controls(run: Run) -> Content:
+    """What the controls of the instrument showed: nothing of a control itself, nor of runs from before they were looked for."""
+    found = run.controls
+    if run.plan.control or (found is None and "code_sha256" not in (run.provenance or {})):
+        return {}
+    note = controls_note(found)
+    controls = found.controls if found and note is None else ()
+    return {
+        "controls": {
+            "note": note,
+            "warning": BROKEN if any(control.found and control.found.outcome == "failed" for control in controls) else None,
+            "each": [
+                {
+                    "suite": control.suite,
+                    "kind": control.kind,
+                    "outcome": control.found.outcome if control.found else "none",
+                    "sentence": control_sentence(control, run.plan.machine.name),
+                    "run": control.found.run if control.found else None,
+                    "has_report": bool(control.found and control.found.has_report),
+                }
+                for control in controls
+            ],
+        }
+    }
 
 
 def _cannot_say(plan: Plan, verdict: Verdict) -> list[str]:

@@ -1,10 +1,11 @@
-"""What a run directory holds besides the plan and the journals: metrics, case records, provenance."""
+"""What a run directory holds besides the plan and the journals: metrics, case records, provenance, what controls showed."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.controls import Controls, read_controls
 from bench.journal import read_journals
 from bench.plan import Plan, load_plan
 from wmvla.errors import UserError
@@ -27,6 +28,7 @@ class Run:
     provenance: Record | None
     failures: dict[str, str]
     """Why cases failed when they were last tried, for those that are not done since."""
+    controls: Controls | None
 
 
 def read_run(run_dir: Path) -> Run:
@@ -49,6 +51,7 @@ def read_run(run_dir: Path) -> Run:
         cases=cases,
         provenance=_read_json(run_dir / "provenance.json"),
         failures=failures,
+        controls=read_controls(run_dir),
     )
 
 

@@ -1,0 +1,251 @@
+"""What the control suites showed of the code that a run was made with: looked for once, and kept beside the run.
+
+A report is a function of its run directory alone, so it cannot look at other runs. `write_controls` looks, when ``wmbench run``
+ends, and leaves ``controls.json``; the report tells what stands there. Only the same command given again looks again.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.journal import read_journals
+from bench.overrides import Overrides
+from bench.plan import PLAN_FILE, Plan, load_plan, make_plan
+from bench.provenance import anonymous
+from bench.suite import SUITES, Control, Suite, known_suites, load_suite
+from bench.toml_config import build, read_toml
+from bench.verdict import ClaimResult, Decision, Verdict, judge
+from bench.wording import verdict_sentence
+from wmvla.errors import UserError
+from wmvla.files import write_json
+
+CONTROLS_FILE = "controls.json"
+CONTROLS_VERSION = 1
+NOTHING_SAID = ("scale", "not asked", "sanity", "incomplete", "broken")
+"""Reasons for which a claim is left open whatever the instrument sees."""
+
+Outcome = Literal["shown", "failed", "undecided"]
+"""The answer that is known came out; another one did; or none could have come out."""
+Why = Literal["unfinished", "changed", "scale", "code", "machine", "unreadable"]
+"""Why a control run does not speak for another run. The first of these comes nearest to speaking."""
+
+
+@dataclass(frozen=True)
+class ControlRun:
+    """A finished control run of the same code on a machine of the same name."""
+
+    run: str
+    """Name of its folder, which lies beside the run's."""
+    plan_hash: str
+    decision: Decision
+    outcome: Outcome
+    sentence: str
+    """Its verdict."""
+    gains: tuple[str, ...]
+    """Its superiority claims that are SUPPORTED."""
+    finished_at: str | None
+    """When its last rollout ended."""
+    collected_at: str | None
+    """When it began."""
+    code_sha256: str
+    has_report: bool
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """A control run that does not count."""
+
+    run: str
+    why: Why
+    detail: str | None = None
+    """What is wrong with an unreadable one."""
+
+
+@dataclass(frozen=True)
+class ControlResult:
+    """What there is of one control suite."""
+
+    suite: str
+    kind: Control
+    scale: str
+    """The scale at which it concludes."""
+    found: ControlRun | None
+    """The one that finished last."""
+    runs: int
+    """Control runs that count, and how many of them failed: who tries until one succeeds shall be seen."""
+    failed: int
+    passed_over: tuple[PassedOver, ...]
+
+
+@dataclass(frozen=True)
+class Controls:
+    version: int
+    machine: str
+    code_sha256: str | None
+    """The code that the run began with; None where it is not recorded, and then no control speaks for it."""
+    controls: tuple[ControlResult, ...]
+    """One for each control suite, positive ones first."""
+
+
+def write_controls(plan: Plan, run_dir: Path) -> None:
+    """Look for control runs beside `run_dir` and write what was found into it; a control itself gets no such file.
+
+    UserError where a control suite's file is wrong, or where nothing can be written.
+    """
+    if plan.control:
+        return
+    path = Path(run_dir) / CONTROLS_FILE
+    content = dataclasses.asdict(look_for_controls(plan, Path(run_dir)))
+    try:
+        write_json(path, content)
+    except OSError as error:
+        raise UserError(f"{path}: cannot write what the controls showed: {error.strerror}") from None
+
+
+def read_controls(run_dir: Path) -> Controls | None:
+    """What `write_controls` left in a run directory; None where it was never there. UserError where it is damaged."""
+    path = Path(run_dir) / CONTROLS_FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON: {error}; remove it and give the command of the run again") from None
+    if isinstance(data, dict) and data.get("version") != CONTROLS_VERSION:
+        raise UserError(f"{path}: 'version' is {data.get('version')!r}, this program reads {CONTROLS_VERSION}")
+    return build(Controls, data, str(path))
+
+
+def look_for_controls(plan: Plan, run_dir: Path) -> Controls:
+    """What the runs of control suites beside `run_dir` showed of its code on a machine of the same name."""
+    code, machine = code_of(run_dir), plan.machine.name
+    suites = control_suites()
+    return Controls(
+        version=CONTROLS_VERSION,
+        machine=machine,
+        code_sha256=code,
+        controls=tuple(_result(suite, runs, machine, code) for suite, runs in _runs_by_suite(suites, run_dir.parent)),
+    )
+
+
+def control_suites() -> list[Suite]:
+    """The suites that say that they are controls, positive ones first."""
+    declared = [name for name in known_suites() if "control" in read_toml(SUITES / name / "suite.toml")]
+    return sorted(map(load_suite, declared), key=lambda suite: suite.control != "positive")
+
+
+def code_of(run_dir: Path) -> str | None:
+    """The hash of the code that a run began with; None where it is not recorded. ValueError where the file is damaged."""
+    found = _read(run_dir / "provenance.json").get("code_sha256")
+    return found if isinstance(found, str) else None
+
+
+def outcome_of(kind: Control, verdict: Verdict) -> Outcome:
+    """A positive control must be SUPPORTED as a whole; a negative one must have been free to claim a gain, and claim none."""
+    if kind == "positive":
+        return "shown" if verdict.decision == "SUPPORTED" else "failed"
+    if any(gain.decision == "SUPPORTED" for gain in _gains(verdict)):
+        return "failed"
+    return "undecided" if any(gain.why in NOTHING_SAID for gain in _gains(verdict)) else "shown"
+
+
+def _gains(verdict: Verdict) -> list[ClaimResult]:
+    return [result for result in verdict.claims if result.claim.kind == "superiority"]
+
+
+def _runs_by_suite(suites: list[Suite], results: Path) -> list[tuple[Suite, list[Path]]]:
+    """The run directories of each suite, by the names that plans give them.
+
+    Non-obvious: `controls-negative-mini-...` begins with the name of the suite `controls` too; the longest name is right.
+    """
+    found: dict[str, list[Path]] = {suite.name: [] for suite in suites}
+    for folder in sorted(path.parent for path in results.glob(f"*/{PLAN_FILE}")):
+        names = [name for name in found if folder.name.startswith(f"{name}-")]
+        if names:
+            found[max(names, key=len)].append(folder)
+    return [(suite, found[suite.name]) for suite in suites]
+
+
+def _result(suite: Suite, folders: list[Path], machine: str, code: str | None) -> ControlResult:
+    assert suite.control is not None
+    found: list[ControlRun] = []
+    passed_over: list[PassedOver] = []
+    for folder in folders:
+        try:
+            weighed = _weigh(suite, folder, machine, code)
+        except (ValueError, OSError) as error:  # the damage of another run must not take this one's report away
+            detail = anonymous(" ".join(str(error).replace(f"{folder}/", "").split()))
+            passed_over.append(PassedOver(folder.name, "unreadable", detail))
+            continue
+        (found if isinstance(weighed, ControlRun) else passed_over).append(weighed)  # type: ignore[arg-type]
+    return ControlResult(
+        suite=suite.name,
+        kind=suite.control,
+        scale=next(name for name, scale in suite.scales.items() if scale.concludes),
+        found=max(found, key=lambda run: (run.finished_at or "", run.run), default=None),
+        runs=len(found),
+        failed=sum(run.outcome == "failed" for run in found),
+        passed_over=tuple(passed_over),
+    )
+
+
+def _weigh(suite: Suite, folder: Path, machine: str, code: str | None) -> ControlRun | PassedOver:
+    """The run in `folder`, or why it does not count. ValueError where a file in it is damaged."""
+    plan = load_plan(folder)
+    if plan.suite != suite.name:
+        raise UserError(f"the plan is of suite '{plan.suite}', the folder is named after '{suite.name}'")
+    theirs = code_of(folder)
+    if plan.machine.name != machine:
+        return PassedOver(folder.name, "machine")
+    if theirs is None or theirs != code:
+        return PassedOver(folder.name, "code")
+    if not plan.concludes:
+        return PassedOver(folder.name, "scale")
+    if not _as_its_suite_says(suite, plan):
+        return PassedOver(folder.name, "changed")
+    verdict = judge(plan, read_journals(plan, folder))
+    if verdict.why == "incomplete":
+        return PassedOver(folder.name, "unfinished")
+    assert suite.control is not None
+    ends = [_read(folder / "cases" / f"{case.id}.json").get("finished_at") for case in plan.rollout_cases()]
+    return ControlRun(
+        run=folder.name,
+        plan_hash=plan.hash,
+        decision=verdict.decision,
+        outcome=outcome_of(suite.control, verdict),
+        sentence=verdict_sentence(plan, verdict),
+        gains=tuple(gain.claim.id for gain in _gains(verdict) if gain.decision == "SUPPORTED"),
+        finished_at=max(filter(None, ends), default=None),
+        collected_at=_read(folder / "provenance.json").get("collected_at"),
+        code_sha256=theirs,
+        has_report=(folder / "report.html").is_file(),
+    )
+
+
+def _as_its_suite_says(suite: Suite, plan: Plan) -> bool:
+    """Whether a run is the control that its suite describes: all claims, the same training, and no fewer episodes.
+
+    Non-obvious: with a handful of episodes any negative control claims nothing, which shows nothing.
+    """
+    if plan.scale not in suite.scales or not all(claim.asked for claim in plan.claims):
+        return False
+    asked = make_plan(suite, plan.scale, plan.machine, Overrides(seeds=plan.seeds)).recipe
+    same_size = dataclasses.replace(
+        plan.recipe, rollout=dataclasses.replace(plan.recipe.rollout, episodes=asked.rollout.episodes)
+    )
+    return same_size == asked and plan.recipe.rollout.episodes >= asked.rollout.episodes
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none. ValueError where it is something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: must be a JSON object")
+    return found
