@@ -177,6 +177,8 @@ def _check(suite: Suite, path: Path) -> None:
         raise UserError(
             f"{path}: 'control' is '{suite.control}', but the suite has no superiority claim, so there is no gain to see"
         )
+    if suite.control and not any(scale.concludes for scale in suite.scales.values()):
+        raise UserError(f"{path}: 'control' is '{suite.control}', but no scale concludes, so nothing could ever be shown")
     if not 0 <= suite.sanity.floor <= 1:
         raise UserError(f"{path}: 'sanity.floor' must lie between 0 and 1, not {suite.sanity.floor}")
 
