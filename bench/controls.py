@@ -8,7 +8,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from bench.journal import read_journals
 from bench.overrides import Overrides
@@ -138,8 +138,7 @@ def control_suites() -> list[Suite]:
 
 def code_of(run_dir: Path) -> str | None:
     """The hash of the code that a run began with; None where it is not recorded. ValueError where the file is damaged."""
-    found = _read(run_dir / "provenance.json").get("code_sha256")
-    return found if isinstance(found, str) else None
+    return _text(run_dir / "provenance.json", "code_sha256")
 
 
 def outcome_of(kind: Control, verdict: Verdict) -> Outcome:
@@ -160,12 +159,13 @@ def _runs_by_suite(suites: list[Suite], results: Path) -> list[tuple[Suite, list
 
     Non-obvious: `controls-negative-mini-...` begins with the name of the suite `controls` too; the longest name is right.
     """
-    found: dict[str, list[Path]] = {suite.name: [] for suite in suites}
+    names = known_suites()
+    by_suite: dict[str, list[Path]] = {suite.name: [] for suite in suites}
     for folder in sorted(path.parent for path in results.glob(f"*/{PLAN_FILE}")):
-        names = [name for name in found if folder.name.startswith(f"{name}-")]
-        if names:
-            found[max(names, key=len)].append(folder)
-    return [(suite, found[suite.name]) for suite in suites]
+        named_after = max((name for name in names if folder.name.startswith(f"{name}-")), key=len, default="")
+        if named_after in by_suite:
+            by_suite[named_after].append(folder)
+    return [(suite, by_suite[suite.name]) for suite in suites]
 
 
 def _result(suite: Suite, folders: list[Path], machine: str, code: str | None) -> ControlResult:
@@ -177,9 +177,11 @@ def _result(suite: Suite, folders: list[Path], machine: str, code: str | None) -
             weighed = _weigh(suite, folder, machine, code)
         except (ValueError, OSError) as error:  # the damage of another run must not take this one's report away
             detail = anonymous(" ".join(str(error).replace(f"{folder}/", "").split()))
-            passed_over.append(PassedOver(folder.name, "unreadable", detail))
-            continue
-        (found if isinstance(weighed, ControlRun) else passed_over).append(weighed)  # type: ignore[arg-type]
+            weighed = PassedOver(folder.name, "unreadable", detail)
+        if isinstance(weighed, ControlRun):
+            found.append(weighed)
+        else:
+            passed_over.append(weighed)
     return ControlResult(
         suite=suite.name,
         kind=suite.control,
@@ -209,7 +211,7 @@ def _weigh(suite: Suite, folder: Path, machine: str, code: str | None) -> Contro
     if verdict.why == "incomplete":
         return PassedOver(folder.name, "unfinished")
     assert suite.control is not None
-    ends = [_read(folder / "cases" / f"{case.id}.json").get("finished_at") for case in plan.rollout_cases()]
+    ends = [_text(folder / "cases" / f"{case.id}.json", "finished_at") for case in plan.rollout_cases()]
     return ControlRun(
         run=folder.name,
         plan_hash=plan.hash,
@@ -218,7 +220,7 @@ def _weigh(suite: Suite, folder: Path, machine: str, code: str | None) -> Contro
         sentence=verdict_sentence(plan, verdict),
         gains=tuple(gain.claim.id for gain in _gains(verdict) if gain.decision == "SUPPORTED"),
         finished_at=max(filter(None, ends), default=None),
-        collected_at=_read(folder / "provenance.json").get("collected_at"),
+        collected_at=_text(folder / "provenance.json", "collected_at"),
         code_sha256=theirs,
         has_report=(folder / "report.html").is_file(),
     )
@@ -238,14 +240,14 @@ def _as_its_suite_says(suite: Suite, plan: Plan) -> bool:
     return same_size == asked and plan.recipe.rollout.episodes >= asked.rollout.episodes
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty where there is none. ValueError where it is something else."""
+def _text(path: Path, key: str) -> str | None:
+    """The text under a key of the JSON object in a file; None where there is none. ValueError where the file is damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}
+        return None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(found, dict):
         raise UserError(f"{path}: must be a JSON object")
-    return found
+    return found[key] if isinstance(found.get(key), str) else None
