@@ -8,7 +8,7 @@ import contextlib
 import json
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,16 @@ import psutil
 
 from bench.cases import Case
 from bench.filming import Films
-from bench.journal import check_against_plan, journal_path
+from bench.gaps import missing_episodes
+from bench.journal import check_against_plan, journal_path, read_journals
+from bench.looks import rows_until
 from bench.plan import Plan
 from bench.stages import base, demonstrations, filming, held_out, latents, replay, rollout, training, wiring
 from bench.stages.context import Context
+from bench.stopping import follow, wanted_looks
 from wmvla.errors import UserError, disk_full_is_a_user_error
 from wmvla.files import write_json
+from wmvla.recipe import EpisodeRow
 from wmvla.rollout.journal import Row, read_all
 from wmvla.rollout.shard import Shard
 
@@ -86,6 +90,8 @@ class Executor:
                     return self._timed(case)
             for need in case.needs:
                 self.ensure(need)
+            if case.kind == "rollout" and self.context.plan.sequential:
+                return self._finished(case) or self._look_by_look(case)
             with disk_full_is_a_user_error():
                 return self._finished(case) or self._run(case)
         except Exception as error:
@@ -117,26 +123,68 @@ class Executor:
         if not all(Path(artefact).exists() for artefact in self.context.absolute(record["artefacts"]).values()):
             return None
         if case.kind == "rollout":
+            if self.context.plan.sequential:
+                return None if case.id in missing_episodes(self.context.plan, self._journals()) else record
             rows = read_all(journal_path(self.context.run_dir, case.id))
             check_against_plan(self.context.plan, case, rows)
             if len(rows) < len(self.context.plan.episodes):
                 return None
         return record
 
+    def _look_by_look(self, asked: Case) -> dict[str, Any]:
+        """Play every rollout of a sequential plan up to where it ends, all of them to one look before any to the next.
+
+        The record of the case that was ``asked`` for. Another one that fails stops those alone that wait for its episodes.
+        """
+        plan = self.context.plan
+        parts: dict[str, list[dict[str, Any]]] = {case.id: [] for case in plan.rollout_cases()}
+        while waiting := {
+            case: look for case, look in wanted_looks(plan, self._journals()).items() if case not in self.failures
+        }:
+            look = min(waiting.values())
+            for case_id in [case for case, its_look in waiting.items() if its_look == look]:
+                case = plan.case(case_id)
+                try:
+                    for need in case.needs:
+                        self.ensure(need)
+                    with disk_full_is_a_user_error():
+                        parts[case_id].append(self._timed(case, rows_until(plan, look)))
+                except Exception as error:
+                    self.failures[case_id] = error
+                    self._write_failure(case, error)
+        if asked.id in self.failures:
+            raise self.failures[asked.id]
+        if not parts[asked.id]:  # a run that was killed had recorded everything
+            look = follow(plan, self._journals()).looks[asked.rollout]
+            parts[asked.id].append(self._timed(asked, rows_until(plan, look)))
+        records = {case_id: _whole(played) for case_id, played in parts.items() if played and case_id not in self.failures}
+        for case_id, record in records.items():
+            self._write_record(plan.case(case_id), record)
+        return records[asked.id]
+
+    def _journals(self) -> dict[str, list[Row]]:
+        return read_journals(self.context.plan, self.context.run_dir)
+
     def _run(self, case: Case) -> dict[str, Any]:
         try:
             record = self._timed(case)
         except Exception as error:
-            write_json(failure_path(self.context.run_dir, case.id), {"case": case.id, "error": str(error)})
+            self._write_failure(case, error)
             raise
-        failure_path(self.context.run_dir, case.id).unlink(missing_ok=True)
-        write_json(record_path(self.context.run_dir, case.id), record)
+        self._write_record(case, record)
         return record
 
-    def _timed(self, case: Case) -> dict[str, Any]:
-        """Carry out a case; its record."""
+    def _write_failure(self, case: Case, error: Exception) -> None:
+        write_json(failure_path(self.context.run_dir, case.id), {"case": case.id, "error": str(error)})
+
+    def _write_record(self, case: Case, record: dict[str, Any]) -> None:
+        failure_path(self.context.run_dir, case.id).unlink(missing_ok=True)
+        write_json(record_path(self.context.run_dir, case.id), record)
+
+    def _timed(self, case: Case, episodes: Sequence[EpisodeRow] | None = None) -> dict[str, Any]:
+        """Carry out a case, of a rollout perhaps those episodes alone; its record."""
         began, cpu = time.monotonic(), _cpu_seconds()
-        figures = STAGES[case.kind](self.context, case)
+        figures = STAGES[case.kind](self.context, case) if episodes is None else rollout.run(self.context, case, episodes)
         return {
             "case": case.id,
             "kind": case.kind,
@@ -146,6 +194,13 @@ class Executor:
             **figures,
             "artefacts": self.context.relative(figures["artefacts"]),
         }
+
+
+def _whole(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The record of a rollout that was played in parts, each of which holds those before it."""
+    summed = {key: round(sum(part[key] for part in parts), 3) for key in ("seconds", "cpu_seconds", "played")}
+    workers = [part["rollout_workers"] for part in parts if part["rollout_workers"]]
+    return {**parts[-1], **summed, "rollout_workers": max(workers, default=None)}
 
 
 def _cpu_seconds() -> float:

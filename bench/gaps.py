@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from bench.looks import rows_until
 from bench.plan import Plan
+from bench.stopping import follow
 from wmvla.rollout.journal import Row
 
 MOST_RANGES = 12
@@ -10,11 +12,16 @@ MOST_RANGES = 12
 
 
 def missing_episodes(plan: Plan, rows_by_case: Mapping[str, Sequence[Row]]) -> dict[str, list[int]]:
-    """Indices of the table's rows that lack in each rollout case, in order; cases that lack none are left out."""
+    """Indices of the table's rows that lack in each rollout case, in order; cases that lack none are left out.
+
+    Of a sequential plan those up to where the rollout ends, or as long as that is open, up to where it is needed next.
+    """
+    looks = {} if plan.sequential is None else follow(plan, rows_by_case).looks
     found = {}
     for case in plan.rollout_cases():
         recorded = {row["index"] for row in rows_by_case.get(case.id, ())}
-        lacking = [episode.index for episode in plan.episodes if episode.index not in recorded]
+        wanted = rows_until(plan, looks.get(case.rollout, 1))
+        lacking = [episode.index for episode in wanted if episode.index not in recorded]
         if lacking:
             found[case.id] = lacking
     return found

@@ -3,10 +3,13 @@
 import math
 from dataclasses import dataclass
 
+from bench.looks import fractions, spent_by_look
 from bench.plan import Plan
 from bench.stats.difference import tost_confidence
+from bench.stats.interim import drift_for, inflation, mean_share
 from bench.stats.power import (
     MOST_EPISODES,
+    POWER,
     episodes_for_equivalence,
     episodes_for_gain,
     equivalence_power,
@@ -78,10 +81,11 @@ Limit = SuperiorityLimit | EquivalenceLimit
 def limit_of(plan: Plan, claim: Claim, discordance: Discordance = ASSUMED) -> Limit:
     """The limit of one claim.
 
-    Superiority is taken at the strictest level of Holm's procedure, alpha over the number of claims.
+    Superiority is taken at the strictest level of Holm's procedure, alpha over the number of claims. Looks on the way cost some
+    pairs, as many as they do where the chance is `POWER`.
     """
     pairs = pairs_of(plan)
-    rate, worth = discordance.rate, discordance.design_effect
+    rate, worth = discordance.rate, discordance.design_effect * looks_cost(plan, claim)
     effective = int(pairs / worth)
     if claim.kind == "equivalence":
         assert claim.margin is not None
@@ -103,17 +107,38 @@ def limit_of(plan: Plan, claim: Claim, discordance: Discordance = ASSUMED) -> Li
         wins=smallest_wins(pairs, alpha),
         discordance=discordance,
         gain=smallest_gain(effective, rate, alpha),
-        gain_if_repeats_are_alike=smallest_gain(initial_states, rate, alpha) if initial_states < pairs else None,
+        gain_if_repeats_are_alike=(
+            smallest_gain(int(initial_states / looks_cost(plan, claim)), rate, alpha) if initial_states < pairs else None
+        ),
         episodes=tuple((gain, needed[gain]) for gain in GAINS),
         effect=claim.effect,
-        power=None if claim.effect is None else power_for(plan, claim.effect, discordance),
+        power=power_for(plan, claim, discordance),
         effect_episodes=None if claim.effect is None else needed[claim.effect],
     )
 
 
-def power_for(plan: Plan, effect: float, discordance: Discordance) -> float:
-    """Chance that the plan's episodes find a gain of `effect`, at the strictest level."""
-    return gain_power(int(pairs_of(plan) / discordance.design_effect), effect, discordance.rate, strictest_level(plan))
+def power_for(plan: Plan, claim: Claim, discordance: Discordance) -> float | None:
+    """Chance that the plan's episodes find the effect that a claim seeks, at the strictest level; None where it names none."""
+    if claim.effect is None:
+        return None
+    effective = int(pairs_of(plan) / (discordance.design_effect * looks_cost(plan, claim)))
+    return gain_power(effective, claim.effect, discordance.rate, strictest_level(plan))
+
+
+def looks_cost(plan: Plan, claim: Claim) -> float:
+    """How many times the pairs of a plan of fixed size the looks of a sequential one take."""
+    if plan.sequential is None:
+        return 1.0
+    alpha = plan.alpha if claim.kind == "equivalence" else strictest_level(plan)
+    return inflation(tuple(fractions(plan)), tuple(spent_by_look(plan, alpha)), POWER)
+
+
+def share_played(plan: Plan) -> float | None:
+    """Mean share of its pairs after which a claim ends whose gain is found four times in five; None without looks."""
+    if plan.sequential is None:
+        return None
+    shares, spent = tuple(fractions(plan)), tuple(spent_by_look(plan, strictest_level(plan)))
+    return mean_share(shares, spent, drift_for(shares, spent, POWER))
 
 
 def strictest_level(plan: Plan) -> float:

@@ -13,6 +13,7 @@ from wmvla.rollout.shard import Shard, parse_shard, shard_from_environment
 
 RESULTS = SUITES.parent / "results"
 TRACKERS = ("tensorboard", "wandb")
+USUAL_SPENDING = "obrien-fleming"
 
 _OVERRIDES = {
     "seeds": "training seeds, for instance 0,1,2",
@@ -30,6 +31,14 @@ def add_plan_options(add: Callable[..., Any]) -> None:
     add("--machine", default=None, metavar="NAME", help="where: cpu, cuda, rocm; default: what is found here")
     for name, text in _OVERRIDES.items():
         add(f"--{name.replace('_', '-')}", dest=name, default=None, metavar="N", help=text)
+    add(
+        "--sequential",
+        nargs="?",
+        const=USUAL_SPENDING,
+        default=None,
+        metavar="SPENDING",
+        help="look before all episodes are played and stop what is decided: obrien-fleming (the default) or pocock",
+    )
     add("--trackers", default=None, metavar="NAMES", help="metrics also to tensorboard and/or wandb, separated by commas")
     add("--results", default=None, metavar="DIR", help="folder of the run directories; default: results/")
 
@@ -51,13 +60,18 @@ def add_run_options(add: Callable[..., Any]) -> None:
 
 
 def shard_from(options: Any) -> Shard | None:
-    """The part of the episodes to play; None for all of them. UserError for what is no shard."""
-    return shard_from_environment() if options.shard is None else parse_shard(options.shard)
+    """The part of the episodes to play; None for all of them. UserError for what is no shard, and in a sequential run."""
+    shard = shard_from_environment() if options.shard is None else parse_shard(options.shard)
+    if shard is not None and options.sequential is not None:
+        raise UserError(
+            f"--sequential cannot be played in shards (this is {shard}): a look needs the episodes of all; leave one out"
+        )
+    return shard
 
 
 def overrides_from(options: Any) -> Overrides:
     """The overrides in a namespace filled by those options. UserError names the one that is wrong."""
-    return parse_overrides(**{name: getattr(options, name) for name in _OVERRIDES})
+    return parse_overrides(**{name: getattr(options, name) for name in (*_OVERRIDES, "sequential")})
 
 
 def trackers_from(options: Any) -> tuple[str, ...]:
@@ -82,7 +96,7 @@ def run_dir_of(plan: Plan, options: Any) -> Path:
 def as_flags(options: Any) -> list[str]:
     """The same options as a command line, to hand them on; without ``--shard``, which is each process's own."""
     flags = []
-    for name in ("scale", "machine", *_OVERRIDES, "trackers", "results"):
+    for name in ("scale", "machine", *_OVERRIDES, "sequential", "trackers", "results"):
         value = getattr(options, name)
         if value is not None:
             flags.append(f"--{name.replace('_', '-')}={value}")

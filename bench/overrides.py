@@ -16,6 +16,8 @@ class Overrides:
     steps: int | None = None
     batch_size: int | None = None
     total_samples: int | None = None
+    sequential: str | None = None
+    """Spending function of a sequential plan; None: a plan of fixed size."""
 
 
 def parse_overrides(
@@ -25,6 +27,7 @@ def parse_overrides(
     steps: str | None = None,
     batch_size: str | None = None,
     total_samples: str | None = None,
+    sequential: str | None = None,
 ) -> Overrides:
     """Overrides from command-line text; None leaves a value as it is. UserError names the option."""
     if episodes is not None and "," in episodes:
@@ -36,6 +39,7 @@ def parse_overrides(
         steps=_whole(steps, "STEPS", 1) if steps is not None else None,
         batch_size=_whole(batch_size, "BATCH_SIZE", 1) if batch_size is not None else None,
         total_samples=_whole(total_samples, "TOTAL_SAMPLES", 1) if total_samples is not None else None,
+        sequential=sequential,
     )
 
 

@@ -13,11 +13,11 @@ from bench.stats.difference import (
     bootstrap_interval,
     hull,
     score_interval,
-    tost_confidence,
 )
 from bench.stats.mcnemar import cluster_flip_one_sided
 from bench.stats.power import design_effect
 from bench.stats.steps import StepsContrast, compare_steps
+from wmvla.recipe import EpisodeRow
 from wmvla.rollout.journal import Row
 
 RowsByCase = Mapping[str, Sequence[Row]]
@@ -68,23 +68,23 @@ class Contrast:
     right_only: int
     estimate: float | None
     interval: Interval
-    """At 1 - alpha."""
+    """At 1 - alpha; of a sequential plan at what keeps that over all looks."""
     tost_interval: Interval
-    """At 1 - 2 alpha."""
+    """At 1 - 2 alpha, or what keeps that over all looks."""
     p: float
     """One-sided, left > right, clusters flipped whole."""
     design_effect: float
     """How many pairs are worth one independent pair."""
 
 
-def pair_outcomes(plan: Plan, rows_by_case: RowsByCase, left: str, right: str) -> Outcomes:
-    """Every episode that both rollouts have finished, over all training seeds, in table order."""
+def pair_outcomes(plan: Plan, rows_by_case: RowsByCase, left: str, right: str, episodes: Sequence[EpisodeRow]) -> Outcomes:
+    """Every one of `episodes` that both rollouts have finished, over all training seeds, in table order."""
     columns: list[tuple[int, ...]] = []
     cluster_ids: dict[tuple[int, int, int], int] = {}
     for seed in plan.seeds:
         left_rows = {row["index"]: row for row in rows_by_case.get(f"{left}-s{seed}", ())}
         right_rows = {row["index"]: row for row in rows_by_case.get(f"{right}-s{seed}", ())}
-        for episode in plan.episodes:
+        for episode in episodes:
             one, other = left_rows.get(episode.index), right_rows.get(episode.index)
             if one is None or other is None:
                 continue
@@ -101,17 +101,18 @@ def contrast(
     differences: NDArray[np.int64],
     clusters: NDArray[np.int64],
     groups: NDArray[np.int64] | None,
-    alpha: float,
+    confidences: tuple[float, float],
     resamples: int,
     seed: int,
 ) -> Contrast:
     """The paired difference of `differences` (left - right of each pair, shape (pairs,)).
 
-    `groups` labels what is resampled before the clusters, where that is to be done: the training seed of each pair.
+    `confidences` of the interval that is shown and of the one that shows equivalence. `groups` labels what is resampled before
+    the clusters, where that is to be done: the training seed of each pair.
     """
     pairs = len(differences)
     left_only, right_only = int((differences > 0).sum()), int((differences < 0).sum())
-    intervals = [score_interval(left_only, right_only, pairs, level) for level in (1 - alpha, tost_confidence(alpha))]
+    intervals = [score_interval(left_only, right_only, pairs, level) for level in confidences]
     p = 1.0
     if pairs:
         resampled = bootstrap_differences(differences, clusters, resamples, seed, groups)

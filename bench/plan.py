@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from bench.cases import Case, make_cases
 from bench.episode_table import make_episode_table
+from bench.looks import Sequential, spread_looks
 from bench.machine import Machine, detect_machine, load_machine
 from bench.overrides import Overrides
 from bench.suite import SUITES, Arm, Claim, Control, Sanity, Suite, load_suite
@@ -73,6 +74,8 @@ class Plan:
     cases: tuple[Case, ...]
     control: Control | None = None
     """Which control of the instrument this is; None of an experiment. It decides nothing in the run itself."""
+    sequential: Sequential | None = None
+    """Looks at the data on the way; None: all episodes are played, and then is judged."""
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON types, `hash` included: what plan.json holds."""
@@ -146,6 +149,9 @@ def make_plan(suite: Suite, scale: str | None, machine: Machine, overrides: Over
     recipe = _override_recipe(chosen.recipe, overrides)
     _check_recipe(recipe, machine, f"suite '{suite.name}', scale '{scale}'")
     seeds = overrides.seeds or suite.seeds
+    sequential = None
+    if overrides.sequential is not None:
+        sequential = spread_looks(recipe.rollout, overrides.sequential, f"suite '{suite.name}', scale '{scale}'")
     return Plan(
         version=PLAN_VERSION,
         suite=suite.name,
@@ -158,7 +164,7 @@ def make_plan(suite: Suite, scale: str | None, machine: Machine, overrides: Over
         machine=machine,
         seeds=seeds,
         alpha=suite.alpha,
-        method=Method() if len(seeds) == 1 else SEVERAL_SEEDS,
+        method=_method(several_seeds=len(seeds) > 1, sequential=sequential is not None),
         sanity=suite.sanity,
         claims=tuple(
             dataclasses.replace(claim, asked=all(_arm_of(name) in arms for name in (claim.left, claim.right)))
@@ -169,6 +175,7 @@ def make_plan(suite: Suite, scale: str | None, machine: Machine, overrides: Over
         episodes=make_episode_table(recipe),
         cases=make_cases(arms, seeds, bool(recipe.demonstrations.held_out)),
         control=suite.control,
+        sequential=sequential,
     )
 
 
@@ -212,6 +219,8 @@ def _drop_later_defaults(content: dict[str, Any]) -> None:
     for claim in content["claims"]:
         if claim["effect"] is None:
             del claim["effect"]
+    if content["sequential"] is None:
+        del content["sequential"]
     if content["method"]["seeds"] == "pooled":
         del content["method"]["seeds"]
     recipe = content["recipe"]
@@ -221,6 +230,19 @@ def _drop_later_defaults(content: dict[str, Any]) -> None:
         del recipe["world"]["attention_heads"]
     if not recipe["demonstrations"]["held_out"]:
         del recipe["demonstrations"]["held_out"]
+
+
+def _method(several_seeds: bool, sequential: bool) -> Method:
+    method = SEVERAL_SEEDS if several_seeds else Method()
+    if not sequential:
+        return method
+    return dataclasses.replace(
+        method,
+        difference_interval=f"at every look at the confidence of its boundary: {method.difference_interval}",
+        equivalence_test="two one-sided tests: the repeated interval at 1 - 2 alpha lies inside the margin",
+        superiority_test=f"at every look, error spent over the looks (Lan-DeMets): {method.superiority_test}",
+        multiplicity="Holm over the superiority claims that are asked, each step with boundaries of its own",
+    )
 
 
 def _arm_of(rollout: str) -> str:

@@ -4,24 +4,25 @@ The order is fixed. A scale that cannot conclude never does. Then the sanity gat
 episodes are there. The whole is SUPPORTED only if every claim of the suite is.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.limits import Discordance, measured_discordance, power_for
-from bench.pairs import Contrast, Outcomes, RowsByCase, broken, contrast, contrast_steps, pair_outcomes, solved
+from bench.decisions import Decision, discordance_of
+from bench.evidence import Evidence, Stop, fixed_evidence
+from bench.limits import Discordance, power_for
+from bench.looks import rows_until
+from bench.pairs import Contrast, RowsByCase, broken, contrast_steps, solved
 from bench.plan import Plan
-from bench.seeds import derive_seed
-from bench.stats.difference import Interval
-from bench.stats.holm import holm_adjusted
 from bench.stats.mcnemar import mcnemar_two_sided
-from bench.stats.power import POWER
 from bench.stats.rates import wilson_interval
 from bench.stats.steps import StepsContrast
+from bench.stopping import follow
 from bench.suite import Claim, rollout_names
+from wmvla.recipe import EpisodeRow
 from wmvla.rollout.journal import Row
 
-Decision = Literal["SUPPORTED", "NOT SUPPORTED", "INCONCLUSIVE"]
 Why = Literal["scale", "not asked", "sanity", "incomplete", "broken", "data"]
 """What decided: the scale, the choice of arms, the sanity gate, missing or broken episodes, or the data."""
 
@@ -34,6 +35,7 @@ class Rate:
     seed: int | None
     task: int | None
     planned: int
+    """Of a sequential plan: by the look at which the rollout ends, as far as that is known, else all."""
     finished: int
     successes: int
     errors: int
@@ -47,7 +49,7 @@ class Rate:
 
     @property
     def complete(self) -> bool:
-        return self.finished == self.planned
+        return self.finished >= self.planned
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class ClaimResult:
     """With broken episodes as failures."""
     planned: int
     p_adjusted: float | None
-    """Holm over the asked superiority claims; None for equivalence."""
+    """Holm over the asked superiority claims; None for equivalence and in a sequential plan."""
     p_two_sided: float
     """Exact McNemar, pairs taken as independent: for comparison with other reports, decides nothing."""
     broken: int
@@ -80,6 +82,8 @@ class ClaimResult:
     """Chance that the planned episodes find the effect that the claim seeks, at that discordance; None where it names none."""
     steps: StepsContrast | None
     """Steps to success: decides nothing. None without episodes."""
+    stop: Stop | None = None
+    """Where the claim stands in a sequential plan."""
 
     @property
     def complete(self) -> bool:
@@ -109,14 +113,21 @@ class Verdict:
 
     @property
     def complete(self) -> bool:
-        return self.finished == self.planned
+        return all(rate.complete for rate in self.rates)
 
 
 def judge(plan: Plan, rows_by_case: RowsByCase) -> Verdict:
     """The verdict on the plan's claims, from the rows of its rollout cases (as `bench.journal.read_journals`)."""
-    rates = tuple(_pooled_rate(plan, rows_by_case, rollout) for rollout in rollout_names(plan.arms))
+    if plan.sequential is None:
+        evidence: Sequence[Evidence] = fixed_evidence(plan, rows_by_case)
+        until = dict.fromkeys(rollout_names(plan.arms), plan.episodes)
+    else:
+        course = follow(plan, rows_by_case)
+        evidence = course.evidence
+        until = {rollout: rows_until(plan, course.planned(plan, rollout)) for rollout in rollout_names(plan.arms)}
+    rates = tuple(_pooled_rate(plan, rows_by_case, rollout, planned) for rollout, planned in until.items())
     sanity = _sanity(plan, rates)
-    claims = _claims(plan, rows_by_case, sanity)
+    claims = tuple(_claim_result(plan, claim, found, sanity) for claim, found in zip(plan.claims, evidence, strict=True))
     complete = all(rate.complete for rate in rates)
     decision, why = _overall(plan, sanity, claims, complete)
     return Verdict(
@@ -126,48 +137,28 @@ def judge(plan: Plan, rows_by_case: RowsByCase) -> Verdict:
         claims=claims,
         rates=rates,
         seed_rates=tuple(
-            _rate(plan, case.rollout, case.seed, None, rows_by_case.get(case.id, ()), len(plan.episodes))
+            _rate(plan, case.rollout, case.seed, None, rows_by_case.get(case.id, ()), len(until[case.rollout]))
             for case in plan.rollout_cases()
         ),
-        task_rates=tuple(rate for rollout in rollout_names(plan.arms) for rate in _rates_by_task(plan, rows_by_case, rollout)),
+        task_rates=tuple(
+            rate for rollout, planned in until.items() for rate in _rates_by_task(plan, rows_by_case, rollout, planned)
+        ),
     )
 
 
-def decide_superiority(
-    p_adjusted: float, interval: Interval, alpha: float, effect: float | None = None, power: float | None = None
-) -> Decision:
-    """SUPPORTED where the adjusted one-sided test rejects.
-
-    NOT SUPPORTED where the two-sided interval at 1 - alpha leaves no gain, that is, where its upper bound is not above 0;
-    and, of a claim that seeks an `effect`, where that bound lies below it and the plan had the `power` to find it.
-    """
-    if p_adjusted <= alpha:
-        return "SUPPORTED"
-    excluded = effect is not None and power is not None and power >= POWER and interval.upper < effect
-    return "NOT SUPPORTED" if interval.upper <= 0 or excluded else "INCONCLUSIVE"
-
-
-def decide_equivalence(tost_interval: Interval, interval: Interval, margin: float) -> Decision:
-    """SUPPORTED where the interval at 1 - 2 alpha lies inside +-margin (TOST); NOT SUPPORTED where the one at
-    1 - alpha lies outside."""
-    if tost_interval.inside(margin):
-        return "SUPPORTED"
-    return "NOT SUPPORTED" if interval.lower >= margin or interval.upper <= -margin else "INCONCLUSIVE"
-
-
-def _pooled_rate(plan: Plan, rows_by_case: RowsByCase, rollout: str) -> Rate:
+def _pooled_rate(plan: Plan, rows_by_case: RowsByCase, rollout: str, planned: Sequence[EpisodeRow]) -> Rate:
     cases = plan.rollout_cases(rollout)
     rows = [row for case in cases for row in rows_by_case.get(case.id, ())]
-    return _rate(plan, rollout, None, None, rows, len(cases) * len(plan.episodes))
+    return _rate(plan, rollout, None, None, rows, len(cases) * len(planned))
 
 
-def _rates_by_task(plan: Plan, rows_by_case: RowsByCase, rollout: str) -> list[Rate]:
+def _rates_by_task(plan: Plan, rows_by_case: RowsByCase, rollout: str, planned: Sequence[EpisodeRow]) -> list[Rate]:
     by_task: dict[int, list[Row]] = {task: [] for task in plan.recipe.environment.tasks}
     for case in plan.rollout_cases(rollout):
         for row in rows_by_case.get(case.id, ()):
             by_task[row["task"]].append(row)
-    planned = len(plan.seeds) * plan.recipe.rollout.episodes
-    return [_rate(plan, rollout, None, task, rows, planned) for task, rows in by_task.items()]
+    wanted = Counter(row.task for row in planned)
+    return [_rate(plan, rollout, None, task, rows, len(plan.seeds) * wanted[task]) for task, rows in by_task.items()]
 
 
 def _rate(plan: Plan, rollout: str, seed: int | None, task: int | None, rows: Sequence[Row], planned: int) -> Rate:
@@ -199,98 +190,40 @@ def _sanity(plan: Plan, rates: tuple[Rate, ...]) -> SanityResult:
     return SanityResult(gate.rollout, gate.floor, "passed" if rate.rate >= gate.floor else "failed", rate.rate)
 
 
-def _claims(plan: Plan, rows_by_case: RowsByCase, sanity: SanityResult) -> tuple[ClaimResult, ...]:
-    """Every claim of the suite, in its order."""
-    planned = len(plan.seeds) * len(plan.episodes)
-    outcomes = [pair_outcomes(plan, rows_by_case, claim.left, claim.right) for claim in plan.claims]
-    contrasts = [_readings(plan, claim, outcome) for claim, outcome in zip(plan.claims, outcomes, strict=True)]
-    adjusted = {
-        reading: _adjusted(plan, [readings[reading].p for readings in contrasts]) for reading in ("failures", "against", "for")
-    }
-    results = []
-    for i, claim in enumerate(plan.claims):
-        complete = claim.asked and contrasts[i]["failures"].pairs == planned
-        readings = [_decide(plan, claim, contrasts[i][name], adjusted[name][i]) for name in adjusted]
-        decision, why = _claim_decision(plan, claim, sanity, complete, readings)
-        shown = contrasts[i]["failures"]
-        worst, best = contrasts[i]["against"].estimate, contrasts[i]["for"].estimate
-        results.append(
-            ClaimResult(
-                claim=claim,
-                decision=decision,
-                why=why,
-                contrast=shown,
-                planned=planned,
-                p_adjusted=adjusted["failures"][i],
-                p_two_sided=mcnemar_two_sided(shown.left_only, shown.right_only),
-                broken=outcomes[i].broken,
-                bounds=None if worst is None or best is None else (worst, best),
-                discordance=(discordance := _discordance(shown)),
-                power=None if claim.effect is None else power_for(plan, claim.effect, discordance),
-                steps=contrast_steps(outcomes[i], plan.recipe.environment.max_steps),
-            )
-        )
-    return tuple(results)
+def _claim_result(plan: Plan, claim: Claim, evidence: Evidence, sanity: SanityResult) -> ClaimResult:
+    shown = evidence.contrasts["failures"]
+    worst, best = evidence.contrasts["against"].estimate, evidence.contrasts["for"].estimate
+    decision, why = _claim_decision(plan, claim, sanity, evidence)
+    discordance = discordance_of(shown)
+    return ClaimResult(
+        claim=claim,
+        decision=decision,
+        why=why,
+        contrast=shown,
+        planned=evidence.planned,
+        p_adjusted=evidence.p_adjusted,
+        p_two_sided=mcnemar_two_sided(shown.left_only, shown.right_only),
+        broken=evidence.outcomes.broken,
+        bounds=None if worst is None or best is None else (worst, best),
+        discordance=discordance,
+        power=power_for(plan, claim, discordance),
+        steps=contrast_steps(evidence.outcomes, plan.recipe.environment.max_steps),
+        stop=evidence.stop,
+    )
 
 
-def _readings(plan: Plan, claim: Claim, outcomes: Outcomes) -> dict[str, Contrast]:
-    """The contrast with broken episodes read in each way; one and the same where none is broken."""
-    seed = derive_seed(plan.hash, "bootstrap", claim.id)
-    groups = outcomes.seeds if plan.method.seeds == "resampled" else None
-    resamples = plan.method.bootstrap_resamples
-    found: dict[str, Contrast] = {}
-    for reading, differences in outcomes.readings().items():
-        if found and not outcomes.broken:
-            found[reading] = found["failures"]
-        else:
-            found[reading] = contrast(differences, outcomes.clusters, groups, plan.alpha, resamples, seed)
-    return found
-
-
-def _adjusted(plan: Plan, p_values: list[float]) -> list[float | None]:
-    """Holm over the asked superiority claims. A claim without episodes has p = 1 and still counts."""
-    family = [i for i, claim in enumerate(plan.claims) if claim.asked and claim.kind == "superiority"]
-    found: list[float | None] = [None] * len(p_values)
-    for i, p in zip(family, holm_adjusted([p_values[i] for i in family]), strict=True):
-        found[i] = p
-    return found
-
-
-def _decide(plan: Plan, claim: Claim, found: Contrast, p_adjusted: float | None) -> tuple[Decision, bool]:
-    """The decision, and on which side of 0 the estimate lies: two readings that exclude equivalence on opposite
-    sides do not agree."""
-    side = (found.estimate or 0.0) > 0
-    if claim.kind == "equivalence":
-        assert claim.margin is not None
-        decision = decide_equivalence(found.tost_interval, found.interval, claim.margin)
-        return decision, side if decision == "NOT SUPPORTED" else True
-    if p_adjusted is None:
-        return "INCONCLUSIVE", True
-    power = None if claim.effect is None else power_for(plan, claim.effect, _discordance(found))
-    decision = decide_superiority(p_adjusted, found.interval, plan.alpha, claim.effect, power)
-    if decision == "SUPPORTED" and plan.method.seeds == "resampled" and found.interval.lower <= 0:
-        return "INCONCLUSIVE", True  # it holds for these checkpoints; the training seeds do not agree enough
-    return decision, True
-
-
-def _discordance(found: Contrast) -> Discordance:
-    return measured_discordance(found.left_only, found.right_only, found.pairs, found.design_effect)
-
-
-def _claim_decision(
-    plan: Plan, claim: Claim, sanity: SanityResult, complete: bool, readings: list[tuple[Decision, bool]]
-) -> tuple[Decision, Why]:
+def _claim_decision(plan: Plan, claim: Claim, sanity: SanityResult, evidence: Evidence) -> tuple[Decision, Why]:
     if not plan.concludes:
         return "INCONCLUSIVE", "scale"
     if not claim.asked:
         return "INCONCLUSIVE", "not asked"
     if sanity.status in ("failed", "not asked"):
         return "INCONCLUSIVE", "sanity"
-    if not complete or sanity.status == "incomplete":
+    if not evidence.complete or sanity.status == "incomplete":
         return "INCONCLUSIVE", "incomplete"
-    if len(set(readings)) > 1:
+    if len(set(evidence.readings)) > 1:
         return "INCONCLUSIVE", "broken"
-    return readings[0][0], "data"
+    return evidence.readings[0][0], "data"
 
 
 def _overall(plan: Plan, sanity: SanityResult, claims: tuple[ClaimResult, ...], complete: bool) -> tuple[Decision, Why]:

@@ -6,7 +6,7 @@ How numbers look is ``bench.number_format``'s.
 from collections.abc import Sequence
 
 from bench.costs import Cost
-from bench.limits import Discordance, EquivalenceLimit, Limit, pairs_of
+from bench.limits import Discordance, EquivalenceLimit, Limit, pairs_of, share_played
 from bench.number_format import count, hours_told, interval_points, p_value, percent, points
 from bench.plan import Plan
 from bench.stats.steps import StepsContrast
@@ -141,12 +141,28 @@ def claim_sentence(plan: Plan, result: ClaimResult) -> str:
             f"{found} {result.broken} pairs have an error or a timeout; the difference lies between "
             f"{points(result.bounds[0])} and {points(result.bounds[1])}, and the decision changes in between."
         )
-    return f"{found} {_meaning(plan, result)}"
+    return " ".join([found, _meaning(plan, result), *_stop_notes(plan, result)])
+
+
+def _stop_notes(plan: Plan, result: ClaimResult) -> list[str]:
+    """Why the claim ended before all episodes were played, and what that does to the estimate."""
+    stop = result.stop
+    if stop is None or stop.look == stop.of:
+        return []
+    assert plan.sequential is not None
+    if stop.ended == "futile":
+        return [
+            f"Ended early as futile: the chance that the last look would show or exclude it is below "
+            f"{100 * plan.sequential.futility:g} %."
+        ]
+    return ["Ended early; the interval is corrected for the looks, the estimate is not: it flatters whoever was ahead."]
 
 
 def _found(plan: Plan, result: ClaimResult) -> str:
-    claim, contrast = result.claim, result.contrast
+    claim, contrast, stop = result.claim, result.contrast, result.stop
     told = f"{claim.left} - {claim.right} is {points(contrast.estimate)} points"
+    if stop is not None:
+        told += f" at look {stop.look} of {stop.of} ({contrast.pairs} pairs)" if stop.look else " before the first look"
     if claim.kind == "equivalence":
         level = f"{100 * contrast.tost_interval.confidence:.0f} %"
         assert claim.margin is not None
@@ -155,6 +171,9 @@ def _found(plan: Plan, result: ClaimResult) -> str:
             f"the margin is {100 * claim.margin:g} points either way."
         )
     level, p = f"{100 * contrast.interval.confidence:.0f} %", p_value(result.p_adjusted)
+    if stop is not None:
+        reached = f"; {claim.left} leads by {stop.lead} episodes, the boundary is {stop.boundary}" if stop.look else ""
+        return f"{told}, {level} interval {interval_points(contrast.interval)}{reached}."
     return (
         f"{told}, {level} interval {interval_points(contrast.interval)}; "
         f"one-sided p {p if p.startswith('<') else f'= {p}'} after Holm."
@@ -169,7 +188,7 @@ def _meaning(plan: Plan, result: ClaimResult) -> str:
         if result.decision == "NOT SUPPORTED":
             return "A larger difference is shown."
         return "The interval reaches beyond the margin: equality within it is neither shown nor excluded."
-    if result.p_adjusted is not None and result.p_adjusted <= plan.alpha:
+    if _rejects(plan, result):
         return "A gain is shown by all checkpoints together, but the training seeds do not agree on it."
     if effect is None or result.power is None or result.contrast.interval.upper <= 0:
         return "A gain is excluded." if result.decision == "NOT SUPPORTED" else "A gain is neither shown nor excluded."
@@ -179,6 +198,13 @@ def _meaning(plan: Plan, result: ClaimResult) -> str:
     if result.contrast.interval.upper < effect:
         return f"The interval excludes {sought}, but the plan would have found it with a chance of {chance} only."
     return f"No gain is shown, and {sought} is not excluded; the plan finds it with a chance of {chance}."
+
+
+def _rejects(plan: Plan, result: ClaimResult) -> bool:
+    """Whether the test of a gain does, whatever else is asked of it."""
+    if result.stop is not None:
+        return result.stop.boundary is not None and result.stop.lead >= result.stop.boundary
+    return result.p_adjusted is not None and result.p_adjusted <= plan.alpha
 
 
 def limit_sentence(limit: Limit) -> str:
@@ -201,6 +227,19 @@ def limit_sentence(limit: Limit) -> str:
     return (
         f"{least} {sentence_case(discordance_note(limit.discordance))}, {found}; "
         f"paired episodes for a gain of {', '.join(counts)}."
+    )
+
+
+def looks_sentence(plan: Plan) -> str | None:
+    """When a sequential plan looks, and what it saves; None of a plan of fixed size."""
+    share = share_played(plan)
+    if plan.sequential is None or share is None:
+        return None
+    spending = {"obrien-fleming": "O'Brien-Fleming", "pocock": "Pocock"}[plan.sequential.spending]
+    states = _listed([str(look) for look in plan.sequential.looks])
+    return (
+        f"after {states} initial states of each task, error spent as {spending} would; a claim whose gain is found four times "
+        f"in five ends after {100 * share:.0f} % of its pairs on average"
     )
 
 

@@ -57,6 +57,7 @@ def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
         f"{training.steps * training.batch_size} samples, seeds {', '.join(map(str, plan.seeds))}",
         f"episodes       {len(plan.episodes)} for each of {rollouts} rollouts = {len(plan.episodes) * rollouts} "
         f"({plan.recipe.environment.suite}, {_counted(len(tasks), 'task')}, {inits})",
+        *_look_lines(plan),
         f"sanity gate    {plan.sanity.rollout} solves at least {100 * plan.sanity.floor:g} %",
         f"alpha          {plan.alpha:g}; {plan.method.multiplicity}",
         *_cost_lines(plan, references),
@@ -76,6 +77,14 @@ def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
     notes = [wording.out_of_reach_note(claim, limit_of(plan, claim)) for claim in plan.claims if claim.asked]
     said = [*plan.cannot_say, wording.seeds_note(plan), *(note for note in notes if note and plan.concludes)]
     return [*lines, "", "This plan cannot say:", *(f"- {note}" for note in said), "", f"hash           {plan.hash}"]
+
+
+def _look_lines(plan: Plan) -> list[str]:
+    """When a sequential plan looks."""
+    from bench import wording
+
+    told = wording.looks_sentence(plan)
+    return [] if told is None else [f"looks          {told}"]
 
 
 def _power_lines(plan: Plan, references: Sequence["Reference"], width: int) -> list[str]:

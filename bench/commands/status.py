@@ -34,9 +34,12 @@ def run(options: argparse.Namespace) -> int:
 def status_of(run: "Run") -> dict[str, Any]:
     """What is done of each case: episodes of rollouts, steps of trainings, and why it failed when it was last tried."""
     from bench.gaps import missing_episodes
+    from bench.looks import rows_until
     from bench.pairs import solved
+    from bench.stopping import follow
 
     cases, missing = [], missing_episodes(run.plan, run.rows)
+    course = None if run.plan.sequential is None else follow(run.plan, run.rows)
     for case in run.plan.cases:
         status: dict[str, Any] = {"case": case.id, "kind": case.kind, "done": case.id in run.cases}
         if case.id in run.failures:
@@ -45,7 +48,7 @@ def status_of(run: "Run") -> dict[str, Any]:
             rows, lacking = run.rows[case.id], missing.get(case.id, [])
             status |= {
                 "finished": len(rows),
-                "planned": len(run.plan.episodes),
+                "planned": len(rows_until(run.plan, course.planned(run.plan, case.rollout) if course else 1)),
                 "successes": sum(map(solved, rows)),
                 "broken": sum(row["status"] != "ok" for row in rows),
                 "missing": lacking,

@@ -1,6 +1,7 @@
 """Rollouts: the plan's episode table, or a shard of it, played by one checkpoint in one mode, a journal line per episode."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
     from wmvla.rollout.worker import Simulators
 
 
-def run(context: Context, case: Case) -> dict[str, Any]:
+def run(context: Context, case: Case, episodes: Sequence["EpisodeRow"] | None = None) -> dict[str, Any]:
     """Play the episodes that no journal of the case has; figures: how many there are, how many succeeded, their CPU time.
 
-    ``played`` of them in this session, by ``rollout_workers`` simulator processes.
+    ``played`` of them in this session, by ``rollout_workers`` simulator processes. ``episodes``: those that are wanted; None:
+    all of the plan.
     """
     path = journal_path(context.run_dir, case.id)
-    mine = rows_of(context.shard, context.plan.episodes)
+    mine = rows_of(context.shard, context.plan.episodes if episodes is None else episodes)
     indices = {row.index for row in mine}
 
     def recorded() -> list[dict[str, Any]]:

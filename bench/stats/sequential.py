@@ -25,7 +25,7 @@ def flip_boundaries(cluster_sums: Sequence[NDArray[np.integer]], spent: Sequence
 
     Args:
         cluster_sums: for each look, the sum of left - right over each cluster that is new since the look before. Of these only
-            the sizes are used, not the signs.
+            the sizes are used, not the signs. They may end before the last look.
         spent: error that may have been spent by each look, non-decreasing.
 
     If left and right do not differ, every cluster sum is as likely with the other sign. Given the sizes, the paths of the
@@ -38,10 +38,41 @@ def flip_boundaries(cluster_sums: Sequence[NDArray[np.integer]], spent: Sequence
 
     Non-obvious: error that a coarse lattice left unspent at one look is available at the next.
     """
+    return nested_flip_boundaries(cluster_sums, [spent])[0]
+
+
+def nested_flip_boundaries(cluster_sums: Sequence[NDArray[np.integer]], levels: Sequence[Sequence[float]]) -> list[list[int]]:
+    """`flip_boundaries` at several levels, the strictest first, where no level's boundary lies above a stricter one's.
+
+    `levels` are spent errors as there; between two looks a milder level may spend at least as much as a stricter one.
+
+    Holm's procedure needs it: who is rejected at the strictest level must be rejected at every milder one (W. Maurer and F.
+    Bretz (2013), Stat. Biopharm. Res. 5:311-320, for normal boundaries, which have it by themselves). On a lattice a milder
+    level can spend at one look what it then lacks at the next. So before the last look it leaves as much unspent as the
+    stricter level did; its boundaries then cost it no more than that one's would.
+    """
+    steps = [flip_distribution(new) for new in cluster_sums]
+    last = len(levels[0]) - 1
+    kept = [0.0] * len(steps)
+    found = []
+    for spent in levels:
+        boundaries, kept = _lattice_boundaries(
+            steps, [allowed - (kept[look] if look < last else 0.0) for look, allowed in enumerate(spent[: len(steps)])], spent
+        )
+        found.append(boundaries)
+    return found
+
+
+def _lattice_boundaries(
+    steps: Sequence[NDArray[np.float64]], may_spend: Sequence[float], spent: Sequence[float]
+) -> tuple[list[int], list[float]]:
+    """The smallest boundary at each look that spends no more than `may_spend`, and how far it stays below `spent`.
+
+    `steps`: for each look, the chances of what it adds to the total, from least to most.
+    """
     going: NDArray[np.float64] = np.ones(1)  # chance of each total, from -reach to reach, without having crossed
-    reach, crossed, boundaries = 0, 0.0, []
-    for new, allowed in zip(cluster_sums, spent, strict=True):
-        step = flip_distribution(new)
+    reach, crossed, boundaries, unspent = 0, 0.0, [], []
+    for step, allowed, at_most in zip(steps, may_spend, spent, strict=False):
         going = np.asarray(np.convolve(going, step), dtype=np.float64)
         reach += (len(step) - 1) // 2
         tails = np.cumsum(going[::-1])[::-1]  # chance of at least each total
@@ -53,7 +84,8 @@ def flip_boundaries(cluster_sums: Sequence[NDArray[np.integer]], spent: Sequence
         crossed += float(going[first:].sum())
         going[first:] = 0.0
         boundaries.append(first - reach)
-    return boundaries
+        unspent.append(max(at_most - crossed, 0.0))
+    return boundaries, unspent
 
 
 def normal_boundaries(fractions: Sequence[float], spent: Sequence[float]) -> list[float]:

@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_run import Outcome, core_plan, drawn_outcomes, plan_of, rows_by_case
 
+from bench.decisions import decide_equivalence, decide_superiority
 from bench.episode_table import make_episode_table
 from bench.limits import power_for
 from bench.overrides import parse_overrides
 from bench.plan import Method, Plan
 from bench.stats.difference import Interval
 from bench.stats.rates import wilson_interval
-from bench.verdict import ClaimResult, Verdict, decide_equivalence, decide_superiority, judge
+from bench.verdict import ClaimResult, Verdict, judge
 from wmvla.errors import UserError
 
 PLAN = core_plan(episodes=24)
@@ -67,11 +68,18 @@ def test_a_planted_effect_cannot_be_supported_where_equality_is_out_of_reach() -
     assert (verdict.decision, verdict.why) == ("INCONCLUSIVE", "data")
 
 
-def test_no_effect_is_inconclusive() -> None:
-    verdict = verdict_of(LONG, planted(LONG, 0.6, 0.0))
+def test_no_effect_is_inconclusive_where_none_is_sought() -> None:
+    claims = tuple(dataclasses.replace(claim, effect=None) for claim in LONG.claims)
+    verdict = verdict_of(dataclasses.replace(LONG, claims=claims), planted(LONG, 0.6, 0.0))
     assert claim_of(verdict, "E1 = E0").decision == "SUPPORTED"
     assert claim_of(verdict, "E2 > E0").decision == "INCONCLUSIVE"
     assert verdict.decision == "INCONCLUSIVE"
+
+
+def test_the_effect_that_core_seeks_is_excluded_by_pairs_that_all_agree() -> None:
+    verdict = verdict_of(LONG, planted(LONG, 0.6, 0.0))
+    assert claim_of(verdict, "E2 > E0").claim.effect == 0.05
+    assert claim_of(verdict, "E2 > E0").decision == verdict.decision == "NOT SUPPORTED"
 
 
 def test_harm_is_not_supported() -> None:
@@ -254,7 +262,7 @@ def test_repeats_that_end_alike_cost_power() -> None:
     assert result.contrast.design_effect == pytest.approx(4 * (12 / 11) * (47 / 48))
     alone = dataclasses.replace(result.discordance, design_effect=1.0)
     assert result.power is not None
-    assert result.power < 0.5 < power_for(plan, 0.4, alone)
+    assert result.power < 0.5 < (power_for(plan, result.claim, alone) or 0)
 
 
 def test_steps_to_success_decide_nothing() -> None:
@@ -312,13 +320,13 @@ def test_false_superiority_is_rare() -> None:
 
 
 def test_deciding_superiority() -> None:
-    assert decide_superiority(0.05, Interval(-0.1, 0.2, 0.95), 0.05) == "SUPPORTED"
-    assert decide_superiority(0.051, Interval(-0.1, 0.2, 0.95), 0.05) == "INCONCLUSIVE"
-    assert decide_superiority(1.0, Interval(-0.2, 0.0, 0.95), 0.05) == "NOT SUPPORTED"
+    assert decide_superiority(True, Interval(-0.1, 0.2, 0.95)) == "SUPPORTED"
+    assert decide_superiority(False, Interval(-0.1, 0.2, 0.95)) == "INCONCLUSIVE"
+    assert decide_superiority(False, Interval(-0.2, 0.0, 0.95)) == "NOT SUPPORTED"
     near = Interval(-0.04, 0.04, 0.95)
-    assert decide_superiority(1.0, near, 0.05, effect=0.05, power=0.8) == "NOT SUPPORTED"
-    assert decide_superiority(1.0, near, 0.05, effect=0.05, power=0.79) == "INCONCLUSIVE"
-    assert decide_superiority(1.0, near, 0.05, effect=0.04, power=0.99) == "INCONCLUSIVE"
+    assert decide_superiority(False, near, effect=0.05, power=0.8) == "NOT SUPPORTED"
+    assert decide_superiority(False, near, effect=0.05, power=0.79) == "INCONCLUSIVE"
+    assert decide_superiority(False, near, effect=0.04, power=0.99) == "INCONCLUSIVE"
 
 
 def test_deciding_equivalence() -> None:

@@ -1,0 +1,66 @@
+"""When a sequential plan looks at its data: after how many initial states of each task, all repeats of them played."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from bench.stats.spending import SPENDING
+from wmvla.errors import UserError
+from wmvla.recipe import EpisodeRow, Rollout
+
+if TYPE_CHECKING:
+    from bench.plan import Plan
+
+LOOKS = 5
+"""At most. Five save most of what looks can save (Jennison and Turnbull 2000, section 2.8)."""
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """How a plan may stop before all episodes are played."""
+
+    looks: tuple[int, ...]
+    """Initial states of each task; the last look is at all of them.
+
+    Non-obvious: states and not episodes, so that the repeats of a state, which tend to end alike, are never torn apart.
+    """
+    spending: Literal["obrien-fleming", "pocock"]
+    futility: float = 0.1
+    """A claim ends where its chances of being shown, and of being excluded, by the last look are both less."""
+
+
+def spread_looks(rollout: Rollout, spending: str, where: str) -> Sequential:
+    """Looks as evenly spread as initial states allow. UserError for an unknown spending function, and for a single state."""
+    if spending not in SPENDING:
+        raise UserError(f"SEQUENTIAL={spending}: must be one of {', '.join(sorted(SPENDING))}")
+    states = min(rollout.episodes, len(rollout.inits))
+    if states < 2:
+        raise UserError(f"SEQUENTIAL={spending}: {where} plays one initial state of each task; looks need at least two")
+    looks = sorted({math.ceil(states * look / LOOKS) for look in range(1, LOOKS + 1)})
+    return Sequential(tuple(looks), "pocock" if spending == "pocock" else "obrien-fleming")
+
+
+def rows_until(plan: "Plan", look: int) -> tuple[EpisodeRow, ...]:
+    """The rows of the episode table that are played by that look, which count from 1; without looks the only one has all."""
+    if plan.sequential is None:
+        return plan.episodes
+    states = frozenset(plan.recipe.rollout.inits[: plan.sequential.looks[look - 1]])
+    return tuple(row for row in plan.episodes if row.init in states)
+
+
+def last_look(plan: "Plan") -> int:
+    """How many looks there are."""
+    return 1 if plan.sequential is None else len(plan.sequential.looks)
+
+
+def fractions(plan: "Plan") -> list[float]:
+    """The share of the episodes that is played by each look."""
+    return [len(rows_until(plan, look)) / len(plan.episodes) for look in range(1, last_look(plan) + 1)]
+
+
+def spent_by_look(plan: "Plan", alpha: float) -> list[float]:
+    """How much of the error `alpha` may have been spent by each look."""
+    if plan.sequential is None:
+        return [alpha]
+    spend = SPENDING[plan.sequential.spending]
+    return [spend(fraction, alpha) for fraction in fractions(plan)]
