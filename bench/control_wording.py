@@ -38,8 +38,8 @@ def _outcome(control: ControlResult, run: ControlRun) -> str:
             return f"shown: SUPPORTED, the instrument saw the effect that was built in {where}."
         return f"FAILED {where}: an effect was built in and must be SUPPORTED, but the verdict is {run.sentence}"
     if run.outcome == "failed":
-        claimed = " and ".join(f'"{claim}"' for claim in run.gains)
-        return f"FAILED {where}: no gain can be had, but {claimed} came out as SUPPORTED."
+        claimed = ", ".join(f'"{claim}"' for claim in run.gains)
+        return f"FAILED {where}: no gain can be had, but it came out as SUPPORTED in {claimed}."
     if run.outcome == "undecided":
         return f"not shown {where}: no gain was claimed, but none could have been; its verdict is {run.sentence}"
     return f"shown: {run.decision}, the instrument claimed no gain where none can be had {where}."

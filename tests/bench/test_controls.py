@@ -263,7 +263,7 @@ def test_a_control_that_saw_what_is_not_there_is_said_to_have_failed(results: Pa
     assert negative["outcome"] == "failed"
     assert negative["sentence"] == (
         f"Negative control FAILED ({plan.run_name}, 2030-01-01, same code): no gain can be had, but "
-        '"E2 > E0" and "pred > zero" and "random < pred" came out as SUPPORTED.'
+        'it came out as SUPPORTED in "E2 > E0", "pred > zero", "random < pred".'
     )
 
 
