@@ -291,6 +291,23 @@ def test_the_last_one_speaks_and_earlier_failures_are_counted(results: Path) -> 
     assert (positive["run"], positive["outcome"]) == (late.run_name, "failed")
 
 
+def test_a_sequential_control_counts_when_it_has_ended_early(results: Path) -> None:
+    """Gains are shown at a look; E0 and E1 go on, because equality is not."""
+    plan = plan_of("controls", "mini", sequential="obrien-fleming")
+    outcomes = {
+        rollout: [*won[:150], *[None] * 50] if rollout.startswith("E2") else won for rollout, won in a_gain(plan).items()
+    }
+    shutil.rmtree(control(results))
+    run_dir = a_run(results, plan, outcomes)
+    found = look(results).controls[0].found
+    assert found is not None
+    assert (found.run, found.outcome) == (plan.run_name, "shown")
+    unfinished_e1 = {**outcomes, "E1-zero": [*outcomes["E1-zero"][:150], *[None] * 50]}
+    shutil.rmtree(run_dir)
+    a_run(results, plan, unfinished_e1)
+    assert [each.why for each in look(results).controls[0].passed_over] == ["unfinished"]
+
+
 def test_a_run_that_does_not_know_its_code_has_no_control(results: Path) -> None:
     a_run(results, PLAN, no_gain(PLAN), code=None)
     controls = reported(results)["controls"]
