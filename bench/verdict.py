@@ -146,6 +146,11 @@ def judge(plan: Plan, rows_by_case: RowsByCase) -> Verdict:
     )
 
 
+def ended_early(result: ClaimResult) -> bool:
+    """Whether a claim was decided before all of its episodes were played."""
+    return result.stop is not None and result.stop.ended in ("shown", "excluded") and result.stop.look < result.stop.of
+
+
 def _pooled_rate(plan: Plan, rows_by_case: RowsByCase, rollout: str, planned: Sequence[EpisodeRow]) -> Rate:
     cases = plan.rollout_cases(rollout)
     rows = [row for case in cases for row in rows_by_case.get(case.id, ())]

@@ -372,6 +372,11 @@ def not_asked_note(claim_ids: list[str]) -> str:
     return f"Anything about {listed}: not asked, because an arm was left out."
 
 
+def ended_early_note(claim_ids: list[str]) -> str:
+    listed = _listed([f'"{claim_id}"' for claim_id in claim_ids])
+    return f"How large the difference in {listed} is: decided at an early look, where estimates flatter and are not corrected."
+
+
 def replays_note(plan: Plan, done: int) -> str | None:
     """Why figures of held-out demonstrations are not there, or not all; None where all are."""
     planned = sum(case.kind == "replay" for case in plan.cases)

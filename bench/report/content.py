@@ -13,7 +13,7 @@ from bench.report.playing import hard_resets, largest_batch, playing
 from bench.report.records import Record, Run
 from bench.stats.difference import Interval
 from bench.suite import Claim
-from bench.verdict import ClaimResult, Rate, Verdict, judge
+from bench.verdict import ClaimResult, Rate, Verdict, ended_early, judge
 
 REPORT_VERSION = 1
 LAST_SHARE = 0.1
@@ -39,6 +39,7 @@ def report_content(run: Run) -> Content:
         "seeds": list(plan.seeds),
         "alpha": plan.alpha,
         "method": asdict(plan.method),
+        **({"looks": wording.sentence_case(told)} if (told := wording.looks_sentence(plan)) else {}),
         "verdict": {
             "decision": verdict.decision,
             "why": verdict.why,
@@ -89,6 +90,7 @@ def reproduce_command(plan: Plan) -> str:
         f"make bench SUITE={plan.suite} SCALE={plan.scale} MACHINE={plan.machine.name} "
         f"SEEDS={','.join(map(str, plan.seeds))} ARMS={','.join(plan.arms)} EPISODES={rollout.episodes} "
         f"STEPS={training.steps} BATCH_SIZE={training.batch_size}"
+        f"{f' SEQUENTIAL={plan.sequential.spending}' if plan.sequential else ''}"
     )
 
 
@@ -124,6 +126,9 @@ def _cannot_say(plan: Plan, verdict: Verdict) -> list[str]:
     left_out = [result.claim.id for result in verdict.claims if not result.claim.asked]
     if left_out:
         said.append(wording.not_asked_note(left_out))
+    early = [result.claim.id for result in verdict.claims if ended_early(result)]
+    if early:
+        said.append(wording.ended_early_note(early))
     said += [
         note
         for claim in plan.claims
@@ -184,7 +189,8 @@ def _claim(run: Run, result: ClaimResult) -> Content:
         "difference": contrast.estimate,
         "interval": _interval(contrast.interval),
         "tost_interval": _interval(contrast.tost_interval),
-        "p": contrast.p,
+        "p": None if result.stop else contrast.p,  # of a fixed size; at a look it says nothing
+        **({"stop": asdict(result.stop)} if result.stop else {}),
         "p_adjusted": result.p_adjusted,
         "p_mcnemar_two_sided": result.p_two_sided,
         "broken": result.broken,

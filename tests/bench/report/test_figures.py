@@ -84,7 +84,7 @@ def test_lines_without_a_figure_are_left_out() -> None:
 def run_of(outcomes: dict[str, list[bool | str | None]], metrics: dict[str, list[dict[str, object]]]) -> Run:
     plan = core_plan("smoke", episodes=4)
     rows = {case.id: [] for case in plan.rollout_cases()} | rows_by_case(plan, outcomes)
-    return Run(plan, rows, metrics, {}, None, {})
+    return Run(plan, rows, metrics, {}, None, {}, None)
 
 
 def test_grid_sums_repeats_and_finds_discordance() -> None:
