@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from bench.looks import fractions, spent_by_look
+from bench.looks import fractions
 from bench.plan import Plan
 from bench.stats.difference import tost_confidence
 from bench.stats.interim import drift_for, inflation, mean_share
@@ -18,6 +18,7 @@ from bench.stats.power import (
     smallest_gain,
     smallest_wins,
 )
+from bench.stats.spending import SPENDING
 from bench.suite import Claim
 
 GAINS = (0.02, 0.03, 0.05, 0.10)
@@ -131,6 +132,14 @@ def looks_cost(plan: Plan, claim: Claim) -> float:
         return 1.0
     alpha = plan.alpha if claim.kind == "equivalence" else strictest_level(plan)
     return inflation(tuple(fractions(plan)), tuple(spent_by_look(plan, alpha)), POWER)
+
+
+def spent_by_look(plan: "Plan", alpha: float) -> list[float]:
+    """How much of the error `alpha` may have been spent by each look."""
+    if plan.sequential is None:
+        return [alpha]
+    spend = SPENDING[plan.sequential.spending]
+    return [spend(fraction, alpha) for fraction in fractions(plan)]
 
 
 def share_played(plan: Plan) -> float | None:

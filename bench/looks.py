@@ -2,15 +2,16 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
-from bench.stats.spending import SPENDING
 from wmvla.errors import UserError
 from wmvla.recipe import EpisodeRow, Rollout
 
 if TYPE_CHECKING:
     from bench.plan import Plan
 
+Spending = Literal["obrien-fleming", "pocock"]
+"""How the error is spent over the looks: keys of ``bench.stats.spending.SPENDING``."""
 LOOKS = 5
 """At most. Five save most of what looks can save (Jennison and Turnbull 2000, section 2.8)."""
 
@@ -24,20 +25,21 @@ class Sequential:
 
     Non-obvious: states and not episodes, so that the repeats of a state, which tend to end alike, are never torn apart.
     """
-    spending: Literal["obrien-fleming", "pocock"]
+    spending: Spending
     futility: float = 0.1
     """A claim ends where its chances of being shown, and of being excluded, by the last look are both less."""
 
 
 def spread_looks(rollout: Rollout, spending: str, where: str) -> Sequential:
     """Looks as evenly spread as initial states allow. UserError for an unknown spending function, and for a single state."""
-    if spending not in SPENDING:
-        raise UserError(f"SEQUENTIAL={spending}: must be one of {', '.join(sorted(SPENDING))}")
+    known: dict[str, Spending] = {name: name for name in get_args(Spending)}
+    if spending not in known:
+        raise UserError(f"SEQUENTIAL={spending}: must be one of {', '.join(known)}")
     states = min(rollout.episodes, len(rollout.inits))
     if states < 2:
         raise UserError(f"SEQUENTIAL={spending}: {where} plays one initial state of each task; looks need at least two")
     looks = sorted({math.ceil(states * look / LOOKS) for look in range(1, LOOKS + 1)})
-    return Sequential(tuple(looks), "pocock" if spending == "pocock" else "obrien-fleming")
+    return Sequential(tuple(looks), known[spending])
 
 
 def rows_until(plan: "Plan", look: int) -> tuple[EpisodeRow, ...]:
@@ -56,11 +58,3 @@ def last_look(plan: "Plan") -> int:
 def fractions(plan: "Plan") -> list[float]:
     """The share of the episodes that is played by each look."""
     return [len(rows_until(plan, look)) / len(plan.episodes) for look in range(1, last_look(plan) + 1)]
-
-
-def spent_by_look(plan: "Plan", alpha: float) -> list[float]:
-    """How much of the error `alpha` may have been spent by each look."""
-    if plan.sequential is None:
-        return [alpha]
-    spend = SPENDING[plan.sequential.spending]
-    return [spend(fraction, alpha) for fraction in fractions(plan)]

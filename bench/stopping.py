@@ -13,8 +13,8 @@ from scipy.special import ndtr
 
 from bench.decisions import Reading, decide, discordance_of
 from bench.evidence import READINGS, Ended, Evidence, Stop, family, read
-from bench.limits import power_for
-from bench.looks import fractions, last_look, rows_until, spent_by_look
+from bench.limits import power_for, spent_by_look
+from bench.looks import fractions, last_look, rows_until
 from bench.pairs import Contrast, Outcomes, RowsByCase, pair_outcomes, solved
 from bench.plan import Plan
 from bench.stats.difference import score_interval, tost_confidence

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.gaps import missing_episodes
-from bench.journal import read_journals
 from bench.options import add_plan_options, add_run_options, as_flags, plan_from, run_dir_of, shard_from, trackers_from
 from bench.plan import load_plan, write_plan
 from bench.requirements import require
@@ -55,6 +53,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _tell_shard(shard: Shard, run_dir: Path, options: argparse.Namespace) -> None:
     """Print what all shards have recorded so far, and which command plays the rest and reports."""
+    from bench.gaps import missing_episodes
+    from bench.journal import read_journals
+
     plan = load_plan(run_dir)
     missing = sum(map(len, missing_episodes(plan, read_journals(plan, run_dir)).values()))
     planned = len(plan.rollout_cases()) * len(plan.episodes)
