@@ -178,6 +178,15 @@ def test_missing_pieces_are_marked(run_dir: Path, missing: str) -> None:
     assert marks[missing] in text
 
 
+@pytest.mark.parametrize("git", [{"git": {"error": "not a git repository"}}, {}])
+def test_a_run_of_sources_without_a_repository_has_a_report(run_dir: Path, git: dict[str, object]) -> None:
+    path = run_dir / "provenance.json"
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "git"} | git))
+    report = write_report(run_dir)
+    assert ("not a git repository" in report.read_text()) == bool(git)
+    assert ", source" not in report.with_suffix(".md").read_text()
+
+
 def test_a_partial_run_is_marked_everywhere(tmp_path: Path) -> None:
     plan = core_plan("mini")
     outcomes = drawn_outcomes(plan, REALISTIC)
