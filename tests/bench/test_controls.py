@@ -2,19 +2,16 @@
 
 import dataclasses
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from fake_runs import EPISODES, ROOT, finished, trained, wmbench
 from synthetic_run import PROVENANCE, REALISTIC, Outcome, core_plan, drawn_outcomes, plan_of, write_run
-from test_shards import trained
 
 from bench import cli
 from bench.controls import CONTROLS_FILE, Controls, look_for_controls, read_controls, write_controls
@@ -22,7 +19,6 @@ from bench.plan import Plan
 from bench.report.write import write_report
 from wmvla.errors import UserError
 
-ROOT = Path(__file__).parents[2]
 CODE, OTHER = "a" * 64, "b" * 64
 Outcomes = dict[str, Sequence[Outcome]]
 PLAN = core_plan("smoke")
@@ -403,23 +399,12 @@ def test_foreign_text_is_inert(results: Path) -> None:
 
 def test_wmbench_run_looks_when_it_ends_and_again_when_given_again(tmp_path: Path, made: Path) -> None:
     """Real runs of core on a fake simulator; the controls beside it are made up, of the code that runs here."""
-    run_dir = trained(PLAN, tmp_path / "results")
+    run_dir = trained(core_plan("smoke", episodes=EPISODES), tmp_path / "results")
     (run_dir / "provenance.json").unlink()
-    command = [
-        sys.executable,
-        "-m",
-        "bench.cli",
-        "run",
-        "core",
-        "--scale=smoke",
-        "--machine=cpu",
-        f"--results={run_dir.parent}",
-    ]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{Path(__file__).parent}", "PYTEST_ADDOPTS": "-p fake_rollouts"}
 
     def outcomes() -> list[str]:
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        code, out, err = finished(wmbench(run_dir))
+        assert code == 0, out + err
         content = json.loads((run_dir / "report.json").read_text())
         return [each["outcome"] for each in content["controls"]["each"]]
 
