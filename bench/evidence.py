@@ -57,7 +57,7 @@ class Evidence:
 def fixed_evidence(plan: Plan, rows_by_case: RowsByCase) -> list[Evidence]:
     """Of every claim of a plan that plays all its episodes, in its order."""
     planned = len(plan.seeds) * len(plan.episodes)
-    outcomes = [pair_outcomes(plan, rows_by_case, claim.left, claim.right, plan.episodes) for claim in plan.claims]
+    outcomes = [pair_outcomes(plan, rows_by_case, claim.left, claim.right) for claim in plan.claims]
     confidences = 1 - plan.alpha, tost_confidence(plan.alpha)
     contrasts = [read(plan, claim, found, confidences) for claim, found in zip(plan.claims, outcomes, strict=True)]
     adjusted = {reading: _adjusted(plan, [readings[reading].p for readings in contrasts]) for reading in READINGS}

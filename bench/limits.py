@@ -1,5 +1,6 @@
 """What a plan's number of episodes can show at best, and how many it would take to show more. Pure."""
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -131,22 +132,26 @@ def looks_cost(plan: Plan, claim: Claim) -> float:
     if plan.sequential is None:
         return 1.0
     alpha = plan.alpha if claim.kind == "equivalence" else strictest_level(plan)
-    return inflation(tuple(fractions(plan)), tuple(spent_by_look(plan, alpha)), POWER)
+    return inflation(fractions(plan), spent_by_look(plan, alpha), POWER)
 
 
-def spent_by_look(plan: "Plan", alpha: float) -> list[float]:
+def spent_by_look(plan: Plan, alpha: float) -> tuple[float, ...]:
     """How much of the error `alpha` may have been spent by each look."""
     if plan.sequential is None:
-        return [alpha]
-    spend = SPENDING[plan.sequential.spending]
-    return [spend(fraction, alpha) for fraction in fractions(plan)]
+        return (alpha,)
+    return _spent(fractions(plan), plan.sequential.spending, alpha)
+
+
+@functools.cache
+def _spent(shares: tuple[float, ...], spending: str, alpha: float) -> tuple[float, ...]:
+    return tuple(SPENDING[spending](share, alpha) for share in shares)
 
 
 def share_played(plan: Plan) -> float | None:
     """Mean share of its pairs after which a claim ends whose gain is found four times in five; None without looks."""
     if plan.sequential is None:
         return None
-    shares, spent = tuple(fractions(plan)), tuple(spent_by_look(plan, strictest_level(plan)))
+    shares, spent = fractions(plan), spent_by_look(plan, strictest_level(plan))
     return mean_share(shares, spent, drift_for(shares, spent, POWER))
 
 

@@ -43,18 +43,15 @@ def spread_looks(rollout: Rollout, spending: str, where: str) -> Sequential:
 
 
 def rows_until(plan: "Plan", look: int) -> tuple[EpisodeRow, ...]:
-    """The rows of the episode table that are played by that look, which count from 1; without looks the only one has all."""
-    if plan.sequential is None:
-        return plan.episodes
-    states = frozenset(plan.recipe.rollout.inits[: plan.sequential.looks[look - 1]])
-    return tuple(row for row in plan.episodes if row.init in states)
+    """The rows of the episode table that are played by that look; looks count from 1."""
+    return plan.rows_by_look[look - 1]
 
 
 def last_look(plan: "Plan") -> int:
-    """How many looks there are."""
-    return 1 if plan.sequential is None else len(plan.sequential.looks)
+    """How many looks there are; of a plan of fixed size one."""
+    return len(plan.rows_by_look)
 
 
-def fractions(plan: "Plan") -> list[float]:
+def fractions(plan: "Plan") -> tuple[float, ...]:
     """The share of the episodes that is played by each look."""
-    return [len(rows_until(plan, look)) / len(plan.episodes) for look in range(1, last_look(plan) + 1)]
+    return tuple(len(rows) / len(plan.episodes) for rows in plan.rows_by_look)

@@ -1,7 +1,7 @@
 """Episodes of two rollouts, paired by row of the episode table and training seed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from bench.stats.difference import (
 from bench.stats.mcnemar import cluster_flip_one_sided
 from bench.stats.power import design_effect
 from bench.stats.steps import StepsContrast, compare_steps
-from wmvla.recipe import EpisodeRow
 from wmvla.rollout.journal import Row
 
 RowsByCase = Mapping[str, Sequence[Row]]
@@ -40,10 +39,18 @@ class Outcomes:
     left_steps: NDArray[np.int64]
     """Control steps until the episode ended."""
     right_steps: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    """Index of the episode in the plan's table."""
 
     @property
     def broken(self) -> int:
         return int((self.left_broken | self.right_broken).sum())
+
+    def among(self, chosen: NDArray[np.bool_]) -> "Outcomes":
+        """Of the pairs whose row of the table is `chosen`, shape (rows of the table,)."""
+        kept = {field.name: getattr(self, field.name)[chosen[self.rows]] for field in fields(self)}
+        kept["clusters"] = np.unique(kept["clusters"], return_inverse=True)[1]
+        return Outcomes(**kept)
 
     def readings(self) -> dict[str, NDArray[np.int64]]:
         """left - right of each pair, with the broken episodes read in each of three ways.
@@ -77,24 +84,23 @@ class Contrast:
     """How many pairs are worth one independent pair."""
 
 
-def pair_outcomes(plan: Plan, rows_by_case: RowsByCase, left: str, right: str, episodes: Sequence[EpisodeRow]) -> Outcomes:
-    """Every one of `episodes` that both rollouts have finished, over all training seeds, in table order."""
+def pair_outcomes(plan: Plan, rows_by_case: RowsByCase, left: str, right: str) -> Outcomes:
+    """Every episode that both rollouts have finished, over all training seeds, in table order."""
     columns: list[tuple[int, ...]] = []
     cluster_ids: dict[tuple[int, int, int], int] = {}
     for seed in plan.seeds:
         left_rows = {row["index"]: row for row in rows_by_case.get(f"{left}-s{seed}", ())}
         right_rows = {row["index"]: row for row in rows_by_case.get(f"{right}-s{seed}", ())}
-        for episode in episodes:
+        for episode in plan.episodes:
             one, other = left_rows.get(episode.index), right_rows.get(episode.index)
             if one is None or other is None:
                 continue
             cluster = cluster_ids.setdefault((seed, episode.task, episode.init), len(cluster_ids))
             flags = (solved(one), solved(other), broken(one), broken(other))
-            columns.append((*flags, cluster, seed, one["steps"], other["steps"]))
-    table = np.array(columns, dtype=np.int64).reshape(-1, 8)
+            columns.append((*flags, cluster, seed, one["steps"], other["steps"], episode.index))
+    table = np.array(columns, dtype=np.int64).reshape(-1, 9)
     left_column, right_column, left_broken, right_broken = (table[:, i].astype(np.bool_) for i in range(4))
-    clusters, seeds, left_steps, right_steps = (table[:, i] for i in range(4, 8))
-    return Outcomes(left_column, right_column, left_broken, right_broken, clusters, seeds, left_steps, right_steps)
+    return Outcomes(left_column, right_column, left_broken, right_broken, *(table[:, i] for i in range(4, 9)))
 
 
 def contrast(

@@ -109,6 +109,14 @@ class Plan:
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
+    @functools.cached_property
+    def rows_by_look(self) -> tuple[tuple[EpisodeRow, ...], ...]:
+        """The rows of the episode table that are played by each look; a plan of fixed size has one, at all of them."""
+        if self.sequential is None:
+            return (self.episodes,)
+        order = {init: place for place, init in enumerate(self.recipe.rollout.inits)}
+        return tuple(tuple(row for row in self.episodes if order[row.init] < look) for look in self.sequential.looks)
+
     @property
     def run_name(self) -> str:
         return f"{self.suite}-{self.scale}-{self.machine.name}-{self.hash[:8]}"

@@ -63,7 +63,7 @@ def discordances(plan: Plan, references: Iterable[Reference]) -> dict[str, Disco
         for claim in plan.claims:
             if not all(_trained(reference.plan, name) == _trained(plan, name) for name in (claim.left, claim.right)):
                 continue
-            outcomes = pair_outcomes(reference.plan, rows, claim.left, claim.right, reference.plan.episodes)
+            outcomes = pair_outcomes(reference.plan, rows, claim.left, claim.right)
             differences = outcomes.readings()["failures"]
             if len(differences) > (found[claim.id].measured or 0):
                 only = int((differences > 0).sum()), int((differences < 0).sum())

@@ -5,10 +5,12 @@ that needs it. Nothing is remembered between looks, so a run that was killed goe
 """
 
 import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from bench.decisions import Reading, decide, discordance_of
@@ -69,28 +71,34 @@ class _State:
 
 def follow(plan: Plan, rows_by_case: RowsByCase) -> Course:
     """Take every look that the recorded episodes allow."""
-    states = [_before_looks(plan, claim, rows_by_case) for claim in plan.claims]
-    parts = [_parts(plan, claim, rows_by_case) if claim.asked else [] for claim in plan.claims]
-    tests = {i: {reading: _test(plan, parts[i], reading) for reading in READINGS} for i in family(plan)}
+    until = [_chosen(plan, look) for look in range(last_look(plan) + 1)]
+    pairs = [pair_outcomes(plan, rows_by_case, claim.left, claim.right) for claim in plan.claims]
+    available = [_available(plan, found, until) if claim.asked else 0 for claim, found in zip(plan.claims, pairs, strict=True)]
+    tests = {
+        i: {reading: _test(plan, pairs[i], until[: available[i] + 1], reading) for reading in READINGS} for i in family(plan)
+    }
+    states: dict[int, _State] = {}
     rejected: dict[str, set[int]] = {reading: set() for reading in READINGS}
     for look in range(1, last_look(plan) + 1):
-        taken = [i for i, part in enumerate(parts) if len(part) >= look and states[i].ended is None]
+        taken = [i for i, number in enumerate(available) if number >= look and (look == 1 or states[i].ended is None)]
         for reading in READINGS:
             _reject(rejected[reading], {i: tests[i][reading] for i in taken if i in tests}, len(tests), look)
         for i in taken:
             left = len(tests) - len(rejected["failures"] - {i})
             boundary = tests[i]["failures"].boundaries[left - 1][look - 1] if i in tests else None
             rejects = [i in rejected[reading] for reading in READINGS]
-            states[i] = _take(plan, plan.claims[i], rows_by_case, look, rejects, left, boundary)
+            states[i] = _take(plan, plan.claims[i], pairs[i].among(until[look]), look, rejects, left, boundary)
+    for i, claim in enumerate(plan.claims):
+        states.setdefault(i, _State(0, pairs[i], _read(plan, claim, pairs[i], 1)))
     looks, still_open = {}, set()
     for rollout in rollout_names(plan.arms):
         asked = [i for i, claim in enumerate(plan.claims) if claim.asked and rollout in (claim.left, claim.right)]
-        wanted = [states[i].look if states[i].ended else len(parts[i]) + 1 for i in asked] or [last_look(plan)]
+        wanted = [states[i].look if states[i].ended else available[i] + 1 for i in asked] or [last_look(plan)]
         gate, decided = _gate(plan, rows_by_case) if rollout == plan.sanity.rollout else (1, True)
         looks[rollout] = max(*wanted, gate)
         if looks[rollout] < last_look(plan) and not (decided and all(states[i].ended for i in asked)):
             still_open.add(rollout)
-    return Course(tuple(_evidence(plan, state) for state in states), looks, frozenset(still_open))
+    return Course(tuple(_evidence(plan, states[i]) for i in range(len(plan.claims))), looks, frozenset(still_open))
 
 
 def wanted_looks(plan: Plan, rows_by_case: RowsByCase) -> dict[str, int]:
@@ -104,27 +112,26 @@ def wanted_looks(plan: Plan, rows_by_case: RowsByCase) -> dict[str, int]:
     return found
 
 
-def _before_looks(plan: Plan, claim: Claim, rows_by_case: RowsByCase) -> _State:
-    outcomes = pair_outcomes(plan, rows_by_case, claim.left, claim.right, plan.episodes)
-    return _State(0, outcomes, _read(plan, claim, outcomes, 1))
+def _chosen(plan: Plan, look: int) -> NDArray[np.bool_]:
+    """Which rows of the table are played by a look, of which 0 has none; shape (rows,)."""
+    chosen: NDArray[np.bool_] = np.zeros(len(plan.episodes), dtype=np.bool_)
+    chosen[[row.index for row in rows_until(plan, look)] if look else []] = True
+    return chosen
 
 
-def _parts(plan: Plan, claim: Claim, rows_by_case: RowsByCase) -> list[Outcomes]:
-    """The pairs that are new at each look, up to the first that is not whole."""
-    parts, before = [], frozenset[int]()
-    for look in range(1, last_look(plan) + 1):
-        until = rows_until(plan, look)
-        new = [row for row in until if row.index not in before]
-        part = pair_outcomes(plan, rows_by_case, claim.left, claim.right, new)
-        if len(part.left) < len(plan.seeds) * len(new):
-            break
-        parts.append(part)
-        before = frozenset(row.index for row in until)
-    return parts
+def _available(plan: Plan, pairs: Outcomes, until: Sequence[NDArray[np.bool_]]) -> int:
+    """How many looks have all their pairs."""
+    whole = [int(chosen[pairs.rows].sum()) == len(plan.seeds) * int(chosen.sum()) for chosen in until[1:]]
+    return whole.index(False) if False in whole else len(whole)
 
 
-def _test(plan: Plan, parts: Sequence[Outcomes], reading: str) -> _Lead:
-    sums = [np.bincount(part.clusters, weights=part.readings()[reading]).astype(np.int64) for part in parts]
+def _test(plan: Plan, pairs: Outcomes, until: Sequence[NDArray[np.bool_]], reading: str) -> _Lead:
+    """The one-sided test at all looks that are there."""
+    differences = pairs.readings()[reading]
+    sums = []
+    for before, chosen in itertools.pairwise(until):
+        new = (chosen & ~before)[pairs.rows]
+        sums.append(np.bincount(pairs.clusters[new], weights=differences[new]).astype(np.int64))
     levels = [spent_by_look(plan, plan.alpha / left) for left in range(len(family(plan)), 0, -1)]
     boundaries = nested_flip_boundaries(sums, levels)[::-1]
     return _Lead(tuple(np.cumsum([part.sum() for part in sums]).tolist()), tuple(map(tuple, boundaries)))
@@ -144,10 +151,9 @@ def _reject(members: set[int], tests: dict[int, _Lead], family_size: int, look: 
 
 
 def _take(
-    plan: Plan, claim: Claim, rows_by_case: RowsByCase, look: int, rejects: list[bool], left: int, boundary: int | None
+    plan: Plan, claim: Claim, outcomes: Outcomes, look: int, rejects: list[bool], left: int, boundary: int | None
 ) -> _State:
     """A claim at a look, and whether it ends there."""
-    outcomes = pair_outcomes(plan, rows_by_case, claim.left, claim.right, rows_until(plan, look))
     contrasts = _read(plan, claim, outcomes, look)
     readings = tuple(decide(plan, claim, contrasts[reading], does) for reading, does in zip(READINGS, rejects, strict=True))
     ended: Ended | None = None
@@ -170,20 +176,19 @@ def _futile(plan: Plan, claim: Claim, found: Contrast, look: int, left: int) -> 
     """
     assert plan.sequential is not None
     assert found.estimate is not None
-    shares = tuple(fractions(plan))
-    fraction = shares[look - 1]
-    bounds = _normal_boundaries(shares, tuple(spent_by_look(plan, plan.alpha / 2)))
+    fraction = fractions(plan)[look - 1]
+    bounds = _boundaries(plan, plan.alpha / 2)
     se = _last_se(found, fraction, bounds[-1])
     above = functools.partial(chance_above, found.estimate, se, fraction)
     if claim.kind == "equivalence":
         assert claim.margin is not None
-        room = claim.margin - _normal_boundaries(shares, tuple(spent_by_look(plan, plan.alpha)))[-1] * se
+        room = claim.margin - _boundaries(plan, plan.alpha)[-1] * se
         shown = above(0.0, -room) - above(0.0, room) if room > 0 else 0.0
         beyond = claim.margin + bounds[-1] * se
         excluded = above(found.estimate, beyond) + 1 - above(found.estimate, -beyond)
     else:
         truth = min(found.interval.upper, 1.0 if claim.effect is None else claim.effect)
-        shown = above(truth, _normal_boundaries(shares, tuple(spent_by_look(plan, plan.alpha / left)))[-1] * se)
+        shown = above(truth, _boundaries(plan, plan.alpha / left)[-1] * se)
         powered = (power_for(plan, claim, discordance_of(found)) or 0.0) >= POWER
         nothing = claim.effect if powered and claim.effect is not None else 0.0
         excluded = 1 - above(found.estimate, nothing - bounds[-1] * se)
@@ -233,11 +238,7 @@ def _evidence(plan: Plan, state: _State) -> Evidence:
 
 def _read(plan: Plan, claim: Claim, outcomes: Outcomes, look: int) -> dict[str, Contrast]:
     """The contrasts at a look, with repeated intervals, which bear the confidence that they have over all looks together."""
-    shares = tuple(fractions(plan))
-    levels = [
-        nominal_confidence(_normal_boundaries(shares, tuple(spent_by_look(plan, alpha))))[look - 1]
-        for alpha in (plan.alpha / 2, plan.alpha)
-    ]
+    levels = [nominal_confidence(_boundaries(plan, alpha)[look - 1]) for alpha in (plan.alpha / 2, plan.alpha)]
     return {
         reading: replace(
             found,
@@ -248,6 +249,6 @@ def _read(plan: Plan, claim: Claim, outcomes: Outcomes, look: int) -> dict[str, 
     }
 
 
-@functools.cache
-def _normal_boundaries(shares: tuple[float, ...], spent: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(normal_boundaries(shares, spent))
+def _boundaries(plan: Plan, alpha: float) -> tuple[float, ...]:
+    """Of a standardised normal statistic at each look, one-sided at `alpha`."""
+    return normal_boundaries(fractions(plan), spent_by_look(plan, alpha))

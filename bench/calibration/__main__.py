@@ -7,15 +7,17 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from bench.calibration.checks import Check, exact_checks, experiment_checks, looks_checks, table
-from bench.calibration.experiments import run_scenario
-from bench.calibration.looks import DESIGNS, run_design
+from bench.calibration.checks import Check, exact_checks, experiment_checks, table
+from bench.calibration.experiments import Tally, run_scenario
 from bench.calibration.picture import draw_picture
-from bench.calibration.scenarios import SCENARIOS, simulated_plan
+from bench.calibration.scenarios import SCENARIOS, SEQUENTIAL, Scenario, simulated_plan
+from bench.hardware import core_count
 from bench.suite import SUITES
 from wmvla.files import write_json
+from wmvla.processes import one_thread_per_process
 from wmvla.progress import Progress
 
 SEED = 20260
@@ -28,14 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     alpha = simulated_plan(SCENARIOS[0]).alpha
     checks: list[Check] = []
-    for number, scenario in enumerate(SCENARIOS):
-        progress = Progress(scenario.name[:15], options.experiments)
-        checks += experiment_checks(run_scenario(scenario, options.experiments, SEED + number, progress.update))
-    designs = []
-    for number, design in enumerate(DESIGNS):
-        progress = Progress(f"looks {number + 1}/{len(DESIGNS)}", options.experiments)
-        designs.append(run_design(design, alpha, options.experiments, SEED + 100 + number, progress.update))
-        checks += looks_checks(designs[-1])
+    numbered = list(enumerate((*SCENARIOS, *SEQUENTIAL)))
+    with one_thread_per_process(), ProcessPoolExecutor(max_workers=core_count()) as pool:
+        waiting = [pool.submit(_experiments, number, scenario, options.experiments) for number, scenario in numbered]
+        tallies = [future.result() for future in waiting]
+    for tally in tallies:
+        checks += experiment_checks(tally)
     checks += exact_checks(alpha)
     write_json(
         options.out / "calibration.json",
@@ -43,8 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "experiments": options.experiments,
             "seed": SEED,
             "alpha": alpha,
-            "scenarios": [dataclasses.asdict(scenario) for scenario in SCENARIOS],
-            "looks": [dataclasses.asdict(tally) for tally in designs],
+            "experiments_of": [dataclasses.asdict(tally) for tally in tallies],
             "checks": [dataclasses.asdict(check) for check in checks],
         },
     )
@@ -55,6 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     print("\n".join(table(checks)))
     return 0 if all(check.holds for check in checks) else 1
+
+
+def _experiments(number: int, scenario: Scenario, experiments: int) -> Tally:
+    """In a process of its own; says how far it is."""
+    return run_scenario(scenario, experiments, SEED + number, Progress(scenario.name[:15], experiments).update)
 
 
 def _count(text: str) -> int:

@@ -15,8 +15,8 @@ from bench.calibration.exact import (
     wilson_coverage,
 )
 from bench.calibration.experiments import ClaimTally, Tally
-from bench.calibration.looks import LooksTally
-from bench.calibration.scenarios import discordant_rate
+from bench.calibration.scenarios import discordant_rate, simulated_plan
+from bench.limits import looks_cost, strictest_level
 from bench.stats.difference import tost_confidence
 from bench.stats.power import equivalence_power, mcnemar_power
 from bench.stats.rates import wilson_interval
@@ -26,23 +26,22 @@ RARE = 0.001
 most one of 17 calibrations, and less where promises are kept with room."""
 BOOTSTRAP_COST = 0.03
 """Power that equivalence may lose to the bootstrap's part of its interval, which the plan does not reckon with."""
-NORMAL_ERROR = 0.04
-"""By how much the normal approximation may miss the power of a sequential design, and the share that it plays."""
-
+LOOKS_COST = 0.03
+"""Power that a sequential plan may lose beyond the pairs that its looks cost: giving up costs some."""
 NARROW = 0.01
 """By how much intervals may cover too little where a hundred clusters make the bootstrap's part the wider one: its percentiles
 are right for many clusters only (Davison and Hinkley 1997, section 5.3). Measured, then written here: no theory gives it."""
 SAME = 1e-6
 """By how much two ways to add up the same chances may differ."""
 
-Kind = Literal["error", "power", "coverage", "control", "share"]
+Kind = Literal["error", "power", "coverage", "control"]
 
 
 @dataclass(frozen=True)
 class Check:
     """One share, its Monte-Carlo interval, and the range in which it was promised to lie."""
 
-    part: Literal["experiments", "looks", "exact"]
+    part: Literal["experiments", "exact"]
     kind: Kind
     scenario: str
     what: str
@@ -65,59 +64,21 @@ def experiment_checks(tally: Tally) -> list[Check]:
     for one in tally.claims:
         name = one.claim.id
         if one.true:
-            checks.append(
-                _counted("experiments", scenario.name, "power", f"{name} SUPPORTED", one.supported, of, *_planned(tally, one))
-            )
-            checks.append(
-                _counted("experiments", scenario.name, "error", f"{name} wrongly NOT SUPPORTED", one.not_supported, of, 0, most)
-            )
+            checks.append(_counted(scenario.name, "power", f"{name} SUPPORTED", one.supported, of, *_planned(tally, one)))
+            checks.append(_counted(scenario.name, "error", f"{name} wrongly NOT SUPPORTED", one.not_supported, of, 0, most))
         else:
-            checks.append(
-                _counted("experiments", scenario.name, "error", f"{name} wrongly SUPPORTED", one.supported, of, 0, most)
-            )
+            checks.append(_counted(scenario.name, "error", f"{name} wrongly SUPPORTED", one.supported, of, 0, most))
         if not scenario.errors:
-            checks.append(
-                _counted("experiments", scenario.name, "coverage", f"{name} in its interval", one.covered, of, least, 1)
-            )
+            checks.append(_counted(scenario.name, "coverage", f"{name} in its interval", one.covered, of, least, 1))
     false_gains = [one for one in tally.claims if one.claim.kind == "superiority" and not one.true]
     if false_gains:
         what = f"any of {len(false_gains)} false gains SUPPORTED"
-        checks.append(_counted("experiments", scenario.name, "error", what, tally.false_gains, of, 0, most))
+        checks.append(_counted(scenario.name, "error", what, tally.false_gains, of, 0, most))
     if scenario.own:
         blind = [one for one in false_gains if one.difference == 0]
         for one in blind[:1]:
             what = f"{one.claim.id} by a McNemar test blind to clusters"
-            checks.append(_counted("experiments", scenario.name, "control", what, one.naive, of, 2 * tally.alpha, 1))
-    return checks
-
-
-def looks_checks(tally: LooksTally) -> list[Check]:
-    """Error or power of a sequential design, and the share of the episodes that it plays."""
-    design = tally.design
-    looks = f"{len(design.looks)} looks, {design.spending}" if len(design.looks) > 1 else "fixed size"
-    scenario = f"{design.scenario.name}: {looks}"
-    if tally.difference <= 0:
-        counted = _counted("looks", scenario, "error", "wrongly rejected", tally.rejected, tally.experiments, 0, tally.alpha)
-        return [counted]
-    low, high = 0.0, 1.0
-    if tally.planned_power is not None:
-        low, high = tally.planned_power - NORMAL_ERROR, tally.planned_power + NORMAL_ERROR
-    checks = [_counted("looks", scenario, "power", "rejected", tally.rejected, tally.experiments, low, high)]
-    if tally.planned_played is not None and len(design.looks) > 1:
-        least, most = tally.planned_played - NORMAL_ERROR, tally.planned_played + NORMAL_ERROR
-        checks.append(
-            Check(
-                "looks",
-                "share",
-                scenario,
-                "episodes played",
-                tally.played,
-                None,
-                least,
-                most,
-                bool(least <= tally.played <= most),
-            )
-        )
+            checks.append(_counted(scenario.name, "control", what, one.naive, of, 2 * tally.alpha, 1))
     return checks
 
 
@@ -158,21 +119,22 @@ def _planned(tally: Tally, one: ClaimTally) -> tuple[float, float]:
     scenario, alpha = tally.scenario, tally.alpha
     if scenario.own or scenario.errors or scenario.seeds > 1 or any(len(set(rates)) > 1 for rates in scenario.rates):
         return 0.0, 1.0
+    plan = simulated_plan(scenario)
+    pairs, fewer = scenario.pairs, int(scenario.pairs / looks_cost(plan, one.claim))
+    may_lose = LOOKS_COST if scenario.spending else 0.0
     discordant = discordant_rate(scenario, one.claim)
     if one.claim.kind == "equivalence":
         assert one.claim.margin is not None
-        power = equivalence_power(scenario.pairs, one.claim.margin, discordant, tost_confidence(alpha))
-        return power - BOOTSTRAP_COST, power
-    family = sum(other.claim.kind == "superiority" for other in tally.claims)
+        power, least = (equivalence_power(n, one.claim.margin, discordant, tost_confidence(alpha)) for n in (pairs, fewer))
+        return least - BOOTSTRAP_COST - may_lose, power
     losses = (discordant - one.difference) / 2
     return (
-        mcnemar_power(scenario.pairs, one.difference, losses, alpha / family),
-        mcnemar_power(scenario.pairs, one.difference, losses, alpha),
+        mcnemar_power(fewer, one.difference, losses, strictest_level(plan)) - may_lose,
+        mcnemar_power(pairs, one.difference, losses, alpha),
     )
 
 
 def _counted(
-    part: Literal["experiments", "looks"],
     scenario: str,
     kind: Kind,
     what: str,
@@ -183,7 +145,7 @@ def _counted(
 ) -> Check:
     """A share of simulated experiments, with the interval that their number leaves."""
     interval, kept = wilson_interval(found, of, 0.95), within(found, of, at_least, at_most)
-    return Check(part, kind, scenario, what, found / of, interval, at_least, at_most, kept)
+    return Check("experiments", kind, scenario, what, found / of, interval, at_least, at_most, kept)
 
 
 def _exact(scenario: str, kind: Kind, what: str, share: float, at_least: float, at_most: float) -> Check:

@@ -27,6 +27,8 @@ class ClaimTally:
     """Experiments whose interval at 1 - alpha holds the true difference."""
     naive: int
     """Experiments in which McNemar's test, blind to clusters and unadjusted, would have rejected."""
+    bias: float
+    """Mean of what the experiments estimated, less what is true."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Tally:
     """Experiments in which at least one false claim of superiority was SUPPORTED."""
     supported: int
     """Experiments whose whole verdict was SUPPORTED."""
+    played: float
+    """Mean share of the planned episodes that was played: less than all in a sequential plan only."""
 
 
 def run_scenario(
@@ -65,6 +69,7 @@ def run_scenario(
         ),
         false_gains=sum(any(_is_false_gain(scenario, result) for result in verdict.claims) for verdict in verdicts),
         supported=sum(verdict.decision == "SUPPORTED" for verdict in verdicts),
+        played=float(np.mean([verdict.planned for verdict in verdicts]) / (len(ROLLOUTS) * scenario.pairs)),
     )
 
 
@@ -79,6 +84,7 @@ def _claim_tally(scenario: Scenario, plan: Plan, claim: Claim, results: list[Cla
         not_supported=sum(result.decision == "NOT SUPPORTED" for result in results),
         covered=sum(one.interval.lower <= difference <= one.interval.upper for one in contrasts),
         naive=sum(mcnemar_one_sided(one.left_only, one.right_only) <= plan.alpha for one in contrasts),
+        bias=float(np.mean([one.estimate or 0.0 for one in contrasts])) - difference,
     )
 
 

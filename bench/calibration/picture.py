@@ -23,7 +23,6 @@ def draw_picture(checks: Sequence[Check], title: str, path: Path) -> None:
     from matplotlib import pyplot
 
     simulated = [check for check in checks if check.part == "experiments"]
-    looks = [check for check in checks if check.part == "looks"]
     family = {check.scenario for check in simulated if check.what.startswith("any of")}
     errors = [check for check in simulated if check.kind == "error" and "NOT SUPPORTED" not in check.what]
     errors = [check for check in errors if check.what.startswith(("any of", "E1")) or check.scenario not in family]
@@ -32,10 +31,10 @@ def draw_picture(checks: Sequence[Check], title: str, path: Path) -> None:
     panels = (
         (
             "Wrong decisions, grey: promised",
-            [*errors, *_worst(missed, max, "a true claim NOT SUPPORTED"), *_of_kind(looks, "error")],
+            [*errors, *_worst(missed, max, "a true claim NOT SUPPORTED")],
             (0, 15),
         ),
-        ("Power, grey: as planned", [*_of_kind(simulated, "power"), *_of_kind(looks, "power", "share")], (0, 100)),
+        ("Power, grey: as planned", [check for check in simulated if check.kind == "power"], (0, 100)),
         (
             "Intervals hold the truth, grey: promised",
             [*_worst(covered, min, "worst of four claims"), *(c for c in checks if c.part == "exact" and c.kind == "coverage")],
@@ -50,10 +49,6 @@ def draw_picture(checks: Sequence[Check], title: str, path: Path) -> None:
     figure.suptitle(title, fontsize=12)
     figure.savefig(path, dpi=100)
     pyplot.close(figure)
-
-
-def _of_kind(checks: Sequence[Check], *kinds: str) -> list[Check]:
-    return [check for check in checks if check.kind in kinds]
 
 
 def _worst(checks: Sequence[Check], choose: Callable[..., Check], what: str) -> list[Check]:

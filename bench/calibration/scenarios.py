@@ -1,14 +1,16 @@
 """Known truths: how often each rollout really succeeds, how its episodes hang together, and which of them break."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import multivariate_normal
 
+from bench.looks import Spending
 from bench.machine import load_machine
+from bench.overrides import Overrides
 from bench.plan import Plan, make_plan
 from bench.suite import Claim, load_suite
 
@@ -47,6 +49,8 @@ class Scenario:
     resamples: int = 2_000
     """Of the bootstrap. A plan's 10,000 take three times as long, and matter where clusters make its interval the wider one:
     all experiments of a scenario share one bootstrap seed, as they share a plan, and with it the unsteadiness of its ends."""
+    spending: Spending | None = None
+    """How a sequential plan spends its error over five looks; None: of fixed size."""
     errors_hide: bool = False
     """Only successes of E0-none, E2-zero and E2-random break: the worst that errors can do to the claims' truth."""
 
@@ -99,7 +103,7 @@ def simulated_plan(scenario: Scenario) -> Plan:
         ),
     )
     suite = dataclasses.replace(suite, seeds=tuple(range(scenario.seeds)), scales={"mini": scale})
-    plan = make_plan(suite, "mini", load_machine("cpu"))
+    plan = make_plan(suite, "mini", load_machine("cpu"), Overrides(sequential=scenario.spending))
     return dataclasses.replace(plan, method=dataclasses.replace(plan.method, bootstrap_resamples=scenario.resamples))
 
 
@@ -146,6 +150,12 @@ def _clusters(name: str, says: str, rates: tuple[Rates, ...]) -> Scenario:
 def _few(name: str, says: str, *rates: float) -> Scenario:
     """As few pairs as core plays at scale mini: one task, 24 initial states."""
     return Scenario(name, says, tuple(level(rate, tasks=1) for rate in rates), inits=24)
+
+
+def _looked_at(name: str, spending: Spending) -> Scenario:
+    """The scenario of that name, in a sequential plan."""
+    found = next(scenario for scenario in SCENARIOS if scenario.name == name)
+    return replace(found, name=f"{name}, {spending} looks", spending=spending)
 
 
 _AT_THE_MARGIN = (level(SAME), level(SAME - 0.05), level(SAME), level(SAME), level(SAME))
@@ -210,3 +220,13 @@ SCENARIOS = (
     _few("24 pairs", "nothing differs; one task, 24 initial states", SAME, SAME, SAME, SAME, SAME),
     _few("24 pairs, effect", "the same; E2 with predicted memory gains 28 points", SAME, SAME, SAME + 0.28, SAME, SAME),
 )
+SEQUENTIAL = (
+    _looked_at("null", "obrien-fleming"),
+    _looked_at("null", "pocock"),
+    _looked_at("margin", "obrien-fleming"),
+    _looked_at("effect", "obrien-fleming"),
+    _looked_at("effect", "pocock"),
+    _looked_at("clusters", "pocock"),
+    _looked_at("24 pairs", "pocock"),
+)
+"""Some of them in sequential plans."""

@@ -4,21 +4,23 @@ import functools
 import math
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from bench.stats.sequential import crossing_chances, normal_boundaries
 
 LARGEST_DRIFT = 20.0
+"""Of a statistic whose every look is sure to cross."""
 
 
-def nominal_confidence(boundaries: tuple[float, ...]) -> list[float]:
-    """For each look the confidence of the two-sided interval that goes with a one-sided boundary there.
+def nominal_confidence(boundary: float) -> float:
+    """Confidence at one look of the two-sided interval that goes with a one-sided boundary there.
 
     With the boundaries of a one-sided test at alpha / 2, the intervals of all looks hold the truth together with a chance of
     1 - alpha, and so does the last one, for whatever reason it is the last: repeated confidence intervals, C. Jennison and
     B. W. Turnbull (1989), J. R. Stat. Soc. B 51:305-361.
     """
-    return [1 - 2 * float(ndtr(-bound)) for bound in boundaries]
+    return 1 - 2 * float(ndtr(-boundary))
 
 
 @functools.cache
@@ -35,11 +37,9 @@ def inflation(fractions: tuple[float, ...], spent: tuple[float, ...], power: flo
 def drift_for(fractions: tuple[float, ...], spent: tuple[float, ...], power: float) -> float:
     """Mean of the standardised statistic of all the data with which it crosses a boundary with the chance `power`."""
     boundaries = normal_boundaries(fractions, spent)
-    low, high = 0.0, LARGEST_DRIFT
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if sum(crossing_chances(fractions, boundaries, middle)) >= power else (middle, high)
-    return high
+    return float(
+        brentq(lambda drift: sum(crossing_chances(fractions, boundaries, drift)) - power, 0.0, LARGEST_DRIFT, xtol=1e-9)
+    )
 
 
 def mean_share(fractions: tuple[float, ...], spent: tuple[float, ...], drift: float) -> float:

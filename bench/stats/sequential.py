@@ -4,6 +4,7 @@ Two kinds. The flip test is exact for paired episodes: it decides. The normal on
 before the data what looks cost and save.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -88,7 +89,8 @@ def _lattice_boundaries(
     return boundaries, unspent
 
 
-def normal_boundaries(fractions: Sequence[float], spent: Sequence[float]) -> list[float]:
+@functools.cache
+def normal_boundaries(fractions: tuple[float, ...], spent: tuple[float, ...]) -> tuple[float, ...]:
     """One-sided upper boundaries of a standardised statistic at each look: a normal one, with independent increments.
 
     `fractions` of the information, increasing to 1; `spent` as in `flip_boundaries`, increasing. Source: the recursive
@@ -104,7 +106,7 @@ def normal_boundaries(fractions: Sequence[float], spent: Sequence[float]) -> lis
             brentq(lambda bound, paths=paths, t=fraction, new=newly: _beyond(paths, t, bound, 0.0) - new, -FARTHEST, FARTHEST)
         )
         before = allowed
-    return boundaries
+    return tuple(boundaries)
 
 
 def crossing_chances(fractions: Sequence[float], boundaries: Sequence[float], drift: float) -> list[float]:
@@ -124,7 +126,7 @@ def _uncrossed(fractions: Sequence[float], boundaries: Sequence[float], drift: f
 
     The score at fraction t has mean drift x t and variance t; the standardised statistic is score / sqrt(t).
     """
-    rule, weights = np.polynomial.legendre.leggauss(NODES)
+    rule, weights = _gauss_legendre()
     nodes: NDArray[np.float64] = np.zeros(1)
     chances: NDArray[np.float64] = np.ones(1)
     at = 0.0
@@ -136,6 +138,12 @@ def _uncrossed(fractions: Sequence[float], boundaries: Sequence[float], drift: f
         density = chances @ np.exp(-(away**2) / 2) / math.sqrt(2 * math.pi * step)
         nodes, chances, at = points, density * weights * half, fraction
     return nodes, chances, at
+
+
+@functools.cache
+def _gauss_legendre() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Nodes and weights on [-1, 1]."""
+    return np.polynomial.legendre.leggauss(NODES)
 
 
 def _beyond(paths: Paths, fraction: float, bound: float, drift: float) -> float:

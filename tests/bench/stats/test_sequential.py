@@ -25,13 +25,13 @@ FIVE = (0.2, 0.4, 0.6, 0.8, 1.0)
     ],
 )
 def test_published_boundaries_of_five_looks(spending: str, expected: tuple[float, ...]) -> None:
-    spent = [SPENDING[spending](t, 0.025) for t in FIVE]
+    spent = tuple(SPENDING[spending](t, 0.025) for t in FIVE)
     assert normal_boundaries(FIVE, spent) == pytest.approx(expected, abs=2e-4)
 
 
 def test_the_second_boundary_by_adaptive_integration() -> None:
     """Over all values of the first look that do not cross it."""
-    spent = [SPENDING["obrien-fleming"](t, 0.025) for t in FIVE]
+    spent = tuple(SPENDING["obrien-fleming"](t, 0.025) for t in FIVE)
     first, second, *_ = normal_boundaries(FIVE, spent)
 
     def crosses_second(z: float) -> float:
@@ -52,7 +52,7 @@ def test_obrien_and_flemings_constant() -> None:
 
 
 def test_one_look_is_the_fixed_test() -> None:
-    assert normal_boundaries((1.0,), (0.05,)) == pytest.approx([1.6448536], abs=1e-6)
+    assert normal_boundaries((1.0,), (0.05,)) == pytest.approx((1.6448536,), abs=1e-6)
     assert crossing_chances((1.0,), (1.6448536,), 1.6448536 + 0.8416212) == pytest.approx([0.8], abs=1e-6)
 
 
