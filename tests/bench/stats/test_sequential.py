@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from bench.stats.mcnemar import cluster_flip_one_sided
-from bench.stats.sequential import crossing_chances, flip_boundaries, normal_boundaries
+from bench.stats.sequential import crossing_chances, flip_boundaries, nested_flip_boundaries, normal_boundaries
 from bench.stats.spending import SPENDING
 
 FIVE = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -85,6 +85,58 @@ def test_no_more_is_spent_than_allowed_over_every_sign_pattern(parts: list[list[
             assert (crossed | (totals[:, look] >= lower[-1])).mean() > spent[look]
         crossed |= totals[:, look] >= bound
         assert crossed.mean() <= spent[look] + 1e-9
+
+
+def sign_patterns(parts: list[list[int]]) -> np.ndarray:
+    """Totals at every look for every choice of signs, shape (patterns, looks)."""
+    sizes = np.abs([size for part in parts for size in part]).astype(np.int64)
+    ends = np.cumsum([len(part) for part in parts])
+    patterns = np.array(list(itertools.product((-1, 1), repeat=len(sizes)))).reshape(2 ** len(sizes), len(sizes))
+    return np.concatenate([np.zeros((len(patterns), 1)), (patterns * sizes).cumsum(axis=1)], axis=1)[:, ends]
+
+
+@given(parts_strategy, st.sampled_from(sorted(SPENDING)), st.sampled_from([0.05, 0.2, 0.3]))
+@settings(max_examples=150)
+def test_who_is_rejected_at_a_strict_level_is_rejected_at_every_milder_one(
+    parts: list[list[int]], spending: str, alpha: float
+) -> None:
+    """By every look, whatever the signs; and each level keeps to what it may spend."""
+    levels = [[SPENDING[spending]((look + 1) / len(parts), alpha / left) for look in range(len(parts))] for left in (3, 2, 1)]
+    found = nested_flip_boundaries([np.array(part, dtype=np.int64) for part in parts], levels)
+    totals = sign_patterns(parts)
+    crossed = [np.logical_or.accumulate(totals >= np.array(bounds), axis=1) for bounds in found]
+    for strict, mild in itertools.pairwise(crossed):
+        assert not (strict & ~mild).any()
+    for level, by_look in zip(levels, crossed, strict=True):
+        assert (by_look.mean(axis=0) <= np.array(level) + 1e-9).all()
+
+
+def test_levels_by_themselves_are_not_nested() -> None:
+    """Why `nested_flip_boundaries` keeps something back: alone, a milder level spends at a look what it lacks at the next."""
+    parts, looks = [[1], [3, 1], [3]], (0.3585, 0.5067, 1.0)
+    sums, totals = [np.array(part) for part in parts], sign_patterns(parts)
+    levels = [[SPENDING["pocock"](look, alpha) for look in looks] for alpha in (0.1923, 0.2137)]
+    alone = [np.array(flip_boundaries(sums, level)) for level in levels]
+    together = [np.array(bounds) for bounds in nested_flip_boundaries(sums, levels)]
+    for (strict, mild), lost in ((alone, True), (together, False)):
+        assert ((totals >= strict).any(axis=1) & ~(totals >= mild).any(axis=1)).any() == lost
+
+
+def test_boundaries_of_the_first_looks_do_not_wait_for_the_last() -> None:
+    parts = [np.array([1, -2, 3, 1]), np.array([2, 2, -1, 1]), np.array([1, 1, 1, 1])]
+    levels = [[0.01, 0.02, 0.05], [0.05, 0.1, 0.2]]
+    whole = nested_flip_boundaries(parts, levels)
+    assert nested_flip_boundaries(parts[:2], levels) == [bounds[:2] for bounds in whole]
+
+
+@given(st.sampled_from(sorted(SPENDING)), st.floats(0.001, 0.2), st.floats(1, 3), st.floats(0.05, 0.9), st.floats(0.05, 1))
+def test_a_milder_level_may_spend_more_between_any_two_looks(
+    spending: str, alpha: float, times: float, first: float, more: float
+) -> None:
+    """What `nested_flip_boundaries` asks of its levels."""
+    second = min(first + more, 1.0)
+    strict, mild = (SPENDING[spending](second, level) - SPENDING[spending](first, level) for level in (alpha / times, alpha))
+    assert mild >= strict - 1e-12
 
 
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=30))

@@ -36,7 +36,7 @@ def test_rpacts_designs_of_unequal_looks(
 ) -> None:
     """R, rpact: getDesignGroupSequential(alpha = 0.13, typeOfDesign = "asOF" or "asP", informationRates = looks) with futility
     bounds that do not bind, of its own tests/testthat/test-f_design_group_sequential.R: alphaSpent and criticalValues."""
-    found = [SPENDING[name](look, 0.13) for look in looks]
+    found = tuple(SPENDING[name](look, 0.13) for look in looks)
     assert found == pytest.approx(spent, abs=1e-8)
     assert normal_boundaries(looks, found) == pytest.approx(boundaries, abs=1e-6)
 
