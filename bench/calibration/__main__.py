@@ -17,7 +17,6 @@ from bench.calibration.scenarios import SCENARIOS, SEQUENTIAL, Scenario, simulat
 from bench.hardware import core_count
 from bench.suite import SUITES
 from wmvla.files import write_json
-from wmvla.processes import one_thread_per_process
 from wmvla.progress import Progress
 
 SEED = 20260
@@ -31,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     alpha = simulated_plan(SCENARIOS[0]).alpha
     checks: list[Check] = []
     numbered = list(enumerate((*SCENARIOS, *SEQUENTIAL)))
-    with one_thread_per_process(), ProcessPoolExecutor(max_workers=core_count()) as pool:
+    with ProcessPoolExecutor(max_workers=core_count()) as pool:
         waiting = [pool.submit(_experiments, number, scenario, options.experiments) for number, scenario in numbered]
         tallies = [future.result() for future in waiting]
     for tally in tallies:

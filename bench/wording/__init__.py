@@ -1,0 +1,63 @@
+"""Every sentence in which a result is told, in one place, so that each can be read, weighed and tested.
+
+How numbers look is ``bench.number_format``'s.
+"""
+
+from bench.wording.notes import batch_note, replays_note, resets_note, steps_sentence
+from bench.wording.plans import (
+    USUAL_GAIN,
+    cost_lines,
+    discordance_note,
+    effort_note,
+    limit_sentence,
+    looks_sentence,
+    out_of_reach_note,
+    plan_sentences,
+    power_heading,
+)
+from bench.wording.text import sentence_case
+from bench.wording.verdicts import (
+    MOST_NAMED,
+    TELLING_SEEDS,
+    bounds_note,
+    claim_sentence,
+    ended_early_note,
+    no_conclusion,
+    not_asked_note,
+    overall_reason,
+    sanity_sentence,
+    seeds_note,
+    these_checkpoints,
+    verdict_line,
+    verdict_sentence,
+)
+
+__all__ = [
+    "MOST_NAMED",
+    "TELLING_SEEDS",
+    "USUAL_GAIN",
+    "batch_note",
+    "bounds_note",
+    "claim_sentence",
+    "cost_lines",
+    "discordance_note",
+    "effort_note",
+    "ended_early_note",
+    "limit_sentence",
+    "looks_sentence",
+    "no_conclusion",
+    "not_asked_note",
+    "out_of_reach_note",
+    "overall_reason",
+    "plan_sentences",
+    "power_heading",
+    "replays_note",
+    "resets_note",
+    "sanity_sentence",
+    "seeds_note",
+    "sentence_case",
+    "steps_sentence",
+    "these_checkpoints",
+    "verdict_line",
+    "verdict_sentence",
+]

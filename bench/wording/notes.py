@@ -1,0 +1,53 @@
+"""What is told beside a verdict and decides nothing."""
+
+from bench.number_format import p_value
+from bench.plan import Plan
+from bench.stats.steps import StepsContrast
+from bench.suite import Claim
+from bench.wording.text import listed
+
+
+def steps_sentence(claim: Claim, steps: StepsContrast | None) -> str | None:
+    """Who succeeds sooner; None without episodes."""
+    if steps is None:
+        return None
+    p = p_value(steps.p)
+    return (
+        f"Steps to success, which decide nothing: {claim.left} is quicker in {steps.quicker} pairs and slower in "
+        f"{steps.slower}, a failure being slower than any success; mean {steps.left_mean:.1f} against "
+        f"{steps.right_mean:.1f} with failures at the limit; two-sided p {p if p.startswith('<') else f'= {p}'}."
+    )
+
+
+def replays_note(plan: Plan, done: int) -> str | None:
+    """Why figures of held-out demonstrations are not there, or not all; None where all are."""
+    planned = sum(case.kind == "replay" for case in plan.cases)
+    if planned and done < planned:
+        return f"{done} of {planned} trainings were replayed so far."
+    if planned:
+        return None
+    if not plan.recipe.demonstrations.held_out:
+        return "Not measured: this scale has no demonstrations that are held out of training."
+    return "Not measured: no arm with world memory was chosen, or the plan is older than the measurement."
+
+
+def resets_note(hard: dict[str, int], cheap: int) -> str | None:
+    """Which tasks resisted the cheap reset, by `hard` resets of each, and how many resets were cheap; None of an old run."""
+    if not hard:
+        return f"All {cheap} resets were cheap: bit for bit the scene of a hard one." if cheap else None
+    total = sum(hard.values())
+    names = listed([f"{task} ({number})" for task, number in hard.items()])
+    return (
+        f"{total} of {total + cheap} resets were hard, each with a model built anew, because no cheap one gave the same "
+        f"scene bit for bit: {names}."
+    )
+
+
+def batch_note(largest: int) -> str | None:
+    """What answering several simulators together means for the figures; None where the policy answered one at a time."""
+    if largest <= 1:
+        return None
+    return (
+        f"Answers were computed in batches of up to {largest}; their last bits may depend on the batch. "
+        f"--deterministic avoids it."
+    )
