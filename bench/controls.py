@@ -84,7 +84,7 @@ class Controls:
     version: int
     machine: str
     code_sha256: str | None
-    """The code that the run began with; None where it is not recorded, and then no control speaks for it."""
+    """The code of the run (`code_of`); None: no control speaks for it."""
     controls: tuple[ControlResult, ...]
     """One for each control suite, positive ones first."""
 
@@ -137,8 +137,11 @@ def control_suites() -> list[Suite]:
 
 
 def code_of(run_dir: Path) -> str | None:
-    """The hash of the code that a run began with; None where it is not recorded. ValueError where the file is damaged."""
-    return _text(run_dir / "provenance.json", "code_sha256")
+    """The hash of a run's code; None where it is not recorded, and where cases were done after an edit. ValueError where a file
+    is damaged."""
+    began = _text(run_dir / "provenance.json", "code_sha256")
+    later = {_text(path, "code_sha256") for path in sorted((run_dir / "cases").glob("*.json"))} - {None}
+    return began if later <= {began} else None
 
 
 def outcome_of(kind: Control, verdict: Verdict) -> Outcome:

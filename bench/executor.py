@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from bench.cases import Case
+from bench.code_version import code_sha256
 from bench.filming import Films
 from bench.gaps import missing_episodes
 from bench.journal import check_against_plan, journal_path, read_journals
@@ -70,6 +71,7 @@ class Executor:
     ) -> None:
         self.context = Context(plan, run_dir, show, trackers, deterministic, shard)
         self.failures: dict[str, Exception] = {}
+        self.code = code_sha256()
 
     def ensure(self, case_id: str) -> dict[str, Any]:
         """The record of a case; whatever is missing of it and of its needs is done first.
@@ -191,6 +193,7 @@ class Executor:
             "seconds": round(time.monotonic() - began, 3),
             "cpu_seconds": round(_cpu_seconds() - cpu, 3),
             "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "code_sha256": self.code,
             **figures,
             "artefacts": self.context.relative(figures["artefacts"]),
         }

@@ -5,7 +5,6 @@ from typing import Any
 
 from bench import wording
 from bench.cases import Case
-from bench.control_wording import BROKEN, control_sentence, controls_note
 from bench.gaps import as_ranges, missing_episodes
 from bench.limits import limit_of
 from bench.plan import Plan
@@ -14,6 +13,7 @@ from bench.report.records import Record, Run
 from bench.stats.difference import Interval
 from bench.suite import Claim
 from bench.verdict import ClaimResult, Rate, Verdict, ended_early, judge
+from bench.wording.controls import BROKEN, control_sentence, controls_note
 
 REPORT_VERSION = 1
 LAST_SHARE = 0.1

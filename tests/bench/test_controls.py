@@ -14,7 +14,7 @@ from fake_runs import EPISODES, ROOT, finished, trained, wmbench
 from synthetic_run import PROVENANCE, REALISTIC, Outcome, core_plan, drawn_outcomes, plan_of, write_run
 
 from bench import cli
-from bench.controls import CONTROLS_FILE, Controls, look_for_controls, read_controls, write_controls
+from bench.controls import CONTROLS_FILE, Controls, code_of, look_for_controls, read_controls, write_controls
 from bench.plan import Plan
 from bench.report.write import write_report
 from wmvla.errors import UserError
@@ -308,7 +308,16 @@ def test_a_run_that_does_not_know_its_code_has_no_control(results: Path) -> None
     a_run(results, PLAN, no_gain(PLAN), code=None)
     controls = reported(results)["controls"]
     assert controls["each"] == []
-    assert "does not record its code version" in controls["note"]
+    assert "records no code version" in controls["note"]
+
+
+def test_a_run_that_was_continued_after_an_edit_has_no_control(results: Path) -> None:
+    record = next((results / PLAN.run_name / "cases").glob("E2-pred-*.json"))
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps({**content, "code_sha256": "0" * 64}))
+    assert code_of(results / PLAN.run_name) is None
+    record.write_text(json.dumps({**content, "code_sha256": CODE}))
+    assert code_of(results / PLAN.run_name) == CODE
 
 
 def test_before_anyone_looked_the_report_says_so(results: Path) -> None:

@@ -1,11 +1,14 @@
-"""The sentences in which a report tells what the control suites showed; all others are ``bench.wording``'s."""
+"""What the control suites showed of the code of a run.
+
+Non-obvious: these are not among the names of ``bench.wording`` itself, because ``bench.controls`` needs those.
+"""
 
 import typing
 
 from bench.controls import ControlResult, ControlRun, Controls, PassedOver, Why
 
 NOT_LOOKED_FOR = "Not looked for yet: `wmbench run` looks for control runs when it ends."
-NO_CODE_VERSION = "This run does not record its code version, so no control run can be matched with it."
+NO_CODE_VERSION = "This run records no code version, or was continued after an edit; no control run can be matched with it."
 BROKEN = (
     "A control failed: its answer is known, and another one came out. For this code version the instrument is broken, "
     "and the verdict of this run cannot be relied on, whatever it is."
