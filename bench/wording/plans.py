@@ -106,15 +106,15 @@ def cost_lines(plan: Plan, costs: Sequence[Cost], references: Sequence[str]) -> 
     """Wall time, CPU or GPU time and disk of a plan, each with what it lacks: pairs of a name and a text."""
     if not references:
         return [("cost", "no reference: no comparable run on a machine of this name, so neither time nor disk is known")]
-    on_cpu = plan.machine.accelerator == "cpu"
+    on_cpu, most = plan.machine.accelerator == "cpu", "at most" if plan.sequential else "about"
     untimed = _without([cost.case.kind for cost in costs if cost.seconds is None])
     unsized = _without([cost.case.kind for cost in costs if cost.size is None])
     seconds = sum(cost.seconds or 0.0 for cost in costs)
     used = sum((cost.cpu_seconds if on_cpu else cost.gpu_seconds(plan)) or 0.0 for cost in costs)
     size = sum(cost.size or 0 for cost in costs)
     return [
-        ("wall time", f"about {hours_told(seconds / 3600)} h if nothing is done yet{untimed}"),
-        ("CPU-hours" if on_cpu else "GPU-hours", f"about {hours_told(used / 3600)}{untimed}"),
+        ("wall time", f"{most} {hours_told(seconds / 3600)} h if nothing is done yet{untimed}"),
+        ("CPU-hours" if on_cpu else "GPU-hours", f"{most} {hours_told(used / 3600)}{untimed}"),
         ("disk", f"about {size / 1e6:.3g} MB{unsized}; downloads are not counted"),
         ("measured by", ", ".join(references)),
     ]
