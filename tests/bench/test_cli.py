@@ -269,3 +269,19 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
     )
     assert done.stdout == "{\n"
     assert done.stderr == ""
+
+
+def test_a_sequential_plan_tells_when_it_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    """The bare option is O'Brien and Fleming's."""
+    arguments = ["plan", "core", "--scale=mini", "--machine=cpu"]
+    assert cli.main([*arguments, "--sequential"]) == 0
+    bare = capsys.readouterr().out
+    assert "looks          after 5, 10, 15, 20 and 24 initial states of each task, error spent as O'Brien-Fleming would" in bare
+    assert cli.main([*arguments, "--sequential=obrien-fleming"]) == 0
+    assert capsys.readouterr().out == bare
+    assert cli.main(arguments) == 0
+    assert "looks" not in capsys.readouterr().out
+
+
+def test_an_option_that_swallows_the_suite_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert error_of(capsys, "plan", "--sequential", "core") == "error: SEQUENTIAL=core: must be one of obrien-fleming, pocock\n"
