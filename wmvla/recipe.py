@@ -30,7 +30,7 @@ class Environment:
     """Which simulated tasks are played, and how they are seen."""
 
     suite: str
-    """LIBERO suite, for instance ``libero_object``, or a control scene: ``control_catch``, ``control_mark``."""
+    """LIBERO suite, for instance ``libero_object``, or a control scene, for instance ``control_catch``."""
     tasks: tuple[int, ...]
     """Task numbers inside the suite."""
     image_size: int

@@ -19,7 +19,7 @@ def collected(*arguments: str) -> list[str]:
     return [line.rpartition("/")[2] for line in done.stdout.splitlines() if "::" in line]
 
 
-@pytest.mark.parametrize("suite", ["core", "fusion", "memory", "controls-negative"])
+@pytest.mark.parametrize("suite", ["core", "fusion", "memory", "controls-negative", "controls-prediction"])
 def test_a_suite_is_the_cases_of_its_plan(suite: str) -> None:
     test = f"test_{suite.replace('-', '_')}"
     wanted = [f"{test}.py::{test}[{case.id}]" for case in plan_of(suite, "smoke").cases]

@@ -102,3 +102,18 @@ def test_a_toy_that_learns_otherwise_trips(inputs, monkeypatch, losses, message)
     )
     with pytest.raises(WiringError, match=message):
         CHECKS["toy"](inputs)
+
+
+def test_whether_the_toy_learns_does_not_hang_on_the_seed_of_the_plan(inputs, monkeypatch):
+    """With seed 21 it was given up too early, and every suite with that seed refused to train."""
+    seeds = []
+    losses = {"none": 2.0, "oracle": 0.1, "zero": 2.0, "shuffle": 2.0}
+
+    def remember(memory: str, steps: int, seed: int) -> ToyResult:
+        seeds.append(seed)
+        return ToyResult(losses[memory], 0.2 * (memory == "oracle"))
+
+    monkeypatch.setattr(wmvla.wiring.toy, "train_toy", remember)
+    for seed in (0, 21):
+        CHECKS["toy"](dataclasses.replace(inputs, seed=seed))
+    assert len(set(seeds)) == 1

@@ -45,13 +45,13 @@ class ControlSimulation:
             raise UserError(
                 f"environment.max_steps is {environment.max_steps}: in {environment.suite} the ball arrives after {STEPS}."
             )
-        self._marked = environment.suite == MARK
+        self._name = environment.suite
         self._drawing = Drawing(environment.image_size)
         self.renders = 0
 
     def reset(self, init: int, env_seed: int, want: frozenset[str] = ALL) -> Observation:
         """Start an episode from initial state ``init`` as ``env_seed`` draws it."""
-        self.scene: Draw = draw_scene(init, env_seed)
+        self.scene: Draw = draw_scene(self._name, init, env_seed)
         self.time = 0
         self.paddle = np.array(self.scene.paddle)
         return self._observation(want)
@@ -82,6 +82,6 @@ class ControlSimulation:
         images = {}
         if FRONT in want:
             self.renders += 1
-            mark = float(self.scene.ball(STEPS)[1]) if self._marked else None
+            mark = float(self.scene.ball(STEPS)[1]) if self._name == MARK else None
             images[FRONT] = self._drawing.draw(self.scene.ball(self.time), self.paddle, mark)
         return Observation(self.paddle.astype(np.float32), images)

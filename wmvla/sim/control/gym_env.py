@@ -12,7 +12,7 @@ from wmvla.sim.observation import Observation
 
 
 class ControlEnv(gymnasium.Env):
-    """Scene ``scene`` (``control_catch`` or ``control_mark``), seen at ``image_size`` x ``image_size`` pixels.
+    """Scene ``scene`` (one of ``scenes.SCENES``), seen at ``image_size`` x ``image_size`` pixels.
 
     Observations and ``info["is_success"]`` are named as LeRobot's own environments name them. The reward is 1 at the step that
     succeeds, the last one. ``reset(seed=...)`` draws the initial state's number from gymnasium's own generator.

@@ -14,7 +14,7 @@ from wmvla.sim.control.scenes import ACTION_DIM, CATCH, FRONT, SCENES, STATE_DIM
 @EnvConfig.register_subclass("control")
 @dataclass
 class ControlEnvConfig(EnvConfig):
-    """``task``: ``control_catch`` or ``control_mark``."""
+    """``task``: ``control_catch``, ``control_bounce`` or ``control_mark``."""
 
     task: str | None = CATCH
     fps: int = 20

@@ -6,6 +6,8 @@
 A policy whose chunks are 12 actions long looks twice, at t = 0 and at t = 12. At t = 12 the ball is in the middle, whichever
 way it flies: its place there is drawn independently of its direction, so that one frame does not tell where it will arrive.
 ``catch`` leaves it at that. ``mark`` is the same scene with the arrival point drawn beside the plane: the future adds nothing.
+In ``bounce`` the ball is slow or fast across its way, too, and bounces off walls that nobody sees: of two balls that fly to the
+same side one arrives there and the other, faster one on the opposite side.
 
 Lengths are in metres, velocities in metres a step.
 """
@@ -17,8 +19,8 @@ import numpy as np
 
 from wmvla.errors import UserError
 
-CATCH, MARK = "control_catch", "control_mark"
-SCENES = (CATCH, MARK)
+CATCH, BOUNCE, MARK = "control_catch", "control_bounce", "control_mark"
+SCENES = (CATCH, BOUNCE, MARK)
 """The suites of ``Environment`` that are scenes of this module; each has one task, number 0."""
 PREFIX = "control_"
 FRONT = "image"
@@ -35,6 +37,11 @@ SPEED_X = 0.068
 LAST_X = FIRST_X + SPEED_X * STEPS
 DIRECTIONS = (-0.05, 0.0, 0.05)
 """The ball's velocity across its way, each as likely; arrival points of two directions are 0.6 apart."""
+BOUNCING_DIRECTIONS = (-2 / 12, -1.4 / 12, -0.05, 0.05, 1.4 / 12, 2 / 12)
+"""The same in ``bounce``. Each wall lies 1.4 from the other: the middle ones come back to where they were, the fastest arrive
+where the slowest of the other side do."""
+WALL = 0.7
+"""``bounce``: the walls are at +- this across the ball's way, and not drawn."""
 MIDDLE_SPREAD = 0.1
 """Where the ball is across its way at t = 12: uniform in +- this."""
 PADDLE_SPREAD = 0.1
@@ -53,10 +60,14 @@ class Draw:
     middle: float
     direction: float
     paddle: tuple[float, float]
+    bounces: bool = False
 
     def ball(self, t: int) -> np.ndarray:
         """Position (2,) of the ball after ``t`` steps."""
-        return np.array([FIRST_X + SPEED_X * t, self.middle + self.direction * (t - RELEASE)])
+        across = self.middle + self.direction * (t - RELEASE)
+        if self.bounces:
+            across = WALL - abs((across + WALL) % (4 * WALL) - 2 * WALL)
+        return np.array([FIRST_X + SPEED_X * t, across])
 
     def hash(self) -> str:
         """Of everything that was drawn."""
@@ -64,8 +75,8 @@ class Draw:
         return hashlib.sha256(values.tobytes()).hexdigest()[:16]
 
 
-def draw_scene(init: int, env_seed: int) -> Draw:
-    """The initial state of that number under that seed; it depends on these two and on nothing else.
+def draw_scene(name: str, init: int, env_seed: int) -> Draw:
+    """The initial state of that number under that seed; it depends on these and on nothing else.
 
     Raises ``UserError`` for a number out of range.
     """
@@ -73,5 +84,6 @@ def draw_scene(init: int, env_seed: int) -> Draw:
         raise UserError(f"The control scenes have no initial state {init}: inits take 0 to {NUMBER_OF_INITS - 1}.")
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([init, env_seed])))
     middle = generator.uniform(-MIDDLE_SPREAD, MIDDLE_SPREAD)
-    direction = DIRECTIONS[generator.integers(len(DIRECTIONS))]
-    return Draw(middle, direction, (LAST_X + generator.uniform(-PADDLE_SPREAD, PADDLE_SPREAD), 0.0))
+    directions = BOUNCING_DIRECTIONS if name == BOUNCE else DIRECTIONS
+    direction = directions[generator.integers(len(directions))]
+    return Draw(middle, direction, (LAST_X + generator.uniform(-PADDLE_SPREAD, PADDLE_SPREAD), 0.0), name == BOUNCE)

@@ -11,7 +11,20 @@ from wmvla.errors import UserError
 from wmvla.recipe import Demonstrations, Environment
 from wmvla.sim.control import scenes
 from wmvla.sim.control.recording import expert_action, record
-from wmvla.sim.control.scenes import CATCH, DIRECTIONS, MARK, RELEASE, STEPS, TOLERANCE, Draw, draw_scene
+from wmvla.sim.control.scenes import (
+    BOUNCE,
+    BOUNCING_DIRECTIONS,
+    CATCH,
+    DIRECTIONS,
+    MARK,
+    RELEASE,
+    SCENES,
+    STEPS,
+    TOLERANCE,
+    WALL,
+    Draw,
+    draw_scene,
+)
 from wmvla.sim.suites import make_simulation
 
 DEMONSTRATIONS = Demonstrations("x", "expert", inits=(0,), push_strength=0.0)
@@ -31,6 +44,13 @@ def catch():
 
 
 @pytest.fixture(scope="module")
+def bounce():
+    simulation = make_simulation(environment(BOUNCE), 0)
+    yield simulation
+    simulation.close()
+
+
+@pytest.fixture(scope="module")
 def mark():
     simulation = make_simulation(environment(MARK), 0)
     yield simulation
@@ -39,25 +59,30 @@ def mark():
 
 def frames(simulation, draw: Draw, monkeypatch) -> list[np.ndarray]:
     """What the camera shows of ``draw`` from t = 0 to the end, with a paddle that is not moved."""
-    monkeypatch.setattr("wmvla.sim.control.env.draw_scene", lambda init, env_seed: draw)
+    monkeypatch.setattr("wmvla.sim.control.env.draw_scene", lambda *_: draw)
     seen = [simulation.reset(0, 0).images["image"]]
     return [*seen, *(simulation.step(STILL).observation.images["image"] for _ in range(STEPS))]
 
 
 @settings(max_examples=50)
-@given(init=st.integers(0, scenes.NUMBER_OF_INITS - 1), env_seed=st.integers(0, 2**32 - 1))
-def test_a_draw_depends_on_its_two_numbers_alone(init: int, env_seed: int) -> None:
-    draw = draw_scene(init, env_seed)
+@given(name=st.sampled_from(SCENES), init=st.integers(0, scenes.NUMBER_OF_INITS - 1), env_seed=st.integers(0, 2**32 - 1))
+def test_a_draw_depends_on_its_two_numbers_alone(name: str, init: int, env_seed: int) -> None:
+    draw = draw_scene(name, init, env_seed)
     np.random.random(3)
-    assert draw_scene(init, env_seed) == draw
-    assert draw_scene(init, env_seed + 1) != draw
-    assert draw_scene((init + 1) % scenes.NUMBER_OF_INITS, env_seed).hash() != draw.hash()
+    assert draw_scene(name, init, env_seed) == draw
+    assert draw_scene(name, init, env_seed + 1) != draw
+    assert draw_scene(name, (init + 1) % scenes.NUMBER_OF_INITS, env_seed).hash() != draw.hash()
     assert abs(draw.middle) <= scenes.MIDDLE_SPREAD
-    assert draw.direction in DIRECTIONS
+    assert draw.direction in (BOUNCING_DIRECTIONS if name == BOUNCE else DIRECTIONS)
+
+
+def test_a_draw_is_what_it_always_was() -> None:
+    """Journals of older runs hold these."""
+    assert [draw_scene(name, 1000, 1100).hash() for name in (CATCH, MARK)] == ["bc593ba6b4804130", "bc593ba6b4804130"]
 
 
 def test_where_the_ball_is_in_the_middle_tells_nothing_of_where_it_goes() -> None:
-    draws = [draw_scene(init, 7) for init in range(3000)]
+    draws = [draw_scene(CATCH, init, 7) for init in range(3000)]
     middle, direction = (np.array([getattr(draw, name) for draw in draws]) for name in ("middle", "direction"))
     for one in DIRECTIONS:
         assert abs((direction == one).mean() - 1 / 3) < 0.04
@@ -66,15 +91,50 @@ def test_where_the_ball_is_in_the_middle_tells_nothing_of_where_it_goes() -> Non
     assert abs(np.corrcoef([draw.paddle[0] for draw in draws], direction)[0, 1]) < 0.06
 
 
-def test_no_paddle_reaches_two_arrival_points() -> None:
-    apart = np.diff(sorted(Draw(0.0, direction, (0.0, 0.0)).ball(STEPS)[1] for direction in DIRECTIONS))
-    assert (apart - 2 * scenes.MIDDLE_SPREAD >= 2 * TOLERANCE - 1e-9).all()
+def test_where_a_bouncing_ball_is_in_the_middle_and_to_which_side_it_flies_tell_nothing_of_where_it_arrives() -> None:
+    draws = [draw_scene(BOUNCE, init, 7) for init in range(3000)]
+    middle, direction, arrival = np.array([(draw.middle, draw.direction, draw.ball(STEPS)[1]) for draw in draws]).T
+    for one in BOUNCING_DIRECTIONS:
+        assert abs((direction == one).mean() - 1 / 6) < 0.03
+    assert abs(np.corrcoef(middle, direction)[0, 1]) < 0.06
+    place = np.round(arrival / 0.6)
+    assert all(
+        abs((place[np.sign(direction) == side] == here).mean() - 1 / 3) < 0.05 for side in (-1, 1) for here in (-1, 0, 1)
+    )
+
+
+@given(middle=st.floats(-0.1, 0.1), direction=st.sampled_from(BOUNCING_DIRECTIONS))
+def test_a_bouncing_ball_stays_between_the_walls_and_keeps_its_speed(middle: float, direction: float) -> None:
+    path = np.array([Draw(middle, direction, (0.0, 0.0), bounces=True).ball(t)[1] for t in range(STEPS + 1)])
+    assert (abs(path) <= WALL + 1e-9).all()
+    assert path[RELEASE] == pytest.approx(middle)
+    moved = abs(np.diff(path))
+    assert (moved <= abs(direction) + 1e-9).all()
+    assert (moved < abs(direction) - 1e-9).sum() <= 4, "only a step in which it bounces is shorter"
+
+
+@pytest.mark.parametrize("name", [CATCH, BOUNCE])
+@pytest.mark.parametrize("middle", [-scenes.MIDDLE_SPREAD, 0.0, scenes.MIDDLE_SPREAD])
+def test_no_paddle_reaches_two_arrival_points(name: str, middle: float) -> None:
+    """Of one place in the middle; bouncing balls of two directions arrive in each third, 0.2 apart at most."""
+    directions = BOUNCING_DIRECTIONS if name == BOUNCE else DIRECTIONS
+    arrivals = np.array([Draw(middle, direction, (0.0, 0.0), name == BOUNCE).ball(STEPS)[1] for direction in directions])
+    third = np.round(arrivals / 0.6).astype(int)
+    assert np.bincount(third + 1).tolist() == [len(directions) / 3] * 3
+    apart = abs(arrivals[:, None] - arrivals[None])
+    assert (apart[third[:, None] != third[None]] >= 2 * TOLERANCE - 1e-9).all()
 
 
 def test_the_frame_at_the_release_hides_the_direction_and_the_frames_before_show_it(catch, monkeypatch) -> None:
     up, down = (frames(catch, Draw(0.03, direction, (0.7, 0.0)), monkeypatch) for direction in (DIRECTIONS[0], DIRECTIONS[2]))
     assert np.array_equal(up[RELEASE], down[RELEASE])
     assert all((up[t] != down[t]).any() for t in range(STEPS + 1) if t != RELEASE)
+
+
+def test_the_frame_at_the_release_hides_how_fast_a_bouncing_ball_is(bounce, monkeypatch) -> None:
+    slow, fast = (frames(bounce, Draw(0.03, speed, (0.7, 0.0), bounces=True), monkeypatch) for speed in (0.05, 0.15))
+    assert np.array_equal(slow[RELEASE], fast[RELEASE])
+    assert all((slow[t] != fast[t]).any() for t in range(RELEASE - 6, RELEASE))
 
 
 def test_the_mark_shows_it_in_every_frame(mark, catch, monkeypatch) -> None:
@@ -121,9 +181,9 @@ def test_an_episode_is_the_same_whenever_it_is_played_and_draws_on_demand(catch,
     assert play() == first
 
 
-@pytest.mark.parametrize("suite", [CATCH, MARK])
-def test_the_expert_solves_every_initial_state_and_its_record_is_what_was_played(catch, mark, suite: str) -> None:
-    simulation = {CATCH: catch, MARK: mark}[suite]
+@pytest.mark.parametrize("suite", SCENES)
+def test_the_expert_solves_every_initial_state_and_its_record_is_what_was_played(catch, bounce, mark, suite: str) -> None:
+    simulation = {CATCH: catch, BOUNCE: bounce, MARK: mark}[suite]
     for init in range(40):
         episode = record(simulation, DEMONSTRATIONS, init)
         assert simulation.distance() < 1e-3
@@ -147,7 +207,11 @@ def test_who_never_moves_catches_about_a_third(catch) -> None:
 @pytest.mark.parametrize(
     ("changes", "task", "told"),
     [
-        ({"suite": "control_cach"}, 0, "no control scene 'control_cach': environment.suite takes control_catch, control_mark"),
+        (
+            {"suite": "control_cach"},
+            0,
+            "no control scene 'control_cach': environment.suite takes control_catch, control_bounce, control_mark",
+        ),
         ({}, 1, "control_catch has no task 1: environment.tasks takes 0"),
         ({"max_steps": 23}, 0, "environment.max_steps is 23: in control_catch the ball arrives after 24"),
     ],
