@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench.looks import fractions
 from bench.plan import Plan
 from bench.stats.difference import tost_confidence
-from bench.stats.interim import drift_for, inflation, mean_share
+from bench.stats.interim import drift_for, inflation, mean_share, nominal_confidence
 from bench.stats.power import (
     MOST_EPISODES,
     POWER,
@@ -19,6 +19,7 @@ from bench.stats.power import (
     smallest_gain,
     smallest_wins,
 )
+from bench.stats.sequential import normal_boundaries
 from bench.stats.spending import SPENDING
 from bench.suite import Claim
 
@@ -91,7 +92,7 @@ def limit_of(plan: Plan, claim: Claim, discordance: Discordance = ASSUMED) -> Li
     effective = int(pairs / worth)
     if claim.kind == "equivalence":
         assert claim.margin is not None
-        confidence = tost_confidence(plan.alpha)
+        confidence = last_tost_confidence(plan)
         return EquivalenceLimit(
             pairs=pairs,
             discordance=discordance,
@@ -128,11 +129,20 @@ def power_for(plan: Plan, claim: Claim, discordance: Discordance) -> float | Non
 
 
 def looks_cost(plan: Plan, claim: Claim) -> float:
-    """How many times the pairs of a plan of fixed size the looks of a sequential one take."""
-    if plan.sequential is None:
+    """How many times the pairs of a plan of fixed size it takes to find a gain in a sequential one."""
+    if plan.sequential is None or claim.kind == "equivalence":
         return 1.0
-    alpha = plan.alpha if claim.kind == "equivalence" else strictest_level(plan)
-    return inflation(fractions(plan), spent_by_look(plan, alpha), POWER)
+    return inflation(fractions(plan), spent_by_look(plan, strictest_level(plan)), POWER)
+
+
+def last_tost_confidence(plan: Plan) -> float:
+    """Confidence of the interval that shows equivalence at the last look.
+
+    Non-obvious: equality is hardly ever shown earlier, so its chance is that of the last look, at what the others left it.
+    """
+    if plan.sequential is None:
+        return tost_confidence(plan.alpha)
+    return nominal_confidence(normal_boundaries(fractions(plan), spent_by_look(plan, plan.alpha))[-1])
 
 
 def spent_by_look(plan: Plan, alpha: float) -> tuple[float, ...]:
