@@ -169,8 +169,8 @@ def _take(
 def _futile(plan: Plan, claim: Claim, found: Contrast, look: int, left: int) -> bool:
     """Whether going on would hardly decide anything: the claim will neither be shown nor excluded by the last look.
 
-    Shown: were the truth as good for it as it still may be, for a gain the upper end of the interval, or the effect that is
-    sought if that is less, for equality no difference at all. Excluded: were the truth what is estimated now.
+    Shown: were the truth, for a gain, what is estimated now or the effect that is sought, whichever is better (where none is
+    sought, the upper end of the interval); for equality, no difference at all. Excluded: were it what is estimated now.
 
     Non-obvious: no error is spent on the strength of this rule, so it can only make errors rarer, however roughly it reckons.
     """
@@ -187,7 +187,7 @@ def _futile(plan: Plan, claim: Claim, found: Contrast, look: int, left: int) -> 
         beyond = claim.margin + bounds[-1] * se
         excluded = above(found.estimate, beyond) + 1 - above(found.estimate, -beyond)
     else:
-        truth = min(found.interval.upper, 1.0 if claim.effect is None else claim.effect)
+        truth = found.interval.upper if claim.effect is None else max(found.estimate, claim.effect)
         shown = above(truth, _boundaries(plan, plan.alpha / left)[-1] * se)
         powered = (power_for(plan, claim, discordance_of(found)) or 0.0) >= POWER
         nothing = claim.effect if powered and claim.effect is not None else 0.0
