@@ -39,7 +39,7 @@ def report_content(run: Run) -> Content:
         "seeds": list(plan.seeds),
         "alpha": plan.alpha,
         "method": asdict(plan.method),
-        **({"looks": wording.sentence_case(told)} if (told := wording.looks_sentence(plan)) else {}),
+        **({"looks": told} if (told := wording.looks_sentence(plan)) else {}),
         "verdict": {
             "decision": verdict.decision,
             "why": verdict.why,
