@@ -72,7 +72,7 @@ def test_who_remembers_catches_every_ball_and_who_does_not_a_third(scene: str, r
     for row in ROWS:
         record = records[row.index]
         assert (record.steps, record.queries, record.reset) == (STEPS, 2, "cheap")
-        assert record.scene_hash == draw_scene(row.init, row.env_seed).hash()
+        assert record.scene_hash == draw_scene(scene, row.init, row.env_seed).hash()
         assert record.renders == (8 if remembers else 2), "the first image, and those that the second query reads"
 
 
