@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench.journal import read_journals
+from bench.json_file import read_object
 from bench.overrides import Overrides
 from bench.plan import PLAN_FILE, Plan, load_plan, make_plan
 from bench.provenance import anonymous
@@ -244,13 +245,6 @@ def _as_its_suite_says(suite: Suite, plan: Plan) -> bool:
 
 
 def _text(path: Path, key: str) -> str | None:
-    """The text under a key of the JSON object in a file; None where there is none. ValueError where the file is damaged."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: must be a JSON object")
-    return found[key] if isinstance(found.get(key), str) else None
+    """The text under a key of the JSON object in a file; None where there is none. UserError where the file is damaged."""
+    found = (read_object(path) or {}).get(key)
+    return found if isinstance(found, str) else None

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.controls import Controls, read_controls
 from bench.journal import read_journals
+from bench.json_file import read_object
 from bench.plan import Plan, load_plan
 from wmvla.errors import UserError
 from wmvla.rollout.journal import Row
@@ -36,10 +37,10 @@ def read_run(run_dir: Path) -> Run:
     plan = load_plan(run_dir)
     metrics, cases, failures = {}, {}, {}
     for case in plan.cases:
-        record = _read_json(run_dir / "cases" / f"{case.id}.json")
+        record = read_object(run_dir / "cases" / f"{case.id}.json")
         if record is not None:
             cases[case.id] = record
-        elif (failed := _read_json(run_dir / "failures" / f"{case.id}.json")) is not None:
+        elif (failed := read_object(run_dir / "failures" / f"{case.id}.json")) is not None:
             failures[case.id] = str(failed.get("error"))
         if case.kind == "train":
             lines = _read_lines(run_dir / "metrics" / f"{case.id}.jsonl")
@@ -49,7 +50,7 @@ def read_run(run_dir: Path) -> Run:
         rows=read_journals(plan, run_dir),
         metrics=metrics,
         cases=cases,
-        provenance=_read_json(run_dir / "provenance.json"),
+        provenance=read_object(run_dir / "provenance.json"),
         failures=failures,
         controls=read_controls(run_dir),
     )
@@ -62,18 +63,6 @@ def _under_common_names(line: Record) -> Record:
         **({"loss": line["loss_total"]} if "loss_total" in line else {}),
         **({"world_gate": max(gates, key=abs)} if gates else {}),
     }
-
-
-def _read_json(path: Path) -> Record | None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: must be a JSON object")
-    return found
 
 
 def _read_lines(path: Path) -> list[Record]:
