@@ -75,7 +75,7 @@ def experiment_checks(tally: Tally) -> list[Check]:
     if false_gains:
         what = f"any of {len(false_gains)} false gains SUPPORTED"
         checks.append(_counted(scenario.name, "error", what, tally.false_gains, of, 0, most))
-    if scenario.own:
+    if scenario.own and scenario.spending is None:
         blind = [one for one in false_gains if one.difference == 0]
         for one in blind[:1]:
             what = f"{one.claim.id} by a McNemar test blind to clusters"
