@@ -67,6 +67,14 @@ def test_a_machine_that_was_not_measured_has_no_reference_and_says_so() -> None:
     assert (found.status, found.sentence) == ("no reference", "gemm: 12 TFLOP/s, no reference")
 
 
+@pytest.mark.parametrize(("value", "status"), [(100.0, "expected failure"), (700.0, "unexpected pass")])
+def test_an_expected_failure_says_why_and_must_still_fail(value: float, status: str) -> None:
+    performance = dataclasses.replace(of(REFERENCE), expected_failures={"gemm": "a known fault"})
+    found = judge(performance, "gemm", value, "TFLOP/s")
+    assert found.status == status
+    assert found.sentence.endswith(": a known fault")
+
+
 def test_another_unit_is_refused() -> None:
     with pytest.raises(UserError, match="is in TFLOP/s, measured was GB/s"):
         judge(of(REFERENCE), "gemm", 12.0, "GB/s")
