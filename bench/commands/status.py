@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     except UserError as error:
         print(f"the queue is not told: {error}", file=sys.stderr)
         queue = None
-    if queue is not None:
+    if submitted and queue is not None:
         add_jobs(status, submitted, queue)
     if options.json:
         print(json.dumps(status, indent=1))

@@ -84,10 +84,10 @@ def script_of(site: Site, job: Job) -> str:
 
 
 def _cores(site: Site, job: Job) -> dict[str, str]:
-    """The report needs one core, everything else what was asked for."""
+    """The report needs one core, everything else what was asked for. ``--mem=0`` is all of a node's memory."""
     if not job.cases:
         return {"cpus-per-task": "1"}
-    return {"exclusive": ""} if site.cpus is None else {"cpus-per-task": str(site.cpus)}
+    return {"exclusive": "", "mem": "0"} if site.cpus is None else {"cpus-per-task": str(site.cpus)}
 
 
 def _step(site: Site, job: Job) -> str:

@@ -24,6 +24,7 @@ SCRIPT = """\
 #SBATCH --nodes=1
 #SBATCH --ntasks=1
 #SBATCH --exclusive
+#SBATCH --mem=0
 #SBATCH --requeue
 #SBATCH --signal=B:TERM@60
 #SBATCH --kill-on-invalid-dep=yes
