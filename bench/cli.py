@@ -8,10 +8,18 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from bench.commands import plan, report, run, status, submit, videos
+from bench.commands import compare, plan, report, run, status, submit, videos
 from wmvla.errors import UserError
 
-COMMANDS = {"plan": plan, "run": run, "submit": submit, "status": status, "report": report, "videos": videos}
+COMMANDS = {
+    "plan": plan,
+    "run": run,
+    "submit": submit,
+    "status": status,
+    "report": report,
+    "compare": compare,
+    "videos": videos,
+}
 DOCTOR_HELP = "say what this machine has, and how to mend what is missing"
 
 
