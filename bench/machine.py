@@ -30,6 +30,10 @@ class Machine:
     """Simulator processes; 0: as many as cores and memory allow. Results do not depend on it."""
     precision: Literal["fp32", "bf16"]
     default_scale: str
+    strategy: Literal["ddp", "zero1", "zero2", "zero3", "fsdp"] = "ddp"
+    """What the training processes share (docs/training.md). Losses do not depend on it but by rounding."""
+    accumulation_steps: int = 1
+    """Parts in which each process works off its share of a batch, where all of it does not fit into memory."""
 
 
 def known_machines(folder: Path = MACHINES) -> list[str]:
@@ -95,9 +99,13 @@ def _load(name: str, folder: Path) -> tuple[Machine, Performance]:
     machine = build(Machine, content, str(path))
     if machine.name != name:
         raise UserError(f"{path}: 'name' is '{machine.name}' but the file is '{name}.toml'; make them equal")
-    for key, least in (("training_processes", 1), ("rollout_workers", 0)):
+    for key, least in (("training_processes", 1), ("rollout_workers", 0), ("accumulation_steps", 1)):
         if getattr(machine, key) < least:
             raise UserError(f"{path}: '{key}' must be at least {least}, not {getattr(machine, key)}")
+    if machine.strategy != "ddp" and machine.training_processes < 2:
+        raise UserError(
+            f"{path}: 'strategy' is '{machine.strategy}', which shares among processes, but there is one; use 'ddp'"
+        )
     performance = build(Performance, fast, str(path))
     check_performance(performance, str(path))
     return machine, performance

@@ -1,8 +1,8 @@
 """Whether two runs of one plan on two machines, for instance ROCm and CUDA, are one experiment.
 
 Pure: run directories in, findings out. Sameness is asked first, of what cannot differ by chance: the plan, the code, the
-renderer, the scenes. Success is compared by two one-sided tests on the same episodes, for training on another device gives other
-weights. Speed is told and decides nothing.
+renderer, the scenes. Success is compared by two one-sided tests on the same episodes, for training on another device gives
+other weights. Speed is told and decides nothing.
 """
 
 import dataclasses

@@ -60,7 +60,7 @@ def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
     lines = [
         f"{plan.run_name}: {plan.question}",
         f"scale          {plan.scale}: {plan.summary}",
-        f"machine        {plan.machine.name}: {plan.machine.training_processes} training processes, "
+        f"machine        {plan.machine.name}: {plan.machine.training_processes} training processes ({plan.machine.strategy}), "
         f"rollout workers {workers}, {plan.machine.precision}",
         f"training       {training.steps} steps x batch {training.batch_size} = "
         f"{training.steps * training.batch_size} samples, seeds {', '.join(map(str, plan.seeds))}",
