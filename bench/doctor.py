@@ -58,7 +58,10 @@ def diagnose(root: Path = ROOT) -> list[Finding]:
 
 def examine_host(root: Path = host.ROOT, call: host.Call = host.call) -> list[Finding]:
     """What the vendors recommend of the host, and a sum over its devices. Nothing here is needed by a run but the sum."""
-    accelerator = detect_accelerator()
+    try:
+        accelerator = detect_accelerator()
+    except UserError:  # the finding "torch" says what is wrong with it
+        accelerator = "cpu"
     gpus = 0 if accelerator == "cpu" else len(hardware.torch_build()["devices"])
     probes: dict[str, Callable[[], Finding]] = {
         "NUMA balance": lambda: host.numa_balancing(root),

@@ -51,13 +51,18 @@ def load_performance(name: str, folder: Path = MACHINES) -> Performance:
 
 
 def detect_accelerator() -> Accelerator:
-    """``cuda``, ``rocm`` or ``cpu``: what torch finds here.
+    """``cuda``, ``rocm`` or ``cpu``: what torch finds here. UserError where there is a GPU and no torch that could be asked.
 
     Non-obvious: without a GPU device node under /dev torch cannot find a GPU, so it is not asked, which saves seconds.
     """
     if not any(any(Path("/dev").glob(pattern)) for pattern in _GPU_DEVICE_NODES):
         return "cpu"
-    build = hardware.torch_build()
+    try:
+        build = hardware.torch_build()
+    except RuntimeError as error:
+        raise UserError(
+            f"a GPU is here, and torch cannot be asked for it ({error}); mend torch, or give --machine=cpu"
+        ) from None
     if not build["devices"]:
         return "cpu"
     return "rocm" if build["hip"] else "cuda"

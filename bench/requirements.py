@@ -25,10 +25,11 @@ def require(plan: Plan) -> None:
 
 
 def _missing_gpu(plan: Plan) -> list[str]:
-    machine, found = plan.machine, detect_accelerator()
+    machine = plan.machine
+    if machine.accelerator == "cpu" and not plan.requires_gpu:
+        return []
+    found = detect_accelerator()
     if machine.accelerator == "cpu":
-        if not plan.requires_gpu:
-            return []
         seen = "none was found" if found == "cpu" else f"MACHINE={detect_machine()} was found"
         return [f"a GPU is needed, and machine '{machine.name}' has none ({seen})"]
     if machine.accelerator != found:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from synthetic_run import core_plan
 
-from bench import hardware, machine
+from bench import doctor, hardware, machine
 from bench.machine import choose_machine, detect_machine, known_machines, load_machine, load_performance
+from bench.requirements import missing_for
 from bench.suite import load_suite
 from wmvla.errors import UserError
 
@@ -81,6 +83,22 @@ def test_torch_is_asked_where_there_is_a_device_node(
     monkeypatch.setattr(machine, "_GPU_DEVICE_NODES", ("null" if node == "kfd" else "no-such-node",))
     monkeypatch.setattr(hardware, "torch_build", lambda: {"hip": hip, "cuda": None, "devices": devices})
     assert detect_machine() == expected
+
+
+def test_a_gpu_without_a_torch_that_could_be_asked_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise RuntimeError("libtorch.so: cannot open")
+
+    monkeypatch.setattr(machine, "_GPU_DEVICE_NODES", ("null",))
+    monkeypatch.setattr(hardware, "torch_build", broken)
+    monkeypatch.setattr(doctor, "all_reduce", lambda gpus: doctor.Finding("all-reduce", f"{gpus} GPUs"))
+    with pytest.raises(
+        UserError, match=r"cannot be asked for it \(libtorch.so: cannot open\); mend torch, or give --machine=cpu"
+    ):
+        detect_machine()
+    found = doctor.examine_host()
+    assert (all(finding.ok for finding in found), found[-1].found) == (True, "0 GPUs"), "the host is looked at all the same"
+    assert missing_for(core_plan("mini")) == []
 
 
 def test_unknown_machine_lists_the_known() -> None:
