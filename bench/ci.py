@@ -1,7 +1,8 @@
 """A plan as a GitLab child pipeline: one job a case, each after the cases that it needs; then the report.
 
 Non-obvious: jobs may run on different computers, which share nothing. A job hands its own files on as artifacts and takes those
-of all cases before it, not only of the ones it needs directly: a rollout's checkpoint names the tiny models that `base` made.
+of all cases before it, not only of the ones it needs directly: a rollout's checkpoint names the tiny models that `base` made. It names
+them by their absolute path, so all jobs must have the project in one place; each compares its own with the first job's.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ SETUP = "make setup"
 WMBENCH = ".venv/bin/wmbench"
 KEEP = "-ffdx -e .venv -e .tools -e .libero"
 """What git clean is told between jobs: what set-up made stays, or each job would install 7 GB."""
+PLACE = "project_folder.txt"
+"""In the run directory: where the first job had the project."""
 SHARED_KINDS = frozenset({"demonstrations", "base", "latents", "held-out"})
 """Kinds of cases that leave something in ``cache/``."""
 
@@ -43,7 +46,7 @@ def gitlab_pipeline(plan: Plan, flags: Sequence[str], run_dir: Path) -> dict[str
     return {
         "stages": ["cases", REPORT],
         "variables": {"GIT_CLEAN_FLAGS": KEEP},
-        "default": {"tags": [plan.machine.accelerator], "before_script": [SETUP], "interruptible": True},
+        "default": {"tags": [plan.machine.accelerator], "before_script": [_same_place(run_dir), SETUP], "interruptible": True},
         **jobs,
     }
 
@@ -62,7 +65,7 @@ def _groups(plan: Plan) -> dict[str, tuple[Case, ...]]:
 def _job(plan: Plan, name: str, groups: dict[str, tuple[Case, ...]], command: Sequence[str], run_dir: Path) -> dict[str, Any]:
     cases = groups[name]
     before = {need for case in cases for need in _all_needs(plan, case)}
-    left = [f"{run_dir}/plan.json", f"{run_dir}/provenance.json", f"junit-{name}.xml"]
+    left = [f"{run_dir}/plan.json", f"{run_dir}/provenance.json", f"{run_dir}/{PLACE}", f"junit-{name}.xml"]
     left += [path for case in cases for path in (f"{run_dir}/*/{case.id}.*", f"{run_dir}/checkpoints/{case.id}/")]
     if any(case.kind in SHARED_KINDS for case in cases):
         left.append("cache/")
@@ -73,6 +76,16 @@ def _job(plan: Plan, name: str, groups: dict[str, tuple[Case, ...]], command: Se
         "script": [" ".join([*command, *(f"--case={case.id}" for case in cases)])],
         "artifacts": {"when": "always", "paths": left, "reports": {"junit": f"junit-{name}.xml"}},
     }
+
+
+def _same_place(run_dir: Path) -> str:
+    """Shell that ends a job, in one line, whose runner has the project elsewhere than the first job's."""
+    file = run_dir / PLACE
+    complaint = "error: the project is in $PWD here, and was in $(cat FILE) before; take runners that have it in one place"
+    return (
+        f'mkdir -p {run_dir}; [ -e {file} ] || echo "$PWD" >{file}; '
+        f'[ "$(cat {file})" = "$PWD" ] || {{ echo "{complaint.replace("FILE", str(file))}" >&2; exit 2; }}'
+    )
 
 
 def _all_needs(plan: Plan, case: Case) -> set[str]:

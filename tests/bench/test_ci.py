@@ -93,6 +93,24 @@ def test_artifacts_are_the_cases_own_files() -> None:
         assert ("cache/" in paths) == (case.id in {"demonstrations", "base", "latents", "held-out"})
 
 
+def test_a_runner_with_the_project_elsewhere_is_refused_in_one_line(tmp_path: Path) -> None:
+    """Checkpoints name the tiny models by absolute paths: found by carrying the jobs out in different folders."""
+    plan = plan_of("core")
+    pipeline = pipeline_of(plan)
+    same_place = pipeline["default"]["before_script"][0]
+    file = f"results/{plan.run_name}/project_folder.txt"
+    assert all(file in job["artifacts"]["paths"] for name, job in jobs_of(pipeline).items() if name != "report")
+    first, other = tmp_path / "first", tmp_path / "other"
+    first.mkdir()
+    for _ in range(2):
+        subprocess.run(["sh", "-c", same_place], cwd=first, check=True, timeout=30)
+    shutil.copytree(first, other)
+    done = subprocess.run(["sh", "-c", same_place], cwd=other, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line == f"error: the project is in {other} here, and was in {first} before; take runners that have it in one place"
+
+
 def test_the_report_is_written_after_failures_too_and_takes_everything() -> None:
     report = pipeline_of(plan_of("core"))["report"]
     assert report["when"] == "always"
