@@ -1,8 +1,8 @@
 """A plan as a GitLab child pipeline: one job a case, each after the cases that it needs; then the report.
 
 Non-obvious: jobs may run on different computers, which share no disk. A job hands its own files on as artifacts and takes those
-of all cases before it, not only of the ones it needs directly: a rollout's checkpoint names the tiny models that `base` made, by
-their absolute path. So all jobs must have the project in one place; each compares its own with the first job's.
+of all cases before it, not only of the ones it needs directly: a rollout's checkpoint names the tiny models that `base` made,
+by their absolute path. So all jobs must have the project in one place; each compares its own with the first job's.
 """
 
 from collections.abc import Sequence
