@@ -73,6 +73,14 @@ image: ## build the container image: make image ACCEL=rocm|cuda
 container-bench: ## make bench inside that image, results in ./results: make container-bench ACCEL=rocm SUITE=core
 	@sh scripts/container.sh bench $(call quote,$(ACCEL)) $(SUITE_ARGUMENT) $(RUN_FLAGS)
 
+.PHONY: container-doctor
+container-doctor: ## make doctor inside that image
+	@sh scripts/container.sh doctor $(call quote,$(ACCEL))
+
+.PHONY: container-throughput
+container-throughput: ## the throughput suite inside that image: make container-throughput ACCEL=rocm
+	@sh scripts/container.sh throughput $(call quote,$(ACCEL))
+
 .PHONY: test-images
 test-images: ## build both images on a stand-in base and render in them (root, Debian, at most 15 minutes)
 	nice -n 19 timeout 900 bash scripts/test_images.sh

@@ -1,14 +1,25 @@
-"""The `wmbench` command line. Exit code 0: yes, done. 1: the answer is no. 2: bad usage or input, one line."""
+"""The `wmbench` command line. Exit code 0: yes, done. 1: the answer is no. 2: bad usage or input, one line.
+
+143: SIGTERM stopped it in order.
+"""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from bench.commands import plan, report, run, status, videos
+from bench.commands import compare, plan, report, run, status, submit, videos
 from wmvla.errors import UserError
 
-COMMANDS = {"plan": plan, "run": run, "status": status, "report": report, "videos": videos}
+COMMANDS = {
+    "plan": plan,
+    "run": run,
+    "submit": submit,
+    "status": status,
+    "report": report,
+    "compare": compare,
+    "videos": videos,
+}
 DOCTOR_HELP = "say what this machine has, and how to mend what is missing"
 
 

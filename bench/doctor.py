@@ -10,7 +10,6 @@ import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.metadata import distributions, requires, version
 from pathlib import Path
 
@@ -19,8 +18,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from bench import hardware
-from bench.machine import detect_machine
+from bench import hardware, host
+from bench.all_reduce import all_reduce
+from bench.finding import Finding
+from bench.machine import detect_accelerator, detect_machine, load_machine, load_performance
 from bench.provenance import ROOT, anonymous
 from wmvla.errors import UserError
 
@@ -34,15 +35,6 @@ VENDOR_PACKAGES = re.compile(r"torch|torchvision|torchcodec|triton|nvidia-.*|cud
 """A container image keeps its vendor's build of these, whatever uv.lock says."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    name: str
-    found: str
-    ok: bool = True
-    mend: str = ""
-    """What to do; empty where nothing is to be done."""
-
-
 def diagnose(root: Path = ROOT) -> list[Finding]:
     """Look at everything a run needs. Takes seconds; a probe that fails is a finding, not an exception."""
     probes: dict[str, Callable[[], Finding]] = {
@@ -51,6 +43,7 @@ def diagnose(root: Path = ROOT) -> list[Finding]:
         "uv": lambda: _uv(root),
         "torch": _torch,
         "accelerator": _accelerator,
+        "machine": _machine,
         "renderer": _renderer,
         "mujoco": _mujoco,
         "libero": _libero,
@@ -59,6 +52,24 @@ def diagnose(root: Path = ROOT) -> list[Finding]:
         "cache disk": lambda: _disk("cache disk", root / "cache"),
         "memory": _memory,
         "cores": lambda: Finding("cores", f"{hardware.core_count()} usable, {hardware.cpu_model()}"),
+    }
+    return [_examine(name, probe) for name, probe in probes.items()]
+
+
+def examine_host(root: Path = host.ROOT, call: host.Call = host.call) -> list[Finding]:
+    """What the vendors recommend of the host, and a sum over its devices. Nothing here is needed by a run but the sum."""
+    try:
+        accelerator = detect_accelerator()
+    except UserError:  # the finding "torch" says what is wrong with it
+        accelerator = "cpu"
+    gpus = 0 if accelerator == "cpu" else len(hardware.torch_build()["devices"])
+    probes: dict[str, Callable[[], Finding]] = {
+        "NUMA balance": lambda: host.numa_balancing(root),
+        "CPU governor": lambda: host.governor(root),
+        "hugepages": lambda: host.hugepages(root),
+        "IOMMU": lambda: host.iommu(accelerator, root),
+        "GPU clocks": lambda: host.gpu_clocks(accelerator, call),
+        "all-reduce": lambda: all_reduce(gpus),
     }
     return [_examine(name, probe) for name, probe in probes.items()]
 
@@ -73,13 +84,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     arguments = parser.parse_args(argv)
 
-    findings = diagnose()
+    findings = [*diagnose(), *examine_host()]
     ok = all(finding.ok for finding in findings)
     if arguments.json:
         print(json.dumps({"ok": ok, "findings": [dataclasses.asdict(finding) for finding in findings]}, indent=1))
     else:
         for finding in findings:
-            print(f"{'ok' if finding.ok else 'MISSING':8}{finding.name:14}{finding.found}")
+            told = finding.found if finding.applicable else f"not applicable here: {finding.found}"
+            wanted = f" (recommended: {finding.recommended})" if finding.recommended else ""
+            print(f"{finding.label:8}{finding.name:14}{told}{wanted}")
             if finding.mend:
                 print(f"{'':22}-> {finding.mend}")
     return 0 if ok else 1
@@ -142,6 +155,18 @@ def _accelerator() -> Finding:
         mend = "to train on it: install its torch build, and let the process see it (CUDA_VISIBLE_DEVICES)"
         return Finding("accelerator", f"none that torch can use, but a GPU driver: {driver}", mend=mend)
     return Finding("accelerator", "none: the CPU trains")
+
+
+def _machine() -> Finding:
+    """The machine that a plan takes where none is given."""
+    name = detect_machine()
+    machine, performance = load_machine(name), load_performance(name)
+    processes = machine.training_processes
+    found = f"{name}: {processes} training process{'es' if processes > 1 else ''}, {machine.precision}, "
+    found += f"{len(performance.references) or 'no'} references"
+    generic = name in ("cuda", "rocm")
+    mend = f"for more than this: a file bench/machines/NAME.toml like {name}.toml for these GPUs" if generic else ""
+    return Finding("machine", found, mend=mend)
 
 
 def _renderer() -> Finding:

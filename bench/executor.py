@@ -58,6 +58,7 @@ class Executor:
     Args:
         show: prints one progress line; None keeps quiet. trackers: where metrics go beside their file.
         deterministic: the policy answers one query at a time. shard: the part of every rollout that is played here.
+        cases: those that are carried out here, beside others elsewhere: what they need must be done; () for all.
     """
 
     def __init__(
@@ -68,16 +69,17 @@ class Executor:
         trackers: tuple[str, ...] = (),
         deterministic: bool = False,
         shard: Shard | None = None,
+        cases: Sequence[str] = (),
     ) -> None:
         self.context = Context(plan, run_dir, show, trackers, deterministic, shard)
+        self.mine = frozenset(cases or (case.id for case in plan.cases))
         self.failures: dict[str, Exception] = {}
         self.code = code_sha256()
 
     def ensure(self, case_id: str) -> dict[str, Any]:
         """The record of a case; whatever is missing of it and of its needs is done first.
 
-        A shard plays its part of a rollout whose needs are done (``undone_need``); the record is that of the part, and is
-        written nowhere.
+        A shard plays its part of a rollout whose needs are done (``undone_need``), and gives the record of that part.
 
         Raises:
             Exception: what stopped the case, or a case that it needs; the same again when asked again.
@@ -86,12 +88,10 @@ class Executor:
             raise self.failures[case_id]
         case = self.context.plan.case(case_id)
         try:
-            with disk_full_is_a_user_error():
-                if self.context.shard:
-                    assert self.undone_need(case_id) is None, "a shard trains nothing"
-                    return self._timed(case)
-            for need in case.needs:
-                self.ensure(need)
+            if self.context.shard:
+                assert self.undone_need(case_id) is None, "a shard trains nothing"
+                return self._part(case)
+            self._ensure_needs(case)
             if case.kind == "rollout" and self.context.plan.sequential:
                 return self._finished(case) or self._look_by_look(case)
             with disk_full_is_a_user_error():
@@ -99,6 +99,14 @@ class Executor:
         except Exception as error:
             self.failures[case_id] = error
             raise
+
+    def _ensure_needs(self, case: Case) -> None:
+        """Do what the case needs. RuntimeError where that is another process's to do, and is not done."""
+        for need in case.needs:
+            if need in self.mine:
+                self.ensure(need)
+            elif self._finished(self.context.plan.case(need)) is None:
+                raise RuntimeError(f"{case.id} needs {need}, which is not done")
 
     def film(self, films: Films, rows: Mapping[str, Mapping[int, Row]]) -> tuple[list[Path], list[str]]:
         """Play episodes again and write films of them: the files, and why an episode has none (``bench.stages.filming``).
@@ -115,6 +123,10 @@ class Executor:
         """The first case that this one needs and that is not done; None where all are."""
         needs = self.context.plan.case(case_id).needs
         return next((need for need in needs if self._finished(self.context.plan.case(need)) is None), None)
+
+    def is_done(self, case_id: str) -> bool:
+        """Whether nothing is left to do of a case."""
+        return self._finished(self.context.plan.case(case_id)) is not None
 
     def _finished(self, case: Case) -> dict[str, Any] | None:
         """The record of a case that is done and whose artefacts still exist."""
@@ -147,8 +159,7 @@ class Executor:
             for case_id in [case for case, its_look in waiting.items() if its_look == look]:
                 case = plan.case(case_id)
                 try:
-                    for need in case.needs:
-                        self.ensure(need)
+                    self._ensure_needs(case)
                     with disk_full_is_a_user_error():
                         parts[case_id].append(self._timed(case, rows_until(plan, look)))
                 except Exception as error:
@@ -166,6 +177,15 @@ class Executor:
 
     def _journals(self) -> dict[str, list[Row]]:
         return read_journals(self.context.plan, self.context.run_dir)
+
+    def _part(self, case: Case) -> dict[str, Any]:
+        """Play a shard's part of a rollout; its record is written nowhere, but why it failed is."""
+        try:
+            with disk_full_is_a_user_error():
+                return self._timed(case)
+        except Exception as error:
+            self._write_failure(case, error)
+            raise
 
     def _run(self, case: Case) -> dict[str, Any]:
         try:

@@ -83,3 +83,19 @@ def gl_renderer() -> str:
     from wmvla.sim.libero import assets
 
     return assets.gl_renderer()
+
+
+def golden_frame() -> str:
+    """Hash of the frame of ``bench.golden_frame`` as it is drawn here.
+
+    Non-obvious: a child process draws, as `gl_renderer` asks one: a broken driver cannot take the caller down.
+    """
+    from wmvla.sim.libero import assets
+
+    assets.prepare_libero()
+    command = [sys.executable, "-m", "bench.golden_frame"]
+    root = Path(__file__).resolve().parents[1]
+    child = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=root)
+    if child.returncode != 0:
+        raise RuntimeError((child.stderr.strip().splitlines() or [f"drawing exited with {child.returncode}"])[-1])
+    return child.stdout.strip()

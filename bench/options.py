@@ -28,7 +28,12 @@ _OVERRIDES = {
 def add_plan_options(add: Callable[..., Any]) -> None:
     """Call `add` (`parser.addoption` of pytest, `parser.add_argument` of argparse) once for each option."""
     add("--scale", default=None, metavar="NAME", help="how big: smoke, mini, full; default: the machine's")
-    add("--machine", default=None, metavar="NAME", help="where: cpu, cuda, rocm; default: what is found here")
+    add(
+        "--machine",
+        default=None,
+        metavar="NAME",
+        help="where: a file of bench/machines, for instance cpu or mi300x; default: what is found here",
+    )
     for name, text in _OVERRIDES.items():
         add(f"--{name.replace('_', '-')}", dest=name, default=None, metavar="N", help=text)
     add(
@@ -45,6 +50,14 @@ def add_plan_options(add: Callable[..., Any]) -> None:
 
 def add_run_options(add: Callable[..., Any]) -> None:
     """The options of how a plan is carried out, which change nothing in it."""
+    add(
+        "--case",
+        dest="cases",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="carry out this case alone, beside other cases of the run; what it needs must be done. Several times: those cases",
+    )
     add(
         "--shard",
         default=None,
@@ -67,6 +80,22 @@ def shard_from(options: Any) -> Shard | None:
             f"--sequential cannot be played in shards (this is {shard}): a look needs the episodes of all; leave one out"
         )
     return shard
+
+
+def cases_from(plan: Plan, options: Any) -> tuple[str, ...]:
+    """The cases that are to be carried out alone, in the plan's order; () for all.
+
+    UserError for an unknown one, for a shard of what is no rollout, and for a part of a sequential plan's rollouts.
+    """
+    wanted = {plan.case(case_id) for case_id in options.cases}
+    shard = shard_from(options) if wanted else None
+    for case in wanted:
+        if shard is not None and case.kind != "rollout":
+            raise UserError(f"--case={case.id}: only rollouts are played in shards, and this is shard {shard}")
+    left_out = [case.id for case in plan.rollout_cases() if case not in wanted]
+    if plan.sequential and left_out and any(case.kind == "rollout" for case in wanted):
+        raise UserError(f"--sequential needs all rollouts in one place, for its looks; give --case={left_out[0]} too")
+    return tuple(case.id for case in plan.cases if case in wanted)
 
 
 def overrides_from(options: Any) -> Overrides:
@@ -94,7 +123,7 @@ def run_dir_of(plan: Plan, options: Any) -> Path:
 
 
 def as_flags(options: Any) -> list[str]:
-    """The same options as a command line, to hand them on; without ``--shard``, which is each process's own."""
+    """The same options as a command line, to hand them on; without ``--shard`` and ``--case``, each process's own."""
     flags = []
     for name in ("scale", "machine", *_OVERRIDES, "sequential", "trackers", "results"):
         value = getattr(options, name)

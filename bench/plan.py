@@ -231,6 +231,11 @@ def _drop_later_defaults(content: dict[str, Any]) -> None:
         del content["sequential"]
     if content["method"]["seeds"] == "pooled":
         del content["method"]["seeds"]
+    machine = content["machine"]
+    if machine["strategy"] == "ddp":
+        del machine["strategy"]
+    if machine["accumulation_steps"] == 1:
+        del machine["accumulation_steps"]
     recipe = content["recipe"]
     if recipe["world"]["camera"] == "front":
         del recipe["world"]["camera"]
@@ -306,8 +311,9 @@ def _check_recipe(recipe: Recipe, machine: Machine, where: str) -> None:
             raise UserError(f"{where}: '{key}' must name at least one, none of them twice; it is {list(values)}")
     if recipe.training.steps < 1 or recipe.training.batch_size < 1:
         raise UserError(f"{where}: 'training.steps' and 'training.batch_size' must be at least 1")
-    if recipe.training.batch_size % machine.training_processes:
+    if recipe.training.batch_size % (machine.training_processes * machine.accumulation_steps):
+        parts = f" in {machine.accumulation_steps} parts each" if machine.accumulation_steps > 1 else ""
         raise UserError(
             f"{where}: batch size {recipe.training.batch_size} cannot be split evenly over the "
-            f"{machine.training_processes} training processes of machine '{machine.name}'"
+            f"{machine.training_processes} training processes of machine '{machine.name}'{parts}"
         )

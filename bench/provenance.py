@@ -70,7 +70,7 @@ ENVIRONMENT = (
 
 
 def collect(root: Path = ROOT) -> dict[str, Any]:
-    """The provenance of what runs now, as JSON types. Takes 2 s: torch and OpenGL answer in child processes.
+    """The provenance of what runs now, as JSON types. Takes 3 s: torch and OpenGL answer in child processes.
 
     What cannot be found out is ``{"error": one line}`` in its place: a run is not lost for want of a version.
     """
@@ -92,6 +92,7 @@ def collect(root: Path = ROOT) -> dict[str, Any]:
         "torch": _or_error(hardware.torch_build),
         "gpu_driver": hardware.driver_version(),
         "gl_renderer": _or_error(hardware.gl_renderer),
+        "golden_frame_sha256": _or_error(hardware.golden_frame),
         "environment": {name: anonymous(os.environ[name]) for name in ENVIRONMENT if name in os.environ},
     }
 

@@ -4,7 +4,8 @@ import json
 import os
 from pathlib import Path
 
-from bench.machine import detect_machine
+from bench import hardware
+from bench.machine import detect_accelerator, detect_machine
 from bench.plan import Plan
 from wmvla.errors import UserError
 
@@ -24,12 +25,18 @@ def require(plan: Plan) -> None:
 
 
 def _missing_gpu(plan: Plan) -> list[str]:
-    wanted, found = plan.machine.accelerator, detect_machine()
-    if wanted != "cpu" and wanted != found:
-        return [f"machine '{plan.machine.name}' has a {wanted} GPU, and none was found"]
-    if plan.requires_gpu and wanted == "cpu":
-        seen = "none was found" if found == "cpu" else f"MACHINE={found} was found"
-        return [f"a GPU is needed, and machine 'cpu' has none ({seen})"]
+    machine = plan.machine
+    if machine.accelerator == "cpu" and not plan.requires_gpu:
+        return []
+    found = detect_accelerator()
+    if machine.accelerator == "cpu":
+        seen = "none was found" if found == "cpu" else f"MACHINE={detect_machine()} was found"
+        return [f"a GPU is needed, and machine '{machine.name}' has none ({seen})"]
+    if machine.accelerator != found:
+        return [f"machine '{machine.name}' has a {machine.accelerator} GPU, and none was found"]
+    visible = len(hardware.torch_build()["devices"])
+    if visible < machine.training_processes:
+        return [f"machine '{machine.name}' trains on {machine.training_processes} GPUs; visible: {visible}"]
     return []
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# container.sh build|bench rocm|cuda [wmbench run arguments ...]: what `make image` and `make container-bench` do.
+# container.sh build|bench|doctor|throughput rocm|cuda [arguments ...]: what `make image` and `make container-...` do.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -44,7 +44,10 @@ build() {
     printf 'built %s with %s\n' "$image" "$builder"
 }
 
-bench() {
+# Runs the image: run_image ENTRYPOINT ARGUMENTS ...
+run_image() {
+    entrypoint=$1
+    shift
     runner=$(first_working podman docker)
     [ -n "$runner" ] || fail "no working podman or docker here; install one of them to run the image"
     "$runner" image inspect "$image" >/dev/null 2>&1 || fail "there is no image $image; make image ACCEL=$accel first"
@@ -59,13 +62,15 @@ bench() {
     fi
     mkdir -p results cache
     # shellcheck disable=SC2086  # words on purpose
-    exec "$runner" run --rm --ipc host --env HOME=/tmp $devices $user \
+    exec "$runner" run --rm --ipc host --env HOME=/tmp ${PYTEST_ADDOPTS:+--env PYTEST_ADDOPTS} $devices $user \
         --volume "$PWD/results:/opt/wmbench/results" --volume "$PWD/cache:/opt/wmbench/cache" \
-        "$image" run "$@"
+        --entrypoint "$entrypoint" "$image" "$@"
 }
 
 case "$task" in
 build) build ;;
-bench) bench "$@" ;;
-*) fail "unknown task '$task'; it is build or bench" ;;
+bench) run_image wmbench run "$@" ;;
+doctor) run_image wmbench doctor ;;
+throughput) run_image pytest suites/ --suite throughput -s ;;
+*) fail "unknown task '$task'; it is build, bench, doctor or throughput" ;;
 esac

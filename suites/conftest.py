@@ -10,10 +10,20 @@ import pytest
 
 from bench.executor import Executor
 from bench.looks import last_look, rows_until
-from bench.options import add_plan_options, add_run_options, as_flags, plan_from, run_dir_of, shard_from, trackers_from
+from bench.options import (
+    add_plan_options,
+    add_run_options,
+    as_flags,
+    cases_from,
+    plan_from,
+    run_dir_of,
+    shard_from,
+    trackers_from,
+)
 from bench.plan import Plan, write_plan
 from bench.provenance import collect
 from bench.requirements import require
+from bench.sigterm import interrupt_on_sigterm
 from bench.suite import load_suite
 from bench.tripwire import TripwireError
 from wmvla.errors import UserError
@@ -26,6 +36,7 @@ ALL = "all"
 PLANS = pytest.StashKey[dict[str, Plan]]()
 CHOSEN = pytest.StashKey[frozenset[str]]()
 SHARD = pytest.StashKey[Shard | None]()
+CASES = pytest.StashKey[dict[str, tuple[str, ...]]]()
 MISTAKE = pytest.StashKey[str]()
 
 
@@ -38,6 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Resolve the plans before anything is collected, so that bad usage ends in one line and exit code 2."""
+    interrupt_on_sigterm()
     folders = {path.parent.name for path in SUITES.glob("*/test_*.py")}
     wanted = config.option.suite
     chosen = sorted(folders) if wanted == ALL else [wanted]
@@ -47,6 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         config.stash[SHARD] = shard_from(config.option)
         config.stash[PLANS] = {load_suite(name, SUITES).name: plan_from(name, config.option) for name in names}
+        config.stash[CASES] = {name: cases_from(plan, config.option) for name, plan in config.stash[PLANS].items()}
         for plan in config.stash[PLANS].values():
             require(plan)
     except UserError as error:
@@ -75,11 +88,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test function that asks for ``case_id`` becomes one item per case of its suite's plan; a shard has only rollouts."""
+    """A test function that asks for ``case_id`` becomes one item per case of its suite's plan that is to be done here.
+
+    Those are the cases that were named; else, of a shard, all rollouts.
+    """
     if "case_id" in metafunc.fixturenames:
-        plan = metafunc.config.stash[PLANS][metafunc.definition.path.parent.name]
+        suite = metafunc.definition.path.parent.name
+        plan = metafunc.config.stash[PLANS][suite]
         cases = plan.rollout_cases() if metafunc.config.stash[SHARD] else plan.cases
-        metafunc.parametrize("case_id", [case.id for case in cases])
+        metafunc.parametrize("case_id", metafunc.config.stash[CASES][suite] or [case.id for case in cases])
 
 
 @pytest.fixture(scope="package")
@@ -88,17 +105,17 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
     config = request.config
     capture = config.pluginmanager.getplugin("capturemanager")
     plan = config.stash[PLANS][request.path.parent.name]
-    run_dir, shard = run_dir_of(plan, config.option), config.stash[SHARD]
+    run_dir, shard, cases = run_dir_of(plan, config.option), config.stash[SHARD], config.stash[CASES][plan.suite]
 
     def show(line: str) -> None:
         with capture.global_and_fixture_disabled():
             print(line, flush=True)
 
     try:
-        with lock(run_dir, shard):
+        with lock(run_dir, shard, cases):
             write_plan(plan, run_dir)
-            executor = Executor(plan, run_dir, show, trackers_from(config.option), config.option.deterministic, shard)
-            if shard:
+            executor = Executor(plan, run_dir, show, trackers_from(config.option), config.option.deterministic, shard, cases)
+            if shard or cases:
                 refuse_undone_needs(executor, request)
             if not (run_dir / "provenance.json").exists():
                 write_json(run_dir / "provenance.json", collect())
@@ -108,15 +125,22 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
 
 
 def refuse_undone_needs(executor: Executor, request: pytest.FixtureRequest) -> None:
-    """UserError where a chosen rollout needs a case that is not done: a shard only plays, and says so before it begins."""
-    for item in request.session.items:
-        if item.path.parent == request.path.parent and isinstance(item, pytest.Function) and "case_id" in item.fixturenames:
-            case_id = item.callspec.params["case_id"]
-            need = executor.undone_need(case_id)
-            if need is not None:
-                flags = " ".join(map(shlex.quote, as_flags(request.config.option)))
-                command = f"pytest suites/ --suite={executor.context.plan.suite} {flags} -k {need}"
-                raise UserError(f"{case_id} needs {need}, which is not done, and a shard only plays; first: {command}")
+    """UserError where what is to be done here needs a case that is another process's to do, and that is not done.
+
+    Non-obvious: of several named cases the others are carried out, and those that lack something fail by themselves.
+    """
+    chosen = [
+        item.callspec.params["case_id"]
+        for item in request.session.items
+        if item.path.parent == request.path.parent and isinstance(item, pytest.Function) and "case_id" in item.fixturenames
+    ]
+    needs = {case_id: need for case_id in chosen if (need := executor.undone_need(case_id)) not in (None, *chosen)}
+    if needs and (executor.context.shard or len(needs) == len(chosen)):
+        case_id, need = next(iter(needs.items()))
+        flags = " ".join(map(shlex.quote, as_flags(request.config.option)))
+        command = f"pytest suites/ --suite={executor.context.plan.suite} {flags} -k {need}"
+        reason = "a shard only plays" if executor.context.shard else "--case does that case alone"
+        raise UserError(f"{case_id} needs {need}, which is not done, and {reason}; first: {command}")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What can be said of the images without building them; `make test-images` builds and runs them."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -119,6 +120,36 @@ def test_bad_use_is_one_line_and_exit_2(tmp_path: Path, arguments: list[str], co
     )
     assert done.returncode == 2
     assert done.stderr.splitlines() == [complaint]
+
+
+@pytest.mark.parametrize(
+    ("task", "accelerator", "called"),
+    [
+        (["bench", "rocm", "core", "--scale=mini"], "rocm", "--entrypoint wmbench wmbench:rocm run core --scale=mini"),
+        (["doctor", "cuda"], "cuda", "--entrypoint wmbench wmbench:cuda doctor"),
+        (["throughput", "rocm"], "rocm", "--entrypoint pytest wmbench:rocm suites/ --suite throughput -s"),
+    ],
+)
+def test_what_runs_in_the_image(tmp_path: Path, task: list[str], accelerator: str, called: str) -> None:
+    """With a fake podman: the right program, the GPU's devices, and where pytest writes its results."""
+    fake = tmp_path / "bin" / "podman"
+    fake.parent.mkdir()
+    fake.write_text('#!/bin/sh\n[ "$1" = run ] && echo "$@"\nexit 0\n')
+    fake.chmod(0o755)
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts/container.sh", tmp_path / "scripts")
+    done = subprocess.run(
+        ["sh", str(tmp_path / "scripts/container.sh"), *task],
+        env={"PATH": f"{fake.parent}:{os.environ['PATH']}", "PYTEST_ADDOPTS": "--junitxml=results/a.xml"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stdout.strip().endswith(called)
+    assert ("/dev/kfd" if accelerator == "rocm" else "nvidia.com/gpu=all") in done.stdout
+    assert "--env PYTEST_ADDOPTS " in done.stdout
+    assert "/results:/opt/wmbench/results" in done.stdout
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "scripts").rglob("*.sh"), key=str), ids=lambda path: path.name)

@@ -2,13 +2,17 @@
 
 import argparse
 import json
+import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.options import RESULTS, add_plan_options, plan_from, run_dir_of
+from bench.options import RESULTS, add_plan_options, as_flags, plan_from, run_dir_of
 from bench.plan import Plan
 from bench.requirements import missing_for
+from bench.suite import SUITES
+from wmvla.errors import UserError
 
 if TYPE_CHECKING:
     from bench.references import Reference
@@ -19,13 +23,18 @@ HELP = "show what would run: cases, episodes, claims and what they can show, cos
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", nargs="?", default="core", help="suite, default: core")
     add_plan_options(parser.add_argument)
-    parser.add_argument("--json", action="store_true", help="print the plan as it would be written to plan.json")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print the plan as it would be written to plan.json")
+    shape.add_argument("--ci", choices=["gitlab"], help="print a child pipeline with one job a case, for GitLab")
 
 
 def run(options: argparse.Namespace) -> int:
     plan = plan_from(options.suite, options)
     if options.json:
         print(json.dumps(plan.to_json(), indent=1))
+        return 0
+    if options.ci:
+        print(_pipeline(plan, options), end="")
         return 0
     from bench.references import find_references
 
@@ -51,7 +60,7 @@ def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
     lines = [
         f"{plan.run_name}: {plan.question}",
         f"scale          {plan.scale}: {plan.summary}",
-        f"machine        {plan.machine.name}: {plan.machine.training_processes} training processes, "
+        f"machine        {plan.machine.name}: {plan.machine.training_processes} training processes ({plan.machine.strategy}), "
         f"rollout workers {workers}, {plan.machine.precision}",
         f"training       {training.steps} steps x batch {training.batch_size} = "
         f"{training.steps * training.batch_size} samples, seeds {', '.join(map(str, plan.seeds))}",
@@ -77,6 +86,22 @@ def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
     notes = [wording.out_of_reach_note(claim, limit_of(plan, claim)) for claim in plan.claims if claim.asked]
     said = [*plan.cannot_say, wording.seeds_note(plan), *(note for note in notes if note and plan.concludes)]
     return [*lines, "", "This plan cannot say:", *(f"- {note}" for note in said), "", f"hash           {plan.hash}"]
+
+
+def _pipeline(plan: Plan, options: argparse.Namespace) -> str:
+    """The child pipeline as YAML. UserError where the run directory lies outside the project: it is not handed on."""
+    import yaml
+
+    from bench.ci import gitlab_pipeline
+
+    run_dir = Path(os.path.relpath(run_dir_of(plan, options), SUITES.parent))
+    if run_dir.parts[0] == "..":
+        raise UserError(f"--results={options.results}: GitLab hands on files of the project only; give a folder inside it")
+    # A runner would find another machine, and with it another plan.
+    options = argparse.Namespace(**{**vars(options), "scale": plan.scale, "machine": plan.machine.name, "deterministic": False})
+    flags = list(map(shlex.quote, as_flags(options)))
+    head = f"# {plan.run_name}, made by: wmbench plan {plan.suite} {' '.join(flags)} --ci=gitlab\n"
+    return head + yaml.safe_dump(gitlab_pipeline(plan, flags, run_dir), sort_keys=False, width=1000)
 
 
 def _look_lines(plan: Plan) -> list[str]:

@@ -6,9 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.options import add_plan_options, add_run_options, as_flags, plan_from, run_dir_of, shard_from, trackers_from
+from bench.options import (
+    add_plan_options,
+    add_run_options,
+    as_flags,
+    cases_from,
+    plan_from,
+    run_dir_of,
+    shard_from,
+    trackers_from,
+)
 from bench.plan import load_plan, write_plan
 from bench.requirements import require
+from bench.sigterm import STOPPED, handed_on
 from bench.suite import SUITES
 from wmvla.rollout.lock import lock
 from wmvla.rollout.shard import Shard
@@ -26,18 +36,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0: every case is done, whatever the verdict. 1: a case failed. 2: bad usage, or the run was stopped.
+    """0: every case is done, whatever the verdict. 1: a case failed. 2: bad usage, or the run was stopped; 143: by SIGTERM.
 
-    A shard plays its part of the rollouts and writes no report: 0 when all of its episodes are recorded.
+    A shard plays its part of the rollouts and writes no report: 0 when all of its episodes are recorded. Nor is there a report
+    where cases were named.
     """
     plan = plan_from(options.suite, options)
     trackers_from(options)  # pytest asks again; here a wrong one ends in one line
     require(plan)
-    run_dir, shard = run_dir_of(plan, options), shard_from(options)
-    with lock(run_dir, shard):  # pytest takes it again; asked for here, a second run ends in one line
+    run_dir, shard, cases = run_dir_of(plan, options), shard_from(options), cases_from(plan, options)
+    with lock(run_dir, shard, cases):  # pytest takes it again; asked for here, a second run ends in one line
         write_plan(plan, run_dir)
-    part = [f"--shard={shard}"] if shard else []
+    part = [*([f"--shard={shard}"] if shard else []), *(f"--case={case}" for case in cases)]
     code = _pytest([str(SUITES), f"--suite={options.suite}", *as_flags(options), *part])
+    if code == STOPPED:
+        return STOPPED
     if code not in (0, PYTEST_FAILED):
         return 2
     if shard:
@@ -47,7 +60,8 @@ def run(options: argparse.Namespace) -> int:
         from bench.controls import write_controls
 
         write_controls(plan, run_dir)
-        tell(run_dir)
+        if not cases:
+            tell(run_dir)
     return 0 if code == 0 else 1
 
 
@@ -66,13 +80,15 @@ def _tell_shard(shard: Shard, run_dir: Path, options: argparse.Namespace) -> Non
 
 
 def _pytest(arguments: list[str]) -> int:
-    """Exit code of pytest in a process of its own.
+    """Exit code of pytest in a process of its own; ``STOPPED`` where SIGTERM came and it did not end well.
 
     Non-obvious: Ctrl-C reaches pytest by itself, which stops in order; here it is only waited for.
     """
-    with subprocess.Popen([sys.executable, "-m", "pytest", *QUIET, *arguments], cwd=SUITES.parent) as child:
+    command = [sys.executable, "-m", "pytest", *QUIET, *arguments]
+    with subprocess.Popen(command, cwd=SUITES.parent) as child, handed_on(child) as signals:
         while True:
             try:
-                return child.wait()
+                code = child.wait()
             except KeyboardInterrupt:
                 continue
+            return STOPPED if signals and code else code

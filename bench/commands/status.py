@@ -1,9 +1,15 @@
-"""`wmbench status`: how far a run is."""
+"""`wmbench status`: how far a run is, and where its jobs are in Slurm's queue."""
 
 import argparse
 import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bench.slurm.queue import Submitted, Task, read_queue, read_submitted
+from wmvla.errors import UserError
 
 if TYPE_CHECKING:
     from bench.report.records import Run
@@ -21,14 +27,53 @@ def run(options: argparse.Namespace) -> int:
     from bench.report.records import read_run
 
     status = status_of(read_run(options.run_dir))
+    submitted = read_submitted(options.run_dir)
+    try:
+        queue = read_queue(submitted)
+    except UserError as error:
+        print(f"the queue is not told: {error}", file=sys.stderr)
+        queue = None
+    if submitted and queue is not None:
+        add_jobs(status, submitted, queue)
     if options.json:
         print(json.dumps(status, indent=1))
         return 0
     print(f"{status['run']}: {status['done']} of {len(status['cases'])} cases done")
     width = max(len(case["case"]) for case in status["cases"])
     for case in status["cases"]:
-        print(f"{case['case']:<{width}}  {_told(case)}")
+        jobs = "; ".join(map(_told_job, case.get("jobs", ())))
+        print(f"{case['case']:<{width}}  {'  '.join(filter(None, [_told(case), jobs]))}")
+    for job in status.get("jobs", ()):
+        print(f"{job['name']:<{width}}  {_told_job(job)}")
     return 0
+
+
+def add_jobs(status: dict[str, Any], submitted: Sequence[Submitted], queue: Sequence[Task]) -> None:
+    """Tell of each case, under ``jobs``, its jobs and their tasks in the queue; under the status's own ``jobs`` of the report.
+
+    A case that is done has none: what its jobs did is in its record.
+    """
+    for case in status["cases"]:
+        if not case["done"]:
+            case["jobs"] = [_job(job, queue) for job in submitted if case["case"] in job.cases]
+    status["jobs"] = [_job(job, queue) for job in submitted if not job.cases]
+
+
+def _job(job: Submitted, queue: Sequence[Task]) -> dict[str, Any]:
+    tasks = [{"index": task.index, "state": task.state, "reason": task.reason} for task in queue if task.job == job.id]
+    return {"name": job.name, "id": job.id, "tasks": tasks}
+
+
+def _told_job(job: dict[str, Any]) -> str:
+    """``job 7 pending (Dependency)``; of an array how many tasks are in each state."""
+    counted = Counter((task["state"], task["reason"]) for task in job["tasks"])
+    if not counted:
+        return f"job {job['id']} has left the queue"
+    told = []
+    for (state, reason), number in counted.items():
+        because = f" ({reason})" if reason else ""
+        told.append(f"{number} " * (len(job["tasks"]) > 1) + f"{state.lower().replace('_', ' ')}{because}")
+    return f"job {job['id']}{':' * (len(job['tasks']) > 1)} {', '.join(told)}"
 
 
 def status_of(run: "Run") -> dict[str, Any]:

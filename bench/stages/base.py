@@ -33,6 +33,8 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         training=recipe.base_training,
         device=context.device,
         precision=context.plan.machine.precision,
+        strategy=context.plan.machine.strategy,
+        accumulation_steps=context.plan.machine.accumulation_steps,
         trackers=context.trackers,
         scratch=fields,
     )

@@ -39,6 +39,8 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         training=plan.recipe.training,
         device=context.device,
         precision=plan.machine.precision,
+        strategy=plan.machine.strategy,
+        accumulation_steps=plan.machine.accumulation_steps,
         trackers=context.trackers,
         base=str(base_checkpoint(context)),
         world=world_fields(context, arm) if arm.policy == "smolvla_world" else None,
@@ -77,13 +79,20 @@ def world_fields(context: Context, arm: Arm | None = None) -> dict[str, Any]:
 
 
 def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
-    """Run a job under torchrun where the machine has several training processes; show its progress; record its end."""
+    """Run a job under torchrun where the machine has several training processes; show its progress; record its end.
+
+    Raises:
+        KeyboardInterrupt: SIGTERM stopped the training, here or there; its newest checkpoint is that of its last step.
+    """
     from wmvla.train.checkpoint import latest_step, pretrained_folder
 
     folder, steps = Path(job.checkpoints), job.training.steps
     if latest_step(folder) < steps:
         path = job.write(context.run_dir / "jobs" / f"{job.case}.json")
-        _run_processes(context, job, path)
+        try:
+            _run_processes(context, job, path)
+        except KeyboardInterrupt as interrupt:
+            raise KeyboardInterrupt(_told(context.log_path(job.case), "stopped: ") or str(interrupt)) from None
     last = _last_line(Path(job.metrics))
     assert last is not None, f"{job.metrics} is empty"
     assert last["step"] == steps, f"{job.metrics} ends at step {last['step']}, not {steps}"
@@ -134,15 +143,30 @@ def start(command: list[str], output: IO[str], environment: dict[str, str]) -> s
 
 
 def _explain(log: Path, case: str) -> None:
-    """Raise what the log says of a failed training."""
+    """Raise what the log says of a failed training.
+
+    Raises:
+        KeyboardInterrupt: it did not fail, but was stopped by SIGTERM: as this run would be, it is to be continued later.
+    """
+    stopped, mistake = _told(log, "stopped: "), _told(log, "error: ")
+    if stopped:
+        raise KeyboardInterrupt(stopped)
+    if mistake:
+        raise UserError(mistake)
     lines = log.read_text(errors="replace").splitlines()
-    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    if told:
-        raise UserError(told[0])
     errors = [
         line for line in lines if "Error" in line and "torch.distributed.elastic" not in line
     ]  # that one says only: failed
     raise RuntimeError(f"{case} failed: {errors[-1] if errors else 'no reason given'} (the whole log: {log})")
+
+
+def _told(log: Path, what: str) -> str:
+    """The first line of a training's log that begins with ``what``, without it; empty where none does.
+
+    Non-obvious: all processes of a training tell the same; its launcher's exit code tells nothing of theirs.
+    """
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    return next((line.removeprefix(what) for line in lines if line.startswith(what)), "")
 
 
 def _last_line(path: Path, newer_than: float = 0.0) -> dict[str, Any] | None:

@@ -23,7 +23,8 @@ from wmvla.train.job import TrainingJob
 from wmvla.train.loop import train
 from wmvla.train.metrics import MetricsFile
 from wmvla.train.start import start, tiny_policy_fields
-from wmvla.train.step import make_optimizer, optimize, parameter_groups
+from wmvla.train.step import optimize
+from wmvla.train.strategy import prepare
 from wmvla.world.encoder import WorldEncoder
 from wmvla.world.frames import DatasetFrames
 from wmvla.world.latents import latents_path
@@ -101,16 +102,15 @@ def turns(job: TrainingJob) -> Callable[[], float]:
     data = open_data(Path(job.dataset_root), REPO_ID, RECIPE.base.chunk_size)
     policy, processors = start(job, data.metadata, 0, "cpu")
     policy.train()
-    parts = parameter_groups(policy)
-    model, optimizer = accelerator.prepare(policy, make_optimizer(parts, job.training))
-    metrics = MetricsFile(Path(job.metrics), job.case, 0)
+    prepared = prepare(job, policy, accelerator)
+    metrics = MetricsFile(Path(job.metrics), 0)
     batches = enumerate(step_batches(job, data, processors[0], policy, 0, accelerator), 1)
 
     def turn() -> float:
         began = time.process_time()
         for _ in range(STEPS):
             step, fed = next(batches)
-            values = optimize(model, policy, parts, optimizer, fed, job.training.gradient_clip_norm, accelerator)
+            values, _ = optimize(prepared, policy, fed, job.training.gradient_clip_norm, accelerator)
             metrics.add(step, 1e-4, step * job.training.batch_size, values)
         metrics.flush(0.0)
         return time.process_time() - began

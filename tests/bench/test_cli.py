@@ -230,7 +230,7 @@ def test_doctor_gets_its_arguments_and_gives_its_answer(monkeypatch: pytest.Monk
     assert seen == [["--json"]]
 
 
-@pytest.mark.parametrize("command", ["plan", "run", "status", "report", "videos"])
+@pytest.mark.parametrize("command", ["plan", "run", "submit", "status", "report", "videos"])
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])

@@ -31,6 +31,13 @@ def test_a_shard_has_the_rollouts_only() -> None:
     assert collected("--suite", "core", "--shard", "2/3") == wanted
 
 
+def test_cases_can_be_named() -> None:
+    """`-k E2-train-s0` would match more where another name has it in itself."""
+    named = ("--case", "E2-train-s0", "--case", "base")
+    assert collected("--suite", "core", *named) == ["test_core.py::test_core[base]", "test_core.py::test_core[E2-train-s0]"]
+    assert collected("--suite", "core", "--case", "E2-pred-s0", "--shard", "2/3") == ["test_core.py::test_core[E2-pred-s0]"]
+
+
 def test_an_arm_with_a_dash_can_be_chosen() -> None:
     found = collected("--suite", "fusion", "-k", "F3a-prefix")
     assert [name.partition("[")[2] for name in found] == [

@@ -28,6 +28,8 @@ def test_this_machine_has_what_a_run_needs(capsys: pytest.CaptureFixture[str]) -
     assert set(found) >= NAMES
     assert found["mujoco"] == "3.3.2"
     assert "/" in found["renderer"]
+    assert found["machine"] == "cpu: 2 training processes, fp32, no references" or not found["accelerator"].startswith("none")
+    assert found["all-reduce"].startswith("right over ") or "nothing to sum over" in found["all-reduce"]
 
 
 def test_an_unusable_renderer_is_a_line_and_exit_1() -> None:
@@ -109,12 +111,35 @@ def test_a_driver_that_torch_does_not_use_is_told_but_no_fault(monkeypatch: pyte
     assert finding.mend
 
 
+def test_a_gpu_that_no_machine_names_trains_as_the_generic_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "detect_machine", lambda: "rocm")
+    finding = by_name(doctor.diagnose())["machine"]
+    assert finding.ok
+    assert finding.found == "rocm: 1 training process, bf16, no references"
+    assert "like rocm.toml" in finding.mend
+
+
 def test_a_gpu_is_named_with_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     device = {"name": "AMD Instinct MI300X", "memory_bytes": 192 * 2**30}
     monkeypatch.setattr(hardware, "torch_build", lambda: {"version": "2.10.0", "cuda": None, "hip": "7.2", "devices": [device]})
     findings = by_name(doctor.diagnose())
     assert findings["torch"].found == "2.10.0, built for ROCm 7.2"
     assert "AMD Instinct MI300X (192 GiB)" in findings["accelerator"].found
+
+
+def test_advice_and_what_does_not_apply_are_told_apart_and_are_no_faults(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    advice = doctor.Finding("CPU governor", "powersave on 2 cores", mend="turn it", recommended="performance")
+    nothing = doctor.Finding("NUMA balance", "1 memory node", applicable=False)
+    monkeypatch.setattr(doctor, "diagnose", lambda: [])
+    monkeypatch.setattr(doctor, "examine_host", lambda: [advice, nothing])
+    assert doctor.main([]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "advice  CPU governor  powersave on 2 cores (recommended: performance)",
+        "                      -> turn it",
+        "n/a     NUMA balance  not applicable here: 1 memory node",
+    ]
 
 
 def test_bad_usage_is_one_line_and_exits_2(capsys: pytest.CaptureFixture[str]) -> None:

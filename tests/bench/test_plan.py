@@ -157,6 +157,8 @@ def test_hash_ignores_wording_and_nothing_else() -> None:
         dataclasses.replace(plan, claims=margin),
         dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, training=training)),
         dataclasses.replace(plan, machine=dataclasses.replace(plan.machine, training_processes=1)),
+        dataclasses.replace(plan, machine=dataclasses.replace(plan.machine, strategy="zero2")),
+        dataclasses.replace(plan, machine=dataclasses.replace(plan.machine, accumulation_steps=2)),
         dataclasses.replace(plan, method=dataclasses.replace(plan.method, bootstrap_resamples=1)),
         dataclasses.replace(plan, concludes=True),
         plan_of(sequential="pocock"),
@@ -176,6 +178,15 @@ def test_hash_does_not_depend_on_how_many_simulators_play(machine: str, first: i
         other = dataclasses.replace(plan, machine=dataclasses.replace(plan.machine, rollout_workers=number))
         assert other.hash == plan.hash
         assert Plan.from_json(json.loads(json.dumps(other.to_json()))) == other
+
+
+def test_a_batch_that_cannot_be_cut_into_the_machines_parts_is_refused() -> None:
+    machine = dataclasses.replace(CPU, accumulation_steps=32)
+    with pytest.raises(
+        UserError, match=r"batch size 32 cannot be split evenly over the 2 training processes of .* in 32 parts each"
+    ):
+        make_plan(CORE, "mini", machine)
+    assert make_plan(CORE, "mini", dataclasses.replace(CPU, accumulation_steps=16)).machine.accumulation_steps == 16
 
 
 def test_the_reference_run_is_of_the_plan_that_the_same_command_makes_today() -> None:

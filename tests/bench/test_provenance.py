@@ -1,11 +1,13 @@
 import json
+import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from bench import provenance
+from bench import hardware, provenance
 from bench.provenance import ROOT, anonymous, collect, git_state
 from wmvla.errors import UserError
 
@@ -26,7 +28,17 @@ def test_collects_what_a_result_depends_on() -> None:
     assert found["cpu"]["cores_usable"] >= 1
     assert found["cpu"]["memory_bytes"] > 2**30
     assert found["gl_renderer"].count(" / ") == 2
+    assert re.fullmatch(r"[0-9a-f]{64}", found["golden_frame_sha256"])
     assert found["environment"]["MUJOCO_GL"] in ("osmesa", "egl")
+
+
+def test_the_golden_frame_is_the_one_that_the_image_build_draws() -> None:
+    from wmvla.sim.libero import assets
+
+    assets.prepare_libero()
+    command = [sys.executable, str(ROOT / "scripts/image/render_check.py")]
+    built = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert built.startswith(f"frame sha256 {hardware.golden_frame()[:16]} ")
 
 
 def test_environment_is_taken_from_the_list_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,14 @@ def full_on(machine: str, arms: tuple[str, ...] | None = None) -> Plan:
     return dataclasses.replace(core_plan("full", arms=arms), machine=load_machine(machine))
 
 
+def found(monkeypatch: pytest.MonkeyPatch, accelerator: str, gpus: int) -> None:
+    """As if this computer had so many GPUs of a kind that no machine's file names."""
+    devices = [{"name": "some GPU", "memory_bytes": 2**36}] * gpus
+    monkeypatch.setattr(requirements, "detect_accelerator", lambda: accelerator)
+    monkeypatch.setattr(requirements, "detect_machine", lambda: accelerator)
+    monkeypatch.setattr(requirements.hardware, "torch_build", lambda: {"devices": devices})
+
+
 @pytest.mark.parametrize("scale", ["smoke", "mini"])
 def test_the_small_scales_need_nothing(hub: Path, scale: str) -> None:
     assert missing_for(core_plan(scale)) == []
@@ -55,7 +63,7 @@ def test_the_small_scales_need_nothing(hub: Path, scale: str) -> None:
 
 
 def test_full_scale_on_a_bare_machine(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requirements, "detect_machine", lambda: "cpu")
+    found(monkeypatch, "cpu", 0)
     missing = missing_for(core_plan("full"))
     assert len(missing) == 4
     gpu, dataset, checkpoint, encoder = missing
@@ -70,20 +78,28 @@ def test_full_scale_on_a_bare_machine(hub: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_gpu_that_is_there_but_not_chosen_is_named(monkeypatch: pytest.MonkeyPatch, hub: Path) -> None:
-    monkeypatch.setattr(requirements, "detect_machine", lambda: "rocm")
+    found(monkeypatch, "rocm", 1)
     assert "(MACHINE=rocm was found)" in missing_for(core_plan("full"))[0]
     assert missing_for(full_on("cuda"))[0] == "machine 'cuda' has a cuda GPU, and none was found"
     assert not [sentence for sentence in missing_for(full_on("rocm")) if "GPU" in sentence]
 
 
 def test_a_gpu_machine_without_its_gpu_runs_no_scale(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requirements, "detect_machine", lambda: "cpu")
+    found(monkeypatch, "cpu", 0)
     plan = make_plan(load_suite("core"), "mini", load_machine("cuda"))
     assert missing_for(plan) == ["machine 'cuda' has a cuda GPU, and none was found"]
 
 
+def test_every_gpu_that_trains_must_be_visible(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_plan(load_suite("core"), "mini", load_machine("h100-8"))
+    found(monkeypatch, "cuda", 1)
+    assert missing_for(plan) == ["machine 'h100-8' trains on 8 GPUs; visible: 1"]
+    found(monkeypatch, "cuda", 8)
+    assert missing_for(plan) == []
+
+
 def test_with_everything_in_the_caches_nothing_is_missing(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requirements, "detect_machine", lambda: "cuda")
+    found(monkeypatch, "cuda", 1)
     plan = full_on("cuda")
     vlm = "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"
     put(hub.parent / "lerobot" / "hub", "dataset", "HuggingFaceVLA/libero", {"meta/info.json": "{}"})
@@ -97,7 +113,7 @@ def test_with_everything_in_the_caches_nothing_is_missing(hub: Path, monkeypatch
 
 
 def test_folders_stand_for_hub_names(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requirements, "detect_machine", lambda: "cuda")
+    found(monkeypatch, "cuda", 1)
     encoder = tmp_path / "my encoder"
     encoder.mkdir()
     plan = full_on("cuda")

@@ -23,13 +23,23 @@ class StepBatch:
     """``noise`` (B, chunk, A) and ``time`` (B,) of flow matching.
 
     Non-obvious: SmolVLA averages over the actions that lie inside their episode. The weights (B,) make the slices' averages
-    add up to that of the whole batch, whatever the number of processes: n_i * processes / (sum of all n).
+    add up to that of the whole batch, whatever the number of processes: n_i * processes / (sum of all n). The same holds for
+    parts of a slice (``cut``).
     """
 
     batch: dict[str, Any]
     noise: Tensor
     time: Tensor
     weight: Tensor
+
+
+def cut(fed: StepBatch, parts: int) -> Iterator[StepBatch]:
+    """``parts`` parts of equal size, in order; each weighs as if it stood for the whole slice."""
+    size = len(fed.time) // parts
+    for first in range(0, len(fed.time), size):
+        mine = slice(first, first + size)
+        batch = {key: value[mine] if isinstance(value, Tensor | list) else value for key, value in fed.batch.items()}
+        yield StepBatch(batch, fed.noise[mine], fed.time[mine], fed.weight[mine] * parts)
 
 
 def step_batches(
@@ -57,15 +67,22 @@ def step_batches(
                 raw[camera] = shift_images(raw[camera], shifts[:, number])
         torch.manual_seed(generator("dropout", job.seed, step, rank).initial_seed())
         batch = preprocessor(raw)
-        batch |= memory_draws(policy, len(batch["observation.state"]), generator("memory", job.seed, step, rank), device)
+        memory = generator("memory", job.seed, step, rank)
+        batch |= memory_draws(policy, len(batch["observation.state"]), memory, device, job.accumulation_steps)
         batch["observation.state"] = batch["observation.state"] + state_noise.to(device)
         inside = (~action_is_pad(data.ends, everyone, data.chunk)).sum(1).float()
         weight = inside[mine] * ranks / inside.sum()
         yield StepBatch(batch, noise[mine].to(device), time[mine].to(device), weight.to(device))
 
 
-def memory_draws(policy: PreTrainedPolicy, size: int, draws: torch.Generator, device: torch.device) -> dict[str, Tensor]:
-    """What memory ``random`` or ``shuffle`` and the imagination bank need of ``draws``, under its batch keys."""
+def memory_draws(
+    policy: PreTrainedPolicy, size: int, draws: torch.Generator, device: torch.device, parts: int = 1
+) -> dict[str, Tensor]:
+    """What memory ``random`` or ``shuffle`` and the imagination bank need of ``draws``, under its batch keys.
+
+    Args:
+        parts: into which the batch is cut; ``shuffle`` takes its other sample from the same part.
+    """
     if not isinstance(policy, SmolVLAWorldPolicy):
         return {}
     drawn = {}
@@ -73,5 +90,5 @@ def memory_draws(policy: PreTrainedPolicy, size: int, draws: torch.Generator, de
     if shape is not None:
         drawn[MEMORY_NOISE] = torch.randn(shape, generator=draws).to(device)
     if policy.config.world_memory_mode_train == "shuffle":
-        drawn[MEMORY_ORDER] = another_sample(size, draws).to(device)
+        drawn[MEMORY_ORDER] = torch.cat([another_sample(size // parts, draws) for _ in range(parts)]).to(device)
     return drawn

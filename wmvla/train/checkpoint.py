@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.processor import PolicyProcessorPipeline
+from torch import Tensor
 
 from wmvla.files import new_folder
 
@@ -35,11 +36,12 @@ def save_checkpoint(
     policy: PreTrainedPolicy,
     processors: tuple[PolicyProcessorPipeline, PolicyProcessorPipeline],
     optimizer_state: dict[str, Any],
+    weights: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write the checkpoint of ``step``, then remove the older ones."""
+    """Write the checkpoint of ``step``, then remove the older ones; ``weights``: the policy's, where it holds only a share."""
     with new_folder(step_folder(folder, step)) as unfinished:
         pretrained = unfinished / "pretrained_model"
-        policy.save_pretrained(pretrained)
+        policy.save_pretrained(pretrained, state_dict=weights)
         for processor in processors:
             processor.save_pretrained(pretrained)
         state = unfinished / "training_state"
@@ -56,4 +58,4 @@ def save_checkpoint(
 
 def load_optimizer_state(folder: Path, step: int) -> dict[str, Any]:
     """What ``save_checkpoint`` was given as ``optimizer_state``."""
-    return torch.load(step_folder(folder, step) / "training_state" / "optimizer.pt", weights_only=True)
+    return torch.load(step_folder(folder, step) / "training_state" / "optimizer.pt", weights_only=True, mmap=True)

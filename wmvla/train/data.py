@@ -6,6 +6,7 @@ chunk (FACTS.md). Small data is therefore decoded once.
 
 import io
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,8 +146,12 @@ class StreamedData:
 
     def batches(self, rows: Iterable[np.ndarray]) -> Iterator[dict[str, Any]]:
         picked = [[int(row) for row in batch] for batch in rows]
-        loader = DataLoader(self.dataset, batch_sampler=picked, num_workers=READERS)
-        return iter(loader)
+        return iter(DataLoader(self.dataset, batch_sampler=picked, num_workers=READERS, worker_init_fn=ignore_sigterm))
+
+
+def ignore_sigterm(worker: int) -> None:
+    """A cluster signals every process of a job; the training still needs its readers for the step that it finishes."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def decode_image(cell: dict[str, Any]) -> Tensor:

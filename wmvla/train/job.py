@@ -28,6 +28,10 @@ class TrainingJob:
     """``cpu`` or ``cuda`` (which is also what torch calls an AMD GPU)."""
     precision: str = "fp32"
     """``fp32``, or ``bf16`` by autocast."""
+    strategy: str = "ddp"
+    """What the processes share (``wmvla.train.strategy``): ``ddp``, ``zero1``, ``zero2``, ``zero3`` or ``fsdp``."""
+    accumulation_steps: int = 1
+    """Parts in which each process works off its slice of a batch, one after the other; they change memory, not losses."""
     trackers: tuple[str, ...] = ()
     """``tensorboard``, ``wandb``, or what else accelerate knows; beside the metrics file, which is always written."""
     base: str = ""

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -12,10 +13,13 @@ from wmvla.recipe import Training
 from wmvla.train.batches import step_batches
 from wmvla.train.checkpoint import latest_step, load_optimizer_state, pretrained_folder, save_checkpoint
 from wmvla.train.data import open_data, open_metadata
+from wmvla.train.finite import FiniteSteps
 from wmvla.train.job import TrainingJob
 from wmvla.train.metrics import MetricsFile
+from wmvla.train.preemption import Stopped, agreement
 from wmvla.train.start import refuse_other_dataset, start
-from wmvla.train.step import make_optimizer, optimize, parameter_groups
+from wmvla.train.step import optimize
+from wmvla.train.strategy import check_strategy, prepare
 from wmvla.train.trackers import check_trackers, log_to_trackers, start_trackers
 
 
@@ -29,8 +33,16 @@ def learning_rate(training: Training, step: int) -> float:
     return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def train(job: TrainingJob) -> Path:
-    """Run the job to its end, from its newest checkpoint, and return the final ``pretrained_model`` folder."""
+def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -> Path:
+    """Run the job to its end, from its newest checkpoint, and return the final ``pretrained_model`` folder.
+
+    Args:
+        asked_to_stop: looked at after each step.
+
+    Raises:
+        Stopped: as was asked for, with a checkpoint of the last step.
+        UserError: a loss or gradient that is not finite, among others; no checkpoint holds its step.
+    """
     training, folder = job.training, Path(job.checkpoints)
     check_trackers(job.trackers)
     accelerator = Accelerator(
@@ -40,6 +52,7 @@ def train(job: TrainingJob) -> Path:
         log_with=list(job.trackers) or None,
         project_dir=Path(job.metrics).parent,
     )
+    check_strategy(job, accelerator.num_processes)
     first = latest_step(folder)
     if first >= training.steps:
         return pretrained_folder(folder, first)
@@ -49,33 +62,41 @@ def train(job: TrainingJob) -> Path:
     refuse_other_dataset(processors[0], metadata)
     policy.train()
     data = open_data(root, job.dataset_repo_id, policy.config.chunk_size)
-    parts = parameter_groups(policy)
-    optimizer = make_optimizer(parts, training)
+    prepared = prepare(job, policy, accelerator)
     if first:
-        optimizer.load_state_dict(load_optimizer_state(folder, first))
-    model, optimizer = accelerator.prepare(policy, optimizer)
-    metrics = MetricsFile(Path(job.metrics), job.case, first) if accelerator.is_main_process else None
+        prepared.load_optimizer_state(load_optimizer_state(folder, first))
+    metrics = MetricsFile(Path(job.metrics), first) if accelerator.is_main_process else None
     progress = Progress(job.case, training.steps, first)
     start_trackers(accelerator, job)
 
     started = time.monotonic()
+    any_asked = agreement(accelerator)
+    finite = FiniteSteps(job.case)
     batches = step_batches(job, data, processors[0], policy, first, accelerator)
     for step, fed in enumerate(batches, first):
         rate = learning_rate(training, step)
-        for group in optimizer.param_groups:
+        for group in prepared.optimizer.param_groups:
             group["lr"] = rate
-        values = optimize(model, policy, parts, optimizer, fed, training.gradient_clip_norm, accelerator)
-        if metrics is not None:
-            metrics.add(step + 1, rate, (step + 1) * training.batch_size, values)
+        values, is_finite = optimize(prepared, policy, fed, training.gradient_clip_norm, accelerator, job.accumulation_steps)
         done = step + 1
-        saving = done % training.save_every == 0 or done == training.steps
-        if metrics is not None and (saving or done % training.log_every == 0):
-            for line in metrics.flush(time.monotonic() - started):
-                log_to_trackers(accelerator, line)
-            progress.update(done, f"loss {metrics.last['loss_total']:.4f}")
+        finite.add(done, is_finite)
+        if metrics is not None:
+            metrics.add(done, rate, done * training.batch_size, values)
+        stopping = any_asked(asked_to_stop())
+        saving = stopping or done % training.save_every == 0 or done == training.steps
+        if saving or done % training.log_every == 0:
+            if metrics is not None:
+                for line in metrics.flush(time.monotonic() - started):
+                    log_to_trackers(accelerator, line)
+            finite.check()
+            if metrics is not None:
+                progress.update(done, f"loss {metrics.last['loss_total']:.4f}")
         if saving:
+            weights, optimizer_state = prepared.weights(), prepared.optimizer_state()
             if accelerator.is_main_process:
-                save_checkpoint(folder, done, policy, processors, optimizer.state_dict())
+                save_checkpoint(folder, done, policy, processors, optimizer_state, weights)
             accelerator.wait_for_everyone()
+        if stopping and done < training.steps:
+            raise Stopped(f"{job.case} was asked to stop and did after step {done} of {training.steps}, with a checkpoint")
     accelerator.end_training()
     return pretrained_folder(folder, training.steps)

@@ -1,6 +1,7 @@
 """``metrics/<case>.jsonl``: one line per optimizer step, written in batches so that a step costs no host copy."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,10 @@ from torch import Tensor
 
 
 class MetricsFile:
-    """Appends to ``path``; on a resume, lines behind ``step`` (the checkpoint's) are cut off first.
+    """Appends to ``path``; on a resume, lines behind ``step`` (the checkpoint's) are cut off first."""
 
-    Raises:
-        FloatingPointError: on ``flush``, a loss that is not finite; the step is named.
-    """
-
-    def __init__(self, path: Path, case: str, step: int) -> None:
-        self.path, self.case = path, case
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
         self.pending: list[tuple[int, float, int, dict[str, Tensor]]] = []
         self.last: dict[str, Any] = {}
         self.seconds_before = 0.0
@@ -39,15 +36,19 @@ class MetricsFile:
         self.pending.append((step, learning_rate, samples, values))
 
     def flush(self, seconds: float) -> list[dict[str, Any]]:
-        """Copy what is pending to the host at once, append it and return it; ``seconds``: training time of this process."""
+        """Copy what is pending to the host at once, append it and return it, up to a step that is not finite.
+
+        Args:
+            seconds: training time of this process.
+        """
         if not self.pending:
             return []
         lines = []
         table = torch.stack([flat(values) for _, _, _, values in self.pending]).tolist()
         with self.path.open("a") as file:
             for (step, rate, samples, tensors), row in zip(self.pending, table, strict=True):
-                if not all(abs(number) < float("inf") for number in row):
-                    raise FloatingPointError(f"{self.case}: the loss is not finite at step {step}: {unflat(row, tensors)}.")
+                if not all(map(math.isfinite, row)):
+                    break  # the training ends with it (``FiniteSteps``); JSON has no such numbers
                 self.last = {"step": step, "learning_rate": rate, "samples": samples, **unflat(row, tensors)}
                 lines.append({**self.last, "seconds": round(self.seconds_before + seconds, 3)})
                 file.write(json.dumps(lines[-1]) + "\n")

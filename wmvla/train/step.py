@@ -8,44 +8,52 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor, nn
 
 from wmvla.recipe import Training
-from wmvla.train.batches import StepBatch
+from wmvla.train.batches import StepBatch, cut
+from wmvla.train.finite import all_finite
 from wmvla.train.metrics import flat
+from wmvla.train.prepared import Prepared
 
-Parts = tuple[list[nn.Parameter], dict[str, list[nn.Parameter]]]
+OWN = "grad_norm"
+"""Name of SmolVLA's own parameters among ``parameter_groups``, and of their gradient's norm."""
 
 
-def parameter_groups(policy: PreTrainedPolicy) -> Parts:
-    """Trainable parameters: SmolVLA's, and the world parts' by name (none for a plain SmolVLA).
+def parameter_groups(policy: PreTrainedPolicy) -> dict[str, list[nn.Parameter]]:
+    """Trainable parameters: SmolVLA's as ``OWN``, and the world parts' by name (none for a plain SmolVLA).
 
     Non-obvious: their gradients are clipped apart. One common norm would let the world parts' gradients shrink SmolVLA's, and
     an arm with a closed gate would no longer be the baseline.
     """
     world = policy.world_parameters() if hasattr(policy, "world_parameters") else {}
     added = {id(p) for part in world.values() for p in part}
-    return [p for p in policy.parameters() if p.requires_grad and id(p) not in added], world
+    return {OWN: [p for p in policy.parameters() if p.requires_grad and id(p) not in added], **world}
 
 
-def clip(own: list[nn.Parameter], world: dict[str, list[nn.Parameter]], most: float) -> dict[str, Tensor]:
+def clip(gradients: dict[str, list[Tensor]], most: float, accelerator: Accelerator | None = None) -> dict[str, Tensor]:
     """Clip the gradients of SmolVLA and of the world parts, each to the norm ``most``; the norms before, by name.
+
+    Args:
+        gradients: of ``parameter_groups``. accelerator: of the processes where each has a share of them; None: they are whole.
 
     Non-obvious: this is ``torch.nn.utils.clip_grad_norm_`` on both, without its sorting by device and type, which for
     short lists takes longer than the norms.
     """
-    gradients = {name: [p.grad for p in part if p.grad is not None] for name, part in {"grad_norm": own, **world}.items()}
     norms = {name: torch.stack(torch._foreach_norm(part)).norm() for name, part in gradients.items()}
-    together = torch.stack([norms[name] for name in world]).norm() if world else None
+    if accelerator is not None:
+        squares = accelerator.reduce(torch.stack(list(norms.values())).square(), reduction="sum")
+        norms = dict(zip(norms, squares.sqrt(), strict=True))
+    world = [norm for name, norm in norms.items() if name != OWN]
+    together = torch.stack(world).norm() if world else None
     for name, part in gradients.items():
-        norm = norms[name] if name == "grad_norm" else together
+        norm = norms[name] if name == OWN else together
         assert norm is not None
         torch._foreach_mul_(part, (most / (norm + 1e-6)).clamp(max=1.0))
     return norms
 
 
-def make_optimizer(parts: Parts, training: Training) -> torch.optim.Optimizer:
-    """AdamW over the trainable parameters."""
-    own, world = parts
+def make_optimizer(groups: dict[str, list[nn.Parameter]], training: Training, apart: bool = False) -> torch.optim.Optimizer:
+    """AdamW over the trainable parameters, in one group of its own or, ``apart``, in one for each of ``parameter_groups``."""
     return torch.optim.AdamW(
-        [*own, *(p for part in world.values() for p in part)],
+        [{"params": group} for group in groups.values()] if apart else [p for group in groups.values() for p in group],
         lr=training.learning_rate,
         betas=(training.adam_beta1, training.adam_beta2),
         weight_decay=training.weight_decay,
@@ -54,32 +62,37 @@ def make_optimizer(parts: Parts, training: Training) -> torch.optim.Optimizer:
 
 
 def optimize(
-    model: nn.Module,
+    prepared: Prepared,
     policy: PreTrainedPolicy,
-    parts: Parts,
-    optimizer: torch.optim.Optimizer,
     fed: StepBatch,
     clip_norm: float,
     accelerator: Accelerator,
-) -> dict[str, Tensor]:
-    """One step of ``optimizer`` on the batch; the step's values, averaged over the processes.
+    accumulation_steps: int = 1,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """One optimizer step on the batch, worked off in ``accumulation_steps`` parts.
 
-    Args:
-        model: ``policy`` as accelerate prepared it. parts: its ``parameter_groups``.
+    Returns:
+        The step's values, averaged over the processes, and whether they and all gradients are finite: () bool, the same in
+        every process.
     """
-    per_sample, details = model(fed.batch, fed.noise, fed.time, "none")
-    loss, values = combine(per_sample, details, fed.weight, policy)
-    accelerator.backward(loss)
-    norms = clip(*parts, clip_norm)
-    optimizer.step()
-    optimizer.zero_grad()
-    return average(values, accelerator) | logged_norms(norms, policy)
+    logged = []
+    for number, part in enumerate(cut(fed, accumulation_steps), 1):
+        last = number == accumulation_steps
+        with prepared.part(last):
+            per_sample, details = prepared.model(part.batch, part.noise, part.time, "none")
+            loss, values = combine(per_sample, details, part.weight, policy)
+            prepared.backward(loss / accumulation_steps if accumulation_steps > 1 else loss, last)
+        logged.append(values)
+    norms = clip(prepared.gradients(), clip_norm, accelerator if prepared.sharded else None)
+    prepared.step()
+    values = average(logged, accelerator)
+    return values | logged_norms(norms, policy), all_finite(values | norms)
 
 
 def combine(
     per_sample: Tensor, details: dict[str, Any], weight: Tensor, policy: PreTrainedPolicy
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss of this process's slice, and what is logged: weighted action loss plus the mean world loss."""
+    """The loss of some samples of the batch, and what is logged: weighted action loss plus the mean world loss."""
     action = (details.get("action_loss_per_sample", per_sample) * weight).sum()
     if "world_loss_per_sample" not in details:
         return action, {"loss_total": action.detach(), "action_loss": action.detach()}
@@ -89,19 +102,21 @@ def combine(
     return loss, {"loss_total": loss.detach(), "action_loss": action.detach(), "world_loss": world.detach(), **logged}
 
 
-def average(values: dict[str, Tensor], accelerator: Accelerator) -> dict[str, Tensor]:
-    """Averages over the processes, in one reduction and as tensors: nothing is copied to the host here.
+def average(parts: list[dict[str, Tensor]], accelerator: Accelerator) -> dict[str, Tensor]:
+    """Averages over the parts of a batch and the processes, in one reduction and as tensors: no copy to the host here.
 
-    Non-obvious: a slice with few futures inside their episodes must not weigh as much in the cosines as the others.
+    Non-obvious: a part with few futures inside their episodes must not weigh as much in the cosines as the others.
     """
-    if accelerator.num_processes == 1:
-        return values
-    share = values.get("world_valid_k")
-    if share is not None:
-        values = values | {"world_cos_k": values["world_cos_k"] * share}
-    reduced = accelerator.reduce(flat(values), reduction="mean").split([value.numel() for value in values.values()])
-    mean = {name: part.view(value.shape) for (name, value), part in zip(values.items(), reduced, strict=True)}
-    if share is not None:
+    first = parts[0]
+    if len(parts) == accelerator.num_processes == 1:
+        return first
+    weighted = "world_valid_k" in first
+    if weighted:
+        parts = [values | {"world_cos_k": values["world_cos_k"] * values["world_valid_k"]} for values in parts]
+    vector = flat(parts[0]) if len(parts) == 1 else torch.stack([flat(values) for values in parts]).mean(0)
+    reduced = accelerator.reduce(vector, reduction="mean").split([value.numel() for value in first.values()])
+    mean = {name: part.view(value.shape) for (name, value), part in zip(first.items(), reduced, strict=True)}
+    if weighted:
         sums, share = mean["world_cos_k"], mean["world_valid_k"]
         mean["world_cos"] = sums.sum() / share.sum().clamp_min(1e-6)
         mean["world_cos_k"] = sums / share.clamp_min(1e-6)
@@ -111,4 +126,4 @@ def average(values: dict[str, Tensor], accelerator: Accelerator) -> dict[str, Te
 def logged_norms(norms: dict[str, Tensor], policy: PreTrainedPolicy) -> dict[str, Tensor]:
     """The gradient norms that the policy's configuration wants logged; gradients are the same in all processes already."""
     wanted = getattr(policy.config, "log_grad_stats", True)
-    return {name: norm.detach() for name, norm in norms.items() if wanted or name == "grad_norm"}
+    return {name: norm.detach() for name, norm in norms.items() if wanted or name == OWN}

@@ -1,13 +1,11 @@
 """A memory that is not finite neither reaches an action nor passes silently."""
 
-import tempfile
-from pathlib import Path
-
 import torch
 
+from wmvla.errors import UserError
 from wmvla.policy.conversion import add_world
 from wmvla.policy.processor_smolvla_world import HISTORY
-from wmvla.train.metrics import MetricsFile
+from wmvla.train.finite import FiniteSteps, all_finite
 from wmvla.wiring.inputs import WiringInputs, expect
 from wmvla.wiring.samples import copied, flow_draws, observation, raw_batch
 
@@ -35,12 +33,11 @@ def check_nan(inputs: WiringInputs) -> dict[str, float | str]:
     batch = preprocessor(copied(raw))
     batch[HISTORY][0, -1, 0] = torch.nan
     loss, _ = policy(batch, noise, time, "none")
-    with tempfile.TemporaryDirectory() as folder:
-        metrics = MetricsFile(Path(folder) / "metrics.jsonl", "wiring-nan", 0)
-        metrics.add(1, 0.0, len(noise), {"loss_total": loss.mean()})
-        try:
-            metrics.flush(0.0)
-        except FloatingPointError as error:
-            figures["training"] = str(error)
+    steps = FiniteSteps("wiring-nan")
+    steps.add(1, all_finite({"loss_total": loss.mean()}))
+    try:
+        steps.check()
+    except UserError as error:
+        figures["training"] = str(error)
     expect("training" in figures, "a NaN in the world latents passed a training step unseen")
     return figures

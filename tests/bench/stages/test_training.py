@@ -41,11 +41,20 @@ def test_a_mistake_in_the_log_is_told_in_its_own_words(tmp_path: Path):
         _explain(log, "E2-train-s0")
 
 
+def test_a_training_that_sigterm_stopped_did_not_fail(tmp_path: Path):
+    log = tmp_path / "E2-train-s0.log"
+    told = "E2-train-s0 was asked to stop and did after step 7 of 9, with a checkpoint: continue with the same command."
+    log.write_text(f"a warning\nstopped: {told}\nSignalException: Process 1 got signal: 15\n")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        _explain(log, "E2-train-s0")
+    assert str(caught.value) == told
+
+
 def test_a_crash_names_the_last_error_and_the_log(tmp_path: Path):
     log = tmp_path / "E2-train-s0.log"
     launcher = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: "
-    log.write_text(f"Traceback\nFloatingPointError: the loss is not finite at step 7\n{launcher}\n")
-    with pytest.raises(RuntimeError, match=r"E2-train-s0 failed: FloatingPointError: .* step 7 \(the whole log: ") as caught:
+    log.write_text(f"Traceback\nRuntimeError: out of memory at step 7\n{launcher}\n")
+    with pytest.raises(RuntimeError, match=r"E2-train-s0 failed: RuntimeError: .* step 7 \(the whole log: ") as caught:
         _explain(log, "E2-train-s0")
     assert not isinstance(caught.value, UserError)
 

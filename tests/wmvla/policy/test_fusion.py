@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
 from wmvla.policy.tiny_vlm import make_tiny_vlm
 from wmvla.streams import generator
+from wmvla.train.finite import all_finite
 from wmvla.train.metrics import MetricsFile
 from wmvla.train.step import clip, combine, parameter_groups
 from wmvla.wiring.gate import FUSION_POINTS, pad_alike
@@ -150,17 +151,20 @@ def test_a_training_step_copies_nothing_to_the_host(vlm, name, memory, tmp_path)
     """Nothing but what transformers' vision tower copies by itself, for the mask of its patches."""
     policy = make(vlm, name, memory=memory)
     policy.train()
-    own, world = parameter_groups(policy)
+    groups = parameter_groups(policy)
     batch, noise, time = drawn(policy)
     images, _ = policy.prepare_images(batch)
     with HostCopies() as vision:
         policy.model.vlm_with_expert.embed_image(images[0])
-    metrics = MetricsFile(tmp_path / "metrics.jsonl", "case", 0)
+    metrics = MetricsFile(tmp_path / "metrics.jsonl", 0)
     with HostCopies() as step:
         per_sample, details = policy(batch, noise, time, "none")
         loss, values = combine(per_sample, details, torch.full((BATCH,), 1 / BATCH), policy)
         loss.backward()
-        metrics.add(1, 1e-3, BATCH, values | clip(own, world, 10.0))
+        gradients = {part: [p.grad for p in group if p.grad is not None] for part, group in groups.items()}
+        values |= clip(gradients, 10.0)
+        metrics.add(1, 1e-3, BATCH, values)
+        all_finite(values)
     assert step.count == vision.count
     (line,) = metrics.flush(0.0)
     assert {"loss_total", "action_loss", "world_loss", "world_cos", "world_cos_k", "world_valid_frac", "world_mem_norm"} < set(

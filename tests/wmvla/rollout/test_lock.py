@@ -1,4 +1,4 @@
-"""Who may work in a run directory at the same time: one whole run, or the shards of one split."""
+"""Who may work in a run directory at the same time: one whole run, the shards of one split, or different cases."""
 
 import contextlib
 import subprocess
@@ -18,16 +18,16 @@ import sys, time
 from pathlib import Path
 from wmvla.rollout.lock import lock
 from wmvla.rollout.shard import parse_shard
-with lock(Path(sys.argv[1]), parse_shard(sys.argv[3]) if sys.argv[3] else None):
+with lock(Path(sys.argv[1]), parse_shard(sys.argv[3]) if sys.argv[3] else None, sys.argv[4:]):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
 """
 
 
 @contextlib.contextmanager
-def held(directory: Path, shard: str = "", seconds: float = 60) -> Iterator[subprocess.Popen[str]]:
+def held(directory: Path, shard: str = "", cases: tuple[str, ...] = (), seconds: float = 60) -> Iterator[subprocess.Popen[str]]:
     """Another process holds the directory; it is killed at the end."""
-    arguments = [sys.executable, "-c", HOLD, str(directory), str(seconds), shard]
+    arguments = [sys.executable, "-c", HOLD, str(directory), str(seconds), shard, *cases]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as holder:
         try:
             assert holder.stdout is not None
@@ -67,6 +67,63 @@ def test_who_may_work_beside_whom(tmp_path: Path, impatient: None, first: str, s
         assert str(refused.value) == f"{tmp_path}: {busy} is at work in this directory; wait for it or stop it"
     with lock(tmp_path, shard):
         pass
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "busy"),
+    [
+        (("E0-train-s0", ""), ("E2-train-s0", ""), None),
+        (("E0-train-s0", ""), ("E0-train-s0", ""), "case E0-train-s0 of another run"),
+        (("E0-train-s0", ""), ("E0-train-s0 E2-train-s0", ""), "case E0-train-s0 of another run"),
+        (("E0-train-s0 E1-train-s0", ""), ("E1-train-s0", ""), "case E1-train-s0 of another run"),
+        (("E0-none-s0", "1/2"), ("E0-none-s0", "2/2"), None),
+        (("E0-none-s0", "1/2"), ("E0-none-s0", "1/2"), "shard 1/2 of case E0-none-s0 of another run"),
+        (("E0-none-s0", "1/2"), ("E0-none-s0", "2/3"), "shard 1/2 of case E0-none-s0"),
+        (("E0-none-s0", "1/2"), ("E1-zero-s0", "2/3"), None),
+        (("E0-none-s0", "1/2"), ("E0-none-s0", ""), "shard 1/2 of case E0-none-s0"),
+        (("E0-none-s0", ""), ("E0-none-s0", "1/2"), "case E0-none-s0"),
+        (("E0-none-s0", ""), ("", ""), "case E0-none-s0"),
+        (("", ""), ("E0-none-s0", ""), "another run"),
+        (("E0-none-s0", "1/2"), ("", "1/2"), "shard 1/2 of case E0-none-s0"),
+        (("E0-none-s0", "1/2"), ("", "2/2"), None),
+        (("", "1/2"), ("E0-none-s0", "2/3"), "shard 1/2"),
+    ],
+)
+def test_which_cases_may_be_done_beside_which(
+    tmp_path: Path, impatient: None, first: tuple[str, str], second: tuple[str, str], busy: str | None
+) -> None:
+    cases, shard = second[0].split(), parse_shard(second[1]) if second[1] else None
+    with held(tmp_path, first[1], tuple(first[0].split())):
+        if busy is None:
+            with lock(tmp_path, shard, cases):
+                pass
+            return
+        with pytest.raises(UserError) as refused, lock(tmp_path, shard, cases):
+            pass
+        assert str(refused.value) == f"{tmp_path}: {busy} is at work in this directory; wait for it or stop it"
+    with lock(tmp_path, shard, cases):
+        pass
+
+
+def test_a_refusal_leaves_no_lock_behind(tmp_path: Path, impatient: None) -> None:
+    """Of several cases the first is free and the second is not: the first one's lock is given back at once."""
+    with held(tmp_path, cases=("E1-train-s0",)):
+        with pytest.raises(UserError, match="E1-train-s0"), lock(tmp_path, cases=("E0-train-s0", "E1-train-s0")):
+            pass
+        with held(tmp_path, cases=("E0-train-s0",)):
+            pass
+
+
+def test_many_begin_at_the_same_moment(tmp_path: Path, impatient: None) -> None:
+    """Each finds its turn, though all want the guard at once."""
+    with contextlib.ExitStack() as together:
+        arguments = [sys.executable, "-c", HOLD, str(tmp_path), "60", ""]
+        holders = [
+            together.enter_context(subprocess.Popen([*arguments, f"case-{number}"], stdout=subprocess.PIPE, text=True))
+            for number in range(8)
+        ]
+        together.callback(lambda: [holder.kill() for holder in holders])
+        assert [holder.stdout.readline() for holder in holders if holder.stdout] == ["held\n"] * 8
 
 
 def test_all_shards_of_a_split_hold_it_together(tmp_path: Path, impatient: None) -> None:

@@ -1,16 +1,11 @@
 """Training: the same numbers however it is cut into runs and processes."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,51 +21,8 @@ from wmvla.train.data import InMemoryData, StreamedData, action_is_pad, open_met
 from wmvla.train.job import TrainingJob
 from wmvla.train.loop import learning_rate, train
 
-from ..conftest import EPISODES, MODEL, TRAINING, Toy
-
-SAME = (
-    "step", "learning_rate", "samples", "loss_total", "action_loss", "world_loss", "world_cos", "world_cos_k",
-    "world_valid_frac", "world_valid_k", "world_gate", "world_mem_norm", "world_z_hist_norm", "world_z_future_norm",
-    "world_attn_entropy", "world_attn_pmax", "world_attn_k", "world_ctx_norm", "world_act_norm", "grad_norm",
-    "grad_world_inject", "grad_prophet",
-)  # fmt: skip
-"""Every quantity of PROTOCOL.md, and what a line has besides."""
-
-
-def metrics(job: TrainingJob) -> list[dict[str, Any]]:
-    """The metrics of a run, without its clock."""
-    rows = [json.loads(line) for line in Path(job.metrics).read_text().splitlines()]
-    return [{key: row[key] for key in SAME if key in row} for row in rows]
-
-
-def start(job: TrainingJob, path: Path, processes: int) -> subprocess.Popen:
-    """The training as the executor starts it."""
-    job.write(path)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    return subprocess.Popen(
-        [sys.executable, *(launcher if processes > 1 else []), "-m", "wmvla.train.main", str(path)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.fixture(scope="module")
-def base_job(toy: Toy, tmp_path_factory) -> TrainingJob:
-    job = toy.scratch_job(tmp_path_factory.mktemp("base"))
-    train(job)
-    return job
-
-
-@pytest.fixture(scope="module")
-def arm(toy: Toy, base_job: TrainingJob):
-    """Makes the job of an E2 run in a folder."""
-    checkpoint = pretrained_folder(Path(base_job.checkpoints), TRAINING.steps)
-
-    def make(folder: Path, **changes: object) -> TrainingJob:
-        return toy.scratch_job(folder, case="E2-train-s0", scratch=None, base=str(checkpoint), world=toy.world, **changes)
-
-    return make
+from ..conftest import EPISODES, MODEL, TRAINING
+from .running import SAME, kill, metrics, start
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +47,7 @@ def test_a_killed_run_continues_to_the_same_losses_and_weights(arm, tmp_path):
     deadline = time.monotonic() + 120
     while latest_step(Path(job.checkpoints)) < 3 and time.monotonic() < deadline:
         time.sleep(0.002)
-    os.kill(child.pid, signal.SIGKILL)
-    child.communicate()
+    kill(child)
     assert 3 <= latest_step(Path(job.checkpoints)) < 150
     train(job)
     train(reference)

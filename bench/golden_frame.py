@@ -1,0 +1,38 @@
+"""One frame whose every pixel is the renderer's alone: the scene is fixed, no state is simulated, no asset is read.
+
+``python -m bench.golden_frame`` prints the frame's hash. Two computers with one hash draw alike; the image build draws the same
+scene (scripts/image/render_check.py).
+"""
+
+import hashlib
+
+SIZE = 64
+SCENE = """
+<mujoco>
+  <visual><global offwidth="64" offheight="64"/></visual>
+  <worldbody>
+    <light pos="0 0 3" dir="0 0 -1"/>
+    <geom type="plane" size="1 1 0.1" rgba="0.2 0.3 0.4 1"/>
+    <geom type="sphere" size="0.3" pos="0 0 0.3" rgba="0.9 0.1 0.1 1"/>
+    <camera name="front" pos="0 -2 1" xyaxes="1 0 0 0 0.45 0.9"/>
+  </worldbody>
+</mujoco>
+"""
+
+
+def draw() -> str:
+    """SHA-256 of the frame's bytes, drawn in this process."""
+    import mujoco
+
+    model = mujoco.MjModel.from_xml_string(SCENE)
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    with mujoco.Renderer(model, SIZE, SIZE) as renderer:
+        renderer.update_scene(data, "front")
+        frame = renderer.render()
+    assert frame.std() > 0, "an empty frame was drawn"
+    return hashlib.sha256(frame.tobytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    print(draw())

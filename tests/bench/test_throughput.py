@@ -1,0 +1,120 @@
+"""The benchmarks of a device: run for real on this CPU, judged by references of a machine's file, of the published sizes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+THROUGHPUT = ROOT / "suites" / "throughput"
+MACHINES = ROOT / "bench" / "machines"
+REFERENCE = """
+[references.{name}]
+value = {value}
+unit = "{unit}"
+lower = -0.5
+date = "2026-11-23"
+commit = "0123abc"
+command = "pytest suites/"
+"""
+COUNT = """
+import sys, tempfile, torch
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import model_sizes as sizes
+with tempfile.TemporaryDirectory() as folder, torch.device("cpu"):
+    vlm = sizes.make_vlm(Path(folder) / "vlm", sizes.REAL, ["pick up the milk"])
+    configs = {arm: sizes.policy_config(arm, vlm, sizes.REAL, "cpu") for arm in ("E0", "E1", "E2")}
+    with torch.device("meta"):
+        made = {"E0": sizes.SmolVLAPolicy(configs["E0"])}
+        made |= {arm: sizes.SmolVLAWorldPolicy(configs[arm]) for arm in ("E1", "E2")}
+        made["encoder"] = sizes.VJEPA2Model(sizes.VJEPA2Config(**sizes.REAL.encoder)).encoder
+print({name: sum(p.numel() for p in model.parameters()) / 1e6 for name, model in made.items()})
+"""
+
+
+def run(tmp_path: Path, selected: str, *flags: str) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, object]]]:
+    """The device's chosen benchmarks, and what pytest-benchmark wrote of them, by figure."""
+    written = tmp_path / "benchmark.json"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "suites/",
+        "--suite=throughput",
+        "-k",
+        selected,
+        "-s",
+        f"--benchmark-json={written}",
+    ]
+    done = subprocess.run([*command, *flags], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    figures = [each["extra_info"] for each in json.loads(written.read_text())["benchmarks"]] if written.exists() else []
+    return done, {str(figure["figure"]): figure for figure in figures}
+
+
+def machine_with(tmp_path: Path, values: dict[str, float], expected_failure: str) -> list[str]:
+    """The flags for a machine ``here``, which is this computer with references, in a folder of machines of its own."""
+    folder = tmp_path / "machines"
+    folder.mkdir()
+    text = (MACHINES / "cpu.toml").read_text().replace('name = "cpu"', 'name = "here"')
+    for name, value in values.items():
+        text += REFERENCE.format(name=name, value=value, unit="GB/s" if name == "copy" else "TFLOP/s")
+    (folder / "here.toml").write_text(f'{text}[expected_failures]\n{expected_failure} = "a slow neighbour"\n')
+    (tmp_path / "elsewhere.py").write_text(
+        "import functools\nfrom pathlib import Path\nfrom bench import machine\n"
+        "for name in ('load_machine', 'load_performance'):\n"
+        f"    setattr(machine, name, functools.partial(getattr(machine, name), folder=Path({str(folder)!r})))\n"
+    )
+    return ["--machine=here", "-p", "elsewhere", "-o", f"pythonpath={tmp_path}"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected_failure", "judgements", "summary"),
+    [
+        (
+            {"gemm_fp32": 1e6, "copy": 1e9},
+            "copy",
+            {"gemm_bf16": "no reference", "gemm_fp32": "fail", "copy": "expected failure"},
+            ("1 failed, 1 passed", "1 xfailed"),
+        ),
+        (
+            {"gemm_bf16": 1e-6, "gemm_fp32": 1e-6},
+            "gemm_fp32",
+            {"gemm_bf16": "pass", "gemm_fp32": "unexpected pass", "copy": "no reference"},
+            ("1 failed, 2 passed", "remove its expected failure: a slow neighbour"),
+        ),
+    ],
+)
+def test_the_machines_references_decide(
+    tmp_path: Path, values: dict[str, float], expected_failure: str, judgements: dict[str, str], summary: tuple[str, str]
+) -> None:
+    done, figures = run(tmp_path, "product or copy", *machine_with(tmp_path, values, expected_failure))
+    assert done.returncode == 1
+    assert all(words in done.stdout for words in summary)
+    assert {name: figure["judgement"] for name, figure in figures.items()} == judgements
+    for name, figure in figures.items():
+        assert figure["machine"] == "here"
+        assert float(str(figure["value"])) > 0
+        assert "percent_of_peak" not in figure, "no data sheet says what a CPU of this name can do"
+        assert f"here: {judgements[name]}: {name}: " in done.stdout
+
+
+def test_a_machine_that_is_not_here_is_refused(tmp_path: Path) -> None:
+    done, figures = run(tmp_path, "copy", "--machine=mi300x")
+    if "1 passed" in done.stdout:
+        pytest.skip("an MI300X is here")
+    assert done.returncode == 1
+    assert "machine 'mi300x' has a rocm GPU, and none was found" in done.stdout
+    assert figures == {}
+
+
+def test_the_sizes_are_the_published_ones() -> None:
+    """Parameters of models that are laid out and never filled: SmolVLA about 450 million, V-JEPA 2 ViT-g 1012 million."""
+    command = [sys.executable, "-c", COUNT, str(THROUGHPUT)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    counted = json.loads(done.stdout.splitlines()[-1].replace("'", '"'))
+    assert counted["E0"] == pytest.approx(450, rel=0.01)
+    assert counted["encoder"] == pytest.approx(1012, rel=0.001)
+    assert counted["E1"] == counted["E2"] > counted["E0"]
