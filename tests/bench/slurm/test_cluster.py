@@ -5,6 +5,7 @@ Rollouts are fake but for one run, and so is what is trained: the point is Slurm
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -196,8 +197,7 @@ def test_a_preempted_job(plan: Plan, run_dir: Path, tmp_path: Path) -> None:
         subprocess.run(urgent, check=True, capture_output=True)
     own = jobs["E0-none-s0"].id
     wait_until(lambda: any(task.job == own and task.state == "PENDING" for task in tasks(run_dir)))
-    shown = subprocess.run(["scontrol", "show", "job", own], capture_output=True, text=True, check=True).stdout
-    assert "Restarts=1" in shown
+    assert restarts(own) == 1
     assert lines_of(journal) < EPISODES
     assert set().union(*wait_for_the_end(run_dir).values()) == {"COMPLETED"}
     assert journal.read_bytes().startswith(kept)
@@ -216,8 +216,7 @@ def test_the_warning_before_the_time_limit_and_a_cancelled_job(plan: Plan, run_d
     states = wait_for_the_end(run_dir)
     assert states.pop("E1-zero-s0") == {"CANCELLED"}
     assert set().union(*states.values()) == {"COMPLETED"}
-    shown = subprocess.run(["scontrol", "show", "job", first], capture_output=True, text=True, check=True).stdout
-    assert "Restarts=1" in shown
+    assert restarts(first) == 1
     holes = {gap["case"] for gap in json.loads((run_dir / "report.json").read_text())["missing"]}
     assert holes == {"E1-zero-s0"}
 
@@ -270,6 +269,19 @@ def kill_node(cluster: Path, node: str, job: str) -> None:
         process.send_signal(signal.SIGKILL)
 
 
+def take_both_nodes(folder: Path) -> None:
+    """Submit two short jobs that go first."""
+    urgent = ["sbatch", "--partition=urgent", "--exclusive", f"--output={folder}/urgent.%j", "--wrap", "sleep 3"]
+    for _ in range(2):
+        subprocess.run(urgent, check=True, capture_output=True)
+
+
+def restarts(job: str) -> int:
+    """How often a job was requeued."""
+    shown = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=True).stdout
+    return int(re.findall(r"\bRestarts=(\d+)", shown)[0])
+
+
 def play_at_once(plan: Plan, case: Case, run_dir: Path) -> None:
     """Leave what playing a rollout on the fake simulator would have left."""
     outcomes = [succeeds(str(case.mode), episode.noise_seed) for episode in plan.episodes]
@@ -281,16 +293,40 @@ def play_at_once(plan: Plan, case: Case, run_dir: Path) -> None:
     write_json(record_path(run_dir, case.id), {**record, "artefacts": {}})
 
 
-def test_core_at_smoke_scale_to_its_report(cluster: Path, tmp_path: Path) -> None:
-    """Nothing is fake: demonstrations, trainings and rollouts, on two nodes, rollouts in two shards."""
-    plan = core_plan("smoke")
-    results = tmp_path / "results"
+@pytest.fixture(scope="module")
+def core_run(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Core at smoke scale, with nothing fake: demonstrations, trainings and rollouts, these in two shards."""
+    results = tmp_path_factory.mktemp("core") / "results"
     told = wmbench("submit", "core", "--scale=smoke", "--machine=cpu", f"--results={results}", "--shards=2")
-    run_dir = results / plan.run_name
+    run_dir = results / core_plan("smoke").run_name
     assert told.splitlines()[-1] == f"wmbench status {run_dir}"
-    states = wait_for_the_end(run_dir, seconds=1200)
+    states = wait_for_the_end(run_dir, seconds=1800)
     assert set().union(*states.values()) == {"COMPLETED"}
-    assert missing_episodes(plan, read_journals(plan, run_dir)) == {}
-    assert {case.id for case in plan.cases} == {path.stem for path in (run_dir / "cases").iterdir()}
+    return run_dir
+
+
+def test_core_at_smoke_scale_to_its_report(core_run: Path) -> None:
+    plan = core_plan("smoke")
+    assert missing_episodes(plan, read_journals(plan, core_run)) == {}
+    assert {case.id for case in plan.cases} == {path.stem for path in (core_run / "cases").iterdir()}
+    assert json.loads((core_run / "report.json").read_text())["complete"] is True
+    assert "report: " in next((core_run / "logs").glob("report.slurm-*.out")).read_text()
+
+
+def test_a_preempted_training(core_run: Path, tmp_path: Path) -> None:
+    """It writes a checkpoint of the step that it was told to stop at, and goes on from there."""
+    steps = 300
+    asked = ["core", "--scale=smoke", "--machine=cpu", "--arms=E0", f"--steps={steps}", f"--results={core_run.parent}"]
+    wmbench("submit", *asked)
+    run_dir = core_run.parent / core_plan("smoke", arms=("E0",), steps=steps).run_name
+    (training,) = [job.id for job in read_submitted(run_dir) if job.name == "E0-train-s0"]
+    metrics = run_dir / "metrics" / "E0-train-s0.jsonl"
+    wait_until(lambda: lines_of(metrics) >= 2)
+    take_both_nodes(tmp_path)
+    wait_until(lambda: any(task.job == training and task.state == "PENDING" for task in tasks(run_dir)))
+    (checkpoint,) = (run_dir / "checkpoints" / "E0-train-s0").iterdir()
+    assert 0 < int(checkpoint.name) < steps
+    assert set().union(*wait_for_the_end(run_dir).values()) == {"COMPLETED"}
+    assert restarts(training) == 1
+    assert [json.loads(line)["step"] for line in metrics.read_text().splitlines()] == list(range(1, steps + 1))
     assert json.loads((run_dir / "report.json").read_text())["complete"] is True
-    assert "report: " in next((run_dir / "logs").glob("report.slurm-*.out")).read_text()

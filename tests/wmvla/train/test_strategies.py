@@ -142,7 +142,7 @@ def test_bf16_is_autocast_under_every_strategy(strategy, arm, tmp_path):
     """Weights stay fp32; the first losses, from equal weights, are equal to the order of sums in bf16."""
     training = replace(TRAINING, steps=2)
     alone, shared = (arm(tmp_path / name, training=training, precision="bf16") for name in ("alone", "shared"))
-    train(alone)
+    run(alone, tmp_path, processes=1)  # not here: accelerate remembers one precision for a process
     run(replace(shared, strategy=strategy), tmp_path)
     ours, theirs = ([row["loss_total"] for row in metrics(job)] for job in (shared, alone))
     assert ours == pytest.approx(theirs, rel=2e-3)
