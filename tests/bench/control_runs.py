@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from synthetic_run import PROVENANCE, Outcome, core_plan, plan_of, write_run
 
@@ -58,28 +59,27 @@ def unfinished(run_dir: Path) -> None:
     journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:-1]))
 
 
-def at_smoke_scale(run_dir: Path) -> None:
-    plan = plan_of("controls", "smoke")
+def _instead(run_dir: Path, scale: str, **overrides: Any) -> None:
+    """Another run of the suite in the place of that one."""
+    plan = plan_of("controls", scale, **overrides)
     a_run(run_dir.parent, plan, a_gain(plan))
     shutil.rmtree(run_dir)
+
+
+def at_smoke_scale(run_dir: Path) -> None:
+    _instead(run_dir, "smoke")
 
 
 def with_fewer_episodes(run_dir: Path) -> None:
-    plan = plan_of("controls", "mini", episodes=150)
-    a_run(run_dir.parent, plan, a_gain(plan))
-    shutil.rmtree(run_dir)
+    _instead(run_dir, "mini", episodes=150)
 
 
 def without_an_arm(run_dir: Path) -> None:
-    plan = plan_of("controls", "mini", arms=("E0", "E2"))
-    a_run(run_dir.parent, plan, a_gain(plan))
-    shutil.rmtree(run_dir)
+    _instead(run_dir, "mini", arms=("E0", "E2"))
 
 
 def with_less_training(run_dir: Path) -> None:
-    plan = plan_of("controls", "mini", steps=10)
-    a_run(run_dir.parent, plan, a_gain(plan))
-    shutil.rmtree(run_dir)
+    _instead(run_dir, "mini", steps=10)
 
 
 def with_a_damaged_journal(run_dir: Path) -> None:
