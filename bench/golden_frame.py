@@ -1,10 +1,15 @@
 """One frame whose every pixel is the renderer's alone: the scene is fixed, no state is simulated, no asset is read.
 
-``python -m bench.golden_frame`` prints the frame's hash. Two computers with one hash draw alike; the image build draws the same
-scene (scripts/image/render_check.py).
+``python -m bench.golden_frame`` prints the frame's hash. Two computers with one hash draw alike; the image build draws it too
+(scripts/image/render_check.py).
 """
 
 import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SIZE = 64
 SCENE = """
@@ -20,19 +25,24 @@ SCENE = """
 """
 
 
-def draw() -> str:
-    """SHA-256 of the frame's bytes, drawn in this process."""
+def draw() -> "tuple[NDArray[np.uint8], str]":
+    """The frame (SIZE, SIZE, 3), drawn in this process, and the name of the OpenGL that drew it."""
     import mujoco
+    from OpenGL import GL
 
     model = mujoco.MjModel.from_xml_string(SCENE)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     with mujoco.Renderer(model, SIZE, SIZE) as renderer:
         renderer.update_scene(data, "front")
-        frame = renderer.render()
+        return renderer.render(), GL.glGetString(GL.GL_RENDERER).decode()
+
+
+def digest(frame: "NDArray[np.uint8]") -> str:
+    """SHA-256 of the frame's bytes."""
     assert frame.std() > 0, "an empty frame was drawn"
     return hashlib.sha256(frame.tobytes()).hexdigest()
 
 
 if __name__ == "__main__":
-    print(draw())
+    print(digest(draw()[0]))
