@@ -151,8 +151,9 @@ def test_bf16_is_autocast_under_every_strategy(strategy, arm, tmp_path):
 
 
 @pytest.mark.slow
-def test_stock_lerobot_eval_plays_a_checkpoint_of_zero3(arm, toy, tmp_path):
-    job = arm(tmp_path / "run", training=replace(TRAINING, steps=2), strategy="zero3")
+@pytest.mark.parametrize("strategy", ["ddp", "zero1", "zero2", "zero3", "fsdp"])
+def test_stock_lerobot_eval_plays_a_checkpoint_of_every_strategy(strategy, arm, toy, tmp_path):
+    job = arm(tmp_path / "run", training=replace(TRAINING, steps=2), strategy=strategy)
     run(job, tmp_path)
     prepare_libero()
     command = [
