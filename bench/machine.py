@@ -25,7 +25,7 @@ class Machine:
     name: str
     accelerator: Accelerator
     training_processes: int
-    """Processes that share one optimizer step, one for each GPU; the batch is split evenly over them."""
+    """Processes that share one optimizer step, one for each GPU of all nodes; the batch is split evenly over them."""
     rollout_workers: int
     """Simulator processes; 0: as many as cores and memory allow. Results do not depend on it."""
     precision: Literal["fp32", "bf16"]
@@ -34,6 +34,12 @@ class Machine:
     """What the training processes share (docs/training.md). Losses do not depend on it but by rounding."""
     accumulation_steps: int = 1
     """Parts in which each process works off its share of a batch, where all of it does not fit into memory."""
+    nodes: int = 1
+    """Computers that the training processes are spread over evenly, by Slurm. Everything else runs on one of them."""
+
+    @property
+    def processes_per_node(self) -> int:
+        return self.training_processes // self.nodes
 
 
 def known_machines(folder: Path = MACHINES) -> list[str]:
@@ -87,7 +93,7 @@ def choose_machine(accelerator: Accelerator, devices: Sequence[str], folder: Pat
         machine, performance = _load(name, folder)
         kind = performance.device
         fits = kind and machine.accelerator == accelerator and all(re.search(kind, device) for device in devices)
-        if fits and machine.training_processes <= len(devices):
+        if fits and machine.nodes == 1 and machine.training_processes <= len(devices):
             fitting.append((machine.training_processes, name))
     most = max(processes for processes, _ in fitting)
     return [name for processes, name in fitting if processes == most][-1]
@@ -104,9 +110,14 @@ def _load(name: str, folder: Path) -> tuple[Machine, Performance]:
     machine = build(Machine, content, str(path))
     if machine.name != name:
         raise UserError(f"{path}: 'name' is '{machine.name}' but the file is '{name}.toml'; make them equal")
-    for key, least in (("training_processes", 1), ("rollout_workers", 0), ("accumulation_steps", 1)):
+    for key, least in (("training_processes", 1), ("rollout_workers", 0), ("accumulation_steps", 1), ("nodes", 1)):
         if getattr(machine, key) < least:
             raise UserError(f"{path}: '{key}' must be at least {least}, not {getattr(machine, key)}")
+    if machine.training_processes % machine.nodes:
+        raise UserError(
+            f"{path}: 'training_processes' is {machine.training_processes}, of all nodes together, which 'nodes' = "
+            f"{machine.nodes} does not divide; make it a multiple"
+        )
     if machine.strategy != "ddp" and machine.training_processes < 2:
         raise UserError(
             f"{path}: 'strategy' is '{machine.strategy}', which shares among processes, but there is one; use 'ddp'"

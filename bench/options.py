@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.overrides import Overrides, parse_overrides
 from bench.plan import Plan, resolve_plan
+from bench.ranks import are_shared
 from bench.suite import SUITES
 from bench.toml_config import did_you_mean
 from wmvla.errors import UserError
@@ -72,9 +73,15 @@ def add_run_options(add: Callable[..., Any]) -> None:
     )
 
 
-def shard_from(options: Any) -> Shard | None:
-    """The part of the episodes to play; None for all of them. UserError for what is no shard, and in a sequential run."""
-    shard = shard_from_environment() if options.shard is None else parse_shard(options.shard)
+def shard_from(options: Any, *plans: Plan) -> Shard | None:
+    """The part of the episodes to play; None for all of them, and for the ranks of a training that is named.
+
+    UserError for what is no shard, and in a sequential run.
+    """
+    if options.shard is not None:
+        shard: Shard | None = parse_shard(options.shard)
+    else:
+        shard = None if any(are_shared(plan, options.cases) for plan in plans) else shard_from_environment()
     if shard is not None and options.sequential is not None:
         raise UserError(
             f"--sequential cannot be played in shards (this is {shard}): a look needs the episodes of all; leave one out"
@@ -88,7 +95,7 @@ def cases_from(plan: Plan, options: Any) -> tuple[str, ...]:
     UserError for an unknown one, for a shard of what is no rollout, and for a part of a sequential plan's rollouts.
     """
     wanted = {plan.case(case_id) for case_id in options.cases}
-    shard = shard_from(options) if wanted else None
+    shard = shard_from(options, plan) if wanted else None
     for case in wanted:
         if shard is not None and case.kind != "rollout":
             raise UserError(f"--case={case.id}: only rollouts are played in shards, and this is shard {shard}")

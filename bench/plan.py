@@ -236,6 +236,8 @@ def _drop_later_defaults(content: dict[str, Any]) -> None:
         del machine["strategy"]
     if machine["accumulation_steps"] == 1:
         del machine["accumulation_steps"]
+    if machine["nodes"] == 1:
+        del machine["nodes"]
     recipe = content["recipe"]
     if recipe["world"]["camera"] == "front":
         del recipe["world"]["camera"]

@@ -2,29 +2,34 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench import hardware
 from bench.machine import detect_accelerator, detect_machine
 from bench.plan import Plan
+from bench.ranks import trains
 from wmvla.errors import UserError
 
 WEIGHTS = ("config.json", "model.safetensors")
 
 
-def missing_for(plan: Plan) -> list[str]:
-    """One sentence for each thing that the plan needs and that is not here, with how to get it; [] if all is."""
-    return [*_missing_gpu(plan), *_missing_dataset(plan), *_missing_base(plan), *_missing_encoder(plan)]
+def missing_for(plan: Plan, cases: Sequence[str] = ()) -> list[str]:
+    """One sentence for each thing that the plan, or those cases of it, need and that is not here, with how to get it.
+
+    [] if all is here.
+    """
+    return [*_missing_gpu(plan, cases), *_missing_dataset(plan), *_missing_base(plan), *_missing_encoder(plan)]
 
 
-def require(plan: Plan) -> None:
+def require(plan: Plan, cases: Sequence[str] = ()) -> None:
     """UserError naming everything that `missing_for` finds."""
-    missing = missing_for(plan)
+    missing = missing_for(plan, cases)
     if missing:
         raise UserError(f"scale '{plan.scale}' cannot run here: {'; '.join(missing)}")
 
 
-def _missing_gpu(plan: Plan) -> list[str]:
+def _missing_gpu(plan: Plan, cases: Sequence[str]) -> list[str]:
     machine = plan.machine
     if machine.accelerator == "cpu" and not plan.requires_gpu:
         return []
@@ -35,8 +40,10 @@ def _missing_gpu(plan: Plan) -> list[str]:
     if machine.accelerator != found:
         return [f"machine '{machine.name}' has a {machine.accelerator} GPU, and none was found"]
     visible = len(hardware.torch_build()["devices"])
-    if visible < machine.training_processes:
-        return [f"machine '{machine.name}' trains on {machine.training_processes} GPUs; visible: {visible}"]
+    trained = any(trains(plan, case) for case in plan.cases if not cases or case.id in cases)
+    if visible < (machine.processes_per_node if trained else 1):
+        each = " of each node" if machine.nodes > 1 else ""
+        return [f"machine '{machine.name}' trains on {machine.processes_per_node} GPUs{each}; visible: {visible}"]
     return []
 
 

@@ -57,11 +57,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # A folder of plain benchmarks, such as throughput, has tests and no plan.
     names = [name for name in chosen if name not in folders or (SUITES / name / "suite.toml").is_file()]
     try:
-        config.stash[SHARD] = shard_from(config.option)
         config.stash[PLANS] = {load_suite(name, SUITES).name: plan_from(name, config.option) for name in names}
+        config.stash[SHARD] = shard_from(config.option, *config.stash[PLANS].values())
         config.stash[CASES] = {name: cases_from(plan, config.option) for name, plan in config.stash[PLANS].items()}
-        for plan in config.stash[PLANS].values():
-            require(plan)
+        for name, plan in config.stash[PLANS].items():
+            require(plan, config.stash[CASES][name])
     except UserError as error:
         stop(config, error)
 

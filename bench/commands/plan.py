@@ -55,13 +55,14 @@ def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
     inits = f"{min(rollout.episodes, len(rollout.inits))} initial states"
     rollouts = len(plan.rollout_cases())
     workers = plan.machine.rollout_workers or "by cores and memory"
+    spread = f" on {plan.machine.nodes} nodes" if plan.machine.nodes > 1 else ""
     case_width = max(len(case.id) for case in plan.cases)
     claim_width = max([len("claim"), *(len(claim.id) for claim in plan.claims)])
     lines = [
         f"{plan.run_name}: {plan.question}",
         f"scale          {plan.scale}: {plan.summary}",
-        f"machine        {plan.machine.name}: {plan.machine.training_processes} training processes ({plan.machine.strategy}), "
-        f"rollout workers {workers}, {plan.machine.precision}",
+        f"machine        {plan.machine.name}: {plan.machine.training_processes} training processes{spread} "
+        f"({plan.machine.strategy}), rollout workers {workers}, {plan.machine.precision}",
         f"training       {training.steps} steps x batch {training.batch_size} = "
         f"{training.steps * training.batch_size} samples, seeds {', '.join(map(str, plan.seeds))}",
         f"episodes       {len(plan.episodes)} for each of {rollouts} rollouts = {len(plan.episodes) * rollouts} "

@@ -17,6 +17,7 @@ from bench.options import (
     trackers_from,
 )
 from bench.plan import load_plan, write_plan
+from bench.ranks import join, joins, refuse_several_nodes
 from bench.requirements import require
 from bench.sigterm import STOPPED, handed_on
 from bench.suite import SUITES
@@ -39,12 +40,15 @@ def run(options: argparse.Namespace) -> int:
     """0: every case is done, whatever the verdict. 1: a case failed. 2: bad usage, or the run was stopped; 143: by SIGTERM.
 
     A shard plays its part of the rollouts and writes no report: 0 when all of its episodes are recorded. Nor is there a report
-    where cases were named.
+    where cases were named. Of the ranks of a named training rank 0 does all of this, and the others join in the training.
     """
     plan = plan_from(options.suite, options)
     trackers_from(options)  # pytest asks again; here a wrong one ends in one line
-    require(plan)
-    run_dir, shard, cases = run_dir_of(plan, options), shard_from(options), cases_from(plan, options)
+    require(plan, options.cases)
+    run_dir, shard, cases = run_dir_of(plan, options), shard_from(options, plan), cases_from(plan, options)
+    if joins(plan, cases):
+        return join(plan, run_dir, cases[0])
+    refuse_several_nodes(plan, run_dir, cases)
     with lock(run_dir, shard, cases):  # pytest takes it again; asked for here, a second run ends in one line
         write_plan(plan, run_dir)
     part = [*([f"--shard={shard}"] if shard else []), *(f"--case={case}" for case in cases)]

@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from bench.cases import Case
 from bench.plan import Plan
+from bench.ranks import trains
 
 ROLLOUTS, REPORT = "rollouts", "report"
 
@@ -24,6 +24,10 @@ class Job:
     shards: int = 1
     """Tasks of the job array, each a shard; 1: no array."""
     gpus: int = 0
+    """Of each node."""
+    nodes: int = 1
+    ranks: int = 1
+    """Processes that share its training, on all nodes together; each is a task of the job's step."""
 
 
 def make_jobs(plan: Plan, done: Collection[str], shards: int = 1) -> tuple[Job, ...]:
@@ -37,13 +41,17 @@ def make_jobs(plan: Plan, done: Collection[str], shards: int = 1) -> tuple[Job, 
         if case.id in done:
             continue
         after = tuple(need for need in case.needs if need not in done)
-        gpus = _gpus(plan, case)
+        machine = plan.machine
+        gpus = 0 if machine.accelerator == "cpu" else 1  # a machine with a GPU is asked for it before any case
         if case.kind == "rollout" and plan.sequential:
             if ROLLOUTS not in [job.name for job in jobs]:
                 jobs.append(_all_rollouts(plan, done, gpus))
         elif case.kind == "rollout" and shards > 1:
             jobs.append(Job(f"{case.id}.shards", (case.id,), after, shards=shards, gpus=gpus))
             jobs.append(Job(case.id, (case.id,), (f"{case.id}.shards",), gpus=gpus))
+        elif trains(plan, case):
+            ranks, per_node = machine.training_processes, gpus * machine.processes_per_node
+            jobs.append(Job(case.id, (case.id,), after, gpus=per_node, nodes=machine.nodes, ranks=ranks))
         else:
             jobs.append(Job(case.id, (case.id,), after, gpus=gpus))
     return (*jobs, Job(REPORT, after=tuple(job.name for job in jobs), whatever=True))
@@ -53,10 +61,3 @@ def _all_rollouts(plan: Plan, done: Collection[str], gpus: int) -> Job:
     rollouts = plan.rollout_cases()
     trainings = dict.fromkeys(need for case in rollouts for need in case.needs if need not in done)
     return Job(ROLLOUTS, tuple(case.id for case in rollouts), tuple(trainings), whatever=True, gpus=gpus)
-
-
-def _gpus(plan: Plan, case: Case) -> int:
-    """One for each training process; one for everything else, since a machine with a GPU is asked for it before any case."""
-    if plan.machine.accelerator == "cpu":
-        return 0
-    return plan.machine.training_processes if case.kind in ("base", "train") else 1

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from bench.cases import Case
+from bench.machine import Machine
+from bench.ranks import told_to_submit
 from bench.stages.context import Context
 from bench.suite import Arm
 from wmvla.errors import UserError
+from wmvla.train.ranks import by_srun
 
 if TYPE_CHECKING:
     from wmvla.train.job import TrainingJob
@@ -79,7 +82,9 @@ def world_fields(context: Context, arm: Arm | None = None) -> dict[str, Any]:
 
 
 def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
-    """Run a job under torchrun where the machine has several training processes; show its progress; record its end.
+    """Run a job in the machine's training processes; show its progress; record its end.
+
+    Non-obvious: where srun started the others they train too, and wait for this one even where nothing is left to train.
 
     Raises:
         KeyboardInterrupt: SIGTERM stopped the training, here or there; its newest checkpoint is that of its last step.
@@ -87,8 +92,8 @@ def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
     from wmvla.train.checkpoint import latest_step, pretrained_folder
 
     folder, steps = Path(job.checkpoints), job.training.steps
-    if latest_step(folder) < steps:
-        path = job.write(context.run_dir / "jobs" / f"{job.case}.json")
+    if latest_step(folder) < steps or by_srun():
+        path = job.write(job_path(context.run_dir, job.case))
         try:
             _run_processes(context, job, path)
         except KeyboardInterrupt as interrupt:
@@ -102,10 +107,9 @@ def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
 
 def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
     from wmvla.train.checkpoint import latest_step
+    from wmvla.train.preemption import STOPPED
 
-    processes = context.plan.machine.training_processes
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    command = [sys.executable, *(launcher if processes > 1 else []), "-m", "wmvla.train.main", str(path)]
+    command = [sys.executable, *_launcher(context.plan.machine), "-m", "wmvla.train.main", str(path)]
     log = context.log_path(job.case)
     log.parent.mkdir(parents=True, exist_ok=True)
     progress = context.progress(job.case, job.training.steps, latest_step(Path(job.checkpoints)))
@@ -119,11 +123,30 @@ def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
                 if last is not None:
                     progress.update(last["step"], f"loss {last['loss_total']:.4f}")
                 time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            child.terminate()
+            if by_srun() and child.wait() not in (0, STOPPED, -signal.SIGTERM):
+                _explain(log, job.case)  # srun ends all where one of them fails: that is no stop
+            raise
         finally:
             child.terminate()
             child.wait()
     if child.returncode != 0:
         _explain(log, job.case)
+
+
+def _launcher(machine: Machine) -> list[str]:
+    """What starts the training processes: torchrun, unless there is one or srun did. UserError where neither could."""
+    if machine.training_processes == 1 or by_srun():
+        return []
+    if machine.nodes > 1:
+        raise UserError(told_to_submit(machine))
+    return ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(machine.training_processes)]
+
+
+def job_path(run_dir: Path, case_id: str) -> Path:
+    """Where a training is told what to do."""
+    return run_dir / "jobs" / f"{case_id}.json"
 
 
 def start(command: list[str], output: IO[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:

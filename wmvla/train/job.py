@@ -46,5 +46,10 @@ class TrainingJob:
     @classmethod
     def read(cls, path: Path) -> "TrainingJob":
         """The job in ``path``."""
-        content = json.loads(path.read_text())
+        return cls.parse(path.read_text())
+
+    @classmethod
+    def parse(cls, text: str) -> "TrainingJob":
+        """The job in the JSON that ``write`` wrote."""
+        content = json.loads(text)
         return cls(**{**content, "training": Training(**content["training"]), "trackers": tuple(content["trackers"])})

@@ -1,4 +1,4 @@
-"""``python -m wmvla.train.main JOB.json``, alone or under torchrun: run one training job."""
+"""``python -m wmvla.train.main JOB.json``, alone or under torchrun or srun: run one training job."""
 
 import sys
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from wmvla.errors import UserError, disk_full_is_a_user_error
-from wmvla.train.job import TrainingJob
 from wmvla.train.preemption import STOPPED, Stopped, catch_sigterm
+from wmvla.train.ranks import read_job
 
 
 def main() -> int:
@@ -19,7 +19,7 @@ def main() -> int:
     code = 0
     try:
         with disk_full_is_a_user_error():
-            train(TrainingJob.read(Path(sys.argv[1])), asked_to_stop)
+            train(read_job(Path(sys.argv[1])), asked_to_stop)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,0 +1,82 @@
+"""A training whose processes srun starts, each as ``wmbench run --case``: rank 0 carries the case out, the others join in."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.cases import Case
+from bench.machine import Machine
+from bench.plan import Plan
+from bench.sigterm import STOPPED, handed_on
+from wmvla.errors import UserError
+from wmvla.train.ranks import by_srun, srun_rank, srun_ranks
+
+FAILED = 1
+
+
+def trains(plan: Plan, case: Case) -> bool:
+    """Whether the case is carried out by the machine's training processes; a base policy may come from the hub."""
+    return case.kind == "train" or (case.kind == "base" and plan.recipe.base.source == "tiny")
+
+
+def are_shared(plan: Plan, cases: Sequence[str]) -> bool:
+    """Whether srun started this process as one of several, and they are to carry out one training: they are no shards then."""
+    several = by_srun() and plan.machine.training_processes > 1
+    return several and len(cases) == 1 and trains(plan, plan.case(cases[0]))
+
+
+def joins(plan: Plan, cases: Sequence[str]) -> bool:
+    """Whether this process only joins in the training that rank 0 carries out.
+
+    UserError where srun started another number of processes than the machine trains with.
+    """
+    if not are_shared(plan, cases):
+        return False
+    machine = plan.machine
+    if srun_ranks() != machine.training_processes:
+        per_node = machine.training_processes // machine.nodes
+        raise UserError(
+            f"srun started {srun_ranks()} processes, and machine '{machine.name}' trains with {machine.training_processes}; "
+            f"give srun --nodes={machine.nodes} --ntasks={machine.training_processes} --ntasks-per-node={per_node}"
+        )
+    return srun_rank() > 0
+
+
+def join(plan: Plan, run_dir: Path, case_id: str) -> int:
+    """Train as one of the processes behind rank 0, which says of all how it ended.
+
+    0: it ended, also by being stopped in order; 143: it was stopped before it had begun; 1: this process failed.
+    """
+    from bench.executor import Executor
+    from bench.stages.training import job_path, start
+    from wmvla.train import preemption
+
+    if Executor(plan, run_dir).is_done(case_id):
+        return 0
+    command = [sys.executable, "-m", "wmvla.train.main", str(job_path(run_dir, case_id))]
+    with start(command, sys.stdout, dict(os.environ)) as child, handed_on(child) as signals:
+        code = child.wait()
+    if code in (0, preemption.STOPPED):
+        return 0
+    return STOPPED if signals and code < 0 else FAILED
+
+
+def refuse_several_nodes(plan: Plan, run_dir: Path, cases: Sequence[str]) -> None:
+    """UserError where a training of several nodes is to be done here, and srun did not start this process."""
+    if plan.machine.nodes == 1 or by_srun():
+        return
+    from bench.executor import Executor
+
+    executor = Executor(plan, run_dir)
+    mine = [case for case in plan.cases if trains(plan, case) and (not cases or case.id in cases)]
+    if not all(executor.is_done(case.id) for case in mine):
+        raise UserError(told_to_submit(plan.machine))
+
+
+def told_to_submit(machine: Machine) -> str:
+    """What to do where a machine of several nodes is to train without Slurm."""
+    return (
+        f"machine '{machine.name}' trains on {machine.nodes} nodes, whose processes Slurm starts; "
+        f"give wmbench submit instead of wmbench run, or a machine of one node"
+    )
