@@ -4,52 +4,34 @@ Rollouts are fake but for one run, and so is what is trained: the point is Slurm
 """
 
 import json
-import os
-import re
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from fake_rollouts import succeeds
 from fake_runs import EPISODES, ROOT, trained
-from synthetic_run import core_plan, rows_of
+from on_cluster import (
+    kill_node,
+    lines_of,
+    play_at_once,
+    restarts,
+    start_node,
+    take_both_nodes,
+    tasks,
+    wait_for_the_end,
+    wait_until,
+    wmbench,
+)
+from synthetic_run import core_plan
 
-from bench.cases import Case
-from bench.executor import record_path
 from bench.gaps import missing_episodes
-from bench.journal import journal_path, read_journals
+from bench.journal import read_journals
 from bench.plan import Plan
-from bench.slurm.queue import Submitted, Task, read_queue, read_submitted
-from wmvla.files import write_json
+from bench.slurm.queue import Submitted, read_submitted
 
 pytestmark = pytest.mark.slow
-CLUSTER = ROOT / "scripts" / "slurm_cluster.sh"
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a Slurm that is up. Skips where there can be none."""
-    if os.getuid() != 0:
-        pytest.skip("a Slurm of its own needs root")
-    folder = tmp_path_factory.mktemp("slurm")
-    started = subprocess.run(
-        ["bash", str(CLUSTER), "start", str(folder)], capture_output=True, text=True, timeout=300, check=False
-    )
-    if started.returncode:
-        pytest.skip(f"no Slurm here: {(started.stderr.strip().splitlines() or ['no reason given'])[-1]}")
-    before = os.environ.get("SLURM_CONF")
-    os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["bash", str(CLUSTER), "stop", str(folder)], timeout=120, check=True)
-        os.environ.pop("SLURM_CONF") if before is None else os.environ.update(SLURM_CONF=before)
 
 
 @pytest.fixture
@@ -60,15 +42,6 @@ def plan() -> Plan:
 @pytest.fixture
 def run_dir(cluster: Path, plan: Plan, tmp_path: Path) -> Path:
     return trained(plan, tmp_path / "results")
-
-
-def wmbench(*arguments: str, **environment: str) -> str:
-    """What a command that ends well prints."""
-    command = [sys.executable, "-m", "bench.cli", *arguments]
-    inherited = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'wmvla' / 'plugin'}", **environment}
-    done = subprocess.run(command, cwd=ROOT, env=inherited, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def submit(run_dir: Path, *arguments: str, **environment: str) -> dict[str, Submitted]:
@@ -86,36 +59,6 @@ def status(run_dir: Path) -> dict[str, dict[str, Any]]:
     return {case["case"]: case for case in told["cases"]} | {job["name"]: job for job in told["jobs"]}
 
 
-def tasks(run_dir: Path) -> list[Task]:
-    return read_queue(read_submitted(run_dir)) or []
-
-
-def wait_until(what: Callable[[], Any], seconds: float = 240) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.3)
-    return found
-
-
-def wait_for_the_end(run_dir: Path, seconds: float = 240) -> dict[str, set[str]]:
-    """States of all jobs at their end, by name; ``pytest --show-capture`` has the logs if they never end."""
-
-    def ended() -> bool:
-        found = tasks(run_dir)
-        return bool(found) and all(task.ended for task in found)
-
-    try:
-        wait_until(ended, seconds)
-    finally:
-        print(*(f"== {log.name}\n{log.read_text()}" for log in sorted((run_dir / "logs").glob("*.out"))), sep="\n")
-    names = {job.id: job.name for job in read_submitted(run_dir)}
-    states: dict[str, set[str]] = {name: set() for name in names.values()}
-    for task in tasks(run_dir):
-        states[names[task.job]].add(task.state)
-    return states
-
-
 def check_whole(plan: Plan, run_dir: Path) -> None:
     """Every episode is recorded once, with its own outcome, and the report is that of a whole run."""
     rows = read_journals(plan, run_dir)
@@ -124,10 +67,6 @@ def check_whole(plan: Plan, run_dir: Path) -> None:
         assert [row["success"] for row in rows[case.id]] == [succeeds(str(case.mode), row.noise_seed) for row in plan.episodes]
         assert {row["status"] for row in rows[case.id]} == {"ok"}
     assert json.loads((run_dir / "report.json").read_text())["complete"] is True
-
-
-def lines_of(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def test_shards_on_two_nodes(plan: Plan, run_dir: Path) -> None:
@@ -246,51 +185,10 @@ def test_a_killed_node(cluster: Path, plan: Plan, run_dir: Path) -> None:
     try:
         states = wait_for_the_end(run_dir)
     finally:
-        subprocess.run(["bash", str(CLUSTER), "node", str(cluster), "n2"], check=True)
-        wait_until(
-            lambda: subprocess.run(
-                ["sinfo", "--noheader", "--nodes=n2", "--format=%T"], capture_output=True, text=True, check=True
-            ).stdout.startswith("idle")
-        )
+        start_node(cluster, "n2")
     assert set().union(*states.values()) == {"COMPLETED"}
     assert journals[name].read_bytes().startswith(kept)
     check_whole(plan, run_dir)
-
-
-def kill_node(cluster: Path, node: str, job: str) -> None:
-    """As if its plug was pulled: the daemon, the job's step daemons and what they started."""
-    doomed = [psutil.Process(int((cluster / f"slurmd-{node}.pid").read_text()))]
-    for process in psutil.process_iter(["cmdline"]):
-        told = " ".join(process.info["cmdline"] or ())
-        if told.startswith(f"slurmstepd: [{job}."):
-            doomed += [process, *process.children(recursive=True)]
-    assert len(doomed) > 3, doomed
-    for process in doomed:
-        process.send_signal(signal.SIGKILL)
-
-
-def take_both_nodes(folder: Path) -> None:
-    """Submit two short jobs that go first."""
-    urgent = ["sbatch", "--partition=urgent", "--exclusive", f"--output={folder}/urgent.%j", "--wrap", "sleep 3"]
-    for _ in range(2):
-        subprocess.run(urgent, check=True, capture_output=True)
-
-
-def restarts(job: str) -> int:
-    """How often a job was requeued."""
-    shown = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=True).stdout
-    return int(re.findall(r"\bRestarts=(\d+)", shown)[0])
-
-
-def play_at_once(plan: Plan, case: Case, run_dir: Path) -> None:
-    """Leave what playing a rollout on the fake simulator would have left."""
-    outcomes = [succeeds(str(case.mode), episode.noise_seed) for episode in plan.episodes]
-    rows = [{**row, "scene_hash": f"{row['init']:064x}"} for row in rows_of(plan, case, outcomes)]
-    journal = journal_path(run_dir, case.id)
-    journal.parent.mkdir(exist_ok=True)
-    journal.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    record = {"case": case.id, "kind": "rollout", "seconds": 1.0, "cpu_seconds": 1.0, "finished_at": "2030-01-01T00:00:00Z"}
-    write_json(record_path(run_dir, case.id), {**record, "artefacts": {}})
 
 
 @pytest.fixture(scope="module")
