@@ -21,7 +21,7 @@ from bench.gaps import missing_episodes
 from bench.journal import check_against_plan, journal_path, read_journals
 from bench.looks import rows_until
 from bench.plan import Plan
-from bench.stages import base, demonstrations, filming, held_out, latents, replay, rollout, training, wiring
+from bench.stages import base, demonstrations, filming, held_out, joining, latents, replay, rollout, training, wiring
 from bench.stages.context import Context
 from bench.stopping import follow, wanted_looks
 from wmvla.errors import UserError, disk_full_is_a_user_error
@@ -107,6 +107,10 @@ class Executor:
                 self.ensure(need)
             elif self._finished(self.context.plan.case(need)) is None:
                 raise RuntimeError(f"{case.id} needs {need}, which is not done")
+
+    def join(self, case_id: str) -> int:
+        """Train beside the process that carries the case out (``bench.stages.joining``): this one's exit code."""
+        return 0 if self.is_done(case_id) else joining.run(self.context, self.context.plan.case(case_id))
 
     def film(self, films: Films, rows: Mapping[str, Mapping[int, Row]]) -> tuple[list[Path], list[str]]:
         """Play episodes again and write films of them: the files, and why an episode has none (``bench.stages.filming``).

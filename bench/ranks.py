@@ -1,18 +1,13 @@
 """A training whose processes srun starts, each as ``wmbench run --case``: rank 0 carries the case out, the others join in."""
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cases import Case
 from bench.machine import Machine
 from bench.plan import Plan
-from bench.sigterm import STOPPED, handed_on
 from wmvla.errors import UserError
-from wmvla.train.ranks import by_srun, srun_rank, srun_ranks
-
-FAILED = 1
+from wmvla.processes import by_srun, srun_rank, srun_ranks
 
 
 def trains(plan: Plan, case: Case) -> bool:
@@ -41,25 +36,6 @@ def joins(plan: Plan, cases: Sequence[str]) -> bool:
             f"give srun --nodes={machine.nodes} --ntasks={machine.training_processes} --ntasks-per-node={per_node}"
         )
     return srun_rank() > 0
-
-
-def join(plan: Plan, run_dir: Path, case_id: str) -> int:
-    """Train as one of the processes behind rank 0, which says of all how it ended.
-
-    0: it ended, also by being stopped in order; 143: it was stopped before it had begun; 1: this process failed.
-    """
-    from bench.executor import Executor
-    from bench.stages.training import job_path, start
-    from wmvla.train import preemption
-
-    if Executor(plan, run_dir).is_done(case_id):
-        return 0
-    command = [sys.executable, "-m", "wmvla.train.main", str(job_path(run_dir, case_id))]
-    with start(command, sys.stdout, dict(os.environ)) as child, handed_on(child) as signals:
-        code = child.wait()
-    if code in (0, preemption.STOPPED):
-        return 0
-    return STOPPED if signals and code < 0 else FAILED
 
 
 def refuse_several_nodes(plan: Plan, run_dir: Path, cases: Sequence[str]) -> None:

@@ -41,7 +41,7 @@ def _missing_gpu(plan: Plan, cases: Sequence[str]) -> list[str]:
         return [f"machine '{machine.name}' has a {machine.accelerator} GPU, and none was found"]
     visible = len(hardware.torch_build()["devices"])
     trained = any(trains(plan, case) for case in plan.cases if not cases or case.id in cases)
-    if visible < (machine.processes_per_node if trained else 1):
+    if trained and visible < machine.processes_per_node:
         each = " of each node" if machine.nodes > 1 else ""
         return [f"machine '{machine.name}' trains on {machine.processes_per_node} GPUs{each}; visible: {visible}"]
     return []

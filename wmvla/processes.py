@@ -1,4 +1,4 @@
-"""Processes that share a machine's cores."""
+"""Processes that work beside each other: their threads, and which of several of Slurm's this one is."""
 
 import os
 from collections.abc import Iterator
@@ -20,3 +20,18 @@ def one_thread_per_process() -> Iterator[None]:
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = before
+
+
+def by_srun() -> bool:
+    """Whether ``srun`` started this process as one of several, with no torchrun in between."""
+    return "RANK" not in os.environ and srun_ranks() > 1
+
+
+def srun_ranks() -> int:
+    """How many processes this process's job step has; 1 outside of Slurm."""
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+
+
+def srun_rank() -> int:
+    """This process's number among them."""
+    return int(os.environ.get("SLURM_PROCID", "0"))

@@ -17,7 +17,7 @@ from bench.options import (
     trackers_from,
 )
 from bench.plan import load_plan, write_plan
-from bench.ranks import join, joins, refuse_several_nodes
+from bench.ranks import joins, refuse_several_nodes
 from bench.requirements import require
 from bench.sigterm import STOPPED, handed_on
 from bench.suite import SUITES
@@ -47,7 +47,9 @@ def run(options: argparse.Namespace) -> int:
     require(plan, options.cases)
     run_dir, shard, cases = run_dir_of(plan, options), shard_from(options, plan), cases_from(plan, options)
     if joins(plan, cases):
-        return join(plan, run_dir, cases[0])
+        from bench.executor import Executor
+
+        return Executor(plan, run_dir).join(cases[0])
     refuse_several_nodes(plan, run_dir, cases)
     with lock(run_dir, shard, cases):  # pytest takes it again; asked for here, a second run ends in one line
         write_plan(plan, run_dir)

@@ -16,7 +16,7 @@ from bench.ranks import told_to_submit
 from bench.stages.context import Context
 from bench.suite import Arm
 from wmvla.errors import UserError
-from wmvla.train.ranks import by_srun
+from wmvla.processes import by_srun
 
 if TYPE_CHECKING:
     from wmvla.train.job import TrainingJob

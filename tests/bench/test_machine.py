@@ -49,6 +49,14 @@ def test_eight_are_as_one_but_for_their_number(kind: str) -> None:
     assert load_performance(kind) == load_performance(f"{kind}-8")
 
 
+@pytest.mark.parametrize(("node", "nodes"), [("mi300x-8", "mi300x-8-x2"), ("cpu", "cpu-x2")])
+def test_two_nodes_are_as_one_but_for_their_number(node: str, nodes: str) -> None:
+    one, two = load_machine(node), load_machine(nodes)
+    assert (two.nodes, two.accelerator, two.precision) == (2, one.accelerator, one.precision)
+    assert load_performance(node) == load_performance(nodes)
+    assert load_machine("mi300x-8-x2").processes_per_node == 8
+
+
 def test_detection_agrees_with_torch() -> None:
     torch = pytest.importorskip("torch")
     expected = "cpu" if not torch.cuda.is_available() else ("rocm" if torch.version.hip else "cuda")
@@ -67,6 +75,7 @@ def test_detection_agrees_with_torch() -> None:
         ("rocm", [MI300X], "mi300x"),
         ("rocm", [f"{MI300X} VF"], "mi300x"),
         ("rocm", [MI300X] * 8, "mi300x-8"),
+        ("rocm", [MI300X] * 16, "mi300x-8"),
         ("rocm", ["AMD Instinct MI250X"], "rocm"),
         ("rocm", [H100], "rocm"),
     ],
@@ -115,6 +124,11 @@ def test_unknown_machine_lists_the_known() -> None:
         (GOOD.format(name="a", processes=1) + "worker = 3", "unknown key 'worker'"),
         (GOOD.format(name="a", processes=1).replace("fp32", "fp8"), "'precision' is 'fp8'"),
         (GOOD.format(name="a", processes=1) + "accumulation_steps = 0", "'accumulation_steps' must be at least 1"),
+        (GOOD.format(name="a", processes=1) + "nodes = 0", "'nodes' must be at least 1, not 0"),
+        (
+            GOOD.format(name="a", processes=3) + "nodes = 2",
+            "'training_processes' is 3, of all nodes together, which 'nodes' = 2",
+        ),
         (GOOD.format(name="a", processes=1) + "strategy = 'zero2'", "shares among processes, but there is one; use 'ddp'"),
         (GOOD.format(name="a", processes=2) + "strategy = 'zero'", "'strategy' is 'zero'; did you mean"),
         (GOOD.format(name="a", processes=1) + "device = '('", "'device' is no regular expression"),

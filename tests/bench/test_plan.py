@@ -159,6 +159,7 @@ def test_hash_ignores_wording_and_nothing_else() -> None:
         dataclasses.replace(plan, machine=dataclasses.replace(plan.machine, training_processes=1)),
         dataclasses.replace(plan, machine=dataclasses.replace(plan.machine, strategy="zero2")),
         dataclasses.replace(plan, machine=dataclasses.replace(plan.machine, accumulation_steps=2)),
+        dataclasses.replace(plan, machine=dataclasses.replace(plan.machine, nodes=2)),
         dataclasses.replace(plan, method=dataclasses.replace(plan.method, bootstrap_resamples=1)),
         dataclasses.replace(plan, concludes=True),
         plan_of(sequential="pocock"),

@@ -127,3 +127,22 @@ def test_folders_stand_for_hub_names(hub: Path, tmp_path: Path, monkeypatch: pyt
 
 def test_the_baseline_alone_needs_no_encoder(hub: Path) -> None:
     assert not [sentence for sentence in missing_for(full_on("cuda", arms=("E0",))) if "encoder" in sentence]
+
+
+@pytest.mark.parametrize(
+    ("machine", "cases", "gpus", "missing"),
+    [
+        ("h100-8", (), 7, "trains on 8 GPUs; visible: 7"),
+        ("h100-8", ("E0-train-s0",), 1, "trains on 8 GPUs; visible: 1"),
+        ("h100-8", ("E2-pred-s0",), 1, None),
+        ("mi300x-8-x2", ("E0-train-s0",), 7, "trains on 8 GPUs of each node; visible: 7"),
+        ("mi300x-8-x2", ("E0-train-s0",), 8, None),
+    ],
+)
+def test_a_rollout_needs_one_gpu_and_a_training_those_of_a_node(
+    monkeypatch: pytest.MonkeyPatch, machine: str, cases: tuple[str, ...], gpus: int, missing: str | None
+) -> None:
+    plan = dataclasses.replace(core_plan("smoke"), machine=load_machine(machine))
+    found(monkeypatch, plan.machine.accelerator, gpus)
+    told = missing_for(plan, cases)
+    assert (told == []) if missing is None else (missing in told[0])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wmvla.errors import UserError
+from wmvla.processes import by_srun, srun_rank, srun_ranks
 from wmvla.train.job import TrainingJob
 
 if TYPE_CHECKING:
@@ -18,21 +19,6 @@ if TYPE_CHECKING:
 PATIENCE = timedelta(minutes=15)
 """How long a process waits for the others to begin: nodes may fetch a container first."""
 JOB = "job"
-
-
-def by_srun() -> bool:
-    """Whether ``srun`` started this process as one of several, with no torchrun in between."""
-    return "RANK" not in os.environ and srun_ranks() > 1
-
-
-def srun_ranks() -> int:
-    """How many processes this process's job step has; 1 outside of Slurm."""
-    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
-
-
-def srun_rank() -> int:
-    """This process's number among them."""
-    return int(os.environ.get("SLURM_PROCID", "0"))
 
 
 def read_job(path: Path) -> TrainingJob:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_run import core_plan, plan_of
 
-from bench.machine import Machine
+from bench.machine import Machine, load_machine
 from bench.plan import Plan
 from bench.slurm.jobs import Job, make_jobs
 
@@ -20,7 +20,9 @@ def by_name(jobs: tuple[Job, ...]) -> dict[str, Job]:
 def test_one_job_for_each_case(plan: Plan) -> None:
     *jobs, report = make_jobs(plan, done=())
     assert [(job.name, job.cases, job.after) for job in jobs] == [(case.id, (case.id,), case.needs) for case in plan.cases]
-    assert not any(job.whatever or job.shards > 1 or job.gpus for job in jobs)
+    assert not any(job.whatever or job.shards > 1 or job.gpus or job.nodes > 1 for job in jobs)
+    trained = {case.id for case in plan.cases if case.kind in ("base", "train")}
+    assert {job.name: job.ranks for job in jobs} == {case.id: 2 if case.id in trained else 1 for case in plan.cases}
     assert report == Job("report", after=tuple(case.id for case in plan.cases), whatever=True)
 
 
@@ -48,6 +50,22 @@ def test_gpus(processes: int, training: int) -> None:
     assert {jobs[name].gpus for name in ("base", "E0-train-s0")} == {training}
     assert {jobs[name].gpus for name in ("demonstrations", "latents", "wiring-gate", "E2-pred-s0")} == {1}
     assert jobs["report"].gpus == 0
+
+
+def test_nodes() -> None:
+    plan = dataclasses.replace(core_plan("smoke"), machine=load_machine("mi300x-8-x2"))
+    jobs = by_name(make_jobs(plan, done=()))
+    for name in ("base", "E0-train-s0"):
+        assert (jobs[name].nodes, jobs[name].ranks, jobs[name].gpus) == (2, 16, 8)
+    for name in ("demonstrations", "E2-pred-s0"):
+        assert (jobs[name].nodes, jobs[name].ranks, jobs[name].gpus) == (1, 1, 1)
+
+
+def test_a_base_policy_from_the_hub_is_trained_by_nobody() -> None:
+    plan = dataclasses.replace(core_plan("full"), machine=load_machine("mi300x-8-x2"))
+    jobs = by_name(make_jobs(plan, done=()))
+    assert (jobs["base"].nodes, jobs["base"].ranks, jobs["base"].gpus) == (1, 1, 1)
+    assert jobs["E0-train-s0"].ranks == 16
 
 
 @given(data=st.data(), shards=st.integers(1, 4), suite=st.sampled_from(["core", "fusion", "memory"]))

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from wmvla.errors import UserError
+from wmvla.processes import by_srun
 from wmvla.train import ranks
 from wmvla.train.checkpoint import latest_step
 from wmvla.train.job import TrainingJob
 from wmvla.train.loop import train
-from wmvla.train.ranks import by_srun, read_job
+from wmvla.train.ranks import read_job
 
 from ..conftest import TRAINING
 from .running import metrics
