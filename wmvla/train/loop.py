@@ -17,6 +17,7 @@ from wmvla.train.finite import FiniteSteps
 from wmvla.train.job import TrainingJob
 from wmvla.train.metrics import MetricsFile
 from wmvla.train.preemption import Stopped, agreement
+from wmvla.train.ranks import as_rank_0_sees
 from wmvla.train.start import refuse_other_dataset, start
 from wmvla.train.step import optimize
 from wmvla.train.strategy import check_strategy, prepare
@@ -53,7 +54,7 @@ def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -
         project_dir=Path(job.metrics).parent,
     )
     check_strategy(job, accelerator.num_processes)
-    first = latest_step(folder)
+    first = as_rank_0_sees(latest_step(folder), accelerator)
     if first >= training.steps:
         return pretrained_folder(folder, first)
     root = Path(job.dataset_root) if job.dataset_root else None

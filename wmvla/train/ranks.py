@@ -14,6 +14,7 @@ from wmvla.processes import by_srun, srun_rank, srun_ranks
 from wmvla.train.job import TrainingJob
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
     from torch.distributed import TCPStore
 
 PATIENCE = timedelta(minutes=15)
@@ -49,6 +50,20 @@ def read_job(path: Path) -> TrainingJob:
         ) from error
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_RANK=os.environ["SLURM_LOCALID"])
     return TrainingJob.parse(text)
+
+
+def as_rank_0_sees(step: int, accelerator: "Accelerator") -> int:
+    """Rank 0's `step`, in all processes.
+
+    Non-obvious: of its newest checkpoint. On a network file system another node may still see an older one, and would train on
+    other batches than the rest.
+    """
+    if accelerator.num_processes == 1:
+        return step
+    from accelerate.utils import broadcast_object_list
+
+    told: list[int] = broadcast_object_list([step])
+    return told[0]
 
 
 @functools.cache

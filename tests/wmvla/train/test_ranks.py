@@ -106,3 +106,27 @@ def test_a_rank_0_that_never_begins_is_not_waited_for_without_end(tmp_path: Path
     with pytest.raises(UserError, match=rf"rank 1 of 2 did not meet rank 0 at 127.0.0.1:{port} \("):
         read_job(tmp_path / "job.json")
     assert "RANK" not in os.environ
+
+
+SEES = """
+import sys
+from accelerate import Accelerator
+from wmvla.train.ranks import as_rank_0_sees
+print(as_rank_0_sees(int(sys.argv[1]), Accelerator(cpu=True)))
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_sees_an_older_checkpoint_begins_where_rank_0_does() -> None:
+    inherited = {key: value for key, value in os.environ.items() if key not in LAUNCHERS}
+    meeting = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", SEES, step],
+            env={**inherited, **meeting, "RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank, step in enumerate(("7", "3"))
+    ]
+    assert [child.communicate(timeout=180)[0].strip() for child in children] == ["7", "7"]
