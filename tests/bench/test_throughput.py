@@ -70,29 +70,14 @@ def machine_with(tmp_path: Path, values: dict[str, float], expected_failure: str
     return ["--machine=here", "-p", "elsewhere", "-o", f"pythonpath={tmp_path}"]
 
 
-@pytest.mark.parametrize(
-    ("values", "expected_failure", "judgements", "summary"),
-    [
-        (
-            {"gemm_fp32": 1e6, "copy": 1e9},
-            "copy",
-            {"gemm_bf16": "no reference", "gemm_fp32": "fail", "copy": "expected failure"},
-            ("1 failed, 1 passed", "1 xfailed"),
-        ),
-        (
-            {"gemm_bf16": 1e-6, "gemm_fp32": 1e-6},
-            "gemm_fp32",
-            {"gemm_bf16": "pass", "gemm_fp32": "unexpected pass", "copy": "no reference"},
-            ("1 failed, 2 passed", "remove its expected failure: a slow neighbour"),
-        ),
-    ],
-)
-def test_the_machines_references_decide(
-    tmp_path: Path, values: dict[str, float], expected_failure: str, judgements: dict[str, str], summary: tuple[str, str]
-) -> None:
-    done, figures = run(tmp_path, "product or copy", *machine_with(tmp_path, values, expected_failure))
+def test_the_machines_references_decide(tmp_path: Path) -> None:
+    """What each judgement is made of is `tests/bench/test_performance.py`'s; here, that it decides."""
+    judgements = {"gemm_bf16": "pass", "gemm_fp32": "fail", "copy": "expected failure"}
+    machine = machine_with(tmp_path, {"gemm_bf16": 1e-6, "gemm_fp32": 1e6, "copy": 1e9}, "copy")
+    done, figures = run(tmp_path, "product or copy", *machine)
     assert done.returncode == 1
-    assert all(words in done.stdout for words in summary)
+    assert "1 failed, 1 passed" in done.stdout
+    assert "1 xfailed" in done.stdout
     assert {name: figure["judgement"] for name, figure in figures.items()} == judgements
     for name, figure in figures.items():
         assert figure["machine"] == "here"
