@@ -70,6 +70,16 @@ def find_counter(
     return counter
 
 
+def reading(counter: Counter | None) -> dict[str, float] | None:
+    """Joules so far; None where there is no counter, or where it does not answer any more."""
+    if counter is None:
+        return None
+    try:
+        return counter.read()
+    except (NotTold, RuntimeError):
+        return None
+
+
 def _visible(accelerator: Accelerator, devices: int, environment: Mapping[str, str]) -> list[int]:
     """Numbers of the GPUs as the vendor's tool counts them: on a board of equal GPUs torch counts them likewise."""
     mask = next((environment[name] for name in _MASKS[accelerator] if environment.get(name)), "")

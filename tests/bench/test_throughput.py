@@ -49,7 +49,7 @@ def run(tmp_path: Path, selected: str, *flags: str) -> tuple[subprocess.Complete
         "-s",
         f"--benchmark-json={written}",
     ]
-    done = subprocess.run([*command, *flags], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([*command, *flags], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     figures = [each["extra_info"] for each in json.loads(written.read_text())["benchmarks"]] if written.exists() else []
     return done, {str(figure["figure"]): figure for figure in figures}
 
@@ -84,6 +84,21 @@ def test_the_machines_references_decide(tmp_path: Path) -> None:
         assert float(str(figure["value"])) > 0
         assert "percent_of_peak" not in figure, "no data sheet says what a CPU of this name can do"
         assert f"here: {judgements[name]}: {name}: " in done.stdout
+
+
+def test_a_saved_run_decides_too(tmp_path: Path) -> None:
+    """By pytest-benchmark's own flags: what was saved is made a thousand times faster than it was."""
+    storage = f"--benchmark-storage={tmp_path / 'saved'}"
+    run(tmp_path, "copy", storage, "--benchmark-save=before")
+    (saved,) = tmp_path.glob("saved/*/0001_before.json")
+    content = json.loads(saved.read_text())
+    for each in content["benchmarks"]:
+        each["stats"]["min"] /= 1000
+    saved.write_text(json.dumps(content))
+    compared, figures = run(tmp_path, "copy", storage, "--benchmark-compare=0001", "--benchmark-compare-fail=min:50%")
+    assert compared.returncode == 1, compared.stdout[-2000:]
+    assert "Performance has regressed" in compared.stdout + compared.stderr
+    assert figures["copy"]["judgement"] == "no reference", "the figure itself passed"
 
 
 def test_a_machine_that_is_not_here_is_refused(tmp_path: Path) -> None:
