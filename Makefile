@@ -52,7 +52,7 @@ doctor: $(READY) ## what was found on this machine, and how to mend what is miss
 
 .PHONY: test
 test: $(READY) ## all tests, with a smoke run of the core suite from end to end
-	.venv/bin/pytest tests/
+	@sh scripts/test.sh
 
 .PHONY: lint
 lint: $(READY) ## formatting, lint rules, types

@@ -5,6 +5,7 @@ demonstrations, latents, the base policy. In the run directory: what the plan's 
 """
 
 import contextlib
+import functools
 import json
 import resource
 import time
@@ -16,6 +17,7 @@ import psutil
 
 from bench.cases import Case
 from bench.code_version import code_sha256
+from bench.energy import Counter, NotTold, find_counter, reading
 from bench.filming import Films
 from bench.gaps import missing_episodes
 from bench.journal import check_against_plan, journal_path, read_journals
@@ -209,25 +211,43 @@ class Executor:
 
     def _timed(self, case: Case, episodes: Sequence[EpisodeRow] | None = None) -> dict[str, Any]:
         """Carry out a case, of a rollout perhaps those episodes alone; its record."""
-        began, cpu = time.monotonic(), _cpu_seconds()
+        began, cpu, joules = time.monotonic(), _cpu_seconds(), reading(self._energy)
         figures = STAGES[case.kind](self.context, case) if episodes is None else rollout.run(self.context, case, episodes)
         return {
             "case": case.id,
             "kind": case.kind,
             "seconds": round(time.monotonic() - began, 3),
             "cpu_seconds": round(_cpu_seconds() - cpu, 3),
+            **self._joules_since(joules),
             "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "code_sha256": self.code,
             **figures,
             "artefacts": self.context.relative(figures["artefacts"]),
         }
 
+    @functools.cached_property
+    def _energy(self) -> Counter | None:
+        machine = self.context.plan.machine
+        try:
+            return find_counter(machine.accelerator, machine.training_processes)
+        except NotTold:
+            return None
+
+    def _joules_since(self, before: Mapping[str, float] | None) -> dict[str, Any]:
+        """``joules`` since that reading and ``joules_of``, what counted them; nothing where it is not told (`bench.energy`)."""
+        after = reading(self._energy)
+        if self._energy is None or before is None or after is None:
+            return {}
+        return {"joules": round(self._energy.spent(before, after), 3), "joules_of": self._energy.source}
+
 
 def _whole(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The record of a rollout that was played in parts, each of which holds those before it."""
-    summed = {key: round(sum(part[key] for part in parts), 3) for key in ("seconds", "cpu_seconds", "played")}
+    told = ("joules",) if all("joules" in part for part in parts) else ()
+    summed = {key: round(sum(part[key] for part in parts), 3) for key in ("seconds", "cpu_seconds", "played", *told)}
     workers = [part["rollout_workers"] for part in parts if part["rollout_workers"]]
-    return {**parts[-1], **summed, "rollout_workers": max(workers, default=None)}
+    last = {key: value for key, value in parts[-1].items() if told or not key.startswith("joules")}
+    return {**last, **summed, "rollout_workers": max(workers, default=None)}
 
 
 def _cpu_seconds() -> float:

@@ -201,7 +201,7 @@ def _speeds(one: Run, other: Run) -> tuple[Speed, ...]:
             continue
         values = float(info["value"]), float(other.figures[name]["value"])
         normalised = None
-        if left and right and not name.startswith("gemm"):
+        if left and right and not name.startswith("gemm") and info["unit"] != "x":  # a ratio is one already
             normalised = values[0] / float(left["value"]), values[1] / float(right["value"])
         speeds.append(Speed(name, info["unit"], values, normalised))
     return tuple(speeds)

@@ -100,10 +100,11 @@ def wrong_wmbench(arguments: list[str]) -> str | None:
 def wrong_pytest(arguments: list[str]) -> str | None:
     parser = argparse.ArgumentParser()
     parser.add_argument("places", nargs="*")
-    for flag in ("-k", "-m", "--benchmark-json", "--benchmark-compare"):
+    for flag in ("-k", "-m", "--benchmark-json", "--benchmark-compare-fail"):
         parser.add_argument(flag)
-    for flag in ("-s", "-q", "-x"):
+    for flag in ("-s", "-q", "-x", "--benchmark-autosave"):
         parser.add_argument(flag, action="store_true")
+    parser.add_argument("--benchmark-compare", nargs="?")
     parser.add_argument("--suite", default="core")
     add_plan_options(parser.add_argument)
     add_run_options(parser.add_argument)

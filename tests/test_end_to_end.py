@@ -113,25 +113,21 @@ def take_tripwires(smoke: Path, run_dir: Path) -> None:
         shutil.copy(record, run_dir / "cases")
 
 
-def test_a_selection_runs_what_it_needs_and_nothing_else(place, smoke):
-    """`-k E2-zero` needs E2's training and the shared cases, which the cache holds; E0 and E1 stay undone."""
-    results = place / "selected"
-    take_tripwires(smoke[0], results / smoke[0].name)
-    done = pytest_suites("-k", "E2-zero", "--results", str(results))
-    assert done.returncode == 0, done.stdout
-    cases = {path.stem for path in (run_dir_in(results) / "cases").iterdir() if not path.stem.startswith("wiring-")}
-    assert cases == {"demonstrations", "base", "latents", "E2-train-s0", "E2-zero-s0"}
-    assert episodes(run_dir_in(results), "E2-zero-s0") == episodes(smoke[0], "E2-zero-s0")
+def run_dir_of(results: Path, suite: str, *arguments: str) -> Path:
+    """Where a run that has not begun will be."""
+    plan = json.loads(wmbench("plan", suite, "--scale", "smoke", *arguments, "--json").stdout)
+    return results / f"{suite}-smoke-{plan['machine']['name']}-{plan['hash'][:8]}"
 
 
-def test_an_arm_of_the_memory_suite_is_trained_played_and_replayed(place, smoke):
-    """Arm H: its memory is the past. Demonstrations, base, latents and what is held out are those of core."""
+def test_one_arm_of_the_memory_suite_is_trained_played_and_replayed_with_what_it_needs_and_nothing_else(place, smoke):
+    """`-k H-`: its memory is the past. Demonstrations, base, latents and what is held out are those of core."""
     results = place / "memory"
-    plan = json.loads(wmbench("plan", "memory", "--scale", "smoke", "--json").stdout)
-    run_dir = results / f"memory-smoke-{plan['machine']['name']}-{plan['hash'][:8]}"
+    run_dir = run_dir_of(results, "memory")
     take_tripwires(smoke[0], run_dir)
     done = pytest_suites("--suite", "memory", "-k", "H-", "--results", str(results))
     assert done.returncode == 0, done.stdout
+    cases = {path.stem for path in (run_dir / "cases").iterdir() if not path.stem.startswith("wiring-")}
+    assert cases == {"demonstrations", "base", "latents", "held-out", "H-train-s0", "H-history-s0", "H-replay-s0"}
     rows = episodes(run_dir, "H-history-s0")
     assert [row["renders"] for row in rows] == [row["renders"] for row in episodes(smoke[0], "E2-pred-s0")]
     replay = json.loads((run_dir / "cases" / "H-replay-s0.json").read_text())
@@ -186,7 +182,9 @@ def test_a_tripwire_stops_the_run_before_anything_is_trained_and_the_same_comman
 
 
 def test_killed_rollouts_continue_to_the_uninterrupted_table(place, smoke):
+    """E0 is trained again, too: the same command gives the same policy, and the same episodes, as the run before."""
     results = place / "killed"
+    take_tripwires(smoke[0], run_dir_of(results, "core", "--arms", "E0"))
     arguments = ["run", "core", "--scale", "smoke", "--arms", "E0", "--results", str(results)]
     child = subprocess.Popen(
         [sys.executable, "-m", "bench.cli", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True

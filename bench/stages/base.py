@@ -38,4 +38,5 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         trackers=context.trackers,
         scratch=fields,
     )
-    return run_job(context, job)
+    with context.alone(case.id, context.base_folder) as held:
+        return run_job(context, job, held)

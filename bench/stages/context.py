@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bench.plan import Plan
+from bench.stages.alone import alone
 from wmvla.progress import Progress
 from wmvla.rollout.shard import Shard, local_rank
 
@@ -133,6 +136,10 @@ class Context:
     def progress(self, label: str, total: int, done: int = 0) -> Progress:
         """A progress line for one stage."""
         return Progress(label, total, done, show=self.show)
+
+    def alone(self, label: str, thing: Path) -> AbstractContextManager[IO[str]]:
+        """Nobody else makes this thing of the cache meanwhile; a run that does is waited for (`bench.stages.alone`)."""
+        return alone(thing, label, self.show or (lambda line: print(line, file=sys.stderr, flush=True)))
 
     def log_path(self, case_id: str) -> Path:
         """Where the output of a case's processes goes."""

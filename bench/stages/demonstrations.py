@@ -16,14 +16,16 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         from wmvla.sim.demonstrations import make_demonstrations
 
         total = len(recipe.environment.tasks) * len(recipe.demonstrations.inits)
-        progress = context.progress(case.id, total)
-        make_demonstrations(
-            recipe.environment,
-            recipe.demonstrations,
-            root,
-            workers=context.simulators(total, policy_on_gpu=False),
-            progress=lambda done, _: progress.update(done),
-        )
+        with context.alone(case.id, root):
+            if not root.exists():
+                progress = context.progress(case.id, total)
+                make_demonstrations(
+                    recipe.environment,
+                    recipe.demonstrations,
+                    root,
+                    workers=context.simulators(total, policy_on_gpu=False),
+                    progress=lambda done, _: progress.update(done),
+                )
     metadata = open_metadata(root, context.dataset_repo_id)
     artefacts: dict[str, Path] = {"dataset": Path(metadata.root)}
     return {"artefacts": artefacts, "episodes": metadata.total_episodes, "frames": metadata.total_frames}

@@ -27,12 +27,13 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         make_tiny_encoder(Path(context.encoder_name), world, context.plan.recipe.environment.image_size)
     encoder = WorldEncoder(context.encoder_name, context.device)
     frames = DatasetFrames(context.dataset_repo_id, context.dataset_root, world.camera)
-    if made_here and path.exists():
-        try:
-            refuse_unlike(path, describe(frames, encoder, world.window))
-        except UserError:
-            path.unlink()
-            metadata_path(path).unlink(missing_ok=True)
-    write_latents(path, frames, encoder, world.window, progress=lambda rows, done: context.progress(case.id, rows, done))
+    with context.alone(case.id, path):
+        if made_here and path.exists():
+            try:
+                refuse_unlike(path, describe(frames, encoder, world.window))
+            except UserError:
+                path.unlink()
+                metadata_path(path).unlink(missing_ok=True)
+        write_latents(path, frames, encoder, world.window, progress=lambda rows, done: context.progress(case.id, rows, done))
     metadata = read_metadata(path)
     return {"artefacts": {"latents": path}, "rows": metadata["rows"], "width": metadata["width"]}

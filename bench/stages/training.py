@@ -81,10 +81,12 @@ def world_fields(context: Context, arm: Arm | None = None) -> dict[str, Any]:
     }
 
 
-def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
+def run_job(context: Context, job: "TrainingJob", held: IO[str] | None = None) -> dict[str, Any]:
     """Run a job in the machine's training processes; show its progress; record its end.
 
     Non-obvious: where srun started the others they train too, and wait for this one even where nothing is left to train.
+
+    `held`: the lock file of what the job makes; its processes hold it too.
 
     Raises:
         KeyboardInterrupt: SIGTERM stopped the training, here or there; its newest checkpoint is that of its last step.
@@ -95,7 +97,7 @@ def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
     if latest_step(folder) < steps or by_srun():
         path = job.write(job_path(context.run_dir, job.case))
         try:
-            _run_processes(context, job, path)
+            _run_processes(context, job, path, held)
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(_told(context.log_path(job.case), "stopped: ") or str(interrupt)) from None
     last = _last_line(Path(job.metrics))
@@ -105,7 +107,7 @@ def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
     return {"artefacts": artefacts, "steps": steps, "last": last}
 
 
-def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
+def _run_processes(context: Context, job: "TrainingJob", path: Path, held: IO[str] | None) -> None:
     from wmvla.train.checkpoint import latest_step
     from wmvla.train.preemption import STOPPED
 
@@ -116,7 +118,7 @@ def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
     began = time.time()
     with log.open("w") as output:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-        child = start(command, output, environment)
+        child = start(command, output, environment, held)
         try:
             while child.poll() is None:
                 last = _last_line(Path(job.metrics), newer_than=began)
@@ -149,7 +151,9 @@ def job_path(run_dir: Path, case_id: str) -> Path:
     return run_dir / "jobs" / f"{case_id}.json"
 
 
-def start(command: list[str], output: IO[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def start(
+    command: list[str], output: IO[str], environment: dict[str, str], held: IO[str] | None = None
+) -> subprocess.Popen[bytes]:
     """A process that is told to end when this one does, however it does.
 
     Non-obvious: after a kill -9 nobody is left to end a training that goes on by itself, and the same command given again
@@ -161,6 +165,7 @@ def start(command: list[str], output: IO[str], environment: dict[str, str]) -> s
         stdout=output,
         stderr=subprocess.STDOUT,
         env=environment,
+        pass_fds=() if held is None else (held.fileno(),),
         preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),
     )
 

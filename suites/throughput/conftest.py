@@ -6,15 +6,26 @@ from typing import Any
 
 import pytest
 
+from bench.energy import Counter, NotTold, find_counter, reading
 from bench.machine import Machine, detect_accelerator, detect_machine, load_machine, load_performance
 from bench.performance import Performance, judge
 from wmvla.errors import UserError
+
+BESIDE = {"peak_memory_gib": "GiB", "joules_per_sample": "J", "joules_per_clip": "J"}
+"""What is judged beside a figure, and its unit."""
 
 
 @dataclass(frozen=True)
 class Here:
     machine: Machine
     performance: Performance
+
+    energy: Counter | None
+    """None where this computer does not tell."""
+
+    def joules(self) -> dict[str, float] | None:
+        """Joules so far, by what counts them."""
+        return reading(self.energy)
 
     @property
     def device(self) -> str:
@@ -29,26 +40,38 @@ def here(request: pytest.FixtureRequest) -> Here:
     machine, found = load_machine(name), detect_accelerator()
     if machine.accelerator not in ("cpu", found):
         raise UserError(f"machine '{name}' has a {machine.accelerator} GPU, and none was found")
-    return Here(machine, load_performance(name))
+    try:
+        energy = find_counter(machine.accelerator)
+    except NotTold as reason:
+        print(f"\n  energy: not told here: {reason}")
+        energy = None
+    return Here(machine, load_performance(name), energy)
 
 
 @pytest.fixture
 def measured(here: Here, benchmark: Any) -> Callable[..., None]:
     """``measured(name, value, unit, **beside)``: tell a figure, put it into pytest-benchmark's JSON, judge it by its reference.
 
+    Memory and energy beside it are figures too, ``<name>_<key>``: they are judged where they have a reference.
+
     Non-obvious: this comes after the test's own asserts. That a benchmark is right, and that it is fast, are two judgements.
     """
 
     def tell(name: str, value: float, unit: str, **beside: float) -> None:
         found = judge(here.performance, name, value, unit)
+        own = [(f"{name}_{key}", beside[key], of) for key, of in BESIDE.items() if key in beside]
+        others = [judge(here.performance, *one) for one in own if one[0] in here.performance.references]
         benchmark.extra_info.update(
             machine=here.machine.name, figure=name, value=value, unit=unit, judgement=found.status, **beside
         )
         told = "".join(f", {key.replace('_', ' ')} {number:.4g}" for key, number in beside.items())
         print(f"\n  {here.machine.name}: {found.status}: {found.sentence}{told}")
-        if found.status == "expected failure":
-            pytest.xfail(found.sentence)
-        if found.status in ("fail", "unexpected pass"):
-            pytest.fail(found.sentence, pytrace=False)
+        for other in others:
+            print(f"  {here.machine.name}: {other.status}: {other.sentence}")
+        judgements = [found, *others]
+        if missed := [each.sentence for each in judgements if each.status in ("fail", "unexpected pass")]:
+            pytest.fail("; ".join(missed), pytrace=False)
+        if expected := [each.sentence for each in judgements if each.status == "expected failure"]:
+            pytest.xfail("; ".join(expected))
 
     return tell

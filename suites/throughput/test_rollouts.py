@@ -8,7 +8,7 @@ once (scenes, models, processes) is told apart.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,9 @@ def play_with_the_engine(plan: Plan, policy: RolloutPolicy, rows: list[EpisodeRo
 
 
 @pytest.mark.parametrize("arm", list(MODES))
-def test_the_engine_against_lerobots_own_loop(benchmark: Any, trained: Executor, arm: str) -> None:
+def test_the_engine_against_lerobots_own_loop(
+    benchmark: Any, trained: Executor, measured: Callable[..., None], arm: str
+) -> None:
     """The benchmark's time is the engine's; ``extra_info`` has both sides. The bounds hold for episodes worth the name."""
     plan = trained.context.plan
     chunk = min(N_ACTION_STEPS, plan.recipe.base.chunk_size)
@@ -203,6 +205,7 @@ def test_the_engine_against_lerobots_own_loop(benchmark: Any, trained: Executor,
     assert outcomes["engine"] == outcomes["LeRobot"], "success and length of every episode"
     if plan.recipe.environment.max_steps >= 100:
         assert part <= MOST_OF_STOCK[arm]
+    measured(f"rollout_{arm}_{plan.scale}", 60 * len(rows) / sides["engine"].seconds, "episodes/min")
 
 
 def warm_up(policy: RolloutPolicy, plan: Plan) -> None:

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from lerobot.datasets import LeRobotDataset
+from noise_dataset import REPO_ID, write_noise
 
 from bench.suite import load_suite
 from wmvla.policy.tiny_vlm import make_tiny_vlm
@@ -31,7 +30,6 @@ from wmvla.world.latents import latents_path
 from wmvla.world.latents_writer import write_latents
 from wmvla.world.tiny_encoder import make_tiny_encoder
 
-REPO_ID = "toy/steps"
 EPISODES = (130, 120)
 TURNS, STEPS = 12, 10
 """The arms take turns of ``STEPS`` steps, so that a busy neighbour slows both."""
@@ -40,34 +38,13 @@ MOST_RATIO = 1.10
 RECIPE = load_suite("core").scales["mini"].recipe
 
 
-def write_dataset(folder: Path) -> Path:
-    """Episodes of noise with the mini scale's features."""
-    size, draws = RECIPE.environment.image_size, np.random.default_rng(0)
-    image = {"dtype": "image", "shape": (size, size, 3), "names": ["height", "width", "channel"]}
-    cameras = ("observation.images.image", "observation.images.image2")
-    features = {
-        **dict.fromkeys(cameras, image),
-        "observation.state": {"dtype": "float32", "shape": (8,), "names": None},
-        "action": {"dtype": "float32", "shape": (7,), "names": None},
-    }
-    made = LeRobotDataset.create(REPO_ID, fps=20, root=folder, use_videos=False, features=features)
-    for length in EPISODES:
-        for _ in range(length):
-            frames = {camera: draws.integers(0, 256, (size, size, 3), np.uint8) for camera in cameras}
-            numbers = {"observation.state": draws.normal(size=8), "action": draws.normal(size=7)}
-            made.add_frame({**frames, **{k: v.astype(np.float32) for k, v in numbers.items()}, "task": task_sentences()[0]})
-        made.save_episode()
-    made.finalize()
-    return folder
-
-
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainingJob]:
     """The training jobs of E0 and E2, from a base of one step."""
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("steps")
     size = RECIPE.environment.image_size
-    dataset = write_dataset(root / "dataset")
+    dataset = write_noise(root / "dataset", size, EPISODES)
     encoder = make_tiny_encoder(root / "encoder", RECIPE.world, size)
     latents = latents_path(root, REPO_ID, "vjepa", f"m{RECIPE.world.window}")
     write_latents(latents, DatasetFrames(REPO_ID, dataset, "front"), WorldEncoder(str(encoder)), RECIPE.world.window)

@@ -12,7 +12,8 @@ import pytest
 
 from bench import executor as module
 from bench.cases import WIRING, Case
-from bench.executor import Executor, failure_path, record_path
+from bench.energy import Counter, NotTold
+from bench.executor import Executor, _whole, failure_path, record_path
 from bench.plan import Plan, resolve_plan
 from bench.stages.context import Context
 from wmvla.errors import UserError
@@ -163,3 +164,31 @@ def test_the_cpu_time_of_processes_that_a_stage_starts_counts(plan, played, tmp_
 
     monkeypatch.setitem(module.STAGES, "demonstrations", stage)
     assert Executor(plan, run_dir(tmp_path)).ensure("demonstrations")["cpu_seconds"] >= 0.5
+
+
+def test_the_energy_of_a_case_is_recorded_where_it_is_told(plan, played, tmp_path, monkeypatch):
+    readings = iter([{"GPU 0": 100.0}, {"GPU 0": 350.25}])
+    monkeypatch.setattr(module, "find_counter", lambda accelerator, devices: Counter("NVML", lambda: next(readings)))
+    record = Executor(plan, run_dir(tmp_path)).ensure("demonstrations")
+    assert (record["joules"], record["joules_of"]) == (250.25, "NVML")
+
+
+def test_no_energy_is_recorded_where_it_is_not_told_or_not_any_more(plan, played, tmp_path, monkeypatch):
+    def absent(accelerator: str, devices: int) -> Counter:
+        raise NotTold("a virtual machine")
+
+    monkeypatch.setattr(module, "find_counter", absent)
+    assert "joules" not in Executor(plan, run_dir(tmp_path)).ensure("demonstrations")
+
+    def lost() -> dict[str, float]:
+        raise RuntimeError("amd-smi gave no answer in 30 s")
+
+    monkeypatch.setattr(module, "find_counter", lambda accelerator, devices: Counter("amd-smi", lost))
+    assert "joules" not in Executor(plan, run_dir(tmp_path)).ensure("base")
+
+
+def test_the_parts_of_a_rollout_add_up_where_all_tell():
+    part = {"seconds": 1.0, "cpu_seconds": 2.0, "played": 3, "rollout_workers": 2}
+    assert _whole([{**part, "joules": 5.5}, {**part, "joules": 6.0}])["joules"] == 11.5
+    assert "joules" not in _whole([{**part, "joules": 5.5}, part])
+    assert "joules" not in _whole([part, {**part, "joules": 5.5}])

@@ -30,7 +30,7 @@ def on(plan: Plan, machine: str) -> Plan:
 
 
 def throughput(gemm: float, train: float) -> dict[str, Any]:
-    figures = [("gemm_bf16", gemm, "TFLOP/s"), ("train_E0", train, "samples/s")]
+    figures = [("gemm_bf16", gemm, "TFLOP/s"), ("train_E0", train, "samples/s"), ("step_ratio", 1.04, "x")]
     infos = [{"figure": figure, "value": value, "unit": unit} for figure, value, unit in figures]
     return {"benchmarks": [{"name": "another", "extra_info": {}}, *({"extra_info": info} for info in infos)]}
 
@@ -203,9 +203,10 @@ def test_speed_is_divided_by_the_measured_product_and_decides_nothing(two: tuple
     write_json(two[1] / "throughput.json", throughput(gemm=500.0, train=50.0))
     parity = compare(load_run(two[0]), load_run(two[1]))
     assert parity.holds
-    product, train = parity.speeds
+    product, train, ratio = parity.speeds
     assert (product.figure, product.normalised) == ("gemm_bf16", None)
     assert train.normalised == pytest.approx((0.2, 0.1))
+    assert ratio.normalised is None, "a ratio is of one device already"
     assert "| train_E0 | samples/s | 140 | 50 | 0.36 | 0.50 |" in parity_page(parity)
 
 

@@ -31,7 +31,15 @@ def smaller(scenario: Scenario) -> Scenario:
     return dataclasses.replace(scenario, inits=min(scenario.inits, 120 // scenario.tasks), resamples=resamples)
 
 
-@pytest.mark.parametrize("scenario", [*SCENARIOS, *SEQUENTIAL], ids=lambda scenario: scenario.name)
+OFTEN = (
+    "clusters", "24 pairs", "unequal tasks", "one of three", "three seeds that differ", "errors that hide",
+    "clusters, pocock looks", "effect, obrien-fleming looks",
+)  # fmt: skip
+"""One scenario for each thing that a draw or a test does; the slow test has all, in ten times as many experiments."""
+BY_NAME = {scenario.name: scenario for scenario in (*SCENARIOS, *SEQUENTIAL)}
+
+
+@pytest.mark.parametrize("scenario", [BY_NAME[name] for name in OFTEN], ids=OFTEN)
 def test_promises_are_kept_in_small_experiments(scenario: Scenario) -> None:
     checks = experiment_checks(run_scenario(smaller(scenario), 60 if scenario.spending else 200, seed=1))
     assert [check.what for check in checks if not check.holds] == []

@@ -75,9 +75,11 @@ def test_a_check_that_passes_gives_its_figures(executor: Executor, tmp_path: Pat
 def test_a_check_that_fails_stops_every_training_in_one_line(executor: Executor) -> None:
     with pytest.raises(TripwireError, match=r"^wiring-nan: NaN memory reached an action\.$"):
         executor.ensure("wiring-nan")
+    run_dir = executor.context.run_dir
+    for case in ("wiring-gate", "wiring-processors", "wiring-latents"):
+        record_path(run_dir, case).write_text(json.dumps({"case": case, "artefacts": {}}))
     with pytest.raises(TripwireError, match="wiring-nan: NaN memory"):
         executor.ensure("E0-train-s0")
-    run_dir = executor.context.run_dir
     assert not record_path(run_dir, "wiring-nan").exists()
     assert "NaN memory" in json.loads(failure_path(run_dir, "wiring-nan").read_text())["error"]
 

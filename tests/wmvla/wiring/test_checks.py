@@ -29,6 +29,7 @@ def test_sound_parts_pass(inputs, name):
     assert figures
 
 
+@pytest.mark.slow  # the smoke run of tests/test_end_to_end.py carries out this very check, as case wiring-toy
 def test_oracle_memory_halves_the_loss_of_the_planted_toy_and_no_other_memory_lowers_it(inputs):
     """The check itself raises where that does not hold; see wmvla.wiring.toy for the bounds."""
     figures = CHECKS["toy"](inputs)
