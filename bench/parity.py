@@ -119,17 +119,17 @@ def _plans(one: Plan, other: Plan) -> Finding:
     moved = dataclasses.replace(other, machine=one.machine)
     if moved.hash == one.hash:
         return Finding("plan", "same", (f"{one.suite} at {one.scale}, but for the machine",))
-    differing = list(_differences(one.to_json(), moved.to_json()))
+    differing = list(differences(one.to_json(), moved.to_json()))
     more = [f"and {len(differing) - MOST_NAMED} more"] if len(differing) > MOST_NAMED else []
     return Finding("plan", "differs", (*differing[:MOST_NAMED], *more))
 
 
-def _differences(one: object, other: object, key: str = "") -> Iterator[str]:
+def differences(one: object, other: object, key: str = "") -> Iterator[str]:
     """Where two JSON documents differ, as ``recipe.training.steps: 600 and 300``."""
     if isinstance(one, dict) and isinstance(other, dict):
         for name in dict.fromkeys((*one, *other)):
             if not (key == "" and name == "hash"):
-                yield from _differences(one.get(name), other.get(name), f"{key}.{name}" if key else str(name))
+                yield from differences(one.get(name), other.get(name), f"{key}.{name}" if key else str(name))
     elif one != other:
         told = [text if len(text) <= 60 else f"{text[:57]}..." for text in (json.dumps(one), json.dumps(other))]
         yield f"{key}: {told[0]} and {told[1]}"

@@ -74,9 +74,9 @@ def newcombe_interval(found: Standardised, confidence: float) -> Interval:
 def exact_one_sided(strata: Sequence[Stratum]) -> float:
     """One-sided exact test of left < right: chance of at most so many successes on the left, given how many there are.
 
-    If the groups do not differ, the successes of a task fall to its episodes by lot, so those on the left are hypergeometric, and
-    their sum over tasks is a convolution. With one task it is R. A. Fisher's exact test. Source: M. W. Birch (1964), J. R. Stat.
-    Soc. B 26:313-324.
+    If the groups do not differ, the successes of a task fall to its episodes by lot, so those on the left are hypergeometric,
+    and their sum over tasks is a convolution. With one task it is R. A. Fisher's exact test. Source: M. W. Birch (1964),
+    J. R. Stat. Soc. B 26:313-324.
     """
     distribution: NDArray[np.float64] = np.ones(1)
     for each in strata:

@@ -70,7 +70,9 @@ def test_several_tasks_by_listing_every_outcome() -> None:
     ways: list[list[int]] = []
     for each in strata:
         episodes, solved = each.left_episodes + each.right_episodes, each.left + each.right
-        falls = [sum(place < each.left_episodes for place in chosen) for chosen in itertools.combinations(range(episodes), solved)]
+        falls = [
+            sum(place < each.left_episodes for place in chosen) for chosen in itertools.combinations(range(episodes), solved)
+        ]
         ways.append(falls)
     totals = np.array([one + other for one, other in itertools.product(*ways)])
     assert exact_one_sided(strata) == pytest.approx((totals <= 3).mean())
