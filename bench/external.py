@@ -6,7 +6,6 @@ verdict. The files are JSON (``bench/schemas/external.schema.json``).
 
 import dataclasses
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +17,8 @@ from wmvla.files import write_json
 EXTERNAL_VERSION = 1
 FOLDER = "imported"
 """Of external results, in a run directory and in the folder of run directories."""
-PUBLISHED = "reference/published"
-"""Of published tables, in the folder of run directories."""
+PUBLISHED = Path(__file__).parent / "published"
+"""The published tables: part of the code, so that a report shows them wherever it is made. results/reference links them."""
 
 
 @dataclass(frozen=True)
@@ -128,13 +127,6 @@ def write_external(external: External, path: Path) -> None:
 def read_externals(folder: Path) -> tuple[External, ...]:
     """All external results of a folder, by name of their file; () without such a folder. UserError for a damaged one."""
     return tuple(load_external(path) for path in sorted(folder.glob("*.json")))
-
-
-def tables_of(externals: Iterable[External], rollouts: Iterable[str], suite: str) -> list[tuple[External, Table]]:
-    """What is told of those rollouts in that suite, in the order of the rollouts."""
-    order = list(rollouts)
-    found = [(each, table) for each in externals for table in each.tables if table.rollout in order and table.suite == suite]
-    return sorted(found, key=lambda pair: order.index(pair[1].rollout))
 
 
 def _check_counts(file: str, key: str, episodes: int, successes: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.external import EXTERNAL_VERSION, External, Table, TaskCount, check
-from bench.wording.external import IMPORT_FLAWS, import_source
+from bench.wording.external import IMPORT_FLAWS, IMPORT_NAME, import_source
 from wmvla.errors import UserError
 
 
@@ -38,7 +38,7 @@ def read_eval_info(path: Path, rollout: str) -> External:
     external = External(
         version=EXTERNAL_VERSION,
         kind="lerobot",
-        name=rollout,
+        name=IMPORT_NAME,
         source=import_source(path.name),
         flaws=IMPORT_FLAWS,
         tables=tuple(_table(rollout, suite, each, broken.get(suite, 0)) for suite, each in counts.items()),

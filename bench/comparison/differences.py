@@ -22,9 +22,15 @@ RECORDED = (
 
 def what_differs(one: Run, other: Run) -> list[str]:
     """As ``recipe.training.steps: 600 and 300``; empty where nothing does."""
-    plans = [{key: value for key, value in run.plan.to_json().items() if key not in LEFT_OUT} for run in (one, other)]
-    records = [{".".join(path): _entry(run, path) for path in RECORDED} for run in (one, other)]
-    return [*differences(*plans), *differences(*records)]
+    return [*differences(_plan(one), _plan(other)), *differences(_recorded(one), _recorded(other))]
+
+
+def _plan(run: Run) -> dict[str, object]:
+    return {key: value for key, value in run.plan.to_json().items() if key not in LEFT_OUT}
+
+
+def _recorded(run: Run) -> dict[str, object]:
+    return {".".join(path): _entry(run, path) for path in RECORDED}
 
 
 def _entry(run: Run, path: tuple[str, ...]) -> object:

@@ -1,5 +1,6 @@
 """What training and playing cost in each run, as its records tell; it decides nothing."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def costs(run: Run) -> list[Cost]:
 
 def samples_a_second(run_dir: Path, case_id: str) -> float | None:
     """Of a training that is done: all its samples by the seconds of its steps; None where its record does not tell."""
-    last = (read_object(run_dir / "cases" / f"{case_id}.json") or {}).get("last", {})
-    samples, seconds = last.get("samples"), last.get("seconds")
-    return samples / seconds if samples and seconds else None
+    last = (read_object(run_dir / "cases" / f"{case_id}.json") or {}).get("last")
+    told = [last.get(key) for key in ("samples", "seconds")] if isinstance(last, dict) else []
+    numbers = [value for value in told if isinstance(value, int | float) and 0 < value < math.inf]
+    return numbers[0] / numbers[1] if len(numbers) == 2 else None

@@ -54,8 +54,8 @@ def verdict(comparison: Comparison) -> str:
     """One sentence, the answer first."""
     by_status = {status: [each for each in comparison.rollouts if each.status == status] for status in STATUS}
     if found := by_status["regression"]:
-        told = [f"{_name(comparison, each)} ({points(each.difference)} points)" for each in found]
-        return f"REGRESSION: {listed(told)} {'is' if len(found) == 1 else 'are'} worse than in {comparison.sides[0].name}."
+        names = [f"{_name(comparison, each)} ({points(each.difference)} points)" for each in found]
+        return f"REGRESSION: {listed(names)} {'is' if len(found) == 1 else 'are'} worse than in {comparison.sides[0].name}."
     if found := by_status["broken"]:
         return f"OPEN: errors or timeouts decide whether {listed([_name(comparison, each) for each in found])} lost."
     if found := by_status["incomplete"]:
