@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from bench.commands import compare, plan, report, run, status, submit, videos
+from bench.commands import compare, history, import_results, plan, report, run, status, submit, videos
 from wmvla.errors import UserError
 
 COMMANDS = {
@@ -18,6 +18,8 @@ COMMANDS = {
     "status": status,
     "report": report,
     "compare": compare,
+    "import": import_results,
+    "history": history,
     "videos": videos,
 }
 DOCTOR_HELP = "say what this machine has, and how to mend what is missing"

@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("bench", "suites", "wmvla")
 SUFFIXES = (".py", ".toml")
 LOCK = "uv.lock"
-APART = ("bench/calibration", "bench/report", "suites/throughput")
-"""Simulated experiments, the drawing of reports and plain benchmarks: no run of a suite asks them anything before its verdict
+APART = ("bench/calibration", "bench/history", "bench/report", "suites/throughput")
+"""Simulated experiments, the drawing of pages and plain benchmarks: no run of a suite asks them anything before its verdict
 is known."""
 
 

@@ -14,10 +14,12 @@ from typing import Any, Literal
 
 from bench.evidence import read
 from bench.journal import check_scenes, read_journals
+from bench.json_file import read_object
 from bench.pairs import Contrast, pair_outcomes
 from bench.plan import Plan, load_plan
 from bench.stats.difference import tost_confidence
 from bench.suite import Claim
+from wmvla.errors import UserError
 from wmvla.rollout.journal import Row
 
 Status = Literal["same", "differs", "not shown"]
@@ -85,10 +87,8 @@ class Parity:
 def load_run(run_dir: Path) -> Run:
     """What a run directory holds. UserError where it is none, or where its journals are not its plan's."""
     plan = load_plan(run_dir)
-    measured = _read(run_dir / THROUGHPUT).get("benchmarks", [])
-    told = [each["extra_info"] for each in measured if "figure" in each.get("extra_info", {})]
-    figures = {info["figure"]: info for info in told}
-    return Run(run_dir, plan, read_journals(plan, run_dir), _read(run_dir / "provenance.json"), figures)
+    provenance = read_object(run_dir / "provenance.json") or {}
+    return Run(run_dir, plan, read_journals(plan, run_dir), provenance, _read_figures(run_dir / THROUGHPUT))
 
 
 def compare(one: Run, other: Run) -> Parity:
@@ -119,17 +119,17 @@ def _plans(one: Plan, other: Plan) -> Finding:
     moved = dataclasses.replace(other, machine=one.machine)
     if moved.hash == one.hash:
         return Finding("plan", "same", (f"{one.suite} at {one.scale}, but for the machine",))
-    differing = list(_differences(one.to_json(), moved.to_json()))
+    differing = list(differences(one.to_json(), moved.to_json()))
     more = [f"and {len(differing) - MOST_NAMED} more"] if len(differing) > MOST_NAMED else []
     return Finding("plan", "differs", (*differing[:MOST_NAMED], *more))
 
 
-def _differences(one: object, other: object, key: str = "") -> Iterator[str]:
+def differences(one: object, other: object, key: str = "") -> Iterator[str]:
     """Where two JSON documents differ, as ``recipe.training.steps: 600 and 300``."""
     if isinstance(one, dict) and isinstance(other, dict):
         for name in dict.fromkeys((*one, *other)):
             if not (key == "" and name == "hash"):
-                yield from _differences(one.get(name), other.get(name), f"{key}.{name}" if key else str(name))
+                yield from differences(one.get(name), other.get(name), f"{key}.{name}" if key else str(name))
     elif one != other:
         told = [text if len(text) <= 60 else f"{text[:57]}..." for text in (json.dumps(one), json.dumps(other))]
         yield f"{key}: {told[0]} and {told[1]}"
@@ -225,7 +225,17 @@ def _worst(statuses: Sequence[Status]) -> Status:
     return "not shown" if "not shown" in statuses else "same"
 
 
-def _read(path: Path) -> Record:
-    """A JSON object; empty where there is no such file."""
-    content: Record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return content
+def _read_figures(path: Path) -> dict[str, Record]:
+    """What the throughput suite told, by figure; empty where there is no such file. UserError for a damaged one."""
+    measured = (read_object(path) or {}).get("benchmarks", [])
+    if not isinstance(measured, list):
+        raise UserError(f"{path}: 'benchmarks' is no list; lay the throughput suite's --benchmark-json there again")
+    told = [each.get("extra_info") for each in measured if isinstance(each, dict)]
+    figures = {}
+    for info in told:
+        if not isinstance(info, dict) or "figure" not in info:
+            continue
+        if not isinstance(info.get("value"), int | float) or not isinstance(info.get("unit"), str):
+            raise UserError(f"{path}: figure '{info['figure']}' has no number and unit; measure it again")
+        figures[str(info["figure"])] = info
+    return figures

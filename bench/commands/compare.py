@@ -1,57 +1,158 @@
-"""`wmbench compare A B --parity`: whether two runs of one plan on two machines are one experiment."""
+"""`wmbench compare A B [...]`: whether later runs are worse than the first; with --parity whether two are one experiment."""
 
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from wmvla.errors import UserError
 
-HELP = "compare two runs: whether the same plan gives the same on two machines"
+if TYPE_CHECKING:
+    from bench.comparison.judge import Compared, Comparison
+    from bench.parity import Parity
+
+HELP = "compare runs, paired by episode: which rollouts got worse; or whether one plan gives the same on two machines"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("first", metavar="A", type=Path, help="run directory")
-    parser.add_argument("second", metavar="B", type=Path, help="run directory of the same plan on another machine")
-    parser.add_argument(
+    add = parser.add_argument
+    add("places", metavar="RUN", type=Path, nargs="+", help="run directories, the baseline first; or imported results (.json)")
+    add(
         "--parity",
         action="store_true",
-        required=True,
-        help="print a one-page certificate that the two are one experiment, or what differs; exit code 0 or 1",
+        help="of the same plan on two machines: print a one-page certificate that they are one experiment, or what differs",
     )
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    add("--unpaired", action="store_true", help="compare what cannot be paired by episode too, marked UNPAIRED")
+    add(
+        "--regression",
+        metavar="LOSS",
+        type=float,
+        default=0.0,
+        help="a loss of success that is tolerated, 0.05 for five points; default: none",
+    )
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print the findings as JSON")
+    shape.add_argument("--markdown", action="store_true", help="print them as Markdown, for a pull request")
 
 
 def run(options: argparse.Namespace) -> int:
-    """0: parity. 1: something differs, or is not shown. 2: what was given is no pair of runs."""
-    from bench.parity import compare, load_run
-    from bench.wording.parity import parity_page, verdict
+    """0: no regression is shown, or parity. 1: one is, or is left open; or something differs. 2: not comparable, bad usage."""
+    return _parity(options) if options.parity else _compare(options)
 
-    if options.first.resolve() == options.second.resolve():
-        raise UserError(f"{options.first}: a run is always like itself; give two run directories")
-    parity = compare(load_run(options.first), load_run(options.second))
+
+def _compare(options: argparse.Namespace) -> int:
+    from bench.comparison.judge import compare
+    from bench.comparison.sides import load_sides
+    from bench.wording.comparison import comparison_markdown, comparison_text
+
+    if not 0 <= options.regression < 1:
+        raise UserError(f"--regression {options.regression:g}: must be at least 0 and less than 1, 0.05 for five points")
+    comparison = compare(load_sides(options.places), options.regression, options.unpaired)
     if options.json:
-        content = {
-            "parity": parity.holds,
-            "verdict": verdict(parity),
-            "margin": parity.margin,
-            "findings": [{"what": each.what, "status": each.status, "told": list(each.told)} for each in parity.findings],
-            "successes": [
-                {
-                    "rollout": each.rollout,
-                    "status": each.status,
-                    "planned": each.planned,
-                    "pairs": each.contrast.pairs,
-                    "difference": each.contrast.estimate,
-                    "interval": [each.contrast.tost_interval.lower, each.contrast.tost_interval.upper],
-                }
-                for each in parity.successes
-            ],
-            "speeds": [
-                {"figure": each.figure, "unit": each.unit, "values": each.values, "normalised": each.normalised}
-                for each in parity.speeds
-            ],
-        }
-        print(json.dumps(content, indent=1))
+        print(json.dumps(comparison_json(comparison), indent=1))
+    else:
+        print(comparison_markdown(comparison) if options.markdown else comparison_text(comparison), end="")
+    return 0 if comparison.passes else 1
+
+
+def comparison_json(comparison: "Comparison") -> dict[str, Any]:
+    """What ``--json`` prints (``bench/schemas/comparison.schema.json``)."""
+    from bench.comparison.differences import what_differs
+    from bench.comparison.speed import costs
+    from bench.wording.comparison import rule, verdict
+
+    baseline, *others = comparison.sides
+    assert baseline.run is not None
+    return {
+        "version": 1,
+        "passes": comparison.passes,
+        "verdict": verdict(comparison),
+        "rule": rule(comparison),
+        "alpha": comparison.alpha,
+        "threshold": comparison.threshold,
+        "baseline": baseline.name,
+        "rollouts": [_rollout(each) for each in comparison.rollouts],
+        "left_out": [{"against": name, "rollout": rollout, "why": why} for name, rollout, why in comparison.left_out],
+        "unpaired_because": dict(comparison.unpaired_because),
+        "costs": {
+            side.name: [{"case": cost.case, "unit": cost.unit, "value": cost.value} for cost in costs(side.run)]
+            for side in comparison.sides
+            if side.run
+        },
+        "differences": {side.name: what_differs(baseline.run, side.run) for side in others if side.run},
+    }
+
+
+def _rollout(each: "Compared") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    candidate, interval = each.candidate, each.interval
+    return {
+        "rollout": candidate.rollout,
+        "against": candidate.other,
+        "label": candidate.label,
+        "paired": candidate.paired,
+        "status": each.status,
+        "baseline": asdict(candidate.baseline),
+        "later": asdict(candidate.later),
+        "missing": candidate.missing,
+        "difference": each.difference,
+        "interval": {"confidence": interval.confidence, "lower": interval.lower, "upper": interval.upper},
+        "only_later": candidate.won,
+        "only_baseline": candidate.lost,
+        "p": each.p,
+        "p_adjusted": each.p_adjusted,
+        "not_excluded": each.not_excluded,
+        "findable": each.findable,
+        "steps": asdict(candidate.steps) if candidate.steps else None,
+    }
+
+
+def _parity(options: argparse.Namespace) -> int:
+    from bench.parity import compare, load_run
+    from bench.wording.parity import parity_page
+
+    if len(options.places) != 2:
+        raise UserError(f"--parity is of two runs; {len(options.places)} are given")
+    first, second = options.places
+    if first.resolve() == second.resolve():
+        raise UserError(f"{first}: a run is always like itself; give two run directories")
+    for given, name in (
+        (options.unpaired, "--unpaired"),
+        (options.regression, "--regression"),
+        (options.markdown, "--markdown"),
+    ):
+        if given:
+            raise UserError(f"{name} says nothing with --parity, which is a page of Markdown by its own rule; leave it out")
+    parity = compare(load_run(first), load_run(second))
+    if options.json:
+        print(json.dumps(_parity_json(parity), indent=1))
     else:
         print(parity_page(parity), end="")
     return 0 if parity.holds else 1
+
+
+def _parity_json(parity: "Parity") -> dict[str, Any]:
+    from bench.wording.parity import verdict
+
+    return {
+        "parity": parity.holds,
+        "verdict": verdict(parity),
+        "margin": parity.margin,
+        "findings": [{"what": each.what, "status": each.status, "told": list(each.told)} for each in parity.findings],
+        "successes": [
+            {
+                "rollout": each.rollout,
+                "status": each.status,
+                "planned": each.planned,
+                "pairs": each.contrast.pairs,
+                "difference": each.contrast.estimate,
+                "interval": [each.contrast.tost_interval.lower, each.contrast.tost_interval.upper],
+            }
+            for each in parity.successes
+        ],
+        "speeds": [
+            {"figure": each.figure, "unit": each.unit, "values": each.values, "normalised": each.normalised}
+            for each in parity.speeds
+        ],
+    }

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bench import wording
+from bench.beside import beside
 from bench.cases import Case
 from bench.gaps import as_ranges, missing_episodes
 from bench.limits import limit_of
@@ -68,6 +69,7 @@ def report_content(run: Run) -> Content:
         },
         "cannot_say": _cannot_say(plan, verdict),
         "rates": [_rate(plan, verdict, rate) for rate in verdict.rates],
+        **({"beside": others} if (others := beside(plan, run.rows, run.externals)) else {}),
         "claims": [_claim(run, result) for result in verdict.claims],
         "training": [_training(plan, case_id, lines) for case_id, lines in run.metrics.items()],
         "replays": (replays := _replays(run)),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.controls import Controls, read_controls
+from bench.external import FOLDER, PUBLISHED, External, read_externals
 from bench.journal import read_journals
 from bench.json_file import read_object
 from bench.plan import Plan, load_plan
@@ -30,6 +31,8 @@ class Run:
     failures: dict[str, str]
     """Why cases failed when they were last tried, for those that are not done since."""
     controls: Controls | None
+    externals: tuple[External, ...] = ()
+    """What others measured: imported into the run, and published tables. It decides nothing."""
 
 
 def read_run(run_dir: Path) -> Run:
@@ -53,6 +56,7 @@ def read_run(run_dir: Path) -> Run:
         provenance=read_object(run_dir / "provenance.json"),
         failures=failures,
         controls=read_controls(run_dir),
+        externals=(*read_externals(run_dir / FOLDER), *read_externals(PUBLISHED)),
     )
 
 

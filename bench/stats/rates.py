@@ -14,11 +14,15 @@ def wilson_interval(successes: int, episodes: int, confidence: float) -> tuple[f
     assert 0 <= successes <= episodes
     if episodes == 0:
         return 0.0, 1.0
+    return wilson_bounds(successes / episodes, episodes, confidence)
+
+
+def wilson_bounds(rate: float, episodes: float, confidence: float) -> tuple[float, float]:
+    """The same of a rate over a number of episodes that need not be whole, as an effective number is not."""
     z = float(ndtri((1 + confidence) / 2))
-    rate = successes / episodes
     shrink = 1 + z * z / episodes
     centre = (rate + z * z / (2 * episodes)) / shrink
     half = z * math.sqrt(rate * (1 - rate) / episodes + z * z / (4 * episodes**2)) / shrink
-    lower = 0.0 if successes == 0 else max(0.0, centre - half)
-    upper = 1.0 if successes == episodes else min(1.0, centre + half)
+    lower = 0.0 if rate == 0 else max(0.0, centre - half)
+    upper = 1.0 if rate == 1 else min(1.0, centre + half)
     return lower, upper

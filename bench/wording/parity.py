@@ -4,6 +4,7 @@ from typing import Any
 
 from bench.number_format import interval_points, points
 from bench.parity import THROUGHPUT, Parity, Run, Speed, Success
+from bench.wording.tables import markdown_table
 
 
 def parity_page(parity: Parity) -> str:
@@ -17,11 +18,11 @@ def parity_page(parity: Parity) -> str:
             "",
             verdict(parity),
             "",
-            *_table(("", "first", "second"), [[name, *values] for name, values in _machines(one, other).items()]),
+            *markdown_table(("", "first", "second"), [[name, *values] for name, values in _machines(one, other).items()]),
             "",
             "## What must be the same",
             "",
-            *_table(("", "", ""), [[each.what, each.status, "; ".join(each.told)] for each in parity.findings]),
+            *markdown_table(("", "", ""), [[each.what, each.status, "; ".join(each.told)] for each in parity.findings]),
             "",
             "## Success",
             "",
@@ -74,7 +75,7 @@ def _successes(parity: Parity) -> list[str]:
         return ["No rollout can be compared: the plans have other episodes."]
     confidence = 100 * parity.successes[0].contrast.tost_interval.confidence
     header = ("rollout", "pairs", "first - second, points", f"interval at {confidence:g} %", "")
-    lines = _table(header, [_success_row(each) for each in parity.successes])
+    lines = markdown_table(header, [_success_row(each) for each in parity.successes])
     margin = points(parity.margin).lstrip("+")
     return [*lines, "", f"`same`: the interval lies inside {margin} points on either side (two one-sided tests)."]
 
@@ -92,18 +93,10 @@ def _speeds(parity: Parity) -> list[str]:
             f"Not measured in {' and '.join(missing)}: lay the throughput suite's `--benchmark-json` there as `{THROUGHPUT}`."
         ]
     header = ("figure", "unit", "first", "second", "second / first", "the same for each TFLOP/s of the matrix product")
-    return [*_table(header, [_speed_row(speed) for speed in parity.speeds]), "", "Speed decides nothing here."]
+    return [*markdown_table(header, [_speed_row(speed) for speed in parity.speeds]), "", "Speed decides nothing here."]
 
 
 def _speed_row(speed: Speed) -> list[str]:
     first, second = speed.values
     normalised = "-" if speed.normalised is None else f"{speed.normalised[1] / speed.normalised[0]:.2f}"
     return [speed.figure, speed.unit, f"{first:.4g}", f"{second:.4g}", f"{second / first:.2f}", normalised]
-
-
-def _table(header: tuple[str, ...], rows: list[list[str]]) -> list[str]:
-    return [_row(header), _row(["---"] * len(header)), *(_row([cell.replace("|", "\\|") for cell in row]) for row in rows)]
-
-
-def _row(cells: tuple[str, ...] | list[str]) -> str:
-    return f"| {' | '.join(cells)} |"

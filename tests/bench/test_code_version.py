@@ -97,10 +97,14 @@ def test_the_sources_of_this_project_are_counted() -> None:
 
 
 def test_nothing_that_counts_needs_what_is_apart() -> None:
-    """But two commands, after the verdict: so what is apart cannot change a result."""
+    """But three commands, after the verdict: so what is apart cannot change a result."""
     apart = tuple(folder.replace("/", ".") for folder in APART)
     for name in counted_sources():
-        if not name.endswith(".py") or name in ("bench/commands/report.py", "bench/commands/status.py"):
+        if not name.endswith(".py") or name in (
+            "bench/commands/history.py",
+            "bench/commands/report.py",
+            "bench/commands/status.py",
+        ):
             continue
         for node in ast.walk(ast.parse((ROOT / name).read_text())):
             found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -1,12 +1,14 @@
 """Holm's adjustment against R, and against the closed test it abbreviates."""
 
+import functools
 import itertools
+import operator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.stats.holm import holm_adjusted
+from bench.stats.holm import holm_adjusted, holm_rejected
 
 
 def test_rs_p_adjust() -> None:
@@ -35,3 +37,20 @@ def test_equals_the_closed_bonferroni_test(p_values: list[float]) -> None:
 def test_one_claim_is_not_adjusted_and_none_is_fine() -> None:
     assert holm_adjusted([0.04]) == [0.04]
     assert holm_adjusted([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=6), st.floats(0.001, 0.5))
+def test_of_p_values_as_tests_it_rejects_the_same(p_values: list[float], alpha: float) -> None:
+    assert holm_rejected([functools.partial(operator.le, p) for p in p_values], alpha) == [
+        p <= alpha for p in holm_levels(p_values, alpha)
+    ]
+
+
+def holm_levels(p_values: list[float], alpha: float) -> list[float]:
+    """Holm's own wording: from the smallest on, as long as each is at most alpha by the number that is left."""
+    found = [1.0] * len(p_values)
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        if p_values[i] > alpha / (len(p_values) - rank):
+            break
+        found[i] = 0.0
+    return found
