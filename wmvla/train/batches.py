@@ -57,7 +57,8 @@ def step_batches(
     width = data.metadata.features["observation.state"]["shape"][0]
     steps = range(first, training.steps)
     rows = [batch_rows(job.seed, step, size, int(data.ends[-1])) for step in steps]
-    for step, everyone, raw in zip(steps, rows, data.batches(batch[mine] for batch in rows), strict=True):
+    read = data.batches((batch[mine] for batch in rows), device.type)
+    for step, everyone, raw in zip(steps, rows, read, strict=True):
         draws = generator("step", job.seed, step)
         noise, time = flow_noise(draws, size, data.chunk, policy.config.max_action_dim)
         shifts = image_shifts(draws, size, len(data.cameras), training.image_shift)[mine]
