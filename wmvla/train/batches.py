@@ -67,7 +67,8 @@ def step_batches(
             for number, camera in enumerate(data.cameras):
                 raw[camera] = shift_images(raw[camera], shifts[:, number])
         torch.manual_seed(generator("dropout", job.seed, step, rank).initial_seed())
-        batch = preprocessor(raw)
+        features = {key: raw.pop(key) for key in data.encoded}
+        batch = preprocessor(raw) | features
         memory = generator("memory", job.seed, step, rank)
         batch |= memory_draws(policy, len(batch["observation.state"]), memory, device, job.accumulation_steps)
         batch["observation.state"] = batch["observation.state"] + state_noise.to(device)

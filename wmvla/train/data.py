@@ -37,6 +37,8 @@ class TrainingData(Protocol):
     cameras: list[str]
     chunk: int
     ends: np.ndarray
+    encoded: list[str]
+    """Keys of batches that are vision features already, which no processor reads; empty where batches carry images."""
 
     def batches(self, rows: Iterable[np.ndarray], device: str = "cpu") -> Iterator[dict[str, Any]]:
         """For each array of rows (B,) a batch; images are float (B, 3, H, W) in [0, 1] on ``device``, the rest on the host."""
@@ -115,6 +117,7 @@ class Numbers:
     def __init__(self, dataset: LeRobotDataset, chunk: int) -> None:
         self.metadata, self.cameras, self.chunk = dataset.meta, camera_keys(dataset.meta), chunk
         self.ends = episode_ends(dataset.meta)
+        self.encoded: list[str] = []
         table = dataset.hf_dataset.select_columns(["observation.state", "action", "task_index"]).with_format("numpy")[:]
         self.state = torch.tensor(table["observation.state"], dtype=torch.float32)
         self.action = torch.tensor(table["action"], dtype=torch.float32)
