@@ -34,6 +34,8 @@ class Machine:
     """What the training processes share (docs/training.md). Losses do not depend on it but by rounding."""
     accumulation_steps: int = 1
     """Parts in which each process works off its share of a batch, where all of it does not fit into memory."""
+    cache_vision: bool = False
+    """Whether images are encoded once for all trainings, where the policy's vision tower is frozen (docs/training.md)."""
 
 
 def known_machines(folder: Path = MACHINES) -> list[str]:

@@ -41,6 +41,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         precision=plan.machine.precision,
         strategy=plan.machine.strategy,
         accumulation_steps=plan.machine.accumulation_steps,
+        vision_cache=str(context.cache) if plan.machine.cache_vision else "",
         trackers=context.trackers,
         base=str(base_checkpoint(context)),
         world=world_fields(context, arm) if arm.policy == "smolvla_world" else None,
