@@ -36,6 +36,8 @@ class Machine:
     """Parts in which each process works off its share of a batch, where all of it does not fit into memory."""
     nodes: int = 1
     """Computers that the training processes are spread over evenly, by Slurm. Everything else runs on one of them."""
+    cache_vision: bool = False
+    """Whether images are encoded once for all trainings, where the policy's vision tower is frozen (docs/training.md)."""
 
     @property
     def processes_per_node(self) -> int:

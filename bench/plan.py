@@ -155,6 +155,8 @@ def make_plan(suite: Suite, scale: str | None, machine: Machine, overrides: Over
     chosen = suite.scales[scale]
     arms = _chosen_arms(suite, overrides.arms)
     recipe = _override_recipe(chosen.recipe, overrides)
+    if recipe.base.source == "tiny":  # trained here, vision tower and all, so that there is nothing to cache
+        machine = dataclasses.replace(machine, cache_vision=False)
     _check_recipe(recipe, machine, f"suite '{suite.name}', scale '{scale}'")
     seeds = overrides.seeds or suite.seeds
     sequential = None
@@ -238,6 +240,8 @@ def _drop_later_defaults(content: dict[str, Any]) -> None:
         del machine["accumulation_steps"]
     if machine["nodes"] == 1:
         del machine["nodes"]
+    if not machine["cache_vision"]:
+        del machine["cache_vision"]
     recipe = content["recipe"]
     if recipe["world"]["camera"] == "front":
         del recipe["world"]["camera"]
@@ -311,6 +315,11 @@ def _check_recipe(recipe: Recipe, machine: Machine, where: str) -> None:
     for key, values in (("rollout.inits", rollout.inits), ("environment.tasks", tasks)):
         if not values or len(set(values)) < len(values):
             raise UserError(f"{where}: '{key}' must name at least one, none of them twice; it is {list(values)}")
+    if machine.cache_vision and recipe.training.image_shift:
+        raise UserError(
+            f"{where}: 'training.image_shift' is {recipe.training.image_shift}, so that images differ from step to step and "
+            f"their features cannot be cached; set 'cache_vision = false' for machine '{machine.name}'"
+        )
     if recipe.training.steps < 1 or recipe.training.batch_size < 1:
         raise UserError(f"{where}: 'training.steps' and 'training.batch_size' must be at least 1")
     if recipe.training.batch_size % (machine.training_processes * machine.accumulation_steps):

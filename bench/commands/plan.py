@@ -65,6 +65,7 @@ def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
         f"({plan.machine.strategy}), rollout workers {workers}, {plan.machine.precision}",
         f"training       {training.steps} steps x batch {training.batch_size} = "
         f"{training.steps * training.batch_size} samples, seeds {', '.join(map(str, plan.seeds))}",
+        *_vision_lines(plan),
         f"episodes       {len(plan.episodes)} for each of {rollouts} rollouts = {len(plan.episodes) * rollouts} "
         f"({plan.recipe.environment.suite}, {_counted(len(tasks), 'task')}, {inits})",
         *_look_lines(plan),
@@ -103,6 +104,13 @@ def _pipeline(plan: Plan, options: argparse.Namespace) -> str:
     flags = list(map(shlex.quote, as_flags(options)))
     head = f"# {plan.run_name}, made by: wmbench plan {plan.suite} {' '.join(flags)} --ci=gitlab\n"
     return head + yaml.safe_dump(gitlab_pipeline(plan, flags, run_dir), sort_keys=False, width=1000)
+
+
+def _vision_lines(plan: Plan) -> list[str]:
+    if not plan.machine.cache_vision:
+        return []
+    size = "25 GB for 100,000 frames of two cameras in bf16 (64 tokens x 960 an image)"
+    return [f"vision         images are encoded once, for all trainings: cache/ grows by the features, {size}"]
 
 
 def _look_lines(plan: Plan) -> list[str]:

@@ -44,6 +44,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         precision=plan.machine.precision,
         strategy=plan.machine.strategy,
         accumulation_steps=plan.machine.accumulation_steps,
+        vision_cache=str(context.cache) if plan.machine.cache_vision else "",
         trackers=context.trackers,
         base=str(base_checkpoint(context)),
         world=world_fields(context, arm) if arm.policy == "smolvla_world" else None,
@@ -84,9 +85,9 @@ def world_fields(context: Context, arm: Arm | None = None) -> dict[str, Any]:
 def run_job(context: Context, job: "TrainingJob", held: IO[str] | None = None) -> dict[str, Any]:
     """Run a job in the machine's training processes; show its progress; record its end.
 
-    Non-obvious: where srun started the others they train too, and wait for this one even where nothing is left to train.
-
     `held`: the lock file of what the job makes; its processes hold it too.
+
+    Non-obvious: where srun started the others they train too, and wait for this one even where nothing is left to train.
 
     Raises:
         KeyboardInterrupt: SIGTERM stopped the training, here or there; its newest checkpoint is that of its last step.

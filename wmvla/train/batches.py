@@ -57,7 +57,8 @@ def step_batches(
     width = data.metadata.features["observation.state"]["shape"][0]
     steps = range(first, training.steps)
     rows = [batch_rows(job.seed, step, size, int(data.ends[-1])) for step in steps]
-    for step, everyone, raw in zip(steps, rows, data.batches(batch[mine] for batch in rows), strict=True):
+    read = data.batches((batch[mine] for batch in rows), device.type)
+    for step, everyone, raw in zip(steps, rows, read, strict=True):
         draws = generator("step", job.seed, step)
         noise, time = flow_noise(draws, size, data.chunk, policy.config.max_action_dim)
         shifts = image_shifts(draws, size, len(data.cameras), training.image_shift)[mine]
@@ -66,7 +67,8 @@ def step_batches(
             for number, camera in enumerate(data.cameras):
                 raw[camera] = shift_images(raw[camera], shifts[:, number])
         torch.manual_seed(generator("dropout", job.seed, step, rank).initial_seed())
-        batch = preprocessor(raw)
+        features = {key: raw.pop(key) for key in data.encoded}
+        batch = preprocessor(raw) | features
         memory = generator("memory", job.seed, step, rank)
         batch |= memory_draws(policy, len(batch["observation.state"]), memory, device, job.accumulation_steps)
         batch["observation.state"] = batch["observation.state"] + state_noise.to(device)

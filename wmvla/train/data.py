@@ -1,12 +1,9 @@
-"""Training data: a LeRobotDataset in memory where it fits, read in worker processes where it does not.
+"""Training data: a LeRobotDataset in memory where it fits; where it does not, its images are read in worker processes.
 
-Non-obvious: reading an image-typed LeRobotDataset costs 9 ms a sample, because whole rows are decoded for each action of the
-chunk (FACTS.md). Small data is therefore decoded once.
+Non-obvious: LeRobot's own loader decodes the images of whole rows for each action of the chunk (FACTS.md). Here actions come
+from memory always, and images are decoded once for each sample, or once for all.
 """
 
-import io
-import os
-import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,21 +13,21 @@ import httpx
 import numpy as np
 import psutil
 import torch
-from datasets import Image as ImageFeature
 from huggingface_hub.errors import HFValidationError
 from lerobot.configs import FeatureType
 from lerobot.datasets import LeRobotDataset, LeRobotDatasetMetadata
 from lerobot.utils.feature_utils import dataset_to_policy_features
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from wmvla.errors import UserError
+from wmvla.rollout.shard import local_rank
+from wmvla.train.images import StoredImages
+from wmvla.train.readers import read_ahead
 
 MEMORY_FRACTION = 0.25
-"""Share of the machine's memory that decoded frames may take."""
-READERS = min(8, os.cpu_count() or 1)
-"""Processes that decode a dataset that does not fit into memory."""
+"""Share of the machine's memory that decoded frames may take, of all training processes on it together."""
+MEMORY_BYTES = 4 * 2**30
+"""What decoded frames may take at most, in one process: 20,000 images of 256 pixels, which take a minute to decode."""
 
 
 class TrainingData(Protocol):
@@ -40,13 +37,15 @@ class TrainingData(Protocol):
     cameras: list[str]
     chunk: int
     ends: np.ndarray
+    encoded: list[str]
+    """Keys of batches that are vision features already, which no processor reads; empty where batches carry images."""
 
-    def batches(self, rows: Iterable[np.ndarray]) -> Iterator[dict[str, Any]]:
-        """For each array of rows (B,) one batch; images are float (B, 3, H, W) in [0, 1]."""
+    def batches(self, rows: Iterable[np.ndarray], device: str = "cpu") -> Iterator[dict[str, Any]]:
+        """For each array of rows (B,) a batch; images are float (B, 3, H, W) in [0, 1] on ``device``, the rest on the host."""
 
 
 def open_data(root: Path | None, repo_id: str, chunk: int) -> TrainingData:
-    """The dataset in memory if it fits into ``MEMORY_FRACTION`` of it, else read by LeRobot.
+    """The dataset, decoded now if it is small, else read while it is trained on.
 
     Args:
         root: the dataset's folder; None for the hub cache.
@@ -55,7 +54,8 @@ def open_data(root: Path | None, repo_id: str, chunk: int) -> TrainingData:
     cameras = camera_keys(metadata)
     size = metadata.total_frames * sum(int(np.prod(metadata.features[camera]["shape"])) for camera in cameras)
     stored = all(metadata.features[camera]["dtype"] == "image" for camera in cameras)
-    if stored and size <= MEMORY_FRACTION * psutil.virtual_memory().total:
+    _, ranks = local_rank()
+    if stored and size <= min(MEMORY_BYTES, MEMORY_FRACTION * psutil.virtual_memory().total / ranks):
         return InMemoryData(metadata, root, chunk)
     return StreamedData(metadata, root, chunk)
 
@@ -83,6 +83,17 @@ def fetching(repo_id: str, root: Path | None) -> Iterator[None]:
         raise UserError(f"{where}, and the hub does not give them ({reason}): set dataset.repo_id and dataset.root.") from error
 
 
+def open_dataset(repo_id: str, root: Path | None) -> LeRobotDataset:
+    """The dataset itself.
+
+    Raises:
+        UserError: files are missing, and the hub cannot be reached for them.
+    """
+    # pyav, because torchcodec needs shared libraries of FFmpeg that a wheel does not bring
+    with fetching(repo_id, root):
+        return LeRobotDataset(repo_id, root=root, video_backend="pyav")
+
+
 def camera_keys(metadata: LeRobotDatasetMetadata) -> list[str]:
     """Feature keys of the cameras, in the dataset's order."""
     features = dataset_to_policy_features(metadata.features)
@@ -100,30 +111,24 @@ def action_is_pad(ends: np.ndarray, rows: np.ndarray, chunk: int) -> Tensor:
     return torch.from_numpy(rows[:, None] + np.arange(chunk) > last[:, None])
 
 
-class InMemoryData:
-    """Every frame of an image-typed LeRobotDataset, decoded once."""
+class Numbers:
+    """State, actions and task of every row: a dataset without its images, in memory whatever its size."""
 
-    def __init__(self, metadata: LeRobotDatasetMetadata, root: Path | None, chunk: int) -> None:
-        self.metadata, self.cameras, self.chunk = metadata, camera_keys(metadata), chunk
-        self.ends = episode_ends(metadata)
-        with fetching(metadata.repo_id, root):
-            table = LeRobotDataset(metadata.repo_id, root=root, video_backend="pyav").hf_dataset.with_format(None)
-        for camera in self.cameras:
-            table = table.cast_column(camera, ImageFeature(decode=False))
-        self.images = {camera: torch.stack([decode_image(cell) for cell in table[camera]]) for camera in self.cameras}
-        self.state = torch.tensor(np.asarray(table["observation.state"]), dtype=torch.float32)
-        self.action = torch.tensor(np.asarray(table["action"]), dtype=torch.float32)
-        tasks = [str(task) for task in metadata.tasks.sort_values("task_index").index]
+    def __init__(self, dataset: LeRobotDataset, chunk: int) -> None:
+        self.metadata, self.cameras, self.chunk = dataset.meta, camera_keys(dataset.meta), chunk
+        self.ends = episode_ends(dataset.meta)
+        self.encoded: list[str] = []
+        table = dataset.hf_dataset.select_columns(["observation.state", "action", "task_index"]).with_format("numpy")[:]
+        self.state = torch.tensor(table["observation.state"], dtype=torch.float32)
+        self.action = torch.tensor(table["action"], dtype=torch.float32)
+        tasks = [str(task) for task in dataset.meta.tasks.sort_values("task_index").index]
         self.task = [tasks[number] for number in table["task_index"]]
 
-    def batches(self, rows: Iterable[np.ndarray]) -> Iterator[dict[str, Any]]:
-        return map(self._batch, rows)
-
-    def _batch(self, rows: np.ndarray) -> dict[str, Any]:
+    def batch(self, rows: np.ndarray) -> dict[str, Any]:
+        """What LeRobot's loader gives of ``rows`` (B,), without images."""
         last = self.ends[np.searchsorted(self.ends, rows, side="right")] - 1
         ahead = np.minimum(rows[:, None] + np.arange(self.chunk), last[:, None])
         return {
-            **{camera: self.images[camera][rows].float() / 255 for camera in self.cameras},
             "observation.state": self.state[rows],
             "action": self.action[ahead],
             "action_is_pad": action_is_pad(self.ends, rows, self.chunk),
@@ -133,29 +138,39 @@ class InMemoryData:
         }
 
 
-class StreamedData:
-    """A LeRobotDataset of any size, read by LeRobot in ``READERS`` processes ahead of the training."""
+class InMemoryData(Numbers):
+    """Every frame of an image-typed LeRobotDataset, decoded once."""
 
     def __init__(self, metadata: LeRobotDatasetMetadata, root: Path | None, chunk: int) -> None:
-        self.metadata, self.cameras, self.chunk = metadata, camera_keys(metadata), chunk
-        self.ends = episode_ends(metadata)
-        ahead = {"action": [step / metadata.fps for step in range(chunk)]}
-        repo_id = metadata.repo_id
-        with fetching(repo_id, root):
-            self.dataset = LeRobotDataset(repo_id, root=root, delta_timestamps=ahead, video_backend="pyav")
+        dataset = open_dataset(metadata.repo_id, root)
+        super().__init__(dataset, chunk)
+        images = StoredImages(dataset, self.cameras, self.ends).read(np.arange(self.ends[-1]))
+        self.images = dict(zip(self.cameras, images, strict=True))
 
-    def batches(self, rows: Iterable[np.ndarray]) -> Iterator[dict[str, Any]]:
-        picked = [[int(row) for row in batch] for batch in rows]
-        return iter(DataLoader(self.dataset, batch_sampler=picked, num_workers=READERS, worker_init_fn=ignore_sigterm))
-
-
-def ignore_sigterm(worker: int) -> None:
-    """A cluster signals every process of a job; the training still needs its readers for the step that it finishes."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    def batches(self, rows: Iterable[np.ndarray], device: str = "cpu") -> Iterator[dict[str, Any]]:
+        for picked in rows:
+            images = {camera: as_floats(self.images[camera][picked], device) for camera in self.cameras}
+            yield images | self.batch(picked)
 
 
-def decode_image(cell: dict[str, Any]) -> Tensor:
-    """One stored image as uint8 (3, H, W)."""
-    stored = cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
-    with Image.open(io.BytesIO(stored)) as image:
-        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+class StreamedData(Numbers):
+    """A LeRobotDataset of any size: images are decoded by reader processes, ahead of the training."""
+
+    def __init__(self, metadata: LeRobotDatasetMetadata, root: Path | None, chunk: int) -> None:
+        dataset = open_dataset(metadata.repo_id, root)
+        super().__init__(dataset, chunk)
+        self.images = StoredImages(dataset, self.cameras, self.ends)
+
+    def batches(self, rows: Iterable[np.ndarray], device: str = "cpu") -> Iterator[dict[str, Any]]:
+        picked = list(rows)
+        for batch, images in zip(picked, read_ahead(self.images.read, picked, pinned=device != "cpu"), strict=True):
+            floats = {camera: as_floats(image, device) for camera, image in zip(self.cameras, images, strict=True)}
+            yield floats | self.batch(batch)
+
+
+def as_floats(images: Tensor, device: str) -> Tensor:
+    """Bytes as numbers in [0, 1] on ``device``.
+
+    Non-obvious: bytes travel, because they are a quarter of the numbers; from pinned memory they do so while the device works.
+    """
+    return images.to(device, non_blocking=True).float() / 255

@@ -32,6 +32,8 @@ class TrainingJob:
     """What the processes share (``wmvla.train.strategy``): ``ddp``, ``zero1``, ``zero2``, ``zero3`` or ``fsdp``."""
     accumulation_steps: int = 1
     """Parts in which each process works off its slice of a batch, one after the other; they change memory, not losses."""
+    vision_cache: str = ""
+    """Folder of cached vision features (``wmvla.train.features``); empty: every step encodes its images."""
     trackers: tuple[str, ...] = ()
     """``tensorboard``, ``wandb``, or what else accelerate knows; beside the metrics file, which is always written."""
     base: str = ""

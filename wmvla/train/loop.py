@@ -12,7 +12,8 @@ from wmvla.progress import Progress
 from wmvla.recipe import Training
 from wmvla.train.batches import step_batches
 from wmvla.train.checkpoint import latest_step, load_optimizer_state, pretrained_folder, save_checkpoint
-from wmvla.train.data import open_data, open_metadata
+from wmvla.train.data import TrainingData, open_data, open_metadata
+from wmvla.train.features import train_on_features
 from wmvla.train.finite import FiniteSteps
 from wmvla.train.job import TrainingJob
 from wmvla.train.metrics import MetricsFile
@@ -62,7 +63,11 @@ def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -
     policy, processors = start(job, metadata, first, accelerator.device.type)
     refuse_other_dataset(processors[0], metadata)
     policy.train()
-    data = open_data(root, job.dataset_repo_id, policy.config.chunk_size)
+    any_asked = agreement(accelerator)
+    if job.vision_cache:
+        data: TrainingData = train_on_features(job, policy, processors[0], metadata, accelerator, asked_to_stop, any_asked)
+    else:
+        data = open_data(root, job.dataset_repo_id, policy.config.chunk_size)
     prepared = prepare(job, policy, accelerator)
     if first:
         prepared.load_optimizer_state(load_optimizer_state(folder, first))
@@ -71,7 +76,6 @@ def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -
     start_trackers(accelerator, job)
 
     started = time.monotonic()
-    any_asked = agreement(accelerator)
     finite = FiniteSteps(job.case)
     batches = step_batches(job, data, processors[0], policy, first, accelerator)
     for step, fed in enumerate(batches, first):

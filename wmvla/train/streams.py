@@ -4,6 +4,8 @@ So a resumed run continues exactly, and the samples, their augmentation and thei
 share the batch: each process draws the numbers of the whole batch and takes its slice.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,9 +19,14 @@ def batch_rows(seed: int, step: int, batch_size: int, rows: int) -> np.ndarray:
     epochs, offsets = position // rows, position % rows
     picked = np.empty(batch_size, np.int64)
     for epoch in np.unique(epochs):
-        order = torch.randperm(rows, generator=generator("order", seed, int(epoch))).numpy()
-        picked[epochs == epoch] = order[offsets[epochs == epoch]]
+        picked[epochs == epoch] = _order(seed, int(epoch), rows)[offsets[epochs == epoch]]
     return picked
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, rows: int) -> np.ndarray:
+    """The order of one epoch. It is kept: drawn for each step, LIBERO's would cost minutes before the first one."""
+    return torch.randperm(rows, generator=generator("order", seed, epoch)).numpy()
 
 
 def flow_noise(draws: torch.Generator, batch_size: int, chunk: int, width: int) -> tuple[Tensor, Tensor]:
@@ -40,7 +47,8 @@ def image_shifts(draws: torch.Generator, batch_size: int, cameras: int, most: in
 def shift_images(images: Tensor, shifts: Tensor) -> Tensor:
     """Images (B, C, H, W) moved by shifts (B, 2) in (y, x) pixels; edge pixels repeat."""
     _, _, height, width = images.shape
-    y = (torch.arange(height) + shifts[:, :1]).clamp(0, height - 1)
-    x = (torch.arange(width) + shifts[:, 1:]).clamp(0, width - 1)
-    sample = torch.arange(len(images))[:, None, None]
+    shifts = shifts.to(images.device)
+    y = (torch.arange(height, device=images.device) + shifts[:, :1]).clamp(0, height - 1)
+    x = (torch.arange(width, device=images.device) + shifts[:, 1:]).clamp(0, width - 1)
+    sample = torch.arange(len(images), device=images.device)[:, None, None]
     return images.permute(0, 2, 3, 1)[sample, y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2)

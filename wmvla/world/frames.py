@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-from datasets import Image as ImageFeature
-from lerobot.datasets import LeRobotDataset, LeRobotDatasetMetadata
+from lerobot.datasets import LeRobotDatasetMetadata
 from lerobot.datasets.io_utils import load_stats
-from lerobot.datasets.video_utils import decode_video_frames
 from torch import Tensor
 
 from wmvla.errors import UserError
-from wmvla.train.data import camera_keys, decode_image, episode_ends, fetching, open_metadata
+from wmvla.train.data import camera_keys, episode_ends, open_dataset, open_metadata
+from wmvla.train.images import StoredImages
 
 
 class Frames(Protocol):
@@ -50,37 +48,10 @@ class DatasetFrames:
         self.keys = world_cameras(camera_keys(metadata), camera, repo_id)
         self.ends = episode_ends(metadata)
         self.fingerprint = dataset_fingerprint(metadata)
-        # pyav, because torchcodec needs shared libraries of FFmpeg that a wheel does not bring
-        with fetching(repo_id, root):
-            dataset = LeRobotDataset(repo_id, root=root, video_backend="pyav")
-        self.metadata, self.root, self.tolerance = dataset.meta, dataset.root, dataset.tolerance_s
-        table = dataset.hf_dataset.with_format(None)
-        stored = [key for key in self.keys if key not in metadata.video_keys]
-        self.table = table.select_columns([*stored, "timestamp"])
-        for key in stored:
-            self.table = self.table.cast_column(key, ImageFeature(decode=False))
+        self.images = StoredImages(open_dataset(repo_id, root), self.keys, self.ends)
 
     def read(self, first: int, last: int) -> list[Tensor]:
-        rows = self.table[first:last]
-        return [
-            torch.stack([decode_image(cell) for cell in rows[key]])
-            if key in rows
-            else self._decode_video(key, first, np.asarray(rows["timestamp"], np.float64).reshape(-1))
-            for key in self.keys
-        ]
-
-    def _decode_video(self, key: str, first: int, timestamps: np.ndarray) -> Tensor:
-        """Frames of consecutive rows from ``first``, one run of the decoder for each episode."""
-        rows = first + np.arange(len(timestamps))
-        episodes = np.searchsorted(self.ends, rows, side="right")
-        parts = []
-        for number in np.unique(episodes):
-            episode = self.metadata.episodes[int(number)]
-            start = episode[f"videos/{key}/from_timestamp"]
-            path = self.root / self.metadata.get_video_file_path(int(number), key)
-            times = [float(start + time) for time in timestamps[episodes == number]]
-            parts.append(decode_video_frames(path, times, self.tolerance, "pyav", return_uint8=True))
-        return torch.cat(parts)
+        return self.images.read(np.arange(first, last))
 
 
 def world_cameras(keys: Sequence[str], camera: str, repo_id: str) -> list[str]:

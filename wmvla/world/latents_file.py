@@ -15,16 +15,17 @@ BLOCK_BYTES = 1 << 22
 
 @dataclass(frozen=True)
 class Layout:
-    """``rows`` x ``width`` fp16 values that begin ``offset`` bytes into the file."""
+    """``rows`` x ``width`` values, of latents in fp16, that begin ``offset`` bytes into the file."""
 
     rows: int
     width: int
     offset: int
+    dtype: np.dtype = DTYPE
 
     @property
     def row_bytes(self) -> int:
         """Bytes of one row."""
-        return self.width * DTYPE.itemsize
+        return self.width * self.dtype.itemsize
 
     @property
     def total_bytes(self) -> int:
@@ -32,12 +33,13 @@ class Layout:
         return self.offset + self.rows * self.row_bytes
 
 
-def read_layout(path: Path) -> Layout:
+def read_layout(path: Path, wanted: np.dtype = DTYPE) -> Layout:
     """The layout that the header announces, checked against the file's size.
 
     Raises:
-        UserError: not a ``.npy`` file; not two-dimensional fp16 in C order; shorter or longer than announced.
+        UserError: not a ``.npy`` file; not two-dimensional, of type ``wanted``, in C order; shorter or longer than announced.
     """
+    what = "fp16 latents" if wanted == DTYPE else f"{wanted} values"
     with path.open("rb") as file:
         try:
             version = np.lib.format.read_magic(file)
@@ -48,14 +50,14 @@ def read_layout(path: Path) -> Layout:
                 f"{path} is not a .npy file ({str(error).splitlines()[0]}): make or copy the latents again."
             ) from error
         offset = file.tell()
-    if len(shape) != 2 or dtype != DTYPE or (fortran and min(shape) > 1):
-        raise UserError(f"{path} holds {dtype} values of shape {shape}, not fp16 latents of shape (rows, width).")
-    layout = Layout(shape[0], shape[1], offset)
+    if len(shape) != 2 or dtype != wanted or (fortran and min(shape) > 1):
+        raise UserError(f"{path} holds {dtype} values of shape {shape}, not {what} of shape (rows, width).")
+    layout = Layout(shape[0], shape[1], offset, wanted)
     size = path.stat().st_size
     if size != layout.total_bytes:
         raise UserError(
             f"{path} is {'truncated' if size < layout.total_bytes else 'too long'}: its header announces {shape[0]} x"
-            f" {shape[1]} latents, {layout.total_bytes} bytes, and it has {size}: copy or make it again."
+            f" {shape[1]} {what.split()[-1]}, {layout.total_bytes} bytes, and it has {size}: copy or make it again."
         )
     return layout
 

@@ -22,6 +22,10 @@ Range = tuple[int, int]
 """First row and last row, exclusive."""
 
 
+class InUseError(UserError):
+    """Another run is making this very file."""
+
+
 def partial_path(path: Path) -> Path:
     """The unfinished file of the cache ``path``."""
     return path.with_name(f".{path.name}.partial")
@@ -70,10 +74,10 @@ class Partial:
         rank: number of this process. The first comes first: it locks the file and lays it out.
 
     Raises:
-        UserError: begun with another identity, or being made by another run right now.
+        UserError: begun with another identity. InUseError: being made by another run right now.
     """
 
-    def __init__(self, path: Path, rows: int, width: int, identity: dict[str, Any], rank: int) -> None:
+    def __init__(self, path: Path, rows: int, width: int, identity: dict[str, Any], rank: int, dtype: np.dtype = DTYPE) -> None:
         self.path, self.partial, self.identity = path, partial_path(path), identity
         self.record = path.with_name(f".{path.name}.progress-{rank}.json")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,8 +85,8 @@ class Partial:
         if rank == 0:
             self._lock()
             self.finished()  # refuses records of anything else before they are removed
-            self._lay_out(rows, width)
-        self.layout = read_layout(self.partial)
+            self._lay_out(rows, width, dtype)
+        self.layout = read_layout(self.partial, dtype)
         self.mine = self._read(self.record) if self.record.exists() else []
 
     def finished(self) -> list[Range]:
@@ -91,7 +95,7 @@ class Partial:
 
     def write(self, first: int, latents: np.ndarray) -> None:
         """Put rows (N, D) in their place. They count when ``save`` has recorded them."""
-        data = memoryview(np.ascontiguousarray(latents, DTYPE)).cast("B")
+        data = memoryview(np.ascontiguousarray(latents, self.layout.dtype)).cast("B")
         place = self.layout.offset + first * self.layout.row_bytes
         while data:
             written = os.pwrite(self.file, data, place)
@@ -115,18 +119,18 @@ class Partial:
             mine = False
         if not mine:  # locked by another run, or finished by it since this one opened the file
             os.close(self.file)
-            raise UserError(f"{self.partial} is being written by another process: wait for it, or end it.")
+            raise InUseError(f"{self.partial} is being written by another process: wait for it, or end it.")
 
-    def _lay_out(self, rows: int, width: int) -> None:
+    def _lay_out(self, rows: int, width: int, dtype: np.dtype) -> None:
         """Header and room for every row, unless they are there, so that a full disk is found out now.
 
         Non-obvious: rows are written with ``pwrite``, not through a memory map, where a full disk would kill the process
         (SIGBUS).
         """
         start = io.BytesIO()
-        np.lib.format.write_array_header_1_0(start, {"descr": DTYPE.str, "fortran_order": False, "shape": (rows, width)})
+        np.lib.format.write_array_header_1_0(start, {"descr": dtype.str, "fortran_order": False, "shape": (rows, width)})
         header = start.getvalue()
-        total = Layout(rows, width, len(header)).total_bytes
+        total = Layout(rows, width, len(header), dtype).total_bytes
         if os.fstat(self.file).st_size == total and os.pread(self.file, len(header), 0) == header:
             return
         remove_records(self.path)  # of a file that somebody has taken away

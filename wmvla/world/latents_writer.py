@@ -1,8 +1,6 @@
-"""Makes a latent cache: streaming, resumable after a kill at any moment, in one process or several, and atomic at its end."""
+"""Makes a latent cache: streaming, resumable (``rows_writer``), and atomic at its end."""
 
-import os
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,18 +9,17 @@ import numpy as np
 from torch import distributed
 
 from wmvla.errors import UserError
-from wmvla.files import write_json
+from wmvla.files import sync_folder, write_json
 from wmvla.progress import Progress
 from wmvla.world.encoder import WorldEncoder
 from wmvla.world.frames import Frames
 from wmvla.world.latents import make_metadata, metadata_path, read_metadata, refuse_other
 from wmvla.world.latents_file import examine, read_layout
-from wmvla.world.latents_partial import Partial, remaining_batches, remove_records
+from wmvla.world.latents_partial import Partial, Range, remove_records
 from wmvla.world.latents_stream import stream_latents
+from wmvla.world.rows_writer import write_rows
 
 BATCH_ROWS = 64
-SAVE_EVERY = 2.0
-"""Seconds of work that a kill can cost."""
 
 
 def describe(frames: Frames, encoder: WorldEncoder, window: int) -> dict[str, Any]:
@@ -61,45 +58,22 @@ def write_latents(
     """
     encoder.check_window(window)
     description = describe(frames, encoder, window)
-    rank, processes = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     if path.exists():
         refuse_unlike(path, description)
-        if rank == 0:
+        if not distributed.is_initialized() or distributed.get_rank() == 0:
             remove_records(path)  # of a run that was killed right behind its end
         return
-    count, width = int(frames.ends[-1]), encoder.width * len(frames.keys)
-    if rank > 0:
-        distributed.barrier()  # the first process lays the file out
-    unfinished = Partial(path, count, width, identity(description), rank)
-    if rank == 0 and processes > 1:
-        distributed.barrier()
-    done = unfinished.finished()
-    if processes > 1:
-        distributed.barrier()  # nobody records new rows before everybody has read the old ones
-    left = remaining_batches(count, batch_rows, done)
-    mine = left[rank * len(left) // processes : (rank + 1) * len(left) // processes]
-    already = count - sum(last - first for first, last in left)
-    shown = (progress or partial(Progress, "latents"))(count, already) if rank == 0 else None
-    started = saved = time.monotonic()
-    fresh = 0
-    for first, latents in stream_latents(frames, encoder, window, mine):
-        with np.errstate(over="ignore"):  # what is too large for fp16 is refused in the next line
-            rows = latents.cpu().numpy().astype(np.float16)
-        _refuse_unsound(rows, first, encoder, path)
-        unfinished.write(first, rows)
-        fresh += len(rows) * processes  # the others go at the same speed
-        now = time.monotonic()
-        if now - saved >= SAVE_EVERY:
-            unfinished.save()
-            saved = time.monotonic()
-        if shown:
-            shown.update(min(already + fresh, count), f"{fresh / max(now - started, 1e-9):.0f} rows/s")
-    unfinished.save()
-    if processes > 1:
-        distributed.barrier()
-    if rank == 0:
-        _finish(unfinished, frames.ends, description)
-    unfinished.close()
+
+    def make(ranges: list[Range]) -> Iterator[tuple[int, np.ndarray]]:
+        for first, latents in stream_latents(frames, encoder, window, ranges):
+            with np.errstate(over="ignore"):  # what is too large for fp16 is refused in the next line
+                rows = latents.cpu().numpy().astype(np.float16)
+            _refuse_unsound(rows, first, encoder, path)
+            yield first, rows
+
+    shape = int(frames.ends[-1]), encoder.width * len(frames.keys)
+    finish = partial(_finish, ends=frames.ends, description=description)
+    write_rows(path, shape, identity(description), make, finish, batch_rows, progress or partial(Progress, "latents"))
 
 
 def identity(description: dict[str, Any]) -> dict[str, Any]:
@@ -141,13 +115,5 @@ def _finish(unfinished: Partial, ends: np.ndarray, description: dict[str, Any]) 
         raise UserError(f"{unfinished.partial}: {figures.objection}; delete it and its records to start over.")
     write_json(metadata_path(unfinished.path), make_metadata(description, ends, figures, unfinished.partial))
     unfinished.partial.replace(unfinished.path)
-    _sync_folder(unfinished.path.parent)
+    sync_folder(unfinished.path.parent)
     remove_records(unfinished.path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, distributed
 
-from wmvla.world import latents_writer
+from wmvla.world import latents_writer, rows_writer
 from wmvla.world.encoder import WorldEncoder
 from wmvla.world.frames import DatasetFrames
 from wmvla.world.latents import LatentCache, latents_path, metadata_path
@@ -151,7 +151,7 @@ def test_the_file_is_a_plain_numpy_array_of_the_protocol(toy, whole, tmp_path):
 
 
 def test_killed_again_and_again_it_continues_and_ends_in_the_same_bytes(frames, encoder, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(latents_writer, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(rows_writer, "SAVE_EVERY", 0.0)
     path = tmp_path / "latents.fp16.npy"
     recorded = []
     for reads in (0, 2, 1, 3, 2):
@@ -182,7 +182,7 @@ class NumberOfReads(DatasetFrames):
         return super().read(first, last)
 
 
-@pytest.mark.parametrize("point", ["examine", "write_json", "_sync_folder", "remove_records"])
+@pytest.mark.parametrize("point", ["examine", "write_json", "sync_folder", "remove_records"])
 def test_killed_while_it_finishes_it_still_ends_in_the_same_bytes(frames, encoder, whole, tmp_path, monkeypatch, point):
     path = tmp_path / "latents.fp16.npy"
     with monkeypatch.context() as patched:
@@ -237,7 +237,7 @@ def test_two_processes_make_the_same_bytes_and_one_metadata(frames, encoder, who
 
 
 def test_a_killed_process_of_two_is_made_up_for_by_one(frames, encoder, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(latents_writer, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(rows_writer, "SAVE_EVERY", 0.0)
     path = tmp_path / "latents.fp16.npy"
     codes = together(path, [frames, KilledAt(frames, 2)], encoder, tmp_path / "meeting")
     assert codes[1] == -signal.SIGKILL
@@ -250,7 +250,7 @@ def test_a_killed_process_of_two_is_made_up_for_by_one(frames, encoder, whole, t
 
 def begin(path: Path, frames: DatasetFrames, encoder: WorldEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave an unfinished cache behind."""
-    monkeypatch.setattr(latents_writer, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(rows_writer, "SAVE_EVERY", 0.0)
     killed = KilledAt(frames, 3)
     assert in_a_process(lambda: write_latents(path, killed, encoder, 4, batch_rows=5)) == -signal.SIGKILL
 
