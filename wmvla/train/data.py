@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from wmvla.errors import UserError
+from wmvla.train.episodes import ends_of
 
 MEMORY_FRACTION = 0.25
 """Share of the machine's memory that decoded frames may take."""
@@ -90,8 +91,8 @@ def camera_keys(metadata: LeRobotDatasetMetadata) -> list[str]:
 
 
 def episode_ends(metadata: LeRobotDatasetMetadata) -> np.ndarray:
-    """Exclusive end row of every episode, ascending."""
-    return np.asarray(metadata.episodes["dataset_to_index"])
+    """Exclusive end row of every episode, ascending: see ``wmvla.train.episodes``."""
+    return ends_of(metadata)
 
 
 def action_is_pad(ends: np.ndarray, rows: np.ndarray, chunk: int) -> Tensor:
