@@ -16,14 +16,14 @@ SUITE_ARGUMENT = $(if $(filter undefined,$(origin SUITE)),,$(call quote,$(SUITE)
 FLAGS = $(call flag,SCALE,--scale) $(call flag,MACHINE,--machine) $(call flag,SEEDS,--seeds) \
 	$(call flag,ARMS,--arms) $(call flag,EPISODES,--episodes) $(call flag,STEPS,--steps) \
 	$(call flag,BATCH_SIZE,--batch-size) $(call flag,TOTAL_SAMPLES,--total-samples) \
-	$(call flag,SEQUENTIAL,--sequential) $(call flag,TRACKERS,--trackers)
+	$(call flag,SEQUENTIAL,--sequential) $(call flag,TRACKERS,--trackers) $(if $(filter-out 0,$(OFFLINE)),--offline)
 RUN_FLAGS = $(FLAGS) $(call flag,SHARD,--shard) $(if $(filter-out 0,$(DETERMINISTIC)),--deterministic)
 
 .PHONY: help
 help: ## this list
 	@echo "make TARGET [NAME=value ...]"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
-	@echo "bench and plan take SUITE= SCALE= MACHINE= SEEDS= ARMS= EPISODES= STEPS= BATCH_SIZE= TOTAL_SAMPLES= SEQUENTIAL= TRACKERS="
+	@echo "bench and plan take SUITE= SCALE= MACHINE= SEEDS= ARMS= EPISODES= STEPS= BATCH_SIZE= TOTAL_SAMPLES= SEQUENTIAL= TRACKERS= OFFLINE=1"
 	@echo "bench also takes SHARD=1/4 (a part of the episodes) and DETERMINISTIC=1 (one simulator at a time on a GPU)"
 
 $(READY): uv.lock pyproject.toml scripts/setup.sh

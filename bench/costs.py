@@ -1,4 +1,4 @@
-"""What a plan will cost, by what comparable runs have cost: wall time, CPU time, disk. Nothing is guessed."""
+"""What a plan will cost, by what comparable runs have cost: wall time, CPU time, disk; else, and told apart, by reckoning."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.cases import Case
 from bench.journal import journal_path
 from bench.plan import Plan
+from bench.reckoning import Reckoning
 from bench.references import Record, Reference
 from wmvla.rollout.journal import journal_files
 
@@ -23,6 +24,8 @@ class Cost:
     cpu_seconds: float | None
     size: int | None
     """Bytes of what the case leaves on the disk."""
+    reckoned: bool = False
+    """Whether it was not measured, but reckoned from assumptions (`bench.reckoning`)."""
 
     def gpu_seconds(self, plan: Plan) -> float | None:
         """Seconds times GPUs: of a training one for each process, else one."""
@@ -51,6 +54,16 @@ def estimate(plan: Plan, references: Sequence[Reference]) -> tuple[Cost, ...]:
         for case_id, record in reference.records.items():
             _add(spent, reference, reference.plan.case(case_id), record)
     return tuple(_cost(plan, case, spent.get(_key(plan, case))) for case in plan.cases)
+
+
+def fill(costs: Sequence[Cost], reckoning: Reckoning) -> tuple[Cost, ...]:
+    """The costs, with an estimate for each case of which no reference says how long it takes."""
+    return tuple(cost if cost.seconds is not None else _reckoned(cost.case, reckoning) for cost in costs)
+
+
+def _reckoned(case: Case, reckoning: Reckoning) -> Cost:
+    estimated = reckoning.of(case)
+    return Cost(case, estimated.seconds, estimated.cpu_seconds, round(estimated.size), reckoned=True)
 
 
 def _add(spent: dict[Key, _Spent], reference: Reference, case: Case, record: Record) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.hub import go_offline
 from bench.overrides import Overrides, parse_overrides
 from bench.plan import Plan, resolve_plan
 from bench.ranks import are_shared
@@ -28,7 +29,7 @@ _OVERRIDES = {
 
 def add_plan_options(add: Callable[..., Any]) -> None:
     """Call `add` (`parser.addoption` of pytest, `parser.add_argument` of argparse) once for each option."""
-    add("--scale", default=None, metavar="NAME", help="how big: smoke, mini, full; default: the machine's")
+    add("--scale", default=None, metavar="NAME", help="how big: smoke, mini, small, full; default: the machine's")
     add(
         "--machine",
         default=None,
@@ -44,6 +45,12 @@ def add_plan_options(add: Callable[..., Any]) -> None:
         default=None,
         metavar="SPENDING",
         help="look before all episodes are played and stop what is decided: obrien-fleming (the default) or pocock",
+    )
+    add(
+        "--offline",
+        action="store_true",
+        default=False,
+        help="nothing uses the network; 'plan' then lists which files must be where, and ends with 1 where some are missing",
     )
     add("--trackers", default=None, metavar="NAMES", help="metrics also to tensorboard and/or wandb, separated by commas")
     add("--results", default=None, metavar="DIR", help="folder of the run directories; default: results/")
@@ -120,7 +127,9 @@ def trackers_from(options: Any) -> tuple[str, ...]:
 
 
 def plan_from(suite: str, options: Any) -> Plan:
-    """The plan that those options ask for."""
+    """The plan that those options ask for; from here on nothing uses the network, where that is one of them."""
+    if options.offline:
+        go_offline()
     return resolve_plan(suite, options.scale, options.machine, overrides_from(options))
 
 
@@ -136,4 +145,4 @@ def as_flags(options: Any) -> list[str]:
         value = getattr(options, name)
         if value is not None:
             flags.append(f"--{name.replace('_', '-')}={value}")
-    return [*flags, "--deterministic"] if options.deterministic else flags
+    return flags + [f"--{name}" for name in ("offline", "deterministic") if getattr(options, name)]

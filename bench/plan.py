@@ -149,7 +149,7 @@ def resolve_plan(suite: str, scale: str | None = None, machine: str | None = Non
 def make_plan(suite: Suite, scale: str | None, machine: Machine, overrides: Overrides | None = None) -> Plan:
     """Pure. UserError for an unknown scale or arm, and for impossible numbers."""
     overrides = overrides or Overrides()
-    scale = machine.default_scale if scale is None else scale
+    scale = _default_scale(suite, machine) if scale is None else scale
     if scale not in suite.scales:
         raise UserError(f"unknown scale '{scale}' of suite '{suite.name}'; {did_you_mean(scale, suite.scales)}")
     chosen = suite.scales[scale]
@@ -262,6 +262,11 @@ def _method(several_seeds: bool, sequential: bool) -> Method:
         superiority_test=f"at every look, error spent over the looks (Lan-DeMets): {method.superiority_test}",
         multiplicity="Holm over the superiority claims that are asked, each step with boundaries of its own",
     )
+
+
+def _default_scale(suite: Suite, machine: Machine) -> str:
+    """The machine's; of a suite that stops short of it, as the controls do, the largest scale that it has."""
+    return machine.default_scale if machine.default_scale in suite.scales else list(suite.scales)[-1]
 
 
 def _arm_of(rollout: str) -> str:

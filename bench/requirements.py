@@ -1,17 +1,13 @@
 """What a plan needs that this machine may lack: a GPU, and files of the hub. Looks at local folders only."""
 
-import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from bench import hardware
+from bench.hub import Needed, needed_by
 from bench.machine import detect_accelerator, detect_machine
 from bench.plan import Plan
 from bench.ranks import trains
 from wmvla.errors import UserError
-
-WEIGHTS = ("config.json", "model.safetensors")
 
 
 def missing_for(plan: Plan, cases: Sequence[str] = ()) -> list[str]:
@@ -19,7 +15,7 @@ def missing_for(plan: Plan, cases: Sequence[str] = ()) -> list[str]:
 
     [] if all is here.
     """
-    return [*_missing_gpu(plan, cases), *_missing_dataset(plan), *_missing_base(plan), *_missing_encoder(plan)]
+    return [*_missing_gpu(plan, cases), *_missing_files(plan)]
 
 
 def require(plan: Plan, cases: Sequence[str] = ()) -> None:
@@ -47,58 +43,13 @@ def _missing_gpu(plan: Plan, cases: Sequence[str]) -> list[str]:
     return []
 
 
-def _missing_dataset(plan: Plan) -> list[str]:
-    demonstrations = plan.recipe.demonstrations
-    if demonstrations.source != "hub":
-        return []
-    from huggingface_hub.constants import HF_HOME
-
-    repo_id = demonstrations.repo_id
-    home = Path(os.environ.get("HF_LEROBOT_HOME", Path(HF_HOME) / "lerobot")).expanduser()
-    if (home / repo_id / "meta" / "info.json").is_file():
-        return []
-    if _cached(repo_id, "meta/info.json", repo_type="dataset", cache=home / "hub"):
-        return []
-    get = f"hf download {repo_id} --repo-type dataset --local-dir {home / repo_id}"
-    return [f"dataset {repo_id} is not in {home} ({get})"]
+def _missing_files(plan: Plan) -> list[str]:
+    return [sentence_of(needed) for needed in needed_by(plan) if needed.missing]
 
 
-def _missing_base(plan: Plan) -> list[str]:
-    base = plan.recipe.base
-    if base.source != "hub":
-        return []
-    missing = _missing_weights("checkpoint", base.checkpoint)
-    if missing:
-        return missing
-    vlm = json.loads(_locate(base.checkpoint, "config.json").read_text()).get("vlm_model_name")
-    return _missing_weights("vision-language model", vlm) if vlm else []
-
-
-def _missing_encoder(plan: Plan) -> list[str]:
-    uses_world = any(arm.policy == "smolvla_world" for arm in plan.arms.values())
-    if plan.recipe.world.encoder == "tiny" or not uses_world:
-        return []
-    return _missing_weights("world encoder", plan.recipe.world.encoder)
-
-
-def _missing_weights(what: str, name: str) -> list[str]:
-    """`name` is a folder or a hub id. A sharded model has an index in place of its single file of weights."""
-    if all(_locate(name, file).is_file() for file in WEIGHTS):
-        return []
-    if _locate(name, "config.json").is_file() and _locate(name, "model.safetensors.index.json").is_file():
-        return []
-    return [f"{what} {name} is neither a folder nor in the hub cache (hf download {name})"]
-
-
-def _locate(name: str, file: str) -> Path:
-    """Where a file of a model lies; a path that does not exist where it is nowhere."""
-    if Path(name).is_dir():
-        return Path(name) / file
-    return _cached(name, file) or Path(name) / file
-
-
-def _cached(repo_id: str, file: str, repo_type: str = "model", cache: Path | None = None) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(repo_id, file, cache_dir=cache, repo_type=repo_type)
-    return Path(found) if isinstance(found, str) else None
+def sentence_of(needed: Needed) -> str:
+    """What of it is missing, and the command that fetches it."""
+    if not any(needed.files.values()):
+        return f"{needed.what} {needed.name} is not here ({needed.command})"
+    lacks = ", ".join(needed.missing[:3]) + (f" and {len(needed.missing) - 3} more" if len(needed.missing) > 3 else "")
+    return f"{needed.what} {needed.name} in {needed.folder} lacks {lacks} ({needed.command})"

@@ -1,6 +1,7 @@
 """`wmbench plan`: what a run would do, could show and would cost, without doing it."""
 
 import argparse
+import dataclasses
 import json
 import os
 import shlex
@@ -8,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.hub import needed_by
 from bench.options import RESULTS, add_plan_options, as_flags, plan_from, run_dir_of
 from bench.plan import Plan
 from bench.requirements import missing_for
 from bench.suite import SUITES
+from bench.wording.files import files_told
 from wmvla.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,12 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", nargs="?", default="core", help="suite, default: core")
     add_plan_options(parser.add_argument)
     shape = parser.add_mutually_exclusive_group()
-    shape.add_argument("--json", action="store_true", help="print the plan as it would be written to plan.json")
+    shape.add_argument(
+        "--json", action="store_true", help="print the plan as it would be written to plan.json; with --offline the files"
+    )
     shape.add_argument("--ci", choices=["gitlab"], help="print a child pipeline with one job a case, for GitLab")
 
 
 def run(options: argparse.Namespace) -> int:
     plan = plan_from(options.suite, options)
+    if options.offline and not options.ci:
+        return _tell_files(plan, options.json)
     if options.json:
         print(json.dumps(plan.to_json(), indent=1))
         return 0
@@ -44,6 +51,19 @@ def run(options: argparse.Namespace) -> int:
     for sentence in missing_for(plan):
         print(f"cannot run     {sentence}")
     return 0
+
+
+def _tell_files(plan: Plan, as_json: bool) -> int:
+    """Which files the plan needs beside this project, and where. 0: all are there, 1: some are not."""
+    needs = needed_by(plan)
+    lacking = [needed.name for needed in needs if needed.missing]
+    if as_json:
+        told = [{**dataclasses.asdict(needed), "folder": str(needed.folder)} for needed in needs]
+        print(json.dumps({"run": plan.run_name, "complete": not lacking, "needs": told}, indent=1))
+    else:
+        print("\n".join([f"{plan.run_name} needs", "", *files_told(needs)]))
+        print(f"missing: {', '.join(lacking)}" if lacking else "all files are there")
+    return 1 if lacking else 0
 
 
 def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
@@ -135,11 +155,17 @@ def _power_lines(plan: Plan, references: Sequence["Reference"], width: int) -> l
 
 
 def _cost_lines(plan: Plan, references: Sequence["Reference"]) -> list[str]:
-    """Wall time, CPU or GPU time and disk, and what they rest on."""
+    """Wall time, CPU or GPU time and disk, and what they rest on: comparable runs, and where there are none a reckoning."""
     from bench import wording
-    from bench.costs import estimate
+    from bench.costs import estimate, fill
+    from bench.machine import load_performance
+    from bench.reckoning import Reckoning
 
-    told = wording.cost_lines(plan, estimate(plan, references), [f"{each.run_dir.name} ({each.host})" for each in references])
+    costs, peak = estimate(plan, references), load_performance(plan.machine.name).peak
+    reckoning = Reckoning(plan, peak) if peak else None
+    if reckoning:
+        costs = fill(costs, reckoning)
+    told = wording.cost_lines(plan, costs, [f"{each.run_dir.name} ({each.host})" for each in references], reckoning)
     return [f"{name:<14} {text}" for name, text in told]
 
 

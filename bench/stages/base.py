@@ -1,9 +1,9 @@
 """The base policy that every arm is fine-tuned from: trained here from nothing, or a published checkpoint."""
 
-from pathlib import Path
 from typing import Any
 
 from bench.cases import Case
+from bench.hub import find_folder
 from bench.stages.context import Context
 from bench.stages.training import run_job
 
@@ -12,9 +12,9 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     """Train or find the base checkpoint; figures: steps and the last loss."""
     recipe = context.plan.recipe
     if not context.is_tiny:
-        from huggingface_hub import snapshot_download
-
-        return {"artefacts": {"checkpoint": Path(snapshot_download(recipe.base.checkpoint))}}
+        folder = find_folder(recipe.base.checkpoint, "model")
+        assert folder is not None, "asked for before the run (bench.requirements)"
+        return {"artefacts": {"checkpoint": folder}}
     from wmvla.policy.tiny_vlm import make_tiny_vlm
     from wmvla.sim.suites import known_sentences
     from wmvla.train.job import TrainingJob

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+from bench.hub import find_folder, split_name
 from bench.plan import Plan
 from bench.stages.alone import alone
 from wmvla.progress import Progress
@@ -63,16 +64,17 @@ class Context:
         """Name of the dataset; of one that is made here, with the hash of its recipe."""
         recipe = self.plan.recipe
         if recipe.demonstrations.source == "hub":
-            return recipe.demonstrations.repo_id
+            return split_name(recipe.demonstrations.repo_id)[0]
         seen = {k: v for k, v in asdict(recipe.environment).items() if k != "max_steps"}
         played = {k: v for k, v in asdict(recipe.demonstrations).items() if k != "held_out"}
         return f"{recipe.demonstrations.repo_id}-{self._key(seen, played)}"
 
     @property
     def dataset_root(self) -> Path | None:
-        """Folder of the dataset; None for the hub's own cache."""
-        if self.plan.recipe.demonstrations.source == "hub":
-            return None
+        """Folder of the dataset; of a published one None where it is not on this disk."""
+        demonstrations = self.plan.recipe.demonstrations
+        if demonstrations.source == "hub":
+            return find_folder(demonstrations.repo_id, "dataset")
         return self.cache / self.dataset_repo_id / "dataset"
 
     @property
@@ -93,9 +95,11 @@ class Context:
 
     @property
     def encoder_name(self) -> str:
-        """Hub id or folder of the world encoder."""
+        """Hub id or folder of the world encoder; of a pinned revision the folder, which alone tells which it is."""
         encoder = self.plan.recipe.world.encoder
-        return str(self.cache / "models" / f"tiny-vjepa2-{self._tiny_encoder_key}") if encoder == "tiny" else encoder
+        if encoder == "tiny":
+            return str(self.cache / "models" / f"tiny-vjepa2-{self._tiny_encoder_key}")
+        return str(find_folder(encoder, "model") or encoder) if split_name(encoder)[1] else encoder
 
     @property
     def latents_source(self) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from bench.cases import Case
 from bench.stages.context import Context
+from bench.stages.published import refuse_other_data
 
 
 def run(context: Context, case: Case) -> dict[str, Any]:
@@ -27,5 +28,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
                     progress=lambda done, _: progress.update(done),
                 )
     metadata = open_metadata(root, context.dataset_repo_id)
+    if recipe.demonstrations.source == "hub":
+        refuse_other_data(metadata, recipe.environment)
     artefacts: dict[str, Path] = {"dataset": Path(metadata.root)}
     return {"artefacts": artefacts, "episodes": metadata.total_episodes, "frames": metadata.total_frames}

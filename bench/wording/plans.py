@@ -6,6 +6,7 @@ from bench.costs import Cost
 from bench.limits import Discordance, EquivalenceLimit, Limit, pairs_of, share_played
 from bench.number_format import count, hours_told
 from bench.plan import Plan
+from bench.reckoning import Reckoning, assumptions
 from bench.suite import Claim
 from bench.wording.text import listed, sentence_case
 
@@ -102,9 +103,14 @@ def _plan_sentence(limit: Limit) -> str:
     )
 
 
-def cost_lines(plan: Plan, costs: Sequence[Cost], references: Sequence[str]) -> list[tuple[str, str]]:
-    """Wall time, CPU or GPU time and disk of a plan, each with what it lacks: pairs of a name and a text."""
-    if not references:
+def cost_lines(
+    plan: Plan, costs: Sequence[Cost], references: Sequence[str], reckoning: Reckoning | None = None
+) -> list[tuple[str, str]]:
+    """Wall time, CPU or GPU time and disk of a plan, each with what it lacks: pairs of a name and a text.
+
+    `reckoning`: what filled the costs that no reference knows; None: they are left out.
+    """
+    if not references and reckoning is None:
         return [("cost", "no reference: no comparable run on a machine of this name, so neither time nor disk is known")]
     on_cpu, most = plan.machine.accelerator == "cpu", "at most" if plan.sequential else "about"
     untimed = _without([cost.case.kind for cost in costs if cost.seconds is None])
@@ -112,12 +118,21 @@ def cost_lines(plan: Plan, costs: Sequence[Cost], references: Sequence[str]) -> 
     seconds = sum(cost.seconds or 0.0 for cost in costs)
     used = sum((cost.cpu_seconds if on_cpu else cost.gpu_seconds(plan)) or 0.0 for cost in costs)
     size = sum(cost.size or 0 for cost in costs)
-    return [
-        ("wall time", f"{most} {hours_told(seconds / 3600)} h if nothing is done yet{untimed}"),
+    guessed = [cost for cost in costs if cost.reckoned]
+    share = f", {hours_told(sum(cost.seconds or 0.0 for cost in guessed) / 3600)} of them an estimate" if guessed else ""
+    fetched = f" and {_bytes_told(reckoning.downloads)} fetched before" if reckoning and reckoning.downloads else ""
+    counted = fetched or "; downloads are not counted" * (reckoning is None)
+    lines = [
+        ("wall time", f"{most} {hours_told(seconds / 3600)} h if nothing is done yet{share}{untimed}"),
         ("CPU-hours" if on_cpu else "GPU-hours", f"{most} {hours_told(used / 3600)}{untimed}"),
-        ("disk", f"about {size / 1e6:.3g} MB{unsized}; downloads are not counted"),
-        ("measured by", ", ".join(references)),
+        ("disk", f"about {_bytes_told(size)}{unsized}{counted}"),
     ]
+    lines += [("measured by", ", ".join(references))] if references else []
+    return lines + ([("estimated", f"not measured: {assumptions(reckoning)}")] if reckoning and guessed else [])
+
+
+def _bytes_told(size: float) -> str:
+    return f"{size / 1e9:.3g} GB" if size >= 1e10 else f"{size / 1e6:.3g} MB"
 
 
 def _without(kinds: Sequence[str]) -> str:

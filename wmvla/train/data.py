@@ -21,6 +21,7 @@ from torch import Tensor
 
 from wmvla.errors import UserError
 from wmvla.rollout.shard import local_rank
+from wmvla.train.episodes import ends_of
 from wmvla.train.images import StoredImages
 from wmvla.train.readers import read_ahead
 
@@ -101,8 +102,8 @@ def camera_keys(metadata: LeRobotDatasetMetadata) -> list[str]:
 
 
 def episode_ends(metadata: LeRobotDatasetMetadata) -> np.ndarray:
-    """Exclusive end row of every episode, ascending."""
-    return np.asarray(metadata.episodes["dataset_to_index"])
+    """Exclusive end row of every episode, ascending: see ``wmvla.train.episodes``."""
+    return ends_of(metadata)
 
 
 def action_is_pad(ends: np.ndarray, rows: np.ndarray, chunk: int) -> Tensor:
