@@ -81,6 +81,10 @@ container-doctor: ## make doctor inside that image
 container-throughput: ## the throughput suite inside that image: make container-throughput ACCEL=rocm
 	@sh scripts/container.sh throughput $(call quote,$(ACCEL))
 
+.PHONY: sif
+sif: ## that image as one file for Apptainer, wmbench-ACCEL.sif: make sif ACCEL=rocm
+	@sh scripts/container.sh sif $(call quote,$(ACCEL))
+
 .PHONY: test-images
-test-images: ## build both images on a stand-in base and render in them (root, Debian, at most 15 minutes)
-	nice -n 19 timeout 900 bash scripts/test_images.sh
+test-images: $(READY) ## build both images on stand-in bases and run the suite in them (root, Debian, at most 15 minutes)
+	timeout 900 bash scripts/test_images.sh

@@ -1,20 +1,29 @@
 #!/bin/bash
-# Builds both images through `make image` on stand-in bases, and runs them: root, Debian's packages, no image registry.
+# Builds both images through `make image` on stand-in bases, and runs them: root on Debian, no image registry.
 #
-# A stand-in base is a minimal Debian with this machine's Python 3.12 and a stub of torch that has metadata and no code:
-# it skips a 5 GB layer, and shows that the build leaves the vendor's torch alone. So nothing here imports LeRobot; what is
-# shown is that the build works, that the image renders and plans as any user without network, and what it carries.
-# The two bases keep torch where the real ones do: rocm in /opt/venv, cuda in an externally managed system Python.
+# The real bases are Ubuntu 24.04 with a vendor's torch, and so are the stand-ins, from Ubuntu's own packages:
+# - rocm keeps torch in /opt/venv, and here it is a stub, metadata without code, which no build may touch;
+# - cuda keeps torch in an externally managed system Python, and here it is this project's own, from .venv. So the real
+#   suite runs in that image: simulator, policy, training, all without network.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-[ "$(id -u)" = 0 ] || { echo "test-images needs root: it makes root file systems" >&2; exit 2; }
+fail() { printf 'test-images: %s\n' "$*" >&2; exit 2; }
+[ "$(id -u)" = 0 ] || fail "it makes root file systems, which takes root"
+[ -x .venv/bin/hadolint ] || fail "the stand-in takes torch from .venv: make setup first"
 if ! command -v podman buildah runc mmdebstrap >/dev/null || ! podman --version >/dev/null; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends podman buildah runc mmdebstrap
 fi
 
-TORCH_VERSION=2.10.0+standin
+STUB_VERSION=2.10.0+standin
+UBUNTU=http://archive.ubuntu.com/ubuntu
+# Debian has no package of Ubuntu's keys; this one is trusted by its hash.
+KEYRING=pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb
+KEYRING_SHA256=36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8
+SYSTEM_SITE=usr/local/lib/python3.12/dist-packages
+STANDARD_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
 work=$(mktemp -d /var/tmp/wmbench-images.XXXXXX)
 # Build caches are below TMPDIR.
 export TMPDIR=$work
@@ -34,6 +43,7 @@ cgroup_manager = "cgroupfs"
 runtime = "runc"
 events_logger = "file"
 TOML
+sed 's/^\[containers\]/&\nnetns = "none"/' "$CONTAINERS_CONF" > "$work/offline.conf"
 clean() {
     umount --recursive --quiet "$work/storage/overlay" 2>/dev/null || true
     rm -rf --one-file-system "$work"
@@ -46,59 +56,63 @@ check() { # check DESCRIPTION EXPECTED FOUND
     printf 'ok     %s: %s\n' "$1" "$3"
 }
 
+step "lint"
+.venv/bin/hadolint --ignore DL3008 Containerfile.rocm Containerfile.cuda
+
 step "stand-in root file system"
 root=$work/rootfs
-mmdebstrap --quiet --variant=minbase --include=ca-certificates bookworm "$root"
-prefix=$(.venv/bin/python -c 'import sys; print(sys.base_prefix)')
-tar --create --directory "$prefix" --exclude=./lib/python3.12/test --exclude=__pycache__ --exclude='*.a' . |
-    tar --extract --directory "$root/usr/local"
+.venv/bin/python -c 'import sys, urllib.request; urllib.request.urlretrieve(*sys.argv[1:])' "$UBUNTU/$KEYRING" "$work/keyring.deb"
+check "Ubuntu's keys" "$KEYRING_SHA256" "$(sha256sum "$work/keyring.deb" | cut -d' ' -f1)"
+dpkg-deb --extract "$work/keyring.deb" "$work/keyring"
+mmdebstrap --quiet --variant=minbase --include=ca-certificates,python3-pip,python3-venv \
+    --keyring="$work/keyring/usr/share/keyrings/ubuntu-archive-keyring.gpg" noble "$root" \
+    "deb $UBUNTU noble main universe" "deb $UBUNTU noble-updates main universe"
 cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
-chroot "$root" ldconfig
 
-stub_torch() { # stub_torch SITE: metadata of a torch that no build may touch
-    mkdir -p "$1/torch" "$1/torch-$TORCH_VERSION.dist-info"
-    printf 'raise ImportError("a stand-in for the vendor'"'"'s torch")\n' > "$1/torch/__init__.py"
-    printf 'Metadata-Version: 2.1\nName: torch\nVersion: %s\n' "$TORCH_VERSION" \
-        > "$1/torch-$TORCH_VERSION.dist-info/METADATA"
-    printf 'torch/__init__.py,,\n' > "$1/torch-$TORCH_VERSION.dist-info/RECORD"
+import_base() { # import_base NAME PATH TAR-ARGUMENTS ...: the root file system, and what else the arguments name
+    # The certificates of this machine: an image of the real world brings its own.
+    tar --create --one-file-system --directory "$root" . "${@:3}" |
+        podman import --quiet --change "ENV PATH=$2" --change "ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt" \
+            --change "ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt" - "localhost/standin:$1" >/dev/null
 }
-# The certificates of this machine: an image of the real world brings its own.
-certificates=(--change "ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"
-    --change "ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt")
-
-import_base() { # import_base NAME PATH
-    tar --create --one-file-system --directory "$root" . |
-        podman import --quiet "${certificates[@]}" --change "ENV PATH=$2" --change "ENV PIP_FIND_LINKS=" \
-            - "localhost/standin:$1" >/dev/null
-}
-standard_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-site=usr/local/lib/python3.12/site-packages
-step "bases"
-chroot "$root" python3.12 -m venv /opt/venv
-stub_torch "$root/opt/venv/lib/python3.12/site-packages"
-import_base rocm "/opt/venv/bin:$standard_path"
-rm -rf "${root:?}/opt/venv"
-stub_torch "$root/$site"
-printf '[externally-managed]\nError=system Python\n' > "$root/usr/local/lib/python3.12/EXTERNALLY-MANAGED"
-import_base cuda "$standard_path"
+step "base with this project's torch"
+packages=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+mapfile -t torch < <(.venv/bin/python -c '
+import importlib.metadata, re
+vendor = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*")
+names = {file.parts[0] for d in importlib.metadata.distributions() if vendor.fullmatch(d.name) for file in d.files}
+print(*sorted(names - {".."}), sep="\n")')
+# Nothing of the root file system is named without a dot first.
+import_base cuda "$STANDARD_PATH" --directory "$packages" --transform "s,^[^.],$SYSTEM_SITE/&,S" "${torch[@]}"
+step "base with a stub of torch"
+chroot "$root" python3 -m venv /opt/venv
+site=$root/opt/venv/lib/python3.12/site-packages
+mkdir -p "$site/torch" "$site/torch-$STUB_VERSION.dist-info"
+printf 'raise ImportError("a stand-in for the vendor'"'"'s torch")\n' > "$site/torch/__init__.py"
+printf 'Metadata-Version: 2.1\nName: torch\nVersion: %s\n' "$STUB_VERSION" > "$site/torch-$STUB_VERSION.dist-info/METADATA"
+printf 'torch/__init__.py,,\n' > "$site/torch-$STUB_VERSION.dist-info/RECORD"
+import_base rocm "/opt/venv/bin:$STANDARD_PATH"
 rm -rf "$root"
 
-run() { # run ACCEL PROGRAM ...: without network, as the image's user
-    podman run --rm --network none --entrypoint "$2" "wmbench:$1" "${@:3}"
+run() { # run ACCEL PROGRAM ...: without network, on a read-only image, as the image's user
+    podman run --rm --network none --read-only --entrypoint "$2" "wmbench:$1" "${@:3}"
 }
-declare -A sites=([rocm]=/opt/venv/lib/python3.12/site-packages [cuda]=/$site)
+declare -A torch_of=([rocm]="$STUB_VERSION /opt/venv/lib/python3.12/site-packages"
+    [cuda]="$(.venv/bin/python -c 'import importlib.metadata as m; print(m.version("torch"))') /$SYSTEM_SITE")
 for accel in rocm cuda; do
     step "make image ACCEL=$accel"
     BASE_IMAGE=localhost/standin:$accel make image ACCEL="$accel" 2>&1 | tee "$work/$accel.log" |
-        grep -E '^(STEP|image:|frame|built|[Ee]rror)' || { tail -40 "$work/$accel.log" >&2; exit 1; }
+        grep --line-buffered -E '^(STEP|image:|frame|torch check|built|[Ee]rror)' || { tail -40 "$work/$accel.log" >&2; exit 1; }
 
     step "$accel image"
+    podman image ls --filter "reference=wmbench:$accel" --format 'size {{.Size}}'
     label() { podman image inspect --format "{{index .Config.Labels \"$1\"}}" "wmbench:$accel"; }
     check "label of the lock" "$(sha256sum uv.lock | cut -d' ' -f1)" "$(label wmbench.uv-lock.sha256)"
+    check "label of the base" "localhost/standin:$accel" "$(label org.opencontainers.image.base.name)"
     commit=$(label org.opencontainers.image.revision)
     check "label of the commit" "known" "$(git merge-base --is-ancestor "${commit%-dirty}" HEAD && echo known)"
     check "user" 10001 "$(run "$accel" id -u)"
-    check "torch" "$TORCH_VERSION ${sites[$accel]}" "$(run "$accel" python -c '
+    check "torch" "${torch_of[$accel]}" "$(run "$accel" python -c '
 import importlib.metadata as m; t = m.distribution("torch"); print(t.version, t.locate_file(""))')"
     built=$(grep -oE '^frame sha256 [0-9a-f]+' "$work/$accel.log")
     check "frame, as the image's user" "$built" \
@@ -117,4 +131,5 @@ print("libero_object", len(list((Path(get_libero_path("bddl_files")) / "libero_o
     check "no results inside" "" "$(run "$accel" find results cache .git -mindepth 1 2>/dev/null)"
     check "a plan" "wmbench" "$(run "$accel" wmbench plan core --scale smoke --machine cpu >/dev/null && echo wmbench)"
 done
+bash scripts/image/smoke.sh "$work/offline.conf"
 step "done"

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 ACCELERATORS = ("rocm", "cuda")
@@ -95,61 +96,261 @@ def test_images_and_set_up_use_the_same_uv() -> None:
     assert len(versions) == 1
 
 
+def program(folder: Path, name: str, body: str = "exit 0") -> None:
+    """A fake program."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+    (folder / name).chmod(0o755)
+
+
+def nothing_but(folder: Path, *names: str) -> None:
+    """A folder for PATH that holds these programs of this machine."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        found = shutil.which(name)
+        assert found
+        (folder / name).symlink_to(found)
+
+
+def container(
+    place: Path, arguments: list[str], path: str, devices: Path = Path("/nowhere"), **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a copy of the script in `place`, where the devices of this machine are those below `devices`."""
+    script = place / "scripts" / "container.sh"
+    script.parent.mkdir()
+    script.write_text(
+        (ROOT / "scripts/container.sh").read_text().replace(" /dev/", f" {devices}/").replace("=/dev/", f"={devices}/")
+    )
+    variables = {"PATH": path, "HOME": str(place / "home"), **environment}
+    return subprocess.run(
+        ["sh", str(script), *arguments], env=variables, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+NO_SERVICE = 'echo "Cannot connect to the Docker daemon. Is it running?" >&2; echo more >&2; exit 1'
+NOT_RUNNING = "; docker is here and does not work: Cannot connect to the Docker daemon. Is it running?"
+
+
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "here", "complaint"),
     [
-        (["build", ""], "ACCEL is missing; give ACCEL=rocm or ACCEL=cuda"),
-        (["build", "cdua"], "unknown ACCEL 'cdua'; give ACCEL=rocm or ACCEL=cuda"),
-        (["bench", "metal"], "unknown ACCEL 'metal'; give ACCEL=rocm or ACCEL=cuda"),
-        (["build", "rocm"], "no working podman, docker or buildah here; install one of them to build the image"),
-        (["bench", "cuda"], "no working podman or docker here; install one of them to run the image"),
+        (["build", ""], (), "ACCEL is missing; give ACCEL=rocm or ACCEL=cuda"),
+        (["build", "cdua"], (), "unknown ACCEL 'cdua'; give ACCEL=rocm or ACCEL=cuda"),
+        (["bench", "metal"], (), "unknown ACCEL 'metal'; give ACCEL=rocm or ACCEL=cuda"),
+        (["build", "rocm"], (), "no working podman, docker or buildah here; install one of them to build the image"),
+        (["bench", "cuda"], (), "no working podman or docker here; install one of them to run the image"),
+        (["sif", "cuda"], (), "there is no apptainer here; install it to make a SIF (https://apptainer.org)"),
+        (["sif", "cuda"], ("apptainer",), "no working podman, docker or buildah here; install one of them to read the image"),
+        (
+            ["build", "rocm"],
+            ("docker",),
+            f"no working podman, docker or buildah here; install one of them to build the image{NOT_RUNNING}",
+        ),
+        (
+            ["doctor", "rocm"],
+            ("docker",),
+            f"no working podman or docker here; install one of them to run the image{NOT_RUNNING}",
+        ),
     ],
 )
-def test_bad_use_is_one_line_and_exit_2(tmp_path: Path, arguments: list[str], complaint: str) -> None:
-    for name in ("sh", "dirname"):
-        program = shutil.which(name)
-        assert program
-        (tmp_path / name).symlink_to(program)
-    done = subprocess.run(
-        ["sh", str(ROOT / "scripts/container.sh"), *arguments],
-        env={"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == 2
+def test_bad_use_is_one_line_and_exit_2(tmp_path: Path, arguments: list[str], here: tuple[str, ...], complaint: str) -> None:
+    """With nothing else on the PATH."""
+    nothing_but(tmp_path / "bin", "sh", "dirname")
+    for name in here:
+        program(tmp_path / "bin", name, NO_SERVICE)
+    done = container(tmp_path, arguments, path=str(tmp_path / "bin"))
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [complaint]
 
 
+def test_an_image_that_was_not_built_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    program(tmp_path / "bin", "podman", '[ "$1" = info ]')
+    done = container(tmp_path, ["bench", "rocm", "core"], path=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["there is no image wmbench:rocm; make image ACCEL=rocm first"]
+
+
+SAY_WHAT_RUNS = '[ "$1" = run ] && echo "$@"\nexit 0'
+
+
 @pytest.mark.parametrize(
-    ("task", "accelerator", "called"),
+    ("task", "called"),
     [
-        (["bench", "rocm", "core", "--scale=mini"], "rocm", "--entrypoint wmbench wmbench:rocm run core --scale=mini"),
-        (["doctor", "cuda"], "cuda", "--entrypoint wmbench wmbench:cuda doctor"),
-        (["throughput", "rocm"], "rocm", "--entrypoint pytest wmbench:rocm suites/ --suite throughput -s"),
+        (["bench", "rocm", "core", "--scale=mini"], "--entrypoint wmbench wmbench:rocm run core --scale=mini"),
+        (["doctor", "cuda"], "--entrypoint wmbench wmbench:cuda doctor"),
+        (["throughput", "rocm"], "--entrypoint pytest wmbench:rocm suites/ --suite throughput -s"),
     ],
 )
-def test_what_runs_in_the_image(tmp_path: Path, task: list[str], accelerator: str, called: str) -> None:
-    """With a fake podman: the right program, the GPU's devices, and where pytest writes its results."""
-    fake = tmp_path / "bin" / "podman"
-    fake.parent.mkdir()
-    fake.write_text('#!/bin/sh\n[ "$1" = run ] && echo "$@"\nexit 0\n')
-    fake.chmod(0o755)
-    (tmp_path / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts/container.sh", tmp_path / "scripts")
-    done = subprocess.run(
-        ["sh", str(tmp_path / "scripts/container.sh"), *task],
-        env={"PATH": f"{fake.parent}:{os.environ['PATH']}", "PYTEST_ADDOPTS": "--junitxml=results/a.xml"},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
+def test_what_runs_in_the_image(tmp_path: Path, task: list[str], called: str) -> None:
+    """With a fake podman, on a machine without a GPU: the right program, where results go, and a line about the CPU."""
+    program(tmp_path / "bin", "podman", SAY_WHAT_RUNS)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    done = container(tmp_path, task, path=path, PYTEST_ADDOPTS="--junitxml=results/a.xml", HF_HUB_OFFLINE="1")
+    assert done.returncode == 0
     assert done.stdout.strip().endswith(called)
-    assert ("/dev/kfd" if accelerator == "rocm" else "nvidia.com/gpu=all") in done.stdout
-    assert "--env PYTEST_ADDOPTS " in done.stdout
-    assert "/results:/opt/wmbench/results" in done.stdout
+    assert "--env PYTEST_ADDOPTS --env HF_HUB_OFFLINE " in done.stdout
+    assert "HF_TOKEN" not in done.stdout
+    assert f"--volume {tmp_path}/results:/opt/wmbench/results --volume {tmp_path}/cache:/opt/wmbench/cache" in done.stdout
+    assert not re.search("--device|--gpus", done.stdout)
+    (line,) = done.stderr.splitlines()
+    assert re.fullmatch(r"no (AMD|NVIDIA) GPU here \(there is no /nowhere/\w+\): what follows runs on the CPU", line)
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "engine", "handed_on"),
+    [
+        ("rocm", "podman", "--device {}/kfd --device {}/dri --group-add {group} --user"),
+        ("rocm", "docker", "--device {}/kfd --device {}/dri --group-add {group} --user"),
+        ("cuda", "podman", "--device nvidia.com/gpu=all --user"),
+        ("cuda", "docker", "--gpus all --user"),
+    ],
+)
+def test_the_gpus_of_the_machine_are_handed_on(tmp_path: Path, accelerator: str, engine: str, handed_on: str) -> None:
+    """With made-up device files, which belong to this user's group."""
+    devices = tmp_path / "dev"
+    (devices / "dri").mkdir(parents=True)
+    for name in ("kfd", "dri/renderD128", "nvidiactl"):
+        (devices / name).touch()
+    nothing_but(tmp_path / "bin", "sh", "dirname", "stat", "sort", "mkdir", "printenv")
+    program(tmp_path / "bin", engine, SAY_WHAT_RUNS)
+    # Root is nobody special to docker; an ordinary user's podman cannot give groups by number.
+    program(tmp_path / "bin", "id", "echo 0")
+    done = container(tmp_path, ["doctor", accelerator], path=str(tmp_path / "bin"), devices=devices)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert handed_on.format(devices, devices, group=(devices / "kfd").stat().st_gid) in done.stdout
+
+
+def test_an_ordinary_user_of_podman_keeps_groups_and_name(tmp_path: Path) -> None:
+    devices = tmp_path / "dev"
+    devices.mkdir()
+    (devices / "kfd").touch()
+    program(tmp_path / "bin", "podman", SAY_WHAT_RUNS)
+    program(tmp_path / "bin", "id", "echo 1000")
+    done = container(tmp_path, ["doctor", "rocm"], path=f"{tmp_path / 'bin'}:{os.environ['PATH']}", devices=devices)
+    assert "--group-add keep-groups --userns keep-id --user 1000:1000" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("environment", "hub", "datasets"),
+    [
+        ({}, "home/.cache/huggingface", "home/.cache/huggingface/lerobot"),
+        ({"XDG_CACHE_HOME": "xdg"}, "xdg/huggingface", "xdg/huggingface/lerobot"),
+        ({"HF_HOME": "hf"}, "hf", "hf/lerobot"),
+        ({"HF_HOME": "hf", "HF_LEROBOT_HOME": "sets"}, "hf", "sets"),
+    ],
+)
+def test_what_the_hub_gave_before_is_not_fetched_again(
+    tmp_path: Path, environment: dict[str, str], hub: str, datasets: str
+) -> None:
+    """The folders are made first: docker would make them root's."""
+    program(tmp_path / "bin", "docker", SAY_WHAT_RUNS)
+    nothing_but(tmp_path / "bin", "sh", "dirname", "id", "mkdir", "printenv")
+    absolute = {name: str(tmp_path / folder) for name, folder in environment.items()}
+    done = container(tmp_path, ["doctor", "cuda"], path=str(tmp_path / "bin"), **absolute)
+    assert f"--volume {tmp_path / hub}:/hub --env HF_HOME=/hub " in done.stdout
+    assert f"--volume {tmp_path / datasets}:/datasets --env HF_LEROBOT_HOME=/datasets " in done.stdout
+    assert (tmp_path / hub).is_dir()
+    assert (tmp_path / datasets).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("engine", "archive", "squashfs"),
+    [("podman", "oci-archive", "zstd"), ("buildah", "oci-archive", "lz4"), ("docker", "docker-archive", "zstd")],
+)
+def test_a_sif_is_made_of_the_built_image(tmp_path: Path, engine: str, archive: str, squashfs: str) -> None:
+    """With fake programs; a killed or failed build leaves no SIF and no folder behind."""
+    tools = tmp_path / "bin"
+    program(tools, engine, 'for last; do :; done; case "$1" in push) touch "${last#*:}" ;; save) touch "$3" ;; esac')
+    program(tools, "mksquashfs", f"echo {squashfs}; exit 1")
+    program(tools, "apptainer", 'echo "$@"; for last; do target=$source source=$last; done; mv "${source#*:}" "$target"')
+    nothing_but(tools, "sh", "dirname", "mktemp", "mv", "rm", "grep", "touch")
+    done = container(tmp_path, ["sif", "rocm"], path=str(tools), TMPDIR=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    called, said = done.stdout.splitlines()
+    assert re.search(rf"^build --force .*\S+/image\.sif {archive}:\S+/image\.tar$", called)
+    assert ("-comp zstd -Xcompression-level 1" in called) == (squashfs == "zstd")
+    assert said == "made wmbench-rocm.sif"
+    assert (tmp_path / "wmbench-rocm.sif").is_file()
+    assert not list(tmp_path.glob("wmbench-sif.*"))
+
+
+def test_the_golden_frame_is_recorded_and_another_is_refused(tmp_path: Path) -> None:
+    script = ROOT / "scripts/image/render_check.py"
+    other = tmp_path / "render_check.py"
+    other.write_text(re.sub('GOLDEN = "....', 'GOLDEN = "0000', script.read_text()))
+    environment = {**os.environ, "MUJOCO_GL": "osmesa", "PYOPENGL_PLATFORM": "osmesa", "PYTHONPATH": str(ROOT)}
+    right, wrong = (
+        subprocess.run([sys.executable, path], env=environment, capture_output=True, text=True, timeout=120, check=False)
+        for path in (script, other)
+    )
+    assert right.returncode == 0, right.stderr
+    assert wrong.returncode == 1
+    (line,) = wrong.stderr.splitlines()
+    assert "draws the golden frame otherwise" in line
+
+
+def test_all_three_continuous_integrations_know_what_an_image_is_made_of() -> None:
+    listed = re.search(r"^made_of=\((.*?)\)", (ROOT / ".ci/images").read_text(), re.MULTILINE | re.DOTALL)
+    assert listed
+    made_of = set(listed[1].split())
+    assert not {path for path in made_of if not (ROOT / path).exists()}
+    workflow = yaml.safe_load((ROOT / ".github/workflows/images.yml").read_text())
+    # YAML 1.1 takes the key `on` for true.
+    pushed, asked = (workflow[True][event]["paths"] for event in ("push", "pull_request"))
+    assert pushed == asked
+    (rule,) = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())["images"]["rules"]
+    assert {path.removesuffix("/**") for path in pushed} - {".github/workflows/images.yml"} == made_of
+    assert {path.removesuffix("/**/*") for path in rule["changes"]} == made_of
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("no origin", "there is no origin/main to compare with"),
+        ("unchanged", "nothing that they are made of differs from origin/main"),
+        ("elsewhere", "a job of its own does it here"),
+    ],
+)
+def test_images_are_not_built_for_nothing(tmp_path: Path, state: str, told: str) -> None:
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/images", tmp_path / ".ci")
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    commands = [["init", "--quiet", "--initial-branch=main"], ["add", ".ci"], [*who, "commit", "--quiet", "--message=a"]]
+    if state != "no origin":
+        commands.append(["update-ref", "refs/remotes/origin/main", "HEAD"])
+    for command in commands:
+        subprocess.run(["git", *command], cwd=tmp_path, check=True, timeout=30)
+    environment = {"PATH": os.environ["PATH"], **({"GITLAB_CI": "true"} if state == "elsewhere" else {})}
+    done = subprocess.run(
+        ["bash", ".ci/images"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"images: not built: {told}\n", "")
+
+
+def test_a_changed_containerfile_builds_the_images(tmp_path: Path) -> None:
+    """With a fake make, as root on a machine that may make namespaces; elsewhere one line says why not."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/images", tmp_path / ".ci")
+    (tmp_path / "Containerfile.rocm").touch()
+    (tmp_path / ".venv").symlink_to(Path(sys.executable).parents[1])
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["add", "Containerfile.rocm"],
+        [*who, "commit", "--quiet", "--message=a"],
+        ["update-ref", "refs/remotes/origin/main", "HEAD"],
+    ):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True, timeout=30)
+    (tmp_path / "Containerfile.rocm").write_text("FROM nothing\n")
+    program(tmp_path / "bin", "make", 'echo "make $@"')
+    environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", ".ci/images"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(
+        r"make test-images\n|images: not built: (it takes root|root may make no .*|archive.ubuntu.com cannot .*)\n", done.stdout
+    )
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "scripts").rglob("*.sh"), key=str), ids=lambda path: path.name)

@@ -1,5 +1,6 @@
 #!/bin/bash
-# In the image build: the project itself, LIBERO's configuration without its prompt, and one frame as a proof.
+# In the image build: the project itself, LIBERO's configuration without its prompt, and one frame and one
+# step of training as a proof.
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."
@@ -10,3 +11,4 @@ chmod -R a+rX bench scripts suites wmvla pyproject.toml uv.lock
 .venv/bin/python -m compileall -q bench wmvla
 .venv/bin/python -c 'from wmvla.sim.libero.assets import prepare_libero; prepare_libero()'
 .venv/bin/python scripts/image/render_check.py
+.venv/bin/python scripts/image/torch_check.py

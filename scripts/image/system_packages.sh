@@ -7,7 +7,8 @@ install() { apt-get install -y --no-install-recommends "$@"; }
 pocket() { sed -n 's/^VERSION_CODENAME=//p' /etc/os-release; }
 
 apt-get update
-# git: provenance asks it when a checkout is mounted. g++: DeepSpeed compiles a small extension at first use.
+# git: provenance asks it when a checkout is mounted. g++: torch.compile and Triton compile at first use, where one asks for
+# them (SmolVLA's compile_model); the suite itself compiles nothing.
 install ca-certificates git g++ libegl1 libgl1
 
 case "$MUJOCO_GL" in
