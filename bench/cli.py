@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from bench.commands import compare, plan, report, run, status, submit, videos
+from bench.commands import compare, pack, plan, pull, report, run, status, submit, verify, videos
 from wmvla.errors import UserError
 
 COMMANDS = {
@@ -18,6 +18,9 @@ COMMANDS = {
     "status": status,
     "report": report,
     "compare": compare,
+    "verify": verify,
+    "pack": pack,
+    "pull": pull,
     "videos": videos,
 }
 DOCTOR_HELP = "say what this machine has, and how to mend what is missing"
