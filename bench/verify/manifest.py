@@ -34,13 +34,14 @@ Entries = dict[str, dict[str, Any]]
 
 def files_of(run_dir: Path) -> dict[str, Path]:
     """All files by their path in the run directory, in order, but the manifest, locks and what else is hidden."""
-    found = {}
-    for folder, folders, names in os.walk(run_dir):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    found, top = {}, os.fspath(run_dir)
+    for folder, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = "" if folder == top else f"{folder[len(top) :].strip(os.sep)}/"
         for name in names:
-            path = Path(folder) / name
+            path = Path(folder, name)
             if not name.startswith(".") and path.is_file():
-                found[path.relative_to(run_dir).as_posix()] = path
+                found[f"{inside}{name}"] = path
     found.pop(MANIFEST, None)
     return dict(sorted(found.items()))
 
