@@ -2,6 +2,8 @@
 
 import functools
 import json
+import operator
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,19 @@ TYPES: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "null": (type(None),),
 }
+PLAIN: dict[str, tuple[tuple[type, ...], Callable[[Any, Any], bool]]] = {
+    "minimum": ((int, float), operator.ge),
+    "maximum": ((int, float), operator.le),
+    "exclusiveMinimum": ((int, float), operator.gt),
+    "exclusiveMaximum": ((int, float), operator.lt),
+    "pattern": ((str,), lambda value, said: re.search(said, value) is not None),
+    "required": ((dict,), lambda value, said: value.keys() >= set(said)),
+    "minItems": ((list,), lambda value, said: len(value) >= said),
+    "maxItems": ((list,), lambda value, said: len(value) <= said),
+    "minProperties": ((dict,), lambda value, said: len(value) >= said),
+    "uniqueItems": ((list,), lambda value, said: {*map(type, value)} <= {int, str} and len(set(value)) == len(value)),
+}
+"""By keyword the types that it asks something of, and what: of a value and of what the schema says."""
 
 Accepts = Callable[[Any], bool]
 
@@ -68,23 +83,24 @@ def _accepts(schema: Any) -> Accepts:
 
 def _keyword(key: str, said: Any, schema: dict[str, Any]) -> Accepts | None:
     """The test of one keyword; None where another keyword's makes it."""
+    if key in PLAIN:
+        kinds, plain = PLAIN[key]
+        return lambda value: not isinstance(value, kinds) or plain(value, said)
     if key == "type":
         kinds = tuple(kind for name in ([said] if isinstance(said, str) else said) for kind in TYPES[name])
         return lambda value: isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
-    if key == "enum":
-        return lambda value: any(value == item and type(value) is type(item) for item in said)
-    if key == "minimum":
-        return lambda value: not isinstance(value, int | float) or value >= said
-    if key == "maximum":
-        return lambda value: not isinstance(value, int | float) or value <= said
-    if key == "required":
-        return lambda value: not isinstance(value, dict) or all(name in value for name in said)
+    if key in ("enum", "const"):
+        allowed = said if key == "enum" else [said]
+        return lambda value: any(value == item and type(value) is type(item) for item in allowed)
     if key == "items":
         accepts = _accepts(said)
-        return lambda value: not isinstance(value, list) or all(accepts(item) for item in value)
-    if key == "anyOf":
-        choices = [_accepts(choice) for choice in said]
-        return lambda value: any(accepts(value) for accepts in choices)
+        return lambda value: not isinstance(value, list) or all(map(accepts, value))
+    if key in ("anyOf", "allOf"):
+        choices, of = [_accepts(choice) for choice in said], any if key == "anyOf" else all
+        return lambda value: of(accepts(value) for accepts in choices)
+    if key == "propertyNames":
+        accepts = _accepts(said)
+        return lambda value: not isinstance(value, dict) or all(map(accepts, value))
     if key == "properties":
         return _object(said, schema.get("additionalProperties", True))
     if key == "additionalProperties":
