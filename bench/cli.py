@@ -8,7 +8,20 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from bench.commands import compare, history, import_results, plan, report, run, status, submit, videos
+from bench.commands import (
+    compare,
+    history,
+    import_results,
+    pack,
+    plan,
+    pull,
+    report,
+    run,
+    status,
+    submit,
+    verify,
+    videos,
+)
 from wmvla.errors import UserError
 
 COMMANDS = {
@@ -18,6 +31,9 @@ COMMANDS = {
     "status": status,
     "report": report,
     "compare": compare,
+    "verify": verify,
+    "pack": pack,
+    "pull": pull,
     "import": import_results,
     "history": history,
     "videos": videos,

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from bench.cases import Case
+from bench.checksums import signed, sums_of
 from bench.code_version import code_sha256
 from bench.energy import Counter, NotTold, find_counter, reading
 from bench.filming import Films
@@ -194,6 +195,7 @@ class Executor:
             raise
 
     def _run(self, case: Case) -> dict[str, Any]:
+        record_path(self.context.run_dir, case.id).unlink(missing_ok=True)  # its sums are those of what is made again now
         try:
             record = self._timed(case)
         except Exception as error:
@@ -207,7 +209,7 @@ class Executor:
 
     def _write_record(self, case: Case, record: dict[str, Any]) -> None:
         failure_path(self.context.run_dir, case.id).unlink(missing_ok=True)
-        write_json(record_path(self.context.run_dir, case.id), record)
+        write_json(record_path(self.context.run_dir, case.id), signed(record))
 
     def _timed(self, case: Case, episodes: Sequence[EpisodeRow] | None = None) -> dict[str, Any]:
         """Carry out a case, of a rollout perhaps those episodes alone; its record."""
@@ -223,6 +225,7 @@ class Executor:
             "code_sha256": self.code,
             **figures,
             "artefacts": self.context.relative(figures["artefacts"]),
+            "sums": sums_of(self.context.run_dir, figures["artefacts"], case.needs),
         }
 
     @functools.cached_property

@@ -15,17 +15,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if options.json:
         from bench.report.write import write_report
+        from bench.verify.manifest import write_manifest
 
         print(write_report(options.run_dir).with_suffix(".json").read_text(), end="")
+        write_manifest(options.run_dir, ran=False)
     else:
         tell(options.run_dir)
     return 0
 
 
-def tell(run_dir: Path) -> None:
-    """Write the report and print the verdict in one line, then where the report is."""
+def tell(run_dir: Path, ran: bool = False) -> None:
+    """Write the report and print the verdict in one line, then where the report is, and the seal of a finished run.
+
+    `ran`: a run has just ended here (``bench.verify.manifest``).
+    """
     from bench.report.write import write_report
+    from bench.verify.manifest import write_manifest
 
     report = write_report(run_dir)
     print(json.loads(report.with_suffix(".json").read_text())["verdict"]["line"])
     print(f"report: {report}")
+    if seal := write_manifest(run_dir, ran):
+        print(f"seal: {seal}")

@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
 
         write_controls(plan, run_dir)
         if not cases:
-            tell(run_dir)
+            tell(run_dir, ran=True)
     return 0 if code == 0 else 1
 
 

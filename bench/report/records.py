@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.controls import Controls, read_controls
 from bench.external import FOLDER, PUBLISHED, External, read_externals
+from bench.intact import require_form, require_numbers, require_unchanged
 from bench.journal import read_journals
 from bench.json_file import read_object
 from bench.plan import Plan, load_plan
@@ -41,19 +42,25 @@ def read_run(run_dir: Path) -> Run:
     metrics, cases, failures = {}, {}, {}
     for case in plan.cases:
         record = read_object(run_dir / "cases" / f"{case.id}.json")
+        require_form(run_dir / "cases" / f"{case.id}.json", record, "record")
         if record is not None:
             cases[case.id] = record
         elif (failed := read_object(run_dir / "failures" / f"{case.id}.json")) is not None:
             failures[case.id] = str(failed.get("error"))
         if case.kind == "train":
             lines = _read_lines(run_dir / "metrics" / f"{case.id}.jsonl")
+            require_numbers(run_dir / "metrics" / f"{case.id}.jsonl", lines)
             metrics[case.id] = [{**line, **_under_common_names(line)} for line in lines]
+    rows = read_journals(plan, run_dir)
+    require_unchanged(run_dir, cases, {case: len(found) for case, found in rows.items()})
+    provenance = read_object(run_dir / "provenance.json")
+    require_form(run_dir / "provenance.json", provenance, "provenance")
     return Run(
         plan=plan,
-        rows=read_journals(plan, run_dir),
+        rows=rows,
         metrics=metrics,
         cases=cases,
-        provenance=read_object(run_dir / "provenance.json"),
+        provenance=provenance,
         failures=failures,
         controls=read_controls(run_dir),
         externals=(*read_externals(run_dir / FOLDER), *read_externals(PUBLISHED)),

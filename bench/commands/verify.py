@@ -1,0 +1,55 @@
+"""`wmbench verify`: whether a run directory, or a packed one, is whole and says the truth about itself. Needs no network."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.verify.verify import Verified
+
+HELP = "check a run: sums, schemas, every row against the plan, every number again"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", metavar="DIR", type=Path, help="run directory, or a file that wmbench pack has made")
+    parser.add_argument("--seal", metavar="SHA256", help="the seal that was published of it: the evidence must have it")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """0: nothing is wrong. 1: something is, each on a line. 2: no run directory."""
+    from bench.verify.packed import verify_packed
+    from bench.verify.verify import verify
+
+    path: Path = options.run_dir
+    verified = verify_packed(path, options.seal) if path.is_file() else verify(path, options.seal)
+    if options.json:
+        content = {
+            "run": verified.run,
+            "state": verified.state,
+            "ok": not verified.damages,
+            "damages": [{"file": damage.file, "what": damage.what} for damage in verified.damages],
+            "notes": list(verified.notes),
+            "checked": list(verified.checked),
+            "seal": verified.seal,
+        }
+        print(json.dumps(content, indent=1))
+    else:
+        tell(verified)
+    return 1 if verified.damages else 0
+
+
+def tell(verified: "Verified") -> None:
+    """Print what was checked, what could not be, what is wrong, and the verdict last."""
+    for checked in verified.checked:
+        print(f"checked: {checked}")
+    for note in verified.notes:
+        print(f"note: {note}")
+    for damage in verified.damages:
+        print(f"WRONG: {damage}")
+    if verified.seal:
+        print(f"seal: {verified.seal}")
+    number = len(verified.damages)
+    told = "nothing is wrong" if not number else f"{number} thing{'s are' if number > 1 else ' is'} wrong"
+    print(f"{verified.run} ({verified.state}): {told}")

@@ -1,0 +1,125 @@
+"""Fetches the small files of a run that lies, or is being made, on another machine: again and again, never for the worse.
+
+rsync fills a folder of its own inside the destination; only what arrived whole leaves it. What is here is replaced by what is
+there, but for journals: one that lacks an episode which is recorded here stays as it is.
+"""
+
+import filecmp
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.plan import PLAN_FILE, load_plan
+from bench.verify.manifest import MANIFEST, files_of
+from wmvla.errors import UserError
+
+STAGE = ".pull"
+"""Folder of the destination that rsync fills. It is kept: the next pull fetches what is new."""
+NEVER = (".*", "*.partial", "*.tmp")
+WEIGHTS = "/checkpoints/"
+VANISHED = 24
+"""rsync's exit code where a file was gone before it was fetched, as files of a live run may be."""
+
+
+@dataclass(frozen=True)
+class Pulled:
+    run_dir: Path
+    new: tuple[str, ...]
+    changed: tuple[str, ...]
+    kept: tuple[str, ...]
+    """Journals that lack something there which is recorded here, and why: a sentence each."""
+
+
+def pull(source: str, destination: Path | None = None, weights: bool = False) -> Pulled:
+    """Fetch ``HOST:DIR``, or a folder of this machine, into `destination` (default: ``results/<its name>``).
+
+    `weights`: with the checkpoints.
+
+    Raises UserError where rsync is not there or fails (nothing has changed here then), and where another run lies here.
+    """
+    name = source.rstrip("/").rpartition("/")[2].rpartition(":")[2]
+    if destination is None and name in ("", ".", ".."):
+        raise UserError(f"{source}: has no name to call it by; say where it is to go")
+    destination = Path("results") / name if destination is None else destination
+    stage = destination / STAGE
+    stage.mkdir(parents=True, exist_ok=True)
+    _rsync(source, stage, weights)
+    plan = load_plan(stage)
+    if (destination / PLAN_FILE).exists() and load_plan(destination).hash != plan.hash:
+        raise UserError(f"{destination}: another run lies here ({load_plan(destination).run_name}); choose another folder")
+    return _take_over(stage, destination)
+
+
+def _rsync(source: str, stage: Path, weights: bool) -> None:
+    """Make `stage` what `source` is. UserError where rsync cannot.
+
+    Non-obvious: files are compared by their content, not by time and size alone: a journal may grow within a second. Of
+    weights, which are large and written once, time and size do.
+    """
+    program = shutil.which("rsync")
+    if program is None:
+        raise UserError("rsync is not installed here: install it on both machines, it is what pull fetches with")
+    excluded = [f"--exclude={pattern}" for pattern in (*NEVER, *(() if weights else (WEIGHTS,)))]
+    compared = [] if weights else ["--checksum"]
+    keeping = ["--recursive", "--times", "--compress", "--protect-args", "--partial-dir=.rsync-partial", "--delete-delay"]
+    try:
+        done = subprocess.run(
+            [program, "--quiet", *keeping, *compared, *excluded, "--", f"{source.rstrip('/')}/", f"{stage}/"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        raise UserError(f"{program}: cannot be started: {error.strerror}") from None
+    if done.returncode not in (0, VANISHED):
+        told = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("rsync error")]
+        why = told[-1].strip() if told else f"rsync exited with {done.returncode}"
+        raise UserError(f"{source}: not pulled, and nothing has changed here: {why}")
+
+
+def _take_over(stage: Path, destination: Path) -> Pulled:
+    """Put what arrived in its place, file by file, each as a whole; the plan first, the manifest last."""
+    arrived = files_of(stage)
+    if (stage / MANIFEST).is_file():
+        arrived[MANIFEST] = stage / MANIFEST
+    new, changed, kept = [], [], []
+    for name, path in sorted(arrived.items(), key=lambda item: (item[0] != PLAN_FILE, item[0] == MANIFEST, item[0])):
+        target = destination / name
+        if not target.exists():
+            new.append(name)
+        elif _same(path, target):
+            continue
+        elif name.startswith("episodes/") and (lacks := _lacks(path, target)):
+            kept.append(f"{target}: there it lacks {lacks} that {'is' if lacks == '1 line' else 'are'} recorded here; it stays")
+            continue
+        else:
+            changed.append(name)
+        _replace(path, target)
+    for failure in (destination / "failures").glob("*.json"):
+        if f"failures/{failure.name}" not in arrived:  # the case has succeeded since
+            failure.unlink()
+    return Pulled(destination, tuple(new), tuple(changed), tuple(kept))
+
+
+def _lacks(theirs: Path, ours: Path) -> str | None:
+    """How many whole lines of our journal theirs has not; None where it has them all."""
+    lines = set(theirs.read_bytes().split(b"\n"))
+    lacking = sum(line not in lines for line in ours.read_bytes().split(b"\n")[:-1])
+    return f"{lacking} line{'s' if lacking > 1 else ''}" if lacking else None
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
+
+
+def _replace(path: Path, target: Path) -> None:
+    """Non-obvious: a link is enough, and spares the room of weights: rsync writes no file in place, but a new one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        partial.hardlink_to(path)
+    except OSError:  # a file system without links
+        shutil.copy2(path, partial)
+    partial.replace(target)

@@ -1,0 +1,63 @@
+"""What `wmbench verify` found: damages, one line each, and notes about what could not be looked at."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.verify.strict_json import NotStrictError, parse
+
+LONGEST = 240
+"""Characters of a value or message that one line shows."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One thing that is wrong."""
+
+    file: str
+    """Path in the run directory."""
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.what}"
+
+
+@dataclass
+class Findings:
+    """Collects what the checks of one run directory find."""
+
+    run_dir: Path
+    damages: list[Damage] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
+    """What was looked at, a few words each."""
+
+    def damage(self, file: str, what: str) -> None:
+        """Note a damage, once."""
+        found = Damage(one_line(file), one_line(what))
+        if found not in self.damages:
+            self.damages.append(found)
+
+    def damaged(self, files: Iterable[str]) -> list[str]:
+        """Those of the files, in order, that something is wrong with."""
+        named = {damage.file for damage in self.damages}
+        return [file for file in files if file in named]
+
+    def read(self, file: str) -> Any:
+        """The JSON document in a file of the run directory; None, and a damage, where it is not one or cannot be read."""
+        try:
+            return parse((self.run_dir / file).read_bytes())
+        except OSError as error:
+            self.damage(file, f"cannot be read: {error.strerror}")
+        except NotStrictError as error:
+            self.damage(file, str(error))
+        return None
+
+
+def one_line(text: str) -> str:
+    """Fit for a terminal: printable, on one line, cut where it is very long."""
+    shown = "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in " ".join(text.split())
+    )
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}..."

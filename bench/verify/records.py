@@ -1,0 +1,111 @@
+"""Whether what a finished case says of itself is what its artefacts say: metrics of a training, lines of a replay."""
+
+from typing import Any
+
+from bench.cases import Case
+from bench.plan import Plan
+from bench.stages.replay import summary
+from bench.verify.damage import Findings
+from bench.verify.journals import read_lines
+from bench.verify.schemas import problems
+
+Records = dict[str, dict[str, Any]]
+
+
+def read_records(found: Findings, plan: Plan) -> Records:
+    """The records of the plan's cases that are JSON and satisfy their schema; other files among them are damages."""
+    records: Records = {}
+    ids = {f"{case.id}.json": case for case in plan.cases}
+    for path in sorted((found.run_dir / "cases").glob("*")):
+        file = f"cases/{path.name}"
+        if path.name.startswith("."):
+            continue
+        if path.name not in ids:
+            found.damage(file, "the record of no case of the plan")
+            continue
+        record = found.read(file)
+        if record is None:
+            continue
+        wrong = list(problems(record, "record"))
+        case = ids[path.name]
+        if not wrong and (record["case"], record["kind"]) != (case.id, case.kind):
+            wrong = [f"'case' is {record['case']!r} of kind {record['kind']!r}, the plan has {case.id} of kind {case.kind}"]
+        for problem in wrong:
+            found.damage(file, problem)
+        if not wrong:
+            records[case.id] = record
+    found.checked.append(f"{len(records)} records of {len(plan.cases)} cases")
+    return records
+
+
+def check_trainings(found: Findings, plan: Plan, records: Records) -> None:
+    """Every line of every metrics file; of a training that is done its last line too."""
+    number = 0
+    trainings = {f"{case.id}.jsonl": case for case in plan.cases if case.kind == "train"}
+    for path in sorted((found.run_dir / "metrics").glob("*.jsonl")):
+        file = f"metrics/{path.name}"
+        if path.name not in trainings:
+            found.damage(file, "the metrics of no training of the plan")
+            continue
+        case = trainings[path.name]
+        record = records.get(case.id)
+        lines = read_lines(found, file, path, "metrics", done=record is not None)
+        number += len(lines)
+        _check_order(found, file, lines, plan)
+        if record is not None and lines:
+            _check_end(found, plan, case, record, lines[-1][1])
+    for case in trainings.values():
+        if "steps" in records.get(case.id, {}) and not (found.run_dir / "metrics" / f"{case.id}.jsonl").exists():
+            found.damage(f"metrics/{case.id}.jsonl", f"missing, and cases/{case.id}.json says that the training is done")
+    found.checked.append(f"{number} logged steps")
+
+
+def _check_order(found: Findings, file: str, lines: list[tuple[int, Any]], plan: Plan) -> None:
+    before = 0
+    for number, line in lines:
+        if not before < line["step"] <= plan.recipe.training.steps:
+            planned = plan.recipe.training.steps
+            found.damage(file, f"line {number}: 'step' is {line['step']}, after {before} and of {planned} planned")
+        elif "samples" in line and line["samples"] != line["step"] * plan.recipe.training.batch_size:
+            found.damage(file, f"line {number}: 'samples' is {line['samples']} at step {line['step']}")
+        before = max(before, line["step"])
+
+
+def _check_end(found: Findings, plan: Plan, case: Case, record: dict[str, Any], last: dict[str, Any]) -> None:
+    file = f"cases/{case.id}.json"
+    if "steps" in record and record["steps"] != plan.recipe.training.steps:
+        found.damage(file, f"'steps' is {record['steps']!r}, the plan says {plan.recipe.training.steps}")
+    if "last" in record and record["last"] != last:
+        keys = sorted(key for key in {*record["last"], *last} if record["last"].get(key) != last.get(key))
+        told = f"differs from the last line of metrics/{case.id}.jsonl in {', '.join(keys)}"
+        found.damage(file, f"'last': {told}")
+
+
+def check_replays(found: Findings, plan: Plan, records: Records) -> None:
+    """The figures of every replay again from its lines."""
+    replays = {f"{case.id}.jsonl": case for case in plan.cases if case.kind == "replay"}
+    number = 0
+    for path in sorted((found.run_dir / "replays").glob("*.jsonl")):
+        file = f"replays/{path.name}"
+        if path.name not in replays:
+            found.damage(file, "the replay of no case of the plan")
+            continue
+        case_id = replays[path.name].id
+        lines = read_lines(found, file, path, "replay", done=case_id in records)
+        number += len(lines)
+        if case_id in records and lines and file not in found.damaged([file]):
+            _check_summary(found, file, records[case_id], [line for _, line in lines])
+    if number:
+        found.checked.append(f"{number} replayed demonstrations")
+
+
+def _check_summary(found: Findings, file: str, record: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    shapes = {
+        (len(line["valid"]), len(line["cosine"]), len(line["mean_delta_cosine"]), *line["action_error"]) for line in lines
+    }
+    if len(shapes) > 1 or len(set(next(iter(shapes))[:3])) > 1:
+        found.damage(file, "its lines are not of one shape")
+        return
+    for key, value in summary(lines).items():
+        if record.get(key) != value:
+            found.damage(f"cases/{record['case']}.json", f"'{key}' is not what {file} gives")

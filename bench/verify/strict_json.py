@@ -1,0 +1,45 @@
+"""JSON as its standard has it: no NaN, no infinity, no key twice. Python's own reader takes all of these in silence."""
+
+import json
+import math
+from typing import Any
+
+
+class NotStrictError(ValueError):
+    """Why a text is not JSON, in a few words."""
+
+
+def parse(text: bytes) -> Any:
+    """The document in a text. `NotStrictError` says where it is wrong."""
+    try:
+        return json.loads(text.decode("utf-8"), parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_unique)
+    except UnicodeDecodeError as error:
+        raise NotStrictError(f"not UTF-8: byte {error.start} is {text[error.start]:#04x}") from None
+    except json.JSONDecodeError as error:
+        raise NotStrictError(f"not valid JSON: {error}") from None
+    except RecursionError:
+        raise NotStrictError("not valid JSON: nested too deeply") from None
+    except NotStrictError:
+        raise
+    except ValueError:  # Python converts no integer of more than some thousand digits
+        raise NotStrictError("not valid JSON here: a number is too long") from None
+
+
+def _refuse(constant: str) -> None:
+    raise NotStrictError(f"not valid JSON: it says {constant}")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise NotStrictError(f"the number {text} is too large")
+    return number
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise NotStrictError(f"the key '{twice}' stands twice in one object")
+    return found
