@@ -47,13 +47,12 @@ class Templates:
         except jinja2.TemplateSyntaxError as error:
             if self.folder is None or not _lies_in(error.filename, self.folder):
                 raise
-            raise UserError(f"{error.filename}, line {error.lineno}: {error.message}; mend the template") from None
+            raise UserError(f"{error.filename}, line {error.lineno}: {_told(error)}; mend the template") from None
         except Exception as error:  # whatever a user's template calls for
             line = None if self.folder is None else _last_line(error.__traceback__, self.folder)
             if line is None:
                 raise
-            told = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"{line}: {told}; mend the template") from None
+            raise UserError(f"{line}: {_told(error)}; mend the template") from None
 
 
 def _check(folder: Path) -> None:
@@ -88,6 +87,13 @@ def _environment(loader: jinja2.BaseLoader, **options: Any) -> jinja2.Environmen
         "k_heading": "k = {}".format,
     }
     return environment
+
+
+def _told(error: Exception) -> str:
+    """What jinja2, or what a template called for, says in its first line."""
+    if isinstance(error, jinja2.TemplateNotFound):
+        return f"there is no template '{error.name}'"
+    return str(getattr(error, "message", None) or error or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _lies_in(file: str | None, folder: Path) -> bool:

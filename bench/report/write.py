@@ -5,6 +5,7 @@ Pure: the bytes depend on what the run directory holds and on nothing else - no 
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def write_report(run_dir: Path, templates: Path | None = None, refresh: int | No
     texts = report_texts(read_run(run_dir), Templates(templates), refresh)
     try:
         for name, text in texts.items():
-            partial = run_dir / f".{name}.partial"
+            partial = run_dir / f".{name}.{os.getpid()}.partial"  # a run may end while its report is followed
             partial.write_text(text, encoding="utf-8", errors="backslashreplace")
             partial.replace(run_dir / name)
     except OSError as error:
