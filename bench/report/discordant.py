@@ -9,7 +9,7 @@ from bench.suite import Claim
 
 Content = dict[str, Any]
 
-MOST_LISTED = 20
+MOST_LISTED = 12
 """Episodes that the report lists of each claim."""
 
 
