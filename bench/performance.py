@@ -42,6 +42,11 @@ class PerformanceReference:
     upper: float | None = None
     """The most that passes, likewise: 0.1 is a tenth more."""
 
+    def bounds(self) -> dict[str, float]:
+        """``least`` and ``most`` that pass, in the reference's unit; the one that is not given is left out."""
+        given = {"least": self.lower, "most": self.upper}
+        return {name: self.value * (1 + share) for name, share in given.items() if share is not None}
+
 
 @dataclass(frozen=True)
 class Performance:
@@ -73,8 +78,8 @@ def judge(performance: Performance, benchmark: str, value: float, unit: str) -> 
         return Judgement("no reference", f"{benchmark}: {value:.4g} {unit}, no reference")
     if reference.unit != unit:
         raise UserError(f"the reference of '{benchmark}' is in {reference.unit}, measured was {unit}; mend the machine's file")
-    least = None if reference.lower is None else reference.value * (1 + reference.lower)
-    most = None if reference.upper is None else reference.value * (1 + reference.upper)
+    bounds = reference.bounds()
+    least, most = bounds.get("least"), bounds.get("most")
     within = (least is None or value >= least) and (most is None or value <= most)
     wanted = f"{'any' if least is None else format(least, '.4g')} to {'any' if most is None else format(most, '.4g')}"
     told = f"{benchmark}: {value:.4g} {unit}, {wanted} wanted ({reference.value:.4g} on {reference.date})"

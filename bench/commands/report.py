@@ -1,15 +1,21 @@
-"""`wmbench report`: rebuilds a report from its run directory alone."""
+"""`wmbench report`: rebuilds a report from its run directory alone, once or as long as the run goes on."""
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 
-HELP = "rebuild report.html, report.md and report.json from plan and journals"
+HELP = "rebuild report.html, report.md and report.json from what the run directory holds"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", metavar="DIR", type=Path, help="run directory")
-    parser.add_argument("--json", action="store_true", help="print report.json instead of the verdict")
+    parser.add_argument("--templates", metavar="FOLDER", type=Path, help="jinja2 templates that replace ours of the same name")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print report.json instead of the verdict")
+    how.add_argument(
+        "--follow", action="store_true", help="rewrite the report while the run goes on, until it is finished or Ctrl-C"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -17,14 +23,22 @@ def run(options: argparse.Namespace) -> int:
         from bench.report.write import write_report
         from bench.verify.manifest import write_manifest
 
-        print(write_report(options.run_dir).with_suffix(".json").read_text(), end="")
+        print(write_report(options.run_dir, options.templates).with_suffix(".json").read_text(), end="")
         write_manifest(options.run_dir, ran=False)
-    else:
-        tell(options.run_dir)
+        return 0
+    if options.follow:
+        from bench.report.follow import follow
+
+        print(
+            f"writing {options.run_dir / 'report.html'} until the run is finished; Ctrl-C stops that, not the run", flush=True
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            follow(options.run_dir, lambda line: print(line, flush=True), options.templates)
+    tell(options.run_dir, options.templates)
     return 0
 
 
-def tell(run_dir: Path, ran: bool = False) -> None:
+def tell(run_dir: Path, templates: Path | None = None, ran: bool = False) -> None:
     """Write the report and print the verdict in one line, then where the report is, and the seal of a finished run.
 
     `ran`: a run has just ended here (``bench.verify.manifest``).
@@ -32,7 +46,7 @@ def tell(run_dir: Path, ran: bool = False) -> None:
     from bench.report.write import write_report
     from bench.verify.manifest import write_manifest
 
-    report = write_report(run_dir)
+    report = write_report(run_dir, templates)
     print(json.loads(report.with_suffix(".json").read_text())["verdict"]["line"])
     print(f"report: {report}")
     if seal := write_manifest(run_dir, ran):

@@ -1,6 +1,7 @@
 """`wmbench status`: how far a run is, and where its jobs are in Slurm's queue."""
 
 import argparse
+import contextlib
 import json
 import sys
 from collections import Counter
@@ -20,14 +21,43 @@ HELP = "show which cases of a run are done, and the running success"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", metavar="DIR", type=Path, help="run directory")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="for programs")
+    how.add_argument(
+        "--watch", action="store_true", help="in a terminal: draw it again as the run goes on, until its end or Ctrl-C"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
+    """Non-obvious: where the output is no terminal there is nothing to draw in, and ``--watch`` prints the status once."""
+    if options.watch and sys.stdout.isatty():
+        from rich.console import Console
+
+        from bench.commands.watching import watch
+
+        with contextlib.suppress(KeyboardInterrupt):
+            has_jobs = bool(read_submitted(options.run_dir))
+            watch(options.run_dir, lambda: read_status(options.run_dir), _told_with_jobs, has_jobs, Console())
+        return 0
+    status = read_status(options.run_dir)
+    if options.json:
+        print(json.dumps(status, indent=1))
+        return 0
+    print(f"{status['run']}: {status['done']} of {len(status['cases'])} cases done")
+    width = max(len(case["case"]) for case in status["cases"])
+    for case in status["cases"]:
+        print(f"{case['case']:<{width}}  {_told_with_jobs(case)}")
+    for job in status.get("jobs", ()):
+        print(f"{job['name']:<{width}}  {_told_job(job)}")
+    return 0
+
+
+def read_status(run_dir: Path) -> dict[str, Any]:
+    """The status of a run directory, with its jobs where they can be asked for. UserError where it is none."""
     from bench.report.records import read_run
 
-    status = status_of(read_run(options.run_dir))
-    submitted = read_submitted(options.run_dir)
+    status = status_of(read_run(run_dir))
+    submitted = read_submitted(run_dir)
     try:
         queue = read_queue(submitted)
     except UserError as error:
@@ -35,17 +65,7 @@ def run(options: argparse.Namespace) -> int:
         queue = None
     if submitted and queue is not None:
         add_jobs(status, submitted, queue)
-    if options.json:
-        print(json.dumps(status, indent=1))
-        return 0
-    print(f"{status['run']}: {status['done']} of {len(status['cases'])} cases done")
-    width = max(len(case["case"]) for case in status["cases"])
-    for case in status["cases"]:
-        jobs = "; ".join(map(_told_job, case.get("jobs", ())))
-        print(f"{case['case']:<{width}}  {'  '.join(filter(None, [_told(case), jobs]))}")
-    for job in status.get("jobs", ()):
-        print(f"{job['name']:<{width}}  {_told_job(job)}")
-    return 0
+    return status
 
 
 def add_jobs(status: dict[str, Any], submitted: Sequence[Submitted], queue: Sequence[Task]) -> None:
@@ -106,6 +126,11 @@ def status_of(run: "Run") -> dict[str, Any]:
             }
         cases.append(status)
     return {"run": run.plan.run_name, "done": sum(case["done"] for case in cases), "cases": cases}
+
+
+def _told_with_jobs(case: dict[str, Any]) -> str:
+    jobs = "; ".join(map(_told_job, case.get("jobs", ())))
+    return "  ".join(filter(None, [_told(case), jobs]))
 
 
 def _told(case: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The content of a report as plain JSON types: what report.json holds, and what the templates show. Pure."""
 
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -9,8 +10,12 @@ from bench.cases import Case
 from bench.gaps import as_ranges, missing_episodes
 from bench.limits import limit_of
 from bench.plan import Plan
+from bench.report.curves import CURVES_BY_K, is_number
+from bench.report.discordant import discordant, listed
 from bench.report.playing import hard_resets, largest_batch, playing
 from bench.report.records import Record, Run
+from bench.report.spent import spent
+from bench.report.throughput import throughput
 from bench.stats.difference import Interval
 from bench.suite import Claim
 from bench.verdict import ClaimResult, Rate, Verdict, ended_early, judge
@@ -34,6 +39,7 @@ def report_content(run: Run) -> Content:
         "suite": plan.suite,
         "scale": plan.scale,
         "machine": plan.machine.name,
+        "hardware": _hardware(run.provenance or {}),
         "question": plan.question,
         "summary": plan.summary,
         "concludes": plan.concludes,
@@ -50,6 +56,8 @@ def report_content(run: Run) -> Content:
         },
         **_controls(run),
         "complete": verdict.complete,
+        "finished": (unfinished := _unfinished(run, verdict)) is None,
+        "unfinished": unfinished,
         "episodes": {
             "planned": verdict.planned,
             "finished": verdict.finished,
@@ -74,15 +82,53 @@ def report_content(run: Run) -> Content:
         "training": [_training(plan, case_id, lines) for case_id, lines in run.metrics.items()],
         "replays": (replays := _replays(run)),
         "replays_note": wording.replays_note(plan, len(replays)),
+        "discordant": listed(discordant(run)),
+        "throughput": throughput(run),
+        "spent": spent(run),
         "stages": [_stage(plan, case.id, case.kind, run.cases.get(case.id)) for case in plan.cases],
         "broken": [
             {key: row[key] for key in ("case", "index", "task", "init", "repeat", "status", "error")}
             for row in rows
             if row["status"] != "ok"
         ],
+        "source": _source(run.provenance or {}),
         "provenance": run.provenance,
         "reproduce": reproduce_command(plan),
     }
+
+
+def _unfinished(run: Run, verdict: Verdict) -> str | None:
+    """How far an unfinished run is; None of one that has nothing left to do."""
+    if not verdict.complete:
+        return f"{verdict.finished} of {verdict.planned} episodes are finished."
+    undone = [case.id for case in run.plan.cases if case.id not in run.cases]
+    if not undone:
+        return None
+    named = ", ".join(undone[: wording.MOST_NAMED]) + (", ..." if len(undone) > wording.MOST_NAMED else "")
+    return f"All episodes are finished; {len(undone)} of {len(run.plan.cases)} cases are not: {named}."
+
+
+def _hardware(provenance: Record) -> str | None:
+    """The GPUs, or where there is none the processor: ``2 x AMD Instinct MI300X``; None where nothing is recorded."""
+    devices = _part(provenance, "torch").get("devices")
+    names = [str(device["name"]) for device in devices if "name" in device] if isinstance(devices, list) else []
+    if names:
+        return ", ".join(f"{number} x {name}" if number > 1 else name for name, number in Counter(names).items())
+    cpu = _part(provenance, "cpu")
+    told = [str(cpu["model"])] if cpu.get("model") else []
+    return ", ".join([*told, *([f"{cpu['cores_usable']} cores"] if "cores_usable" in cpu else [])]) or None
+
+
+def _source(provenance: Record) -> Content | None:
+    """The commit, and whether there were changes beside it; None where none is recorded."""
+    git = _part(provenance, "git")
+    return {"commit": str(git["commit"]), "dirty": bool(git.get("dirty"))} if git.get("commit") else None
+
+
+def _part(record: Record, key: str) -> Record:
+    """What lies under a key, where that is a record."""
+    found = record.get(key)
+    return found if isinstance(found, dict) else {}
 
 
 def reproduce_command(plan: Plan) -> str:
@@ -237,8 +283,16 @@ def _training(plan: Plan, case_id: str, lines: list[Record]) -> Content:
         "steps": lines[-1]["step"] if lines else 0,
         "samples": lines[-1].get("samples") if lines else None,
         "seconds": lines[-1].get("seconds") if lines else None,
-        "end": {name: _mean([line[name] for line in tail if line.get(name) is not None]) for name in figures},
+        "end": {name: _mean([line[name] for line in tail if is_number(line.get(name))]) for name in figures},
+        "end_by_k": {key: means for key, _, _ in CURVES_BY_K if (means := _means_by_k(tail, key))},
+        "not_finite": sum(any(name in line and not is_number(line[name]) for name in figures) for line in lines),
     }
+
+
+def _means_by_k(lines: list[Record], key: str) -> list[float]:
+    """Means of each k over the lines that have a list of finite numbers there; none where no line has."""
+    rows = [values for line in lines if isinstance(values := line.get(key), list) and all(map(is_number, values))]
+    return [sum(column) / len(column) for column in zip(*rows, strict=False)]
 
 
 def _replays(run: Run) -> list[Content]:

@@ -1,7 +1,8 @@
-"""What a run directory holds besides the plan and the journals: metrics, case records, provenance, what controls showed."""
+"""What a run directory holds: plan, journals, metrics, records of cases, provenance, measured speed, films, controls."""
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from bench.external import FOLDER, PUBLISHED, External, read_externals
 from bench.intact import require_form, require_numbers, require_unchanged
 from bench.journal import read_journals
 from bench.json_file import read_object
+from bench.parity import THROUGHPUT
 from bench.plan import Plan, load_plan
 from wmvla.errors import UserError
 from wmvla.rollout.journal import Row
@@ -34,6 +36,10 @@ class Run:
     controls: Controls | None
     externals: tuple[External, ...] = ()
     """What others measured: imported into the run, and published tables. It decides nothing."""
+    speeds: list[Record] | None = None
+    """What the throughput suite told of each figure, in its order; None where it was not measured."""
+    films: frozenset[str] = field(default_factory=frozenset)
+    """Names of the files in ``videos/``."""
 
 
 def read_run(run_dir: Path) -> Run:
@@ -44,6 +50,7 @@ def read_run(run_dir: Path) -> Run:
         record = read_object(run_dir / "cases" / f"{case.id}.json")
         require_form(run_dir / "cases" / f"{case.id}.json", record, "record")
         if record is not None:
+            _check_times(record, run_dir / "cases" / f"{case.id}.json")
             cases[case.id] = record
         elif (failed := read_object(run_dir / "failures" / f"{case.id}.json")) is not None:
             failures[case.id] = str(failed.get("error"))
@@ -64,6 +71,8 @@ def read_run(run_dir: Path) -> Run:
         failures=failures,
         controls=read_controls(run_dir),
         externals=(*read_externals(run_dir / FOLDER), *read_externals(PUBLISHED)),
+        speeds=_read_speeds(run_dir / THROUGHPUT),
+        films=frozenset(film.name for film in (run_dir / "videos").glob("[!.]*.mp4")),
     )
 
 
@@ -74,6 +83,31 @@ def _under_common_names(line: Record) -> Record:
         **({"loss": line["loss_total"]} if "loss_total" in line else {}),
         **({"world_gate": max(gates, key=abs)} if gates else {}),
     }
+
+
+def _check_times(record: Record, path: Path) -> None:
+    """UserError where a case says no number of seconds, which the report adds up."""
+    for key in ("seconds", "cpu_seconds"):
+        value = record.get(key, 0.0)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
+            raise UserError(f"{path}: '{key}' is {value!r}, not a number of seconds; restore the file or run the case again")
+
+
+def _read_speeds(path: Path) -> list[Record] | None:
+    """The figures in what pytest-benchmark wrote. UserError where they are not what the throughput suite tells."""
+    document = read_object(path)
+    if document is None:
+        return None
+    benchmarks = document.get("benchmarks")
+    if not isinstance(benchmarks, list):
+        raise UserError(f"{path}: 'benchmarks' is no list; lay the throughput suite's --benchmark-json there again")
+    infos = [each.get("extra_info") for each in benchmarks if isinstance(each, dict)]
+    speeds = [info for info in infos if isinstance(info, dict) and "figure" in info]
+    for speed in speeds:
+        value = speed.get("value")
+        if not isinstance(value, int | float) or not math.isfinite(value) or not isinstance(speed.get("unit"), str):
+            raise UserError(f"{path}: figure '{speed['figure']}' has no number and unit; measure it again")
+    return speeds
 
 
 def _read_lines(path: Path) -> list[Record]:

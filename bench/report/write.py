@@ -4,116 +4,71 @@ Pure: the bytes depend on what the run directory holds and on nothing else - no 
 """
 
 import json
-import re
+import math
+import os
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from bench import number_format
 from bench.report import figures
 from bench.report.content import report_content
-from bench.report.records import read_run
+from bench.report.curves import curves, curves_by_k, line_styles, prophet
+from bench.report.discordant import discordant, filmed, single_films
+from bench.report.grids import grids
+from bench.report.records import Run, read_run
+from bench.report.templating import Templates
 from wmvla.errors import UserError
 
-TEMPLATES = Path(__file__).parent / "templates"
 DIGITS = 9
 """Decimal places of numbers in report.json: more are rounding noise that differs between machines."""
 
 
-def write_report(run_dir: Path) -> Path:
+def write_report(run_dir: Path, templates: Path | None = None, refresh: int | None = None) -> Path:
     """Write the three reports of a run, finished or not, and return the path of report.html.
+
+    `templates`: a user's folder of templates (``bench.report.templating``). `refresh`: seconds after which an open page of an
+    unfinished run loads itself again.
 
     Raises UserError where the run directory is none, is damaged or cannot be written.
     """
     run_dir = Path(run_dir)
-    run = read_run(run_dir)
-    content = _rounded(report_content(run))
-    shown = {
-        "report": content,
-        "forest": figures.forest(content["claims"]),
-        "rates": figures.rates(content),
-        "curves": figures.curves(run),
-        "prophet": figures.prophet(run, content),
-        "line_styles": figures.line_styles(run.plan),
-        "grids": figures.grids(run),
-    }
-    environment = _environment()
-    texts = {
-        "report.json": json.dumps(content, indent=1, ensure_ascii=False) + "\n",
-        "report.md": environment.get_template("report.md.j2").render(shown),
-        "report.html": environment.get_template("report.html.j2").render(shown),
-    }
+    texts = report_texts(read_run(run_dir), Templates(templates), refresh)
     try:
         for name, text in texts.items():
-            partial = run_dir / f".{name}.partial"
-            partial.write_text(text, encoding="utf-8")
+            partial = run_dir / f".{name}.{os.getpid()}.partial"  # a run may end while its report is followed
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
             partial.replace(run_dir / name)
     except OSError as error:
         raise UserError(f"{run_dir}: cannot write the report: {error.strerror}") from None
     return run_dir / "report.html"
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=jinja2.select_autoescape(enabled_extensions=("html.j2", "css")),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "percent": number_format.percent,
-        "points": number_format.points,
-        "p_value": number_format.p_value,
-        "duration": duration,
-        "figure": figure,
-        "cosine": cosine,
-        "typeset": typeset,
-        "one_line": one_line,
+def report_texts(run: Run, templates: Templates, refresh: int | None = None) -> dict[str, str]:
+    """The reports of a run by file name."""
+    content = _rounded(report_content(run))
+    shown = {
+        "report": content,
+        "refresh": None if content["finished"] else refresh,
+        "forest": figures.forest(content["claims"]),
+        "rates": figures.rates(content),
+        "curves": curves(run),
+        "curves_by_k": curves_by_k(run),
+        "prophet": prophet(run, content),
+        "line_styles": line_styles(run.plan),
+        "grids": grids(run),
+        "discordant": filmed(discordant(run), run.films),
+        "films": single_films(run),
     }
-    return environment
-
-
-def duration(seconds: float | None) -> str:
-    """``2 h 05 min``, ``3 min 20 s`` or ``4.1 s``."""
-    if seconds is None:
-        return "-"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def figure(value: float | None) -> str:
-    """A number of a training, to three digits."""
-    return "-" if value is None else f"{value:.3g}"
-
-
-def cosine(value: float) -> str:
-    """A cosine, to two decimal places."""
-    return f"{value:.2f}"
-
-
-def typeset(text: str) -> str:
-    """With true minus signs, a dash for what is missing, and no line break before a per cent sign."""
-    if text == "-":
-        return "\N{EN DASH}"
-    text = re.sub(r"(?<![\w.])-(?=\d)|(?<= )-(?= )", "\N{MINUS SIGN}", text)
-    return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)
-
-
-def one_line(text: str | None) -> str:
-    """Fit for a cell of a Markdown table."""
-    return " ".join((text or "").split()).replace("|", r"\|").replace("<", "&lt;")
+    return {
+        "report.json": json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        "report.md": templates.render("report.md.j2", shown),
+        "report.html": templates.render("report.html.j2", shown),
+    }
 
 
 def _rounded(value: Any) -> Any:
+    """Without noise in the last digits, and without numbers that JSON does not have."""
     if isinstance(value, float):
-        return round(value, DIGITS)
+        return round(value, DIGITS) if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

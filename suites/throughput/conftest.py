@@ -64,6 +64,8 @@ def measured(here: Here, benchmark: Any) -> Callable[..., None]:
         benchmark.extra_info.update(
             machine=here.machine.name, figure=name, value=value, unit=unit, judgement=found.status, **beside
         )
+        if (reference := here.performance.references.get(name)) is not None:
+            benchmark.extra_info.update(reference=reference.value, reference_date=reference.date, **reference.bounds())
         told = "".join(f", {key.replace('_', ' ')} {number:.4g}" for key, number in beside.items())
         print(f"\n  {here.machine.name}: {found.status}: {found.sentence}{told}")
         for other in others:

@@ -135,6 +135,8 @@ def _write_metrics(path: Path, plan: Plan, case: Case) -> None:
             line |= {
                 "world_loss": 1 - cosine,
                 "world_cos": cosine,
+                "world_cos_k": [cosine * (0.6 + 0.05 * k) for k in range(plan.recipe.world.horizon)],
+                "world_attn_k": [1 / plan.recipe.world.horizon] * plan.recipe.world.horizon,
                 "world_valid_frac": 0.95,
                 "world_gate": (0.05 * done if memory == "pred" else 0.0),
                 "loss_total": action + plan.recipe.world.lambda_world * (1 - cosine),

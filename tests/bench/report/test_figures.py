@@ -1,5 +1,6 @@
 """Geometry of the figures."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from synthetic_run import core_plan, plan_of, rows_by_case, write_run
 
+from bench.plan import Plan
+from bench.report.axes import Axis, nice_axis
 from bench.report.content import report_content
-from bench.report.figures import MOST_CURVE_POINTS, Axis, binned, curves, forest, grids, line_styles, nice_axis, prophet
+from bench.report.curves import MOST_CURVE_POINTS, binned, curves, curves_by_k, line_styles, prophet
+from bench.report.figures import forest
+from bench.report.grids import MOST_CELLS, MOST_GRIDS, grids
 from bench.report.records import Run, read_run
+from wmvla.recipe import EpisodeRow
 
 finite = st.floats(-1e6, 1e6)
 
@@ -55,7 +61,13 @@ def test_positions_are_linear() -> None:
 
 def claim(difference: float | None, reach: float, margin: float | None = None) -> dict[str, object]:
     bounds = {"lower": -reach, "upper": reach}
-    return {"difference": difference, "margin": margin, "interval": bounds, "tost_interval": bounds}
+    return {
+        "difference": difference,
+        "margin": margin,
+        "effect": None if margin else 0.1,
+        "interval": bounds,
+        "tost_interval": bounds,
+    }
 
 
 def test_forest_is_symmetric_about_zero() -> None:
@@ -65,6 +77,7 @@ def test_forest_is_symmetric_about_zero() -> None:
     assert min(positions) == -max(positions) == -0.4
     assert plot["rows"][0]["margin"] == (43.75, 56.25)
     assert plot["rows"][0]["marks"]["point"] == 62.5
+    assert [row["effect"] for row in plot["rows"]] == [None, 62.5]
     assert plot["rows"][1]["marks"] is None
 
 
@@ -148,9 +161,49 @@ def test_the_prophets_cosines_are_one_path_each_and_the_baseline(tmp_path: Path)
     plot = prophet(run, report_content(run))
     assert plot is not None
     assert [(path["case"], path["style"]) for path in plot["paths"]] == [
-        ("E1-replay-s0", "dashed"),
         ("E2-replay-s0", "accent"),
+        ("E1-replay-s0", "dashed"),
         ("mean change", "baseline"),
     ]
     assert [tick for _, tick in plot["x_ticks"]] == list(range(1, 9))
     assert prophet(run_of({}, {}), report_content(run_of({}, {}))) is None
+
+
+def test_curves_by_k_are_a_panel_an_arm_on_the_same_axes(tmp_path: Path) -> None:
+    """Of several seeds their mean; steps that are no list of finite numbers are left out."""
+    plan = core_plan("mini", seeds=(0, 1))
+    metrics = {
+        "E1-train-s0": [{"step": 600, "world_cos_k": [0.0, 0.25]}],
+        "E2-train-s0": [{"step": 300, "world_cos_k": [0.5, 0.5]}, {"step": 600, "world_cos_k": [float("nan"), 0.5]}],
+        "E2-train-s1": [{"step": 300, "world_cos_k": [0.0, 0.5]}, {"step": 450}],
+    }
+    (plot,) = curves_by_k(Run(plan, {}, metrics, {}, None, {}, None))
+    assert plot["title"] == "World cosine by k"
+    assert [panel["title"] for panel in plot["panels"]] == ["E1", "E2"]
+    assert [[path["d"] for path in panel["paths"]] for panel in plot["panels"]] == [
+        ["M100 100", "M100 58.33"],  # the axis goes from 0 to 0.6
+        ["M50 58.33", "M50 16.67"],
+    ]
+    assert plot["panels"][0]["y_ticks"] == plot["panels"][1]["y_ticks"]
+    assert plot["keys"] == [(1, 0.0), (2, 1.0)]
+
+
+def test_grids_stay_small_and_show_discordant_columns_first() -> None:
+    plan = core_plan("smoke", episodes=4)
+    wide = dataclasses.replace(
+        plan, episodes=tuple(dataclasses.replace(row, init=row.index) for row in many_rows(plan, 10_000))
+    )
+    rows = {case.id: [] for case in plan.rollout_cases()}
+    rows["E0-none-s0"] = [{"index": i, "status": "ok", "success": i == 9_999, "steps": 9} for i in (5, 9_999)]
+    rows["E1-zero-s0"] = [{"index": i, "status": "ok", "success": False, "steps": 9} for i in (5, 9_999)]
+    (grid,) = grids(Run(wide, rows, {}, {}, None, {}, None))
+    assert grid["of"] == 10_000
+    assert len(grid["inits"]) * len(grid["rows"]) <= MOST_CELLS
+    assert grid["inits"][-1] == 9_999
+    assert grid["discordant"].count(True) == 1
+    many = core_plan("full", seeds=tuple(range(9)))
+    assert len(grids(Run(many, {case.id: [] for case in many.rollout_cases()}, {}, {}, None, {}, None))) == MOST_GRIDS
+
+
+def many_rows(plan: Plan, number: int) -> list[EpisodeRow]:
+    return [dataclasses.replace(plan.episodes[0], index=index) for index in range(number)]

@@ -1,0 +1,65 @@
+"""The table of `wmbench status --watch`: drawn in place in a terminal, again whenever the run has gone on."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from bench.report.follow import state_of
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+REFRESH_SECONDS = 2
+MOST_SHARE = 5
+"""A large run is read again no more often than once in so many times as long as reading it takes."""
+BAR_WIDTH = 20
+
+Status = dict[str, Any]
+
+
+def watch(run_dir: Path, read: Callable[[], Status], tell: Callable[[Status], str], has_jobs: bool, console: Console) -> None:
+    """Draw what ``read`` gives until all cases are done; ``tell`` puts one case into words. The last state stays on the screen.
+
+    A run with jobs in a queue (``has_jobs``) is read every time: the queue's news are in no file.
+
+    Raises UserError as ``read`` does.
+    """
+    seen = None
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            began, state = time.monotonic(), state_of(run_dir)
+            if has_jobs or state != seen:
+                status, seen = read(), state
+                live.update(table(status, tell), refresh=True)
+                if status["done"] == len(status["cases"]):
+                    return
+            time.sleep(max(REFRESH_SECONDS, MOST_SHARE * (time.monotonic() - began)))
+
+
+def table(status: Status, tell: Callable[[Status], str]) -> Table:
+    """A row for each case: its name, how much of it is done, and the rest in words."""
+    done, cases = status["done"], status["cases"]
+    # Text, for a string would be read as rich's own markup.
+    drawn = Table(
+        title=Text(f"{status['run']}: {done} of {len(cases)} cases done"), title_justify="left", box=None, pad_edge=False
+    )
+    drawn.add_column("case", no_wrap=True)
+    drawn.add_column("", width=BAR_WIDTH)
+    drawn.add_column("", overflow="fold")
+    for case in cases:
+        style = "red" if "failed" in case else "dim" if case["done"] else ""
+        drawn.add_row(Text(case["case"], style), _bar(case), Text(tell(case), style))
+    return drawn
+
+
+def _bar(case: Status) -> "RenderableType":
+    if not case.get("planned"):
+        return ""
+    return ProgressBar(total=case["planned"], completed=min(case["finished"], case["planned"]), width=BAR_WIDTH)

@@ -1,0 +1,50 @@
+"""A report that is written again while its run goes on."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.report.write import write_report
+
+REFRESH_SECONDS = 10
+"""How often the run directory is looked at, and how often an open page loads itself again."""
+WATCHED = ("*.json", "cases/*", "failures/*", "episodes/*", "metrics/*", "videos/*.mp4")
+OURS = "report.json"
+
+State = frozenset[tuple[str, int, int]]
+
+
+def state_of(run_dir: Path) -> State:
+    """What tells whether a run has gone on: name, time and size of every file that a report is made from."""
+    files = [path for pattern in WATCHED for path in Path(run_dir).glob(pattern) if path.name != OURS]
+    found = set()
+    for path in files:
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # a partial file took its name meanwhile
+            continue
+        found.add((str(path), status.st_mtime_ns, status.st_size))
+    return frozenset(found)
+
+
+def follow(run_dir: Path, tell: Callable[[str], None], templates: Path | None = None, every: float = REFRESH_SECONDS) -> Path:
+    """Write the report whenever the run has gone on, until it is finished; return the path of report.html.
+
+    ``tell`` gets a line whenever there is news. Whoever stops this writes the report once more, so that it asks for no refresh.
+
+    Raises UserError as `write_report` does.
+    """
+    seen, told = None, ""
+    while True:
+        state = state_of(run_dir)
+        if state != seen:
+            report = write_report(run_dir, templates, refresh=REFRESH_SECONDS)
+            content = json.loads(report.with_suffix(".json").read_text())
+            if content["finished"]:
+                return report
+            if content["unfinished"] != told:
+                told = content["unfinished"]
+                tell(told)
+            seen = state
+        time.sleep(every)

@@ -1,0 +1,85 @@
+"""The grids of episodes: for each training seed and task, rollouts down, initial states across. Pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.pairs import broken, solved
+from bench.report.records import Record, Run
+
+Content = dict[str, Any]
+
+MOST_CELLS = 6000
+"""Of all grids together: more of them would make the page heavy, and nobody would look at them."""
+MOST_GRIDS = 60
+
+
+def grids(run: Run) -> list[Content]:
+    """The first `MOST_GRIDS` grids; each says of how many columns (``of``) those that it shows are.
+
+    A cell sums up the repeats of its initial state. A column is discordant where not all rollouts that have played
+    it agree. Where there are too many columns, discordant ones go before the others.
+    """
+    plan, found = run.plan, []
+    places = [(seed, task) for seed in plan.seeds for task in plan.recipe.environment.tasks][:MOST_GRIDS]
+    columns: dict[int, dict[int, list[int]]] = {}
+    for episode in plan.episodes:
+        columns.setdefault(episode.task, {}).setdefault(episode.init, []).append(episode.index)
+    rollouts = max(1, len(plan.rollout_cases()) // len(plan.seeds))
+    most = max(8, MOST_CELLS // (rollouts * max(1, len(places))))
+    for seed in dict.fromkeys(seed for seed, _ in places):
+        cases = [case for case in plan.rollout_cases() if case.seed == seed]
+        by_case = {case.id: {row["index"]: row for row in run.rows[case.id]} for case in cases}
+        for task in [task for its_seed, task in places if its_seed == seed]:
+            inits = columns.get(task, {})
+            shares = {case.id: [_share(by_case[case.id], indices) for indices in inits.values()] for case in cases}
+            discordant = [len({each[i] for each in shares.values()} - {None}) > 1 for i in range(len(inits))]
+            shown = _shown(discordant, most)
+            names = list(inits)
+            found.append(
+                {
+                    "seed": seed,
+                    "task": task,
+                    "of": len(inits),
+                    "inits": [names[i] for i in shown],
+                    "discordant": [discordant[i] for i in shown],
+                    "rows": [
+                        {
+                            "rollout": case.rollout,
+                            "cells": [
+                                _cell(case.id, names[i], [by_case[case.id].get(index) for index in inits[names[i]]])
+                                for i in shown
+                            ],
+                        }
+                        for case in cases
+                    ],
+                }
+            )
+    return found
+
+
+def _shown(discordant: Sequence[bool], most: int) -> list[int]:
+    """Which columns are shown, in their order: all, or as many as there is room for."""
+    if len(discordant) <= most:
+        return list(range(len(discordant)))
+    return sorted(sorted(range(len(discordant)), key=lambda i: not discordant[i])[:most])
+
+
+def _share(rows: dict[int, Record], indices: Sequence[int]) -> float | None:
+    """Of the episodes that were played, those that were solved."""
+    played = [row for index in indices if (row := rows.get(index)) is not None]
+    return round(sum(map(solved, played)) / len(played), 3) if played else None
+
+
+def _cell(case_id: str, init: int, rows: list[Record | None]) -> Content:
+    played = [row for row in rows if row is not None]
+    wins, failed = sum(map(solved, played)), sum(map(broken, played))
+    told = f"{case_id}, init {init}: "
+    if not played:
+        told += "not played yet"
+    elif len(rows) == 1:
+        row = played[0]
+        told += row["status"] if failed else f"{'solved' if wins else 'not solved'} in {row['steps']} steps"
+    else:
+        told += f"{wins} of {len(played)} solved" + (f", {failed} broken" if failed else "")
+    share = round(wins / len(played), 3) if played else None
+    return {"share": share, "broken": failed > 0, "title": told}

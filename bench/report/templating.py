@@ -1,0 +1,111 @@
+"""The templates of a report: ours, and before them those of a user's own folder. HTML is escaped whoever wrote the template."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jinja2
+
+from bench import number_format
+from bench.report import filters
+from wmvla.errors import UserError
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Templates:
+    """Renders templates by name.
+
+    Args:
+        folder: of a user; a template there replaces ours of the same name, and may include or import ours.
+
+    Raises:
+        UserError: `folder` is none, or nothing in it has the name of a template.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        folders = [TEMPLATES]
+        if folder is not None:
+            _check(folder)
+            folders.insert(0, folder)
+        loader = jinja2.ChoiceLoader([jinja2.FileSystemLoader(each) for each in folders])
+        self._html = _environment(loader, autoescape=True)
+        # Escaped, Markdown would be unreadable as it stands; and what no reader takes for a tag is inert.
+        self._markdown = _environment(loader, finalize=filters.no_markup)
+
+    def render(self, name: str, shown: Mapping[str, Any]) -> str:
+        """The text of a template; ``*.md.j2`` is Markdown, all else HTML.
+
+        Raises:
+            UserError: a user's template is broken, with its file and line.
+        """
+        environment = self._markdown if name.endswith(".md.j2") else self._html
+        try:
+            return environment.get_template(name).render(shown)
+        except jinja2.TemplateSyntaxError as error:
+            if self.folder is None or not _lies_in(error.filename, self.folder):
+                raise
+            raise UserError(f"{error.filename}, line {error.lineno}: {_told(error)}; mend the template") from None
+        except Exception as error:  # whatever a user's template calls for
+            line = None if self.folder is None else _last_line(error.__traceback__, self.folder)
+            if line is None:
+                raise
+            raise UserError(f"{line}: {_told(error)}; mend the template") from None
+
+
+def _check(folder: Path) -> None:
+    ours = sorted(path.name for path in TEMPLATES.iterdir())
+    if not folder.is_dir():
+        raise UserError(f"--templates {folder}: no such folder")
+    if not any((folder / name).is_file() for name in ours):
+        raise UserError(f"--templates {folder}: replaces no template; those that can be replaced are {', '.join(ours)}")
+
+
+def _environment(loader: jinja2.BaseLoader, **options: Any) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=loader,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        **options,
+    )
+    environment.filters |= {
+        "percent": number_format.percent,
+        "points": number_format.points,
+        "p_value": number_format.p_value,
+        "duration": filters.duration,
+        "figure": filters.figure,
+        "cosine": filters.cosine,
+        "typeset": filters.typeset,
+        "one_line": filters.one_line,
+        "grouped": filters.grouped,
+        "content_hash": filters.content_hash,
+        "pair_with": lambda value, other: (value, other),
+        "k_heading": "k = {}".format,
+    }
+    return environment
+
+
+def _told(error: Exception) -> str:
+    """What jinja2, or what a template called for, says in its first line."""
+    if isinstance(error, jinja2.TemplateNotFound):
+        return f"there is no template '{error.name}'"
+    return str(getattr(error, "message", None) or error or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def _lies_in(file: str | None, folder: Path) -> bool:
+    return file is not None and Path(file).resolve().is_relative_to(folder.resolve())
+
+
+def _last_line(traceback: TracebackType | None, folder: Path) -> str | None:
+    """The deepest place in a template of the folder: jinja2 writes templates' own files and lines into tracebacks."""
+    found = None
+    while traceback is not None:
+        file = traceback.tb_frame.f_code.co_filename
+        if _lies_in(file, folder):
+            found = f"{file}, line {traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return found
