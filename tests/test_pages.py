@@ -1,7 +1,7 @@
 """Pages of docs/ that a newcomer follows: every file on them is written, every command is run, in a copy of the project.
 
-Non-obvious: at scale smoke, because `make` takes SCALE from MAKEFLAGS where a command does not say it. So the run that the tutorial
-names is another one here, and its name is replaced.
+Non-obvious: at scale smoke, because `make` takes SCALE from MAKEFLAGS where a command does not say it. So the run that the
+tutorial names is another one here, and its name is replaced.
 """
 
 import os
