@@ -32,7 +32,8 @@ def joins(plan: Plan, cases: Sequence[str]) -> bool:
     if srun_ranks() != machine.training_processes:
         raise UserError(
             f"srun started {srun_ranks()} processes, and machine '{machine.name}' trains with {machine.training_processes}; "
-            f"give srun --nodes={machine.nodes} --ntasks={machine.training_processes} --ntasks-per-node={machine.processes_per_node}"
+            f"give srun --nodes={machine.nodes} --ntasks={machine.training_processes} "
+            f"--ntasks-per-node={machine.processes_per_node}"
         )
     return srun_rank() > 0
 
