@@ -30,10 +30,10 @@ def joins(plan: Plan, cases: Sequence[str]) -> bool:
         return False
     machine = plan.machine
     if srun_ranks() != machine.training_processes:
-        per_node = machine.training_processes // machine.nodes
         raise UserError(
             f"srun started {srun_ranks()} processes, and machine '{machine.name}' trains with {machine.training_processes}; "
-            f"give srun --nodes={machine.nodes} --ntasks={machine.training_processes} --ntasks-per-node={per_node}"
+            f"give srun --nodes={machine.nodes} --ntasks={machine.training_processes} "
+            f"--ntasks-per-node={machine.processes_per_node}"
         )
     return srun_rank() > 0
 

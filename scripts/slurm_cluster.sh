@@ -57,7 +57,7 @@ SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=2,bf_interval=2
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-KillWait=5
+KillWait=10
 # A node that says nothing for so long is down, and its jobs go to another one.
 SlurmdTimeout=10
 ReturnToService=2

@@ -128,7 +128,7 @@ def _run_processes(context: Context, job: "TrainingJob", path: Path, held: IO[st
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             child.terminate()
-            if by_srun() and child.wait() not in (0, STOPPED, -signal.SIGTERM):
+            if by_srun() and child.wait() not in (0, STOPPED) and _has_failed(log):
                 _explain(log, job.case)  # srun ends all where one of them fails: that is no stop
             raise
         finally:
@@ -169,6 +169,14 @@ def start(
         pass_fds=() if held is None else (held.fileno(),),
         preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),
     )
+
+
+def _has_failed(log: Path) -> bool:
+    """Whether the log tells of a failure.
+
+    Non-obvious: the exit code need not. SIGTERM that comes while Python ends with a traceback is that of its process.
+    """
+    return bool(_told(log, "error: ")) or "Traceback (most recent call last)" in log.read_text(errors="replace")
 
 
 def _explain(log: Path, case: str) -> None:

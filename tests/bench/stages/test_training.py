@@ -9,9 +9,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from synthetic_run import core_plan
 
+from bench.stages import training
+from bench.stages.context import Context
 from bench.stages.training import _explain, _last_line
 from wmvla.errors import UserError
+from wmvla.train.job import TrainingJob
 
 PARENT = """
 import os, subprocess, sys
@@ -65,3 +69,32 @@ def test_progress_reads_only_what_this_run_wrote(tmp_path: Path):
     metrics.write_text('{"step": 1}\n{"step": 2}\n{"step"')
     assert _last_line(metrics) == {"step": 2}
     assert _last_line(metrics, newer_than=metrics.stat().st_mtime + 1) is None
+
+
+FAILS = "print('Traceback (most recent call last):\\nRuntimeError: Connection closed by peer', flush=True)"
+
+
+@pytest.mark.parametrize(("prints", "raised"), [(FAILS, RuntimeError), ("print('loading', flush=True)", KeyboardInterrupt)])
+def test_sigterm_after_another_rank_failed_is_no_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prints: str, raised: type[BaseException]
+) -> None:
+    """srun sends it to all ranks where one fails. It ends this rank's process, whose exit code then says nothing."""
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    plan = core_plan("smoke")
+    context = Context(plan, tmp_path, None)
+    folders = {"dataset_root": "", "dataset_repo_id": "", "checkpoints": str(tmp_path), "metrics": str(tmp_path / "m.jsonl")}
+    job = TrainingJob(case="E2-train-s0", seed=0, training=plan.recipe.training, base="base", **folders)
+    log, start = context.log_path(job.case), training.start
+
+    def sigterm(seconds: float) -> None:
+        deadline = time.monotonic() + 60
+        while not log.read_text() and time.monotonic() < deadline:
+            pass
+        raise KeyboardInterrupt("SIGTERM")
+
+    code = f"import signal; {prints}; signal.pause()"
+    monkeypatch.setattr(training, "start", lambda command, *rest: start([sys.executable, "-c", code], *rest))
+    monkeypatch.setattr(training.time, "sleep", sigterm)
+    with pytest.raises(raised, match="Connection closed by peer" if raised is RuntimeError else "SIGTERM"):
+        training.run_job(context, job)
