@@ -68,8 +68,8 @@ def test_training(benchmark: Any, here: Here, measured: Told, gemm: float, tmp_p
     seconds = fastest(benchmark, step, here.device, STEPS[here.device])
     beside = joules_for_each("sample", here, before, step.samples) | peak_memory(here.device)
     step.check()
-    beside |= {"percent_of_gemm": 100 * counter.get_total_flops() / seconds / 1e12 / gemm, "samples": step.samples}
-    beside["million_parameters"] = step.million_parameters
+    beside |= shares(here, counter.get_total_flops() / seconds / 1e12, gemm)
+    beside |= {"samples": step.samples, "million_parameters": step.million_parameters}
     measured(f"train_{arm}", step.samples / seconds, "samples/s", **beside)
 
 
@@ -118,9 +118,16 @@ def test_encoding(benchmark: Any, here: Here, measured: Told, gemm: float, tmp_p
     before = here.joules()
     seconds = fastest(benchmark, encode, device, STEPS[device])
     beside = joules_for_each("clip", here, before, len(clips)) | peak_memory(device)
-    beside |= {"percent_of_gemm": 100 * counter.get_total_flops() / seconds / 1e12 / gemm, "clips": len(clips)}
+    beside |= shares(here, counter.get_total_flops() / seconds / 1e12, gemm) | {"clips": len(clips)}
     beside["million_parameters"] = sum(parameter.numel() for parameter in encoder.model.parameters()) / 1e6
     measured("encode", len(clips) / seconds, "clips/s", **beside)
+
+
+def shares(here: Here, tflops: float, gemm: float) -> dict[str, float]:
+    """Per cent of the matrix product that was measured, and of the data sheet's peak where there is one."""
+    peak = here.performance.peak
+    of_peak = {"percent_of_peak": 100 * tflops / getattr(peak, f"{here.machine.precision}_tflops")} if peak else {}
+    return {"percent_of_gemm": 100 * tflops / gemm} | of_peak
 
 
 def begin_memory(device: str) -> None:

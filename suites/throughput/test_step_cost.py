@@ -95,7 +95,9 @@ def turns(job: TrainingJob) -> Callable[[], float]:
     return turn
 
 
-def test_a_step_with_memory_against_a_plain_one(benchmark: Any, jobs: dict[str, TrainingJob]) -> None:
+def test_a_step_with_memory_against_a_plain_one(
+    benchmark: Any, jobs: dict[str, TrainingJob], measured: Callable[..., None]
+) -> None:
     """The benchmark's time is E2's; ``extra_info`` has both arms' CPU milliseconds a step, of their fastest turns."""
     plain, memory = turns(jobs["E0"]), turns(jobs["E2"])
     spent: dict[str, list[float]] = {"E0": [], "E2": []}
@@ -111,5 +113,6 @@ def test_a_step_with_memory_against_a_plain_one(benchmark: Any, jobs: dict[str, 
         E0_cpu_milliseconds=round(cost["E0"], 2), E2_cpu_milliseconds=round(cost["E2"], 2), ratio=round(ratio, 3)
     )
     print(f"\n  a step at mini scale: E0 {cost['E0']:.1f} CPU ms, E2 {cost['E2']:.1f} CPU ms: {ratio:.3f} x")
+    measured("loop_step_ratio_cpu", ratio, "x")
     if ratio > MOST_RATIO:
         pytest.xfail(f"a step with memory costs {ratio:.3f} times a plain one, at most {MOST_RATIO} is wanted")
