@@ -20,14 +20,17 @@ SECRET_VARIABLE = re.compile(rf"(^|_)({SECRET_WORDS}|key|auth)(_|$)", re.IGNOREC
 SHORTEST_SECRET = 6
 """Characters of a variable's value; what is shorter, such as ``false``, would be found everywhere."""
 _NAMED = rf"(?<![A-Za-z])(?:{SECRET_WORDS})(?![A-Za-z])[\w.-]*"
-_VALUE = r"([^\s'\",;\[\]{}<]+)"
+_DONE = "(?!<|&lt;)"
+"""What was hidden before, perhaps in a page since, is not hidden again."""
+_VALUE = rf"{_DONE}([^\s'\",;\[\]{{}}<]+)"
 SECRET_GIVEN = (
     re.compile(rf"(--[\w.-]*{_NAMED}[=\s]\s*['\"]?){_VALUE}", re.IGNORECASE),
     re.compile(rf"({_NAMED}['\"]?\s*[=:]\s*['\"]?){_VALUE}", re.IGNORECASE),
 )
 """``--hub-token x``; ``WANDB_API_KEY=x``, ``password: x``."""
 SECRET_SHAPES = re.compile(r"\b(hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,}|AKIA[A-Z0-9]{12,})")
-LOGIN_IN_ADDRESS = re.compile(r"(?<=://)[^\s/@]+@")
+LOGIN_IN_ADDRESS = re.compile(rf"(?<=://){_DONE}[^\s/@]+@")
+HOME_OF_ANYONE = re.compile(rf"/(home|Users)/{_DONE}[^/\s:'\"<]+")
 NOBODY = ("", "root", "user", "nobody", "runner", "ubuntu", "docker")
 """Accounts that name no person."""
 
@@ -47,7 +50,7 @@ def anonymous(text: str) -> str:
     home = os.path.expanduser("~")  # noqa: PTH111  # unlike Path.home() it does not fail for an unnamed user
     if home not in ("/", "~"):
         text = re.sub(rf"{re.escape(home)}(?=/|$|[^\w.-])", "~", text)
-    text = re.sub(r"/(home|Users)/[^/\s:'\"]+", r"/\1/<user>", text)
+    text = HOME_OF_ANYONE.sub(r"/\1/<user>", text)
     user = _user_name()
     if user not in NOBODY:
         text = re.sub(rf"(?<!\w){re.escape(user)}(?!\w)", "<user>", text)

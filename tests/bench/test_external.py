@@ -23,6 +23,7 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "bench" / "schemas" / "external
 
 
 def test_what_stock_lerobot_wrote_is_imported() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
     external = read_eval_info(STOCK, "E0-none")
     (table,) = external.tables
     assert (table.suite, table.tasks, table.successes, table.episodes) == ("libero_object", (7,), 5, 6)

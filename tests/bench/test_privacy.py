@@ -1,5 +1,6 @@
 """Names and secrets: what is taken out of text, and that a run directory holds none of those that were planted."""
 
+import html
 import json
 import socket
 import sys
@@ -93,6 +94,31 @@ def test_what_only_looks_like_one_stays(text: str) -> None:
     assert anonymous(text) == text
 
 
+@pytest.mark.parametrize("text", ["--token=x1 /home/ada https://a:b@c.invalid password: x2", "/users/ada on node17"])
+def test_what_is_hidden_stays_so_in_a_page_too(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """`wmbench pack` asks whether there is anything left to hide."""
+    monkeypatch.setattr(privacy, "_user_name", lambda: "ada")
+    monkeypatch.setattr(socket, "gethostname", lambda: "node17")
+    once = anonymous(text)
+    assert once != text
+    assert anonymous(once) == once
+    assert anonymous(html.escape(once)) == html.escape(once)
+
+
+def test_a_committed_run_holds_nothing_to_hide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does anything in it look like a secret by mistake; whoever runs this test, and wherever."""
+    monkeypatch.setenv("HOME", "/homes/nobody-at-all")
+    monkeypatch.setattr(privacy, "_user_name", lambda: "nobody-at-all")
+    monkeypatch.setattr(privacy, "_secrets", list)
+    monkeypatch.setattr(socket, "gethostname", lambda: "nowhere.invalid")
+    reference = Path(__file__).parents[2] / "results" / "reference"
+    files = [path for path in reference.rglob("*") if path.suffix in (".json", ".jsonl", ".md", ".html")]
+    assert len(files) > 20
+    for path in files:
+        changed = [line for line in path.read_text().splitlines() if anonymous(line) != line]
+        assert changed == [], path
+
+
 def test_values_of_secret_variables_are_found_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_SERVICE_TOKEN", "opensesame")
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false-ish")
@@ -163,7 +189,7 @@ def test_jobs_logs_records_and_failures_hold_none(
 
 def test_a_whole_run_holds_none(tmp_path: Path) -> None:
     """A real `wmbench run` process with fake simulators, of that user, beside a library that tells its secrets in an error."""
-    plan = core_plan("smoke", episodes=10)
+    plan = core_plan("smoke", episodes=10, arms=("E0",))
     home = tmp_path / USER
     run_dir = trained(plan, home / "results")
     (run_dir / "provenance.json").unlink()
@@ -173,7 +199,7 @@ def test_a_whole_run_holds_none(tmp_path: Path) -> None:
     path = f"{Path(__file__).parents[2]}:{Path(__file__).parent}:{plugin}"
     environment = {"HOME": str(home), "LOGNAME": USER, "HF_TOKEN": HF, "WANDB_API_KEY": WANDB, "PLANTED_HOST": HOST}
     code, _, err = finished(
-        wmbench(run_dir, PYTHONPATH=path, PYTEST_ADDOPTS="-p fake_rollouts -p tells_secrets", **environment)
+        wmbench(run_dir, "--arms=E0", PYTHONPATH=path, PYTEST_ADDOPTS="-p fake_rollouts -p tells_secrets", **environment)
     )
     assert code == 0, err
     report = json.loads((run_dir / "report.json").read_text())
