@@ -189,7 +189,7 @@ def test_jobs_logs_records_and_failures_hold_none(
 
 def test_a_whole_run_holds_none(tmp_path: Path) -> None:
     """A real `wmbench run` process with fake simulators, of that user, beside a library that tells its secrets in an error."""
-    plan = core_plan("smoke", episodes=10, arms=("E0",))
+    plan = core_plan("smoke", episodes=2, arms=("E0",))
     home = tmp_path / USER
     run_dir = trained(plan, home / "results")
     (run_dir / "provenance.json").unlink()
@@ -199,7 +199,14 @@ def test_a_whole_run_holds_none(tmp_path: Path) -> None:
     path = f"{Path(__file__).parents[2]}:{Path(__file__).parent}:{plugin}"
     environment = {"HOME": str(home), "LOGNAME": USER, "HF_TOKEN": HF, "WANDB_API_KEY": WANDB, "PLANTED_HOST": HOST}
     code, _, err = finished(
-        wmbench(run_dir, "--arms=E0", PYTHONPATH=path, PYTEST_ADDOPTS="-p fake_rollouts -p tells_secrets", **environment)
+        wmbench(
+            run_dir,
+            "--arms=E0",
+            "--episodes=2",
+            PYTHONPATH=path,
+            PYTEST_ADDOPTS="-p fake_rollouts -p tells_secrets",
+            **environment,
+        )
     )
     assert code == 0, err
     report = json.loads((run_dir / "report.json").read_text())
