@@ -8,6 +8,7 @@ from bench.beside import beside
 from bench.cases import Case
 from bench.gaps import as_ranges, missing_episodes
 from bench.limits import limit_of
+from bench.made import made
 from bench.plan import Plan
 from bench.report.playing import hard_resets, largest_batch, playing
 from bench.report.records import Record, Run
@@ -81,6 +82,7 @@ def report_content(run: Run) -> Content:
             if row["status"] != "ok"
         ],
         "provenance": run.provenance,
+        **({"made": found} if (found := made(run.cases)) else {}),
         "reproduce": reproduce_command(plan),
     }
 
