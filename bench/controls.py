@@ -14,7 +14,7 @@ from bench.journal import read_journals
 from bench.json_file import read_object
 from bench.overrides import Overrides
 from bench.plan import PLAN_FILE, Plan, load_plan, make_plan
-from bench.provenance import anonymous
+from bench.privacy import anonymous
 from bench.suite import SUITES, Control, Suite, known_suites, load_suite
 from bench.toml_config import build, read_toml
 from bench.verdict import ClaimResult, Decision, Verdict, judge

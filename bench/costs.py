@@ -120,7 +120,7 @@ def _size(reference: Reference, case: Case, record: Record) -> int | None:
         return _bytes(journal_files(journal_path(run_dir, case.id)))
     if case.kind == "train":
         return _bytes([run_dir / "checkpoints" / case.id])
-    return _bytes([run_dir.resolve().parent.parent / path for path in record["artefacts"].values()])
+    return _bytes([run_dir.resolve().parent.parent / Path(path).expanduser() for path in record["artefacts"].values()])
 
 
 def _bytes(paths: Sequence[Path]) -> int | None:

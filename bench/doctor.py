@@ -22,7 +22,8 @@ from bench import hardware, host
 from bench.all_reduce import all_reduce
 from bench.finding import Finding
 from bench.machine import detect_accelerator, detect_machine, load_machine, load_performance
-from bench.provenance import ROOT, anonymous
+from bench.privacy import anonymous
+from bench.provenance import ROOT
 from wmvla.errors import UserError
 
 MUJOCO_VERSION = "3.3.2"

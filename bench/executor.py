@@ -24,6 +24,7 @@ from bench.gaps import missing_episodes
 from bench.journal import check_against_plan, journal_path, read_journals
 from bench.looks import rows_until
 from bench.plan import Plan
+from bench.privacy import anonymous, hide_names
 from bench.stages import base, demonstrations, filming, held_out, joining, latents, replay, rollout, training, wiring
 from bench.stages.context import Context
 from bench.stopping import follow, wanted_looks
@@ -205,7 +206,7 @@ class Executor:
         return record
 
     def _write_failure(self, case: Case, error: Exception) -> None:
-        write_json(failure_path(self.context.run_dir, case.id), {"case": case.id, "error": str(error)})
+        write_json(failure_path(self.context.run_dir, case.id), {"case": case.id, "error": anonymous(str(error))})
 
     def _write_record(self, case: Case, record: dict[str, Any]) -> None:
         failure_path(self.context.run_dir, case.id).unlink(missing_ok=True)
@@ -214,7 +215,10 @@ class Executor:
     def _timed(self, case: Case, episodes: Sequence[EpisodeRow] | None = None) -> dict[str, Any]:
         """Carry out a case, of a rollout perhaps those episodes alone; its record."""
         began, cpu, joules = time.monotonic(), _cpu_seconds(), reading(self._energy)
-        figures = STAGES[case.kind](self.context, case) if episodes is None else rollout.run(self.context, case, episodes)
+        try:
+            figures = STAGES[case.kind](self.context, case) if episodes is None else rollout.run(self.context, case, episodes)
+        finally:
+            hide_names([self.context.log_path(case.id), *self.context.run_dir.glob(f"jobs/{case.id}.*json")])
         return {
             "case": case.id,
             "kind": case.kind,

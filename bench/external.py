@@ -15,6 +15,7 @@ from wmvla.errors import UserError
 from wmvla.files import write_json
 
 EXTERNAL_VERSION = 1
+MOST_EPISODES = 10**9
 FOLDER = "imported"
 """Of external results, in a run directory and in the folder of run directories."""
 PUBLISHED = Path(__file__).parent / "published"
@@ -130,5 +131,5 @@ def read_externals(folder: Path) -> tuple[External, ...]:
 
 
 def _check_counts(file: str, key: str, episodes: int, successes: int) -> None:
-    if episodes < 1 or not 0 <= successes <= episodes:
+    if not 1 <= episodes <= MOST_EPISODES or not 0 <= successes <= episodes:
         raise UserError(f"{file}: '{key}' has {successes} successes of {episodes} episodes")

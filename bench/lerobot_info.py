@@ -32,8 +32,11 @@ def read_eval_info(path: Path, rollout: str) -> External:
     counts: dict[str, list[TaskCount]] = defaultdict(list)
     for i, told in enumerate(info["per_task"]):
         suite, count = _task(told, f"{path}: 'per_task[{i}]'")
-        counts[suite].append(count)
+        if count.episodes:  # of a task that could not be played at all nothing is told
+            counts[suite].append(count)
     _check_overall(info, sum(count.episodes for each in counts.values() for count in each), path)
+    if not counts:
+        raise UserError(f"{path}: it tells no episode; there is nothing to import")
     broken = _not_played(info.get("not_played", []), path)
     external = External(
         version=EXTERNAL_VERSION,
@@ -54,7 +57,7 @@ def _task(told: Any, where: str) -> tuple[str, TaskCount]:
         raise UserError(f"{where} must have a string 'task_group' and an integer 'task_id'")
     metrics = told.get("metrics")
     successes = metrics.get("successes") if isinstance(metrics, dict) else None
-    if not isinstance(successes, list) or not successes or not all(type(success) is bool for success in successes):
+    if not isinstance(successes, list) or not all(type(success) is bool for success in successes):
         raise UserError(f"{where} must have 'metrics.successes', a list of true and false for each episode")
     return told["task_group"], TaskCount(told["task_id"], len(successes), sum(successes))
 

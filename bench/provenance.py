@@ -1,22 +1,21 @@
 """Where a result comes from: source, locked packages, machine, renderer; a run's ``provenance.json``.
 
-No secrets, user names or host names: environment variables are taken from a list, and paths below the home
-folder are shortened.
+No secrets, user names or host names: environment variables are taken from a list, and all text passes `bench.privacy`.
+Hashes of checkpoints, datasets and latents are not known when a run begins: they stand in the records of the cases that
+made them.
 """
 
 import datetime
-import getpass
 import hashlib
 import json
 import os
 import platform
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -24,49 +23,87 @@ import psutil
 
 from bench import hardware
 from bench.code_version import code_sha256
+from bench.privacy import anonymous
 from wmvla.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "torch",
+    "torchvision",
     "lerobot",
     "transformers",
+    "tokenizers",
+    "accelerate",
+    "deepspeed",
+    "safetensors",
+    "datasets",
+    "huggingface-hub",
+    "draccus",
     "mujoco",
     "robosuite",
     "hf-libero",
-    "accelerate",
-    "deepspeed",
+    "gymnasium",
+    "PyOpenGL",
     "numpy",
     "scipy",
+    "pillow",
     "opencv-python-headless",
+    "av",
+    "jinja2",
+    "pytest",
+    "pytest-benchmark",
     "lerobot_policy_smolvla_world",
 )
+"""What a figure, a frame or a page can depend on; ``installed_sha256`` is over all others too."""
+VENDOR_PACKAGES = re.compile(r"(nvidia-|triton|pytorch-triton|amd)")
+"""Kernels that the accelerator's vendor brings, named where they are installed."""
 ENVIRONMENT = (
+    "ACCELERATE_MIXED_PRECISION",
     "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_DEVICE_MAX_CONNECTIONS",
+    "CUDA_LAUNCH_BLOCKING",
     "CUDA_VISIBLE_DEVICES",
     "DS_ACCELERATOR",
+    "EGL_PLATFORM",
     "GALLIUM_DRIVER",
+    "GPU_MAX_HW_QUEUES",
     "HF_HUB_OFFLINE",
     "HIP_VISIBLE_DEVICES",
+    "HSA_FORCE_FINE_GRAIN_PCIE",
     "HSA_OVERRIDE_GFX_VERSION",
     "LIBERO_CONFIG_PATH",
     "LIBGL_ALWAYS_SOFTWARE",
+    "LOCAL_WORLD_SIZE",
     "LP_NUM_THREADS",
+    "MESA_GL_VERSION_OVERRIDE",
     "MKL_NUM_THREADS",
     "MUJOCO_EGL_DEVICE_ID",
     "MUJOCO_GL",
+    "NVIDIA_TF32_OVERRIDE",
     "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
     "PYOPENGL_PLATFORM",
     "PYTHONDONTWRITEBYTECODE",
     "PYTHONHASHSEED",
     "PYTORCH_ALLOC_CONF",
     "PYTORCH_CUDA_ALLOC_CONF",
+    "PYTORCH_HIP_ALLOC_CONF",
     "PYTORCH_ROCM_ARCH",
+    "PYTORCH_TUNABLEOP_ENABLED",
     "ROCR_VISIBLE_DEVICES",
+    "SLURM_NNODES",
+    "SLURM_NTASKS",
+    "TOKENIZERS_PARALLELISM",
     "TORCH_EXTENSIONS_DIR",
+    "TORCH_NCCL_BLOCKING_WAIT",
+    "TRANSFORMERS_OFFLINE",
     "WORLD_SIZE",
 )
-"""Variables that can change a number or a pixel."""
+"""Variables that can change a number, a pixel or a speed."""
+ENVIRONMENT_PREFIXES = ("NCCL_", "RCCL_", "GLOO_", "MIOPEN_", "HIPBLASLT_", "ROCBLAS_")
+"""The same, of libraries with too many to list."""
+IMAGE_DIGEST = "WMBENCH_IMAGE_DIGEST"
+"""A container cannot ask for its own digest: who starts it says it."""
 
 
 def collect(root: Path = ROOT) -> dict[str, Any]:
@@ -80,8 +117,10 @@ def collect(root: Path = ROOT) -> dict[str, Any]:
         "git": _or_error(lambda: git_state(root)),
         "code_sha256": _or_error(lambda: code_sha256(root)),
         "uv_lock_sha256": _or_error(lambda: hashlib.sha256((root / "uv.lock").read_bytes()).hexdigest()),
+        "image_digest": anonymous(os.environ[IMAGE_DIGEST]) if os.environ.get(IMAGE_DIGEST) else None,
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {**{name: _version(name) for name in PACKAGES}, **_vendor_packages()},
+        "installed_sha256": _or_error(installed_sha256),
         "platform": platform.platform(),
         "cpu": {
             "model": hardware.cpu_model(),
@@ -91,9 +130,10 @@ def collect(root: Path = ROOT) -> dict[str, Any]:
         },
         "torch": _or_error(hardware.torch_build),
         "gpu_driver": hardware.driver_version(),
-        "gl_renderer": _or_error(hardware.gl_renderer),
+        "gl_renderer": (renderer := _or_error(hardware.gl_renderer)),
+        "mesa": mesa_version(renderer),
         "golden_frame_sha256": _or_error(hardware.golden_frame),
-        "environment": {name: anonymous(os.environ[name]) for name in ENVIRONMENT if name in os.environ},
+        "environment": {name: anonymous(os.environ[name]) for name in sorted(os.environ) if _matters(name)},
     }
 
 
@@ -117,6 +157,18 @@ def refuse_another_renderer(run_dir: Path) -> None:
             )
 
 
+def mesa_version(renderer: object) -> str | None:
+    """Mesa's version in what OpenGL says of itself; None where another driver draws, or none was found."""
+    found = re.search(r"\bMesa (\d[\w.-]*)", renderer) if isinstance(renderer, str) else None
+    return found[1] if found else None
+
+
+def installed_sha256() -> str:
+    """SHA-256 over ``name==version`` of everything that is installed: whether two environments are the same."""
+    lines = {f"{_canonical(each.name)}=={each.version}" for each in distributions()}
+    return hashlib.sha256("".join(f"{line}\n" for line in sorted(lines)).encode()).hexdigest()
+
+
 def git_state(root: Path) -> dict[str, Any]:
     """``{"commit", "dirty"}`` of the source below ``root``; ``dirty`` counts untracked files too.
 
@@ -132,33 +184,25 @@ def git_state(root: Path) -> dict[str, Any]:
     }
 
 
-def anonymous(text: str) -> str:
-    """``text`` with the home folder as ``~``, and without the names of this user and this host."""
-    home = os.path.expanduser("~")  # noqa: PTH111  # unlike Path.home() it does not fail for an unnamed user
-    if home not in ("/", "~"):
-        text = re.sub(rf"{re.escape(home)}(?=/|$|[^\w.-])", "~", text)
-    text = re.sub(r"/home/[^/\s:'\"]+", "/home/<user>", text)
-    user = _user_name()
-    if user not in ("", "root"):
-        text = re.sub(rf"(?<=/){re.escape(user)}(?=/|$)", "<user>", text)
-    host = socket.gethostname()
-    if host and host != "localhost":
-        text = re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w-])", "<host>", text)
-    return text
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a number without a name
-        return ""
-
-
 def _git(root: Path, *arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30, check=False)
     if done.returncode != 0:
         raise RuntimeError((done.stderr.strip().splitlines() or [f"git exited with {done.returncode}"])[0])
     return done.stdout.strip()
+
+
+def _vendor_packages() -> dict[str, str]:
+    found = {_canonical(each.name): each.version for each in distributions()}
+    return {name: found[name] for name in sorted(found) if VENDOR_PACKAGES.match(name)}
+
+
+def _canonical(name: str) -> str:
+    """A package's name as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _matters(name: str) -> bool:
+    return name in ENVIRONMENT or name.startswith(ENVIRONMENT_PREFIXES)
 
 
 def _version(package: str) -> str | None:

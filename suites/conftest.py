@@ -21,6 +21,7 @@ from bench.options import (
     trackers_from,
 )
 from bench.plan import Plan, write_plan
+from bench.privacy import anonymous
 from bench.provenance import collect
 from bench.requirements import require
 from bench.sigterm import interrupt_on_sigterm
@@ -78,6 +79,11 @@ def stop(config: pytest.Config, error: UserError | TripwireError) -> NoReturn:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if MISTAKE in config.stash:
         print(config.stash[MISTAKE], file=sys.stderr)
+
+
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    """What `--benchmark-json` writes is sent to others, and lies in run directories: it does not name the host."""
+    machine_info["node"] = anonymous(machine_info["node"])
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -9,6 +9,7 @@ from bench.beside import beside
 from bench.cases import Case
 from bench.gaps import as_ranges, missing_episodes
 from bench.limits import limit_of
+from bench.made import made
 from bench.plan import Plan
 from bench.report.curves import CURVES_BY_K, is_number
 from bench.report.discordant import discordant, listed
@@ -93,6 +94,7 @@ def report_content(run: Run) -> Content:
         ],
         "source": _source(run.provenance or {}),
         "provenance": run.provenance,
+        **({"made": found} if (found := made(run.cases)) else {}),
         "reproduce": reproduce_command(plan),
     }
 

@@ -150,10 +150,16 @@ class Context:
         return self.run_dir / "logs" / f"{case_id}.log"
 
     def relative(self, artefacts: dict[str, Path]) -> dict[str, str]:
-        """Artefact paths as they are recorded: relative to the folder that holds ``results/`` and ``cache/``."""
-        top = self.cache.parent
-        return {name: str(path.relative_to(top)) if path.is_relative_to(top) else str(path) for name, path in artefacts.items()}
+        """Artefact paths as they are recorded: relative to the folder that holds ``results/`` and ``cache/``, or to ``~``."""
+        top, home = self.cache.parent, Path("~").expanduser()
+
+        def told(path: Path) -> str:
+            if path.is_relative_to(top):
+                return str(path.relative_to(top))
+            return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+        return {name: told(path) for name, path in artefacts.items()}
 
     def absolute(self, artefacts: dict[str, str]) -> dict[str, Path]:
         """The inverse of ``relative``."""
-        return {name: self.cache.parent / path for name, path in artefacts.items()}
+        return {name: self.cache.parent / Path(path).expanduser() for name, path in artefacts.items()}

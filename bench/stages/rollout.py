@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cases import Case
 from bench.journal import check_against_plan, check_scene, check_scenes, journal_path, read_journals
+from bench.privacy import anonymous
 from bench.provenance import refuse_another_renderer
 from bench.stages.context import Context
 from wmvla.rollout.journal import Journal, journal_files, read_all, shard_journal_path
@@ -70,6 +71,7 @@ def _play(context: Context, case: Case, todo: list["EpisodeRow"], before: list[d
     def on_episode(row: "EpisodeRow", record: "EpisodeRecord") -> None:
         nonlocal succeeded, done
         line = {**asdict(row), "case": case.id, **asdict(record)}
+        line["error"] = None if record.error is None else anonymous(record.error)
         check_scene(scenes, case.id, line)
         journal.append(line)
         succeeded, done = succeeded + record.success, done + 1

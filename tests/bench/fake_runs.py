@@ -22,7 +22,7 @@ def trained(plan: Plan, results: Path) -> Path:
         if case.kind == "rollout":
             record.unlink()
         if case.kind == "train":
-            done = {"steps": plan.recipe.training.steps, "artefacts": {"checkpoint": str(run_dir)}}
+            done = {"steps": plan.recipe.training.steps, "artefacts": {"checkpoint": f"{results.name}/{plan.run_name}"}}
             record.write_text(json.dumps({**json.loads(record.read_text()), **done}))
     return run_dir
 

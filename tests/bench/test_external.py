@@ -14,6 +14,8 @@ from bench.external import PUBLISHED, load_external, read_externals
 from bench.lerobot_info import read_eval_info
 from bench.report.write import write_report
 from wmvla.errors import UserError
+from wmvla.recipe import EpisodeRow
+from wmvla.rollout.summary import lerobots_summary
 
 RESOURCES = Path(__file__).parents[1] / "resources"
 STOCK = RESOURCES / "eval_info" / "stock_lerobot_0.6.1.json"
@@ -23,6 +25,7 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "bench" / "schemas" / "external
 
 
 def test_what_stock_lerobot_wrote_is_imported() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
     external = read_eval_info(STOCK, "E0-none")
     (table,) = external.tables
     assert (table.suite, table.tasks, table.successes, table.episodes) == ("libero_object", (7,), 5, 6)
@@ -30,15 +33,18 @@ def test_what_stock_lerobot_wrote_is_imported() -> None:
     jsonschema.validate(external.to_json(), SCHEMA)
 
 
-def test_what_our_own_evaluation_adds_is_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`lerobot-wm-eval` lists what it could not play under ``not_played``."""
-    info = json.loads(STOCK.read_text())
-    info["not_played"] = [{"task_group": "libero_object", "task_id": 7, "seed": 1, "status": "timeout", "error": "hung"}]
+def test_what_our_own_evaluation_writes_is_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`lerobot-wm-eval` lists what it could not play under ``not_played``; here also all episodes of a task."""
+    rows = [EpisodeRow(i, "libero_object", 7 if i < 7 else 8, i, i, i, 0) for i in range(9)]
+    played = {i: {"status": "ok", "success": i != 1, "error": None} for i in range(6)}
+    broken = {i: {"status": "timeout", "success": False, "error": "hung"} for i in (6, 7, 8)}
+    info = lerobots_summary(rows, played | broken, 60.0, 9, lambda row: tmp_path / "none.mp4")
     path = tmp_path / "eval_info.json"
     path.write_text(json.dumps(info))
     assert main(["import", str(path), "--as", "E0-none", "--results", str(tmp_path)]) == 0
-    assert "5 of 6 solved (83.3 %), UNPAIRED; 1 more could not be played" in capsys.readouterr().out
-    assert load_external(tmp_path / "imported" / "E0-none.json").tables[0].not_played == 1
+    assert "5 of 6 solved (83.3 %), UNPAIRED; 3 more could not be played" in capsys.readouterr().out
+    (table,) = load_external(tmp_path / "imported" / "E0-none.json").tables
+    assert (table.tasks, table.episodes, table.not_played) == ((7,), 6, 3)
 
 
 def test_an_imported_arm_stands_in_the_report_and_changes_no_verdict(
@@ -128,6 +134,7 @@ def test_there_are_damaged_files() -> None:
         ({"tables": []}, "'tables' is empty"),
         ({"version": 2}, "'version' is 2"),
         ({"verdict": "SUPPORTED"}, "unknown key 'verdict'"),
+        ({"episodes": 10**400}, "episodes"),
         ({"successes": 7}, "'tables[0]' has 7 successes of 6 episodes"),
         ({"successes": 4}, "its tasks add up to 5 of 6"),
         ({"tasks": [7, 8]}, "must name the tasks of 'tables[0].tasks'"),

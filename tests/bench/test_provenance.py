@@ -1,6 +1,5 @@
 import json
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import hardware, provenance
-from bench.provenance import ROOT, anonymous, collect, git_state
+from bench.provenance import ROOT, collect, git_state, mesa_version
 from wmvla.errors import UserError
 
 
@@ -75,16 +74,29 @@ def test_an_image_knows_the_commit_it_was_built_from(tmp_path: Path, monkeypatch
     assert len(git_state(ROOT)["commit"]) == 40, "a repository counts more than the variable"
 
 
-def test_names_of_user_and_host_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/users/ada")
-    monkeypatch.setattr(provenance, "_user_name", lambda: "ada")
-    monkeypatch.setattr(socket, "gethostname", lambda: "node17")
-    assert anonymous("/users/ada/runs --x=/users/ada") == "~/runs --x=~"
-    assert anonymous("/users/adam/runs") == "/users/adam/runs"
-    assert anonymous("/home/grace/runs") == "/home/<user>/runs"
-    assert anonymous("/scratch/ada/runs") == "/scratch/<user>/runs"
-    assert anonymous("tcp://node17:29500") == "tcp://<host>:29500"
-    assert anonymous("node170") == "node170"
+def test_what_a_container_and_a_vendor_bring_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert collect()["image_digest"] is None
+    monkeypatch.setenv("WMBENCH_IMAGE_DIGEST", "sha256:" + "a" * 64)
+    monkeypatch.setenv("NCCL_DEBUG", "WARN")
+    found = collect()
+    assert found["image_digest"] == "sha256:" + "a" * 64
+    assert found["environment"]["NCCL_DEBUG"] == "WARN"
+    assert list(found["environment"]) == sorted(found["environment"])
+    assert found["packages"]["triton"]
+    assert re.fullmatch(r"[0-9a-f]{64}", found["installed_sha256"])
+
+
+def test_mesa_is_told_from_what_opengl_says() -> None:
+    llvmpipe = "Mesa/X.org / llvmpipe (LLVM 15.0.6, 256 bits) / 4.5 (Compatibility Profile) Mesa 22.3.6"
+    assert mesa_version(llvmpipe) == "22.3.6"
+    assert mesa_version("Mesa / llvmpipe / 4.5 Mesa 24.0.9-0ubuntu0.1") == "24.0.9-0ubuntu0.1"
+    assert mesa_version("NVIDIA Corporation / NVIDIA H100 / 4.6.0 NVIDIA 550.54") is None
+    assert mesa_version({"error": "no OpenGL"}) is None
+
+
+def test_a_secret_in_the_command_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["wmbench", "run", "core", "--hub-token=planted1", "--seeds", "0"])
+    assert collect()["command"] == "wmbench run core --hub-token=<secret> --seeds 0"
 
 
 @pytest.mark.parametrize("change", [{"gl_renderer": "NVIDIA / H100 / 4.6"}, {"packages": {"mujoco": "3.8.1"}}])

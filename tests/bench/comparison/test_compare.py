@@ -13,6 +13,7 @@ from bench.cli import main
 from bench.comparison.judge import compare
 from bench.comparison.sides import load_sides
 from bench.plan import load_plan
+from wmvla.errors import UserError
 
 ROOT = Path(__file__).parents[3]
 RATES = {"E0-none": 0.71, "E1-zero": 0.71, "E2-pred": 0.83, "E2-zero": 0.69, "E2-random": 0.58}
@@ -131,6 +132,31 @@ def test_more_episodes_of_the_same_table_are_paired_where_both_have_them(tmp_pat
     assert {each.status for each in turned.rollouts} == {"none shown"}, "what the shorter plan lacks is not missing"
 
 
+def test_training_seeds_are_paired_with_their_like(tmp_path: Path) -> None:
+    """A run of seeds 0 and 1 against one of 1 and 2: seed 1 alone is in both."""
+    runs = []
+    for seeds in ((0, 1), (1, 2)):
+        plan = core_plan("mini", seeds=seeds)
+        outcomes: Outcomes = {case.id: [case.seed == 1] * 24 for case in plan.rollout_cases()}
+        runs.append(write_run(tmp_path / f"seeds{seeds[0]}", plan, outcomes, metrics=False))
+    for each in compare(load_sides(runs)).rollouts:
+        assert (each.candidate.baseline.successes, each.candidate.baseline.episodes, each.status) == (24, 24, "none shown")
+    apart = write_run(tmp_path / "apart", core_plan("mini", seeds=(7,)), {}, metrics=False)
+    with pytest.raises(UserError, match=r"no training seed in common \(0, 1 and 7\)"):
+        compare(load_sides([runs[0], apart]))
+
+
+def test_a_sequential_run_is_compared_up_to_where_it_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = core_plan("full", episodes=50, sequential="obrien-fleming")
+    outcomes: Outcomes = {
+        case.id: [True if case.rollout == "E2-pred" else None if row.init >= 30 else False for row in plan.episodes]
+        for case in plan.rollout_cases()
+    }
+    runs = [write_run(tmp_path / name, plan, outcomes, metrics=False) for name in ("before", "after")]
+    assert main(["compare", *map(str, runs)]) in (0, 1)
+    assert "A sequential run stops when its own claims are decided" in capsys.readouterr().out
+
+
 def test_three_runs_are_weighed_together(two: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = two(lambda later: lose(later, "E2-pred-s0", 20))
     plan = load_plan(before)
@@ -219,6 +245,7 @@ def test_what_is_printed_as_json_satisfies_its_schema(two: Any, capsys: pytest.C
     assert main(["compare", str(before), str(after), "--json"]) == 1
     content = json.loads(capsys.readouterr().out)
     schema = json.loads((ROOT / "bench" / "schemas" / "comparison.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(content, schema)
     assert content["passes"] is False
     (lost,) = [each for each in content["rollouts"] if each["status"] == "regression"]

@@ -58,6 +58,22 @@ def test_other_shares_of_the_tasks_make_no_difference_of_their_own() -> None:
     assert interval(91, 110, 19, 110)[0] > 0.4, "pooled it would be a large difference"
 
 
+def test_coverage_with_unlike_tasks_in_unlike_shares() -> None:
+    """An easy and a hard task, the hard one played twice as often on one side."""
+    left, right = (0.9, 0.4), (0.8, 0.6)
+    truth, covered = None, 0.0
+    for one, other, third, fourth in itertools.product(range(9), range(9), range(9), range(17)):
+        found = standardise([Stratum(one, 8, other, 8), Stratum(third, 8, fourth, 16)])
+        if truth is None:  # the weights are those of the numbers of episodes, whatever came out
+            easy = 4.0 / (4.0 + 8 * 16 / 24)
+            truth = easy * (left[0] - right[0]) + (1 - easy) * (left[1] - right[1])
+        both = newcombe_interval(found, 0.9)
+        if both.lower <= truth <= both.upper:
+            chances = binom.pmf([one, third], 8, left), binom.pmf([other, fourth], [8, 16], right)
+            covered += float(np.prod(chances))
+    assert covered > 0.88
+
+
 def test_one_task_is_fishers_test() -> None:
     for left, right in ((3, 9), (9, 3), (0, 0), (12, 15), (5, 5)):
         expected = fisher_exact([[left, 12 - left], [right, 15 - right]], alternative="less").pvalue

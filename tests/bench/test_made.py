@@ -1,0 +1,43 @@
+"""Hashes of what a run made and used, from its records."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+from synthetic_run import REALISTIC, core_plan, drawn_outcomes, write_run
+
+from bench.made import made
+from bench.report.write import write_report
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "bench" / "schemas" / "report.schema.json").read_text())
+A, B, C = "a" * 64, "b" * 64, "c" * 64
+LATENTS = {"artefacts": {"latents": "cache/d/latents.npy"}, "sums": {"files": {"plan.json": C}, "outside": {"latents": A}}}
+TRAINING = {
+    "artefacts": {
+        "checkpoint": "results/run/checkpoints/E0-train-s0/000600",
+        "metrics": "results/run/metrics/E0-train-s0.jsonl",
+    },
+    "sums": {"files": {"plan.json": C, "metrics/E0-train-s0.jsonl": C, "checkpoints/E0-train-s0/000600": B}, "outside": {}},
+}
+
+
+def test_datasets_latents_and_checkpoints_are_named() -> None:
+    assert made({"latents": LATENTS, "E0-train-s0": TRAINING}) == [
+        {"case": "latents", "what": "cache/d/latents.npy", "sha256": A},
+        {"case": "E0-train-s0", "what": "checkpoints/E0-train-s0/000600", "sha256": B},
+    ]
+
+
+def test_a_record_without_sums_names_nothing() -> None:
+    assert made({"base": {"artefacts": {"checkpoint": "x"}}, "latents": {"sums": None}, "train": {"sums": {"files": 7}}}) == []
+
+
+def test_they_stand_in_the_report(tmp_path: Path) -> None:
+    plan = core_plan("mini")
+    run = write_run(tmp_path / "run", plan, drawn_outcomes(plan, REALISTIC))
+    assert "made" not in json.loads(write_report(run).with_suffix(".json").read_text())
+    path = run / "cases" / "E0-train-s0.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | TRAINING))
+    report = write_report(run)
+    jsonschema.validate(json.loads(report.with_suffix(".json").read_text()), SCHEMA)
+    assert f"<code>{B}</code>" in report.read_text()
