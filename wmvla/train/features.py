@@ -79,12 +79,14 @@ def train_on_features(
     shared = accelerator.num_processes > 1
     group = distributed.new_group(backend="gloo", timeout=timedelta(days=7)) if shared else None
     for file in files:
+        waited = False
         while not _told_by_first(accelerator.is_main_process and file.path.exists(), group):
             try:
                 _make(job, policy, file, accelerator, asked_to_stop, group)
             except InUseError as error:
-                if accelerator.is_main_process:
+                if accelerator.is_main_process and not waited:
                     print(f"{job.case} waits: {error}", file=sys.stderr, flush=True)
+                waited = True
                 if any_asked(asked_to_stop()):
                     raise Stopped(f"{job.case} was asked to stop while it waited for vision features") from None
                 time.sleep(WAIT_SECONDS)
