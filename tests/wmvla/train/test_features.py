@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -259,7 +259,6 @@ def test_features_are_those_of_the_rows(toy: Toy, frozen_arm: Arm, cache: Path, 
 def test_a_training_waits_for_another_that_makes_the_features(
     toy: Toy, frozen_arm: Arm, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(features, "WAIT_SECONDS", 0.05)
     job = frozen_arm(tmp_path / "run", "E0", vision_cache=str(tmp_path), training=replace(LONG, steps=1))
     file = describe_for(job, toy, tmp_path / toy.repo_id)
     file.path.parent.mkdir(parents=True)
@@ -267,8 +266,16 @@ def test_a_training_waits_for_another_that_makes_the_features(
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(Stopped, match="while it waited for vision features"):
             train(job, asked_to_stop=lambda: True)
-        threading.Timer(1.0, lambda: fcntl.flock(held, fcntl.LOCK_UN)).start()
+        looks: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            looks.append(seconds)
+            if len(looks) == 3:
+                fcntl.flock(held, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(features, "time", SimpleNamespace(sleep=sleep))
         train(job)
+    assert len(looks) == 3
     assert capsys.readouterr().err.count("E0-train-s0 waits: ") == 2  # once a training
     assert file.path in files_of(tmp_path, toy)
     assert record_paths(file.path) == []
