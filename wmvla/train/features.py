@@ -79,12 +79,14 @@ def train_on_features(
     shared = accelerator.num_processes > 1
     group = distributed.new_group(backend="gloo", timeout=timedelta(days=7)) if shared else None
     for file in files:
-        while not _told_by_first(file.path.exists(), group):
+        waited = False
+        while not _told_by_first(accelerator.is_main_process and file.path.exists(), group):
             try:
                 _make(job, policy, file, accelerator, asked_to_stop, group)
             except InUseError as error:
-                if accelerator.is_main_process:
+                if accelerator.is_main_process and not waited:
                     print(f"{job.case} waits: {error}", file=sys.stderr, flush=True)
+                waited = True
                 if any_asked(asked_to_stop()):
                     raise Stopped(f"{job.case} was asked to stop while it waited for vision features") from None
                 time.sleep(WAIT_SECONDS)
@@ -125,7 +127,10 @@ def dataset_root(job: TrainingJob) -> Path | None:
 
 
 def _told_by_first(exists: bool, group: distributed.ProcessGroup | None) -> bool:
-    """What the first process sees: on a cluster's file system the others may see it later."""
+    """What the first process sees.
+
+    Non-obvious: the others do not look before, because a cluster's file system remembers for a while that it was not there.
+    """
     told = [exists]
     if group is not None:
         distributed.broadcast_object_list(told, 0, group)

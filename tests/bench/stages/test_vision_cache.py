@@ -50,8 +50,8 @@ def test_where_the_vision_tower_is_trained_it_changes_nothing() -> None:
 
 def test_images_that_are_shifted_cannot_be_cached() -> None:
     full = CORE.scales["full"]
-    shifting = dataclasses.replace(full.recipe, training=dataclasses.replace(full.recipe.training, image_shift=2))
-    suite = dataclasses.replace(CORE, scales={"full": dataclasses.replace(full, recipe=shifting)})
+    shifting = dataclasses.replace(full, training=dataclasses.replace(full.training, image_shift=2))
+    suite = dataclasses.replace(CORE, scales={"full": shifting})
     make_plan(suite, "full", H100)
     with pytest.raises(UserError, match=r"'training.image_shift' is 2, .*; set 'cache_vision = false' for machine 'h100'"):
         make_plan(suite, "full", CACHING)
