@@ -200,7 +200,7 @@ def assumptions(reckoning: Reckoning) -> str:
     """On what the estimates rest, in one sentence."""
     trained, encoded = f"{100 * TRAINING_SHARE:.0f} %", f"{100 * ENCODING_SHARE:.0f} %"
     return (
-        f"counts of operations at {trained} of the data sheet's bf16 peak ({reckoning.peak.bf16_tflops:g} TFLOP/s) and {encoded}"
-        f" of its fp32 peak for the world encoder, at least {LEAST_STEP:g} s a training step, {reckoning.workers} simulators,"
-        " every episode played to its limit (docs/scales.md)"
+        f"counts of operations at {trained} of the data sheet's bf16 peak ({reckoning.peak.bf16_tflops:g} TFLOP/s) and"
+        f" {encoded} of its fp32 peak for the world encoder, at least {LEAST_STEP:g} s a training step,"
+        f" {reckoning.workers} simulators, every episode played to its limit (docs/scales.md)"
     )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.hub import needed_by
+from bench.hub import go_offline, needed_by
 from bench.options import RESULTS, add_plan_options, as_flags, plan_from, run_dir_of
 from bench.plan import Plan
 from bench.requirements import missing_for
@@ -34,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.offline:
+        go_offline()
     plan = plan_from(options.suite, options)
     if options.offline and not options.ci:
         return _tell_files(plan, options.json)
