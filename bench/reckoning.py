@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from bench.cases import Case
+from bench.hub import CONTROL_SCENES
 from bench.operations import (
     CAMERAS,
     clip_operations,
@@ -115,7 +116,7 @@ class Reckoning:
     @cached_property
     def _simulator(self) -> Simulator:
         suite = self.plan.recipe.environment.suite
-        if suite.startswith("control_"):
+        if suite.startswith(CONTROL_SCENES):
             return CONTROL
         return LIBERO_OBJECT if suite == "libero_object" else LIBERO_OTHER
 

@@ -14,7 +14,6 @@ from bench.options import RESULTS, add_plan_options, as_flags, plan_from, run_di
 from bench.plan import Plan
 from bench.requirements import missing_for
 from bench.suite import SUITES
-from bench.wording.files import files_told
 from wmvla.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _tell_files(plan: Plan, as_json: bool) -> int:
     """Which files the plan needs beside this project, and where. 0: all are there, 1: some are not."""
+    from bench.wording.files import files_told
+
     needs = needed_by(plan)
     lacking = [needed.name for needed in needs if needed.missing]
     if as_json:

@@ -12,6 +12,7 @@ from synthetic_run import core_plan, plan_of
 
 from bench import cli, hub
 from bench.hub import Needed, find_folder, needed_by, split_name
+from wmvla.sim.control.scenes import PREFIX
 
 VLM = "HuggingFaceTB/SmolVLM2-500M-Instruct"
 NORMALIZER = "policy_preprocessor_step_5_normalizer_processor.safetensors"
@@ -202,4 +203,5 @@ def test_offline_as_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_the_control_scenes_need_nothing(home: Path) -> None:
+    assert hub.CONTROL_SCENES == PREFIX
     assert needed_by(plan_of("controls")) == []
