@@ -115,10 +115,12 @@ def _scenes(plan: Plan) -> list[Needed]:
 
 def _dataset(name: str) -> Needed:
     needed = _needed("dataset", name, "dataset", DATASET)
-    frames = _json(needed.folder / "meta" / "info.json").get("total_frames")
+    info = _json(needed.folder / "meta" / "info.json")
+    frames, features = info.get("total_frames"), info.get("features", {})
     told = f" ({frames} frames)" if frames else ""
     held = _rows(needed.folder) if frames else 0
-    rows = {"meta/episodes/*/*.parquet": any(needed.folder.glob("meta/episodes/*/*.parquet"))}
+    videos = [f"videos/{key}/*/*.mp4" for key, feature in features.items() if feature.get("dtype") == "video"]
+    rows = {pattern: any(needed.folder.glob(pattern)) for pattern in ("meta/episodes/*/*.parquet", *videos)}
     rows[f"data/*/*.parquet{told}"] = bool(frames) and held == frames
     return Needed(needed.what, needed.name, needed.folder, needed.files | rows, needed.command)
 

@@ -141,6 +141,16 @@ def test_a_download_that_was_cut_off_is_seen(home: Path) -> None:
     assert lacking("dataset") == ["data/*/*.parquet (5 frames)"]
 
 
+def test_videos_are_needed_where_a_camera_is_stored_so(home: Path) -> None:
+    put_everything(home)
+    folder = find_folder("HuggingFaceVLA/libero", "dataset")
+    assert folder is not None
+    write(folder, {"meta/info.json": json.dumps({"total_frames": 5, "features": {"front": {"dtype": "video"}}})})
+    assert lacking("dataset") == ["videos/front/*/*.mp4"]
+    write(folder, {"videos/front/chunk-000/file-000.mp4": ""})
+    assert lacking("dataset") == []
+
+
 def test_weights_of_the_language_model_are_needed_only_where_they_are_loaded(home: Path) -> None:
     fields = json.dumps({"vlm_model_name": VLM, "load_vlm_weights": False})
     put(home / "hub", "model", "HuggingFaceVLA/smolvla_libero", {**CHECKPOINT, "config.json": fields})
