@@ -41,13 +41,13 @@ CORES = 16
 """Of a computer that is not this one."""
 DEMONSTRATED_STEPS = 130
 """Of the scripted expert's episode in libero_object."""
-RECORDING = 0.012
+RECORDING = 0.017
 """Seconds to write one demonstrated frame into a dataset, in one process."""
 PUBLISHED_FRAMES, PUBLISHED_BYTES = 273_465, 34.9e9
 """Of HuggingFaceVLA/libero, as public reports count them; LeRobot's documentation says twice the bytes."""
 PUBLISHED_MODELS = 1.2e9 + 1.0e9 + 4.1e9
 """Bytes of checkpoint, language model and world encoder, by their numbers of parameters."""
-LOSSLESS = 0.55
+LOSSLESS = 0.45
 """Bytes of a stored image for each byte of its pixels."""
 EPISODE_LINE = 600
 """Bytes of an episode in a journal."""
