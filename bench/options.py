@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.hub import go_offline
 from bench.overrides import Overrides, parse_overrides
 from bench.plan import Plan, resolve_plan
 from bench.ranks import are_shared
@@ -127,9 +126,7 @@ def trackers_from(options: Any) -> tuple[str, ...]:
 
 
 def plan_from(suite: str, options: Any) -> Plan:
-    """The plan that those options ask for; from here on nothing uses the network, where that is one of them."""
-    if options.offline:
-        go_offline()
+    """The plan that those options ask for."""
     return resolve_plan(suite, options.scale, options.machine, overrides_from(options))
 
 

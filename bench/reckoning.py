@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from bench.cases import Case
+from bench.hub import CONTROL_SCENES
 from bench.operations import (
     CAMERAS,
     clip_operations,
@@ -40,13 +41,13 @@ CORES = 16
 """Of a computer that is not this one."""
 DEMONSTRATED_STEPS = 130
 """Of the scripted expert's episode in libero_object."""
-RECORDING = 0.012
+RECORDING = 0.017
 """Seconds to write one demonstrated frame into a dataset, in one process."""
 PUBLISHED_FRAMES, PUBLISHED_BYTES = 273_465, 34.9e9
 """Of HuggingFaceVLA/libero, as public reports count them; LeRobot's documentation says twice the bytes."""
 PUBLISHED_MODELS = 1.2e9 + 1.0e9 + 4.1e9
 """Bytes of checkpoint, language model and world encoder, by their numbers of parameters."""
-LOSSLESS = 0.55
+LOSSLESS = 0.45
 """Bytes of a stored image for each byte of its pixels."""
 EPISODE_LINE = 600
 """Bytes of an episode in a journal."""
@@ -115,7 +116,7 @@ class Reckoning:
     @cached_property
     def _simulator(self) -> Simulator:
         suite = self.plan.recipe.environment.suite
-        if suite.startswith("control_"):
+        if suite.startswith(CONTROL_SCENES):
             return CONTROL
         return LIBERO_OBJECT if suite == "libero_object" else LIBERO_OTHER
 
@@ -200,7 +201,7 @@ def assumptions(reckoning: Reckoning) -> str:
     """On what the estimates rest, in one sentence."""
     trained, encoded = f"{100 * TRAINING_SHARE:.0f} %", f"{100 * ENCODING_SHARE:.0f} %"
     return (
-        f"counts of operations at {trained} of the data sheet's bf16 peak ({reckoning.peak.bf16_tflops:g} TFLOP/s) and {encoded}"
-        f" of its fp32 peak for the world encoder, at least {LEAST_STEP:g} s a training step, {reckoning.workers} simulators,"
-        " every episode played to its limit (docs/scales.md)"
+        f"counts of operations at {trained} of the data sheet's bf16 peak ({reckoning.peak.bf16_tflops:g} TFLOP/s) and"
+        f" {encoded} of its fp32 peak for the world encoder, at least {LEAST_STEP:g} s a training step,"
+        f" {reckoning.workers} simulators, every episode played to its limit (docs/scales.md)"
     )

@@ -19,10 +19,12 @@ def missing_for(plan: Plan, cases: Sequence[str] = ()) -> list[str]:
 
 
 def require(plan: Plan, cases: Sequence[str] = ()) -> None:
-    """UserError naming everything that `missing_for` finds."""
-    missing = missing_for(plan, cases)
-    if missing:
-        raise UserError(f"scale '{plan.scale}' cannot run here: {'; '.join(missing)}")
+    """UserError naming everything that `missing_for` finds, and the command that lists the files."""
+    gpu, files = _missing_gpu(plan, cases), _missing_files(plan)
+    if gpu or files:
+        command = f"wmbench plan {plan.suite} --scale={plan.scale} --machine={plan.machine.name} --offline"
+        listed = [f"file by file: {command}"] if files else []
+        raise UserError(f"scale '{plan.scale}' cannot run here: {'; '.join([*gpu, *files, *listed])}")
 
 
 def _missing_gpu(plan: Plan, cases: Sequence[str]) -> list[str]:

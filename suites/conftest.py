@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import pytest
 
 from bench.executor import Executor
+from bench.hub import go_offline
 from bench.looks import last_look, rows_until
 from bench.options import (
     add_plan_options,
@@ -51,6 +52,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Resolve the plans before anything is collected, so that bad usage ends in one line and exit code 2."""
     interrupt_on_sigterm()
+    if config.option.offline:
+        go_offline()
     folders = {path.parent.name for path in SUITES.glob("*/test_*.py")}
     wanted = config.option.suite
     chosen = sorted(folders) if wanted == ALL else [wanted]

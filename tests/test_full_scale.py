@@ -59,7 +59,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def wmbench(project: Path, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bench.cli", *arguments, "--scale=full", "--machine=cpu", "--offline"]
     return subprocess.run(
-        command, cwd=project, env=environment(home, project), capture_output=True, text=True, timeout=20 * MINUTES, check=False
+        command, cwd=project, env=environment(home, project), capture_output=True, text=True, timeout=60 * MINUTES, check=False
     )
 
 

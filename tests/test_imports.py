@@ -22,8 +22,8 @@ LEAVES = (
 """What bench may use of wmvla anywhere: these import nothing but the standard library and each other."""
 EXECUTOR = ("bench.executor", "bench.stages")
 """The one place that calls wmvla: the executor and the stages it carries out."""
-ASK_ABOUT_THE_MACHINE = ("bench.doctor", "bench.hardware")
-"""These may ask wmvla's simulator what renders here."""
+ASK_ABOUT_THE_MACHINE = ("bench.doctor", "bench.hardware", "bench.hub")
+"""These may ask wmvla's simulator what renders here, and where its scenes are."""
 BENCHMARKS = ("suites.throughput",)
 """Plain benchmarks: they time wmvla itself and have no plan, so no executor."""
 

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.hub import needed_by
+from bench.hub import go_offline, needed_by
 from bench.options import RESULTS, add_plan_options, as_flags, plan_from, run_dir_of
 from bench.plan import Plan
 from bench.requirements import missing_for
 from bench.suite import SUITES
-from bench.wording.files import files_told
 from wmvla.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.offline:
+        go_offline()
     plan = plan_from(options.suite, options)
     if options.offline and not options.ci:
         return _tell_files(plan, options.json)
@@ -55,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _tell_files(plan: Plan, as_json: bool) -> int:
     """Which files the plan needs beside this project, and where. 0: all are there, 1: some are not."""
+    from bench.wording.files import files_told
+
     needs = needed_by(plan)
     lacking = [needed.name for needed in needs if needed.missing]
     if as_json:

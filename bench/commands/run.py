@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.hub import go_offline
 from bench.options import (
     add_plan_options,
     add_run_options,
@@ -42,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
     A shard plays its part of the rollouts and writes no report: 0 when all of its episodes are recorded. Nor is there a report
     where cases were named. Of the ranks of a named training rank 0 does all of this, and the others join in the training.
     """
+    if options.offline:
+        go_offline()
     plan = plan_from(options.suite, options)
     trackers_from(options)  # pytest asks again; here a wrong one ends in one line
     require(plan, options.cases)

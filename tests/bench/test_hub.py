@@ -12,6 +12,7 @@ from synthetic_run import core_plan, plan_of
 
 from bench import cli, hub
 from bench.hub import Needed, find_folder, needed_by, split_name
+from wmvla.sim.control.scenes import PREFIX
 
 VLM = "HuggingFaceTB/SmolVLM2-500M-Instruct"
 NORMALIZER = "policy_preprocessor_step_5_normalizer_processor.safetensors"
@@ -140,6 +141,16 @@ def test_a_download_that_was_cut_off_is_seen(home: Path) -> None:
     assert lacking("dataset") == ["data/*/*.parquet (5 frames)"]
 
 
+def test_videos_are_needed_where_a_camera_is_stored_so(home: Path) -> None:
+    put_everything(home)
+    folder = find_folder("HuggingFaceVLA/libero", "dataset")
+    assert folder is not None
+    write(folder, {"meta/info.json": json.dumps({"total_frames": 5, "features": {"front": {"dtype": "video"}}})})
+    assert lacking("dataset") == ["videos/front/*/*.mp4"]
+    write(folder, {"videos/front/chunk-000/file-000.mp4": ""})
+    assert lacking("dataset") == []
+
+
 def test_weights_of_the_language_model_are_needed_only_where_they_are_loaded(home: Path) -> None:
     fields = json.dumps({"vlm_model_name": VLM, "load_vlm_weights": False})
     put(home / "hub", "model", "HuggingFaceVLA/smolvla_libero", {**CHECKPOINT, "config.json": fields})
@@ -202,4 +213,5 @@ def test_offline_as_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_the_control_scenes_need_nothing(home: Path) -> None:
+    assert hub.CONTROL_SCENES == PREFIX
     assert needed_by(plan_of("controls")) == []

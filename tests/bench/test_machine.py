@@ -7,6 +7,7 @@ from synthetic_run import core_plan
 
 from bench import doctor, hardware, machine
 from bench.machine import choose_machine, detect_machine, known_machines, load_machine, load_performance
+from bench.plan import make_plan
 from bench.requirements import missing_for
 from bench.suite import load_suite
 from wmvla.errors import UserError
@@ -28,7 +29,10 @@ def test_the_machines_of_the_issue_are_there() -> None:
 
 @pytest.mark.parametrize("name", known_machines())
 def test_every_shipped_machine_loads_and_its_default_scale_exists(name: str) -> None:
-    assert load_machine(name).default_scale in load_suite("core").scales
+    machine = load_machine(name)
+    assert machine.default_scale == ("mini" if name == "cpu" else "small")
+    assert make_plan(load_suite("core"), None, machine).scale == machine.default_scale
+    assert make_plan(load_suite("controls"), None, machine).scale == "mini", "a suite that has no small has its largest"
 
 
 @pytest.mark.parametrize("name", known_machines())

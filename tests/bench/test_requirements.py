@@ -64,6 +64,7 @@ def test_full_scale_on_a_bare_machine(hub: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UserError, match=r"scale 'full' cannot run here: a GPU is needed") as refused:
         require(core_plan("full"))
     assert "\n" not in str(refused.value)
+    assert str(refused.value).endswith("; file by file: wmbench plan core --scale=full --machine=cpu --offline")
 
 
 def test_a_gpu_that_is_there_but_not_chosen_is_named(monkeypatch: pytest.MonkeyPatch, hub: Path) -> None:
