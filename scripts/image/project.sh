@@ -4,9 +4,9 @@
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."
-# What a home is given here is root's, and the image's user could not write beside it.
+# What a home and /tmp are given here is root's, and the image's user could not write into it.
 HOME=$(mktemp -d)
-export HOME
+export HOME TMPDIR=$HOME
 trap 'rm -rf "$HOME"' EXIT
 
 UV_LINK_MODE=copy .tools/uv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
