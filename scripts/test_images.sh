@@ -11,9 +11,13 @@ cd "$(dirname "$0")/.."
 fail() { printf 'test-images: %s\n' "$*" >&2; exit 2; }
 [ "$(id -u)" = 0 ] || fail "it makes root file systems, which takes root"
 [ -x .venv/bin/hadolint ] || fail "the stand-in takes torch from .venv: make setup first"
-if ! command -v podman buildah runc mmdebstrap >/dev/null || ! podman --version >/dev/null; then
+missing=()
+for program in podman buildah runc mmdebstrap; do
+    command -v "$program" >/dev/null || missing+=("$program")
+done
+if [ ${#missing[@]} -gt 0 ]; then
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends podman buildah runc mmdebstrap
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 fi
 
 STUB_VERSION=2.10.0+standin
@@ -64,7 +68,7 @@ root=$work/rootfs
 .venv/bin/python -c 'import sys, urllib.request; urllib.request.urlretrieve(*sys.argv[1:])' "$UBUNTU/$KEYRING" "$work/keyring.deb"
 check "Ubuntu's keys" "$KEYRING_SHA256" "$(sha256sum "$work/keyring.deb" | cut -d' ' -f1)"
 dpkg-deb --extract "$work/keyring.deb" "$work/keyring"
-mmdebstrap --quiet --variant=minbase --include=ca-certificates,python3-pip,python3-venv \
+mmdebstrap --quiet --variant=minbase --include=apt,ca-certificates,python3-pip,python3-venv \
     --keyring="$work/keyring/usr/share/keyrings/ubuntu-archive-keyring.gpg" noble "$root" \
     "deb $UBUNTU noble main universe" "deb $UBUNTU noble-updates main universe"
 cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
@@ -128,8 +132,42 @@ prepare_libero()
 from libero.libero import get_libero_path
 from pathlib import Path
 print("libero_object", len(list((Path(get_libero_path("bddl_files")) / "libero_object").glob("*.bddl"))))' </dev/null 2>/dev/null)"
-    check "no results inside" "" "$(run "$accel" find results cache .git -mindepth 1 2>/dev/null)"
+    check "no results inside, and no cache of root's" "" "$(run "$accel" find results cache .git /tmp -mindepth 1 2>/dev/null)"
     check "a plan" "wmbench" "$(run "$accel" wmbench plan core --scale smoke --machine cpu >/dev/null && echo wmbench)"
 done
-bash scripts/image/smoke.sh "$work/offline.conf"
+
+step "make container-bench ACCEL=cuda SUITE=core SCALE=smoke ARMS=E0, without network"
+# Elsewhere than in this checkout, whose results and cache would leave nothing to do.
+place=$work/place
+mkdir -p "$place/scripts"
+cp Makefile "$place"
+cp scripts/container.sh "$place/scripts"
+CONTAINERS_CONF=$work/offline.conf HF_HOME=$work/hub HF_HUB_OFFLINE=1 \
+    make --directory "$place" container-bench ACCEL=cuda SUITE=core SCALE=smoke MACHINE=cpu ARMS=E0
+job=$(cd "$place/results" && ls */jobs/E0-train-s0.json)
+python3 -c '
+import json, sys
+journal = [json.loads(line) for line in open(sys.argv[1])]
+assert journal and {row["status"] for row in journal} == {"ok"}, journal
+print(f"ok     episodes: {len(journal)}")' "$place/results/${job%%/*}/episodes/E0-none-s0.jsonl"
+
+step "the same training by DeepSpeed, ZeRO-3, as the image's user, nothing writable but results"
+python3 - "$place/results/$job" <<'PYTHON'
+import json, sys
+path = sys.argv[1]
+job = json.load(open(path))
+for key in ("checkpoints", "metrics"):
+    job[key] = job[key].replace("E0-train-s0", "zero3")
+json.dump({**job, "strategy": "zero3"}, open(path.replace("E0-train-s0", "zero3"), "w"))
+PYTHON
+chmod --recursive a+rwX "$place"
+podman run --rm --network none --read-only --env TORCH_EXTENSIONS_DIR=/opt/nowhere --volume "$place/results:/opt/wmbench/results" \
+    --volume "$place/cache:/opt/wmbench/cache" --entrypoint torchrun wmbench:cuda \
+    --standalone --nproc_per_node 2 -m wmvla.train.main "results/${job/E0-train-s0/zero3}"
+python3 - "$place/results/${job%%/*}/metrics" <<'PYTHON'
+import json, sys
+alone, shared = ([json.loads(line)["loss_total"] for line in open(f"{sys.argv[1]}/{name}.jsonl")] for name in ("E0-train-s0", "zero3"))
+assert len(alone) == len(shared) > 1 and all(abs(a - b) < 1e-5 for a, b in zip(alone, shared)), (alone, shared)
+print(f"ok     losses of ZeRO-3: {shared}")
+PYTHON
 step "done"

@@ -4,6 +4,11 @@
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."
+# What a home and /tmp are given here is root's, and the image's user could not write into it.
+HOME=$(mktemp -d)
+export HOME TMPDIR=$HOME
+trap 'rm -rf "$HOME"' EXIT
+
 UV_LINK_MODE=copy .tools/uv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
 # A checkout made under a strict umask is readable by its owner only; the image's user is another.
 chmod -R a+rX bench scripts suites wmvla pyproject.toml uv.lock

@@ -43,6 +43,9 @@ printf 'import site; site.addsitedir("%s")\n' "$torch_site" > "$site/base_image.
 $uv pip install --quiet --python .venv/bin/python --no-deps --compile-bytecode --require-hashes \
     --requirements "$requirements"
 rm "$requirements"
+# The base's own torchrun starts the base's Python, which has none of these.
+printf '#!%s\nfrom torch.distributed.run import main\n\nmain()\n' "$PWD/.venv/bin/python" > .venv/bin/torchrun
+chmod 755 .venv/bin/torchrun
 
 if [ "$(torch_of .venv/bin/python)" != "$torch" ] || [ "$(fingerprint)" != "$before" ]; then
     echo "image: the build changed the base's torch ($torch); it is now $(torch_of .venv/bin/python)" >&2

@@ -26,4 +26,5 @@ egl) install libegl-mesa0 libgl1-mesa-dri ;;
     exit 1
     ;;
 esac
+apt-get clean
 rm -rf /var/lib/apt/lists/*
