@@ -72,7 +72,7 @@ def _demonstration(case_id: str, number: int) -> dict[str, Any]:
         "mean_delta_cosine": [0.1 + 0.01 * k + spread for k in range(8)],
         "queries": 15,
         "actions": 1470,
-        "action_error": {mode: 0.2 + spread for mode in ("pred", "zero", "random", "hold", "oracle")},
+        "action_error": dict.fromkeys(("pred", "zero", "random", "hold", "oracle"), 0.2 + spread),
     }
 
 
