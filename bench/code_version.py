@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("bench", "suites", "wmvla")
 SUFFIXES = (".py", ".toml")
 LOCK = "uv.lock"
-APART = ("bench/calibration", "bench/report", "suites/throughput")
-"""Simulated experiments, the drawing of reports and plain benchmarks: no run of a suite asks them anything before its verdict
-is known."""
+APART = ("bench/calibration", "bench/report", "bench/verify", "suites/throughput")
+"""Simulated experiments, the drawing and checking of reports, and plain benchmarks: no run of a suite asks them anything before
+its verdict is known."""
 
 
 def code_sha256(root: Path = ROOT) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.controls import Controls, read_controls
-from bench.intact import require_form, require_numbers, require_record, require_unchanged
 from bench.journal import read_journals
 from bench.json_file import read_object
 from bench.plan import Plan, load_plan
+from bench.report.intact import require_form, require_numbers, require_record, require_unchanged
 from wmvla.errors import UserError
 from wmvla.rollout.journal import Row
 

@@ -10,8 +10,9 @@ from bench.cases import Case
 from bench.checksums import signed, sums_of
 from bench.journal import journal_path
 from bench.plan import Plan
+from bench.replay_summary import summary
 from bench.report.write import write_report
-from bench.stages.replay import replay_path, summary
+from bench.stages.replay import replay_path
 from bench.verify.manifest import write_manifest
 from wmvla.rollout.journal import journal_files, read_all
 

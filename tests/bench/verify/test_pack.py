@@ -15,8 +15,8 @@ from synthetic_run import REALISTIC, drawn_outcomes, write_run
 
 from bench import cli
 from bench.checksums import signed
-from bench.pack import pack, unpack
 from bench.verify.manifest import seal_of
+from bench.verify.pack import pack, unpack
 from bench.verify.packed import verify_packed
 from wmvla.errors import UserError
 
@@ -35,7 +35,8 @@ def make_tar(path: Path, *files: tuple[tarfile.TarInfo, bytes]) -> Path:
         for member, content in files:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    path.write_bytes(gzip.compress(raw.getvalue(), mtime=0))
+    with path.open("wb") as file, gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as stream:
+        stream.write(raw.getvalue())
     return path
 
 

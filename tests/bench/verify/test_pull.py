@@ -9,8 +9,8 @@ import pytest
 from sealed_run import sealed_run, small_plan
 
 from bench import cli
-from bench.pull import pull
 from bench.verify.manifest import files_of
+from bench.verify.pull import pull
 from bench.verify.verify import verify
 from wmvla.errors import UserError
 
