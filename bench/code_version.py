@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("bench", "suites", "wmvla")
 SUFFIXES = (".py", ".toml")
 LOCK = "uv.lock"
-APART = ("bench/calibration", "bench/history", "bench/report", "suites/throughput")
-"""Simulated experiments, the drawing of pages and plain benchmarks: no run of a suite asks them anything before its verdict
-is known."""
+APART = ("bench/calibration", "bench/history", "bench/report", "bench/verify", "suites/throughput")
+"""Simulated experiments, the drawing and checking of pages, and plain benchmarks: no run of a suite asks them anything before
+its verdict is known."""
 
 
 def code_sha256(root: Path = ROOT) -> str:

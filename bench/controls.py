@@ -5,7 +5,6 @@ ends, and leaves ``controls.json``; the report tells what stands there. Only the
 """
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ from bench.json_file import read_object
 from bench.overrides import Overrides
 from bench.plan import PLAN_FILE, Plan, load_plan, make_plan
 from bench.privacy import anonymous
+from bench.strict_json import NotStrictError, parse
 from bench.suite import SUITES, Control, Suite, known_suites, load_suite
 from bench.toml_config import build, read_toml
 from bench.verdict import ClaimResult, Decision, Verdict, judge
@@ -109,11 +109,13 @@ def read_controls(run_dir: Path) -> Controls | None:
     """What `write_controls` left in a run directory; None where it was never there. UserError where it is damaged."""
     path = Path(run_dir) / CONTROLS_FILE
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON: {error}; remove it and give the command of the run again") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except NotStrictError as error:
+        raise UserError(f"{path}: {error}; remove it and give the command of the run again") from None
     if isinstance(data, dict) and data.get("version") != CONTROLS_VERSION:
         raise UserError(f"{path}: 'version' is {data.get('version')!r}, this program reads {CONTROLS_VERSION}")
     return build(Controls, data, str(path))

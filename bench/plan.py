@@ -18,6 +18,7 @@ from bench.episode_table import make_episode_table
 from bench.looks import Sequential, spread_looks
 from bench.machine import Machine, detect_machine, load_machine
 from bench.overrides import Overrides
+from bench.strict_json import NotStrictError, parse
 from bench.suite import SUITES, Arm, Claim, Control, Sanity, Suite, load_suite
 from bench.toml_config import build, did_you_mean
 from wmvla.errors import UserError
@@ -210,11 +211,13 @@ def load_plan(run_dir: Path) -> Plan:
     """The plan of a run directory. UserError where there is none, or where it was changed."""
     path = Path(run_dir) / PLAN_FILE
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{run_dir}: not a run directory (it has no {PLAN_FILE})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except NotStrictError as error:
+        raise UserError(f"{path}: {error}") from None
     return Plan.from_json(data, str(path))
 
 

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """0: it is packed. 2: no run directory, or it cannot be."""
     from bench.checksums import sha256_of
-    from bench.pack import pack
+    from bench.verify.pack import pack
 
     out = pack(options.run_dir, options.out, options.weights, options.with_names)
     print(f"{sha256_of(out)}  {out}")

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0: everything is here. 1: a journal here has episodes that it lacks there, and stayed. 2: it could not be fetched."""
-    from bench.pull import pull
+    from bench.verify.pull import pull
 
     pulled = pull(options.source, options.destination, options.weights)
     print(f"{len(pulled.new)} new and {len(pulled.changed)} changed files in {pulled.run_dir}")

@@ -8,11 +8,11 @@ from typing import Any
 
 from bench.controls import Controls, read_controls
 from bench.external import FOLDER, PUBLISHED, External, read_externals
-from bench.intact import require_form, require_numbers, require_unchanged
 from bench.journal import read_journals
 from bench.json_file import read_object
 from bench.parity import THROUGHPUT
 from bench.plan import Plan, load_plan
+from bench.report.intact import require_form, require_numbers, require_record, require_unchanged
 from wmvla.errors import UserError
 from wmvla.rollout.journal import Row
 
@@ -48,7 +48,7 @@ def read_run(run_dir: Path) -> Run:
     metrics, cases, failures = {}, {}, {}
     for case in plan.cases:
         record = read_object(run_dir / "cases" / f"{case.id}.json")
-        require_form(run_dir / "cases" / f"{case.id}.json", record, "record")
+        require_record(run_dir / "cases" / f"{case.id}.json", record, case)
         if record is not None:
             _check_times(record, run_dir / "cases" / f"{case.id}.json")
             cases[case.id] = record
@@ -116,11 +116,13 @@ def _read_lines(path: Path) -> list[Record]:
         whole = path.read_bytes().rpartition(b"\n")[0]
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     lines = []
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
             record = json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict) or not isinstance(record.get("step"), int):
             raise UserError(f"{path}: line {number} is not a logged step; restore the file or remove the line")

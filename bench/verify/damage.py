@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.verify.strict_json import NotStrictError, parse
+from bench.strict_json import NotStrictError, parse
 
 LONGEST = 240
 """Characters of a value or message that one line shows."""
@@ -47,7 +47,10 @@ class Findings:
     def read(self, file: str) -> Any:
         """The JSON document in a file of the run directory; None, and a damage, where it is not one or cannot be read."""
         try:
-            return parse((self.run_dir / file).read_bytes())
+            document = parse((self.run_dir / file).read_bytes())
+            if document is None:
+                self.damage(file, "holds null, and nothing else")
+            return document
         except OSError as error:
             self.damage(file, f"cannot be read: {error.strerror}")
         except NotStrictError as error:

@@ -7,9 +7,9 @@ from typing import Any
 from bench.cases import Case
 from bench.journal import journal_path
 from bench.plan import Plan
+from bench.strict_json import NotStrictError, parse
 from bench.verify.damage import Findings
 from bench.verify.schemas import problems
-from bench.verify.strict_json import NotStrictError, parse
 from wmvla.rollout.journal import Row, journal_files
 
 PLANNED = ("suite", "task", "init", "env_seed", "noise_seed", "repeat")

@@ -15,7 +15,8 @@ from bench.checksums import is_intact, sha256_of, sha256_of_lines, signed
 from bench.code_version import ROOT
 from bench.json_file import read_object
 from bench.parity import THROUGHPUT
-from bench.verify.strict_json import NotStrictError, parse
+from bench.strict_json import NotStrictError, parse
+from bench.verify.schemas import problems
 from wmvla.errors import UserError
 from wmvla.files import write_json
 
@@ -108,9 +109,11 @@ def _entries_before(run_dir: Path) -> Entries:
         found = parse(path.read_bytes())
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except NotStrictError as error:
         raise UserError(f"{path}: {error}; find out why, then remove it and give the command again") from None
-    if not isinstance(found, dict) or not is_intact(found):
+    if next(problems(found, "manifest"), None) or not is_intact(found):
         raise UserError(f"{path}: changed after it was written; find out why, then remove it and give the command again")
     entries: Entries = found["files"]
     return entries

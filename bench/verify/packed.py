@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from bench.pack import unpack
+from bench.verify.pack import unpack
 from bench.verify.verify import Verified, verify
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from bench.cases import Case
 from bench.plan import Plan
-from bench.stages.replay import summary
+from bench.replay_summary import summary
 from bench.verify.damage import Findings
 from bench.verify.journals import read_lines
 from bench.verify.schemas import problems

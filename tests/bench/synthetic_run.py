@@ -12,7 +12,7 @@ from bench.journal import journal_path
 from bench.machine import load_machine
 from bench.overrides import Overrides
 from bench.plan import Plan, make_plan, write_plan
-from bench.stages.replay import summary
+from bench.replay_summary import summary
 from bench.suite import load_suite
 from wmvla.rollout.journal import Journal, Row
 

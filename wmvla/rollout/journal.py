@@ -43,6 +43,8 @@ LATER_TYPES: dict[str, tuple[type, ...]] = {"reset": (str, type(None)), "policy_
 
 STATUSES = ("ok", "error", "timeout")
 """``timeout`` is the watchdog's; an episode that runs out of max_steps is an ordinary failure, ``ok``."""
+MOST = 2**53
+"""No number in a line is as large."""
 RESETS = ("cheap", "hard", None)
 """How the scene was made: over the model of the episode before, or with a model of its own. None: it never was."""
 
@@ -59,6 +61,8 @@ class Journal:
             text = self.path.read_bytes()
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read: {error.strerror}") from None
         whole = text[: text.rfind(b"\n") + 1]
         return [self._parse(line, number) for number, line in enumerate(whole.splitlines(), start=1)]
 
@@ -100,7 +104,7 @@ class Journal:
     def _parse(self, line: bytes, number: int) -> Row:
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             raise UserError(f"{self.path}: line {number} is not JSON; restore the file or remove the line") from None
         problem = _problem(row)
         if problem:
@@ -152,12 +156,23 @@ def _problem(row: object) -> str | None:
                 continue
             return f"missing key '{key}'"
         if not isinstance(row[key], kinds) or (isinstance(row[key], bool) and bool not in kinds):
-            return f"'{key}' is {row[key]!r}"
+            return f"'{key}' is {_short(row[key])}"
+        if isinstance(row[key], int | float) and not 0 <= row[key] < MOST:  # so is NaN, which json takes
+            return f"'{key}' is {_short(row[key])}, not a number from 0 on"
     if row["status"] not in STATUSES:
         return f"'status' is {row['status']!r}, not one of {', '.join(STATUSES)}"
     if row.get("reset") not in RESETS:
         return f"'reset' is {row['reset']!r}, not one of cheap, hard, null"
     return None
+
+
+def _short(value: object) -> str:
+    """A value for one line; Python writes no integer of thousands of digits."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _end_of_whole_lines(descriptor: int) -> int:

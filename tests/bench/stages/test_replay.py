@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.stages.replay import summary
+from bench.replay_summary import summary
 
 
 def episode(frames: int, valid: list[int], cosine: list[float], actions: int, error: float) -> dict[str, object]:

@@ -10,8 +10,9 @@ from bench.cases import Case
 from bench.checksums import signed, sums_of
 from bench.journal import journal_path
 from bench.plan import Plan
+from bench.replay_summary import summary
 from bench.report.write import write_report
-from bench.stages.replay import replay_path, summary
+from bench.stages.replay import replay_path
 from bench.verify.manifest import write_manifest
 from wmvla.rollout.journal import journal_files, read_all
 
@@ -72,7 +73,7 @@ def _demonstration(case_id: str, number: int) -> dict[str, Any]:
         "mean_delta_cosine": [0.1 + 0.01 * k + spread for k in range(8)],
         "queries": 15,
         "actions": 1470,
-        "action_error": {mode: 0.2 + spread for mode in ("pred", "zero", "random", "hold", "oracle")},
+        "action_error": dict.fromkeys(("pred", "zero", "random", "hold", "oracle"), 0.2 + spread),
     }
 
 

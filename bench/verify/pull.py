@@ -18,6 +18,8 @@ STAGE = ".pull"
 """Folder of the destination that rsync fills. It is kept: the next pull fetches what is new."""
 NEVER = (".*", "*.partial", "*.tmp")
 WEIGHTS = "/checkpoints/"
+SILENCE = 120
+"""Seconds without a byte after which a machine is given up: it may be gone."""
 VANISHED = 24
 """rsync's exit code where a file was gone before it was fetched, as files of a live run may be."""
 
@@ -63,6 +65,7 @@ def _rsync(source: str, stage: Path, weights: bool) -> None:
     excluded = [f"--exclude={pattern}" for pattern in (*NEVER, *(() if weights else (WEIGHTS,)))]
     compared = [] if weights else ["--checksum"]
     keeping = ["--recursive", "--times", "--compress", "--protect-args", "--partial-dir=.rsync-partial", "--delete-delay"]
+    keeping.append(f"--timeout={SILENCE}")
     try:
         done = subprocess.run(
             [program, "--quiet", *keeping, *compared, *excluded, "--", f"{source.rstrip('/')}/", f"{stage}/"],

@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.cases import Case
 from bench.checksums import is_intact, sha256_of
 from bench.verify.damage import one_line
 from bench.verify.schemas import problems
 from wmvla.errors import UserError
+
+LARGEST = 1e300
+"""No number of a training is as large: what is computed with it stays finite. NaN is none either."""
 
 Record = Mapping[str, Any]
 
@@ -23,12 +27,19 @@ def require_form(path: Path, document: Record | None, schema: str) -> None:
         raise UserError(f"{path}: {one_line(problem)}; restore the file")
 
 
+def require_record(path: Path, record: Record | None, case: Case) -> None:
+    """UserError where a record is damaged, or is another case's; None passes."""
+    require_form(path, record, "record")
+    if record is not None and (record["case"], record["kind"]) != (case.id, case.kind):
+        raise UserError(f"{path}: is the record of '{one_line(record['case'])}', a {record['kind']} case; restore the file")
+
+
 def require_numbers(path: Path, lines: Sequence[Record]) -> None:
     """UserError where a line of metrics holds something that is no number, and no list of numbers."""
     for number, line in enumerate(lines, start=1):
         for key, value in line.items():
             for item in value if isinstance(value, list) else (value,):
-                if isinstance(item, bool) or not isinstance(item, int | float) or not _finite(item):
+                if isinstance(item, bool) or not isinstance(item, int | float) or not -LARGEST < item < LARGEST:
                     raise UserError(f"{path}: line {number}: '{key}' is {one_line(repr(item))}, not a number; restore the file")
 
 
@@ -53,10 +64,3 @@ def require_unchanged(run_dir: Path, records: Mapping[str, Record], episodes: Ma
             if known[name] != expected:
                 told = "is missing" if known[name] is None else f"changed after {case_id} ended"
                 raise UserError(f"{run_dir / name}: {told}; restore it, or remove {file} and give the run's command again")
-
-
-def _finite(number: float) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # an integer that no float holds
-        return False

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from bench.plan import Plan, load_plan
-from bench.provenance import anonymous
+from bench.privacy import anonymous
 from bench.verify.manifest import MANIFEST, files_of
 from wmvla.errors import UserError
 
@@ -26,6 +26,9 @@ LOCAL = ("jobs/", "logs/", "slurm/")
 WEIGHTS = "checkpoints/"
 TEXT = (".json", ".jsonl", ".html", ".md")
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+NO_NAME_NO_TIME = b"\0\0\0\0\0\x02\xff"
+"""What stands in a gzip header that tells nothing, at level 9."""
 
 
 def pack(run_dir: Path, out: Path | None = None, weights: bool = False, names: bool = False) -> Path:
@@ -114,7 +117,7 @@ def unpack(packed: Path, folder: Path) -> Path:
     Raises UserError where the file is none that `pack` made, or is damaged.
     """
     try:
-        with packed.open("rb") as raw, _decompressed(raw, packed) as stream:
+        with packed.open("rb", buffering=0) as raw, _decompressed(raw, packed) as stream:
             tops = _extract(stream, packed, folder)
             if any(any(block) for block in iter(lambda: stream.read(1 << 20), b"")):  # to its end: there the sum is compared
                 raise UserError(f"{packed}: damaged: something stands behind its end")
@@ -151,8 +154,8 @@ def _decompressed(raw: IO[bytes], packed: Path) -> Iterator[IO[bytes]]:
     magic = raw.read(10)
     raw.seek(0)
     if magic.startswith(GZIP):
-        if magic[3:8] != bytes(5):
-            raise UserError(f"{packed}: damaged, or not packed by wmbench: its gzip header tells a name or a time")
+        if magic[3:] != NO_NAME_NO_TIME:
+            raise UserError(f"{packed}: damaged, or not packed by wmbench: its gzip header is another one")
         with gzip.GzipFile(fileobj=raw, mode="rb") as stream:
             yield io.BufferedReader(stream)
         return
