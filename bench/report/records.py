@@ -12,6 +12,7 @@ from bench.json_file import read_object
 from bench.parity import THROUGHPUT
 from bench.plan import Plan, load_plan
 from wmvla.errors import UserError
+from wmvla.json_lines import read_objects
 from wmvla.rollout.journal import Row
 
 Record = dict[str, Any]
@@ -50,8 +51,9 @@ def read_run(run_dir: Path) -> Run:
         elif (failed := read_object(run_dir / "failures" / f"{case.id}.json")) is not None:
             failures[case.id] = str(failed.get("error"))
         if case.kind == "train":
-            lines = _read_lines(run_dir / "metrics" / f"{case.id}.jsonl")
-            metrics[case.id] = [{**line, **_under_common_names(line)} for line in lines]
+            metrics[case.id] = _read_lines(run_dir / "metrics" / f"{case.id}.jsonl")
+            for line in metrics[case.id]:
+                line.update(_under_common_names(line))
     return Run(
         plan=plan,
         rows=read_journals(plan, run_dir),
@@ -105,6 +107,9 @@ def _read_lines(path: Path) -> list[Record]:
         whole = path.read_bytes().rpartition(b"\n")[0]
     except FileNotFoundError:
         return []
+    found = read_objects(whole.splitlines())
+    if found is not None and all(isinstance(line.get("step"), int) for line in found):
+        return found
     lines = []
     for number, line in enumerate(whole.splitlines(), start=1):
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wmvla.errors import UserError
+from wmvla.json_lines import read_objects
 from wmvla.rollout.shard import Shard
 
 Row = dict[str, Any]
@@ -46,6 +47,10 @@ STATUSES = ("ok", "error", "timeout")
 RESETS = ("cheap", "hard", None)
 """How the scene was made: over the model of the episode before, or with a model of its own. None: it never was."""
 
+MOST_SHAPES = 100
+_SHAPES: set[tuple[object, ...]] = set()
+"""Keys and types of lines that were found right: nearly all lines of a journal are of a handful of shapes."""
+
 
 class Journal:
     """One file of episodes, `path` (which need not exist yet): those of a rollout case, or of one shard of it."""
@@ -59,8 +64,11 @@ class Journal:
             text = self.path.read_bytes()
         except FileNotFoundError:
             return []
-        whole = text[: text.rfind(b"\n") + 1]
-        return [self._parse(line, number) for number, line in enumerate(whole.splitlines(), start=1)]
+        lines = text[: text.rfind(b"\n") + 1].splitlines()
+        rows = read_objects(lines)
+        if rows is None or any(map(_problem, rows)):
+            return [self._parse(line, number) for number, line in enumerate(lines, start=1)]
+        return rows
 
     def finished(self) -> set[int]:
         """Indices of the rows of the episode table that are recorded here, whatever their status."""
@@ -130,14 +138,18 @@ def read_all(path: Path) -> list[Row]:
 
     Raises UserError where a line is broken, and where an episode is in two lines, naming both places.
     """
-    places: dict[int, str] = {}
+    places: dict[int, tuple[Path, int]] = {}
     rows = []
     for file in journal_files(path):
         for number, row in enumerate(Journal(file).rows(), start=1):
-            place = f"{file} line {number}"
-            first = places.setdefault(row["index"], place)
-            if first != place:
-                raise UserError(f"{place}: episode {row['index']} is recorded already in {first}; remove one of the two lines")
+            index = row["index"]
+            if index in places:
+                first, line = places[index]
+                raise UserError(
+                    f"{file} line {number}: episode {index} is recorded already in {first} line {line}; "
+                    f"remove one of the two lines"
+                )
+            places[index] = file, number
             rows.append(row)
     return rows
 
@@ -146,13 +158,17 @@ def _problem(row: object) -> str | None:
     """What is wrong with a line, or None."""
     if not isinstance(row, dict):
         return "not a JSON object"
-    for key, kinds in {**ROW_TYPES, **LATER_TYPES}.items():
-        if key not in row:
-            if key in LATER_TYPES:
-                continue
-            return f"missing key '{key}'"
-        if not isinstance(row[key], kinds) or (isinstance(row[key], bool) and bool not in kinds):
-            return f"'{key}' is {row[key]!r}"
+    shape = (*row, *map(type, row.values()))
+    if shape not in _SHAPES:
+        for key, kinds in {**ROW_TYPES, **LATER_TYPES}.items():
+            if key not in row:
+                if key in LATER_TYPES:
+                    continue
+                return f"missing key '{key}'"
+            if not isinstance(row[key], kinds) or (isinstance(row[key], bool) and bool not in kinds):
+                return f"'{key}' is {row[key]!r}"
+        if len(_SHAPES) < MOST_SHAPES:
+            _SHAPES.add(shape)
     if row["status"] not in STATUSES:
         return f"'status' is {row['status']!r}, not one of {', '.join(STATUSES)}"
     if row.get("reset") not in RESETS:
