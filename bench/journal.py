@@ -1,12 +1,17 @@
 """The journals of a plan's rollouts: where they are, and whether they are the plan's."""
 
 from collections.abc import Sequence
+from operator import attrgetter, itemgetter
 from pathlib import Path
 
 from bench.cases import Case
 from bench.plan import Plan
 from wmvla.errors import UserError
 from wmvla.rollout.journal import Row, read_all
+
+KEYS = ("suite", "task", "init", "env_seed", "noise_seed", "repeat")
+"""What makes an episode, and so must be the plan's."""
+_row_keys, _planned_keys = itemgetter(*KEYS), attrgetter(*KEYS)
 
 Scenes = dict[tuple[str, int, int], tuple[str, str]]
 """By (suite, task, init) the hash of the settled scene, and the case that began in it first."""
@@ -22,24 +27,31 @@ def check_against_plan(plan: Plan, case: Case, rows: Sequence[Row]) -> None:
 
     Raises UserError naming the episode.
     """
+    _check_rows(plan, case, rows)
+    check_scenes({case.id: rows})
+
+
+def _check_rows(plan: Plan, case: Case, rows: Sequence[Row]) -> None:
+    """As `check_against_plan`, whatever the scenes are."""
     seen: set[int] = set()
     for row in rows:
-        where = episode_name(case.id, row)
+        index = row["index"]
         if row["case"] != case.id:
-            raise UserError(f"{where}: recorded by case '{row['case']}'; this journal belongs to '{case.id}'")
-        if not 0 <= row["index"] < len(plan.episodes):
-            raise UserError(f"{where}: not in the plan, whose table has {len(plan.episodes)} episodes")
-        planned = plan.episodes[row["index"]]
-        for key in ("suite", "task", "init", "env_seed", "noise_seed", "repeat"):
-            if row[key] != getattr(planned, key):
-                raise UserError(
-                    f"{where}: its {key} is {row[key]!r}, the plan says {getattr(planned, key)!r}; "
-                    f"the journal is of another plan"
-                )
-        if row["index"] in seen:
-            raise UserError(f"{where}: recorded twice")
-        seen.add(row["index"])
-    check_scenes({case.id: rows})
+            raise UserError(
+                f"{episode_name(case.id, row)}: recorded by case '{row['case']}'; this journal belongs to '{case.id}'"
+            )
+        if not 0 <= index < len(plan.episodes):
+            raise UserError(f"{episode_name(case.id, row)}: not in the plan, whose table has {len(plan.episodes)} episodes")
+        planned = plan.episodes[index]
+        if _row_keys(row) != _planned_keys(planned):
+            key = next(key for key in KEYS if row[key] != getattr(planned, key))
+            raise UserError(
+                f"{episode_name(case.id, row)}: its {key} is {row[key]!r}, the plan says {getattr(planned, key)!r}; "
+                f"the journal is of another plan"
+            )
+        if index in seen:
+            raise UserError(f"{episode_name(case.id, row)}: recorded twice")
+        seen.add(index)
 
 
 def check_scene(known: Scenes, case_id: str, row: Row) -> None:
@@ -72,7 +84,7 @@ def read_journals(plan: Plan, run_dir: Path) -> dict[str, list[Row]]:
     rows_by_case: dict[str, list[Row]] = {}
     for case in plan.rollout_cases():
         rows = read_all(journal_path(run_dir, case.id))
-        check_against_plan(plan, case, rows)
+        _check_rows(plan, case, rows)
         rows_by_case[case.id] = sorted(rows, key=lambda row: row["index"])
     check_scenes(dict(rows_by_case))
     return rows_by_case

@@ -5,6 +5,7 @@ A misspelt key must never be ignored: the default would run in its place, and no
 
 import dataclasses
 import difflib
+import functools
 import tomllib
 import types
 import typing
@@ -82,16 +83,30 @@ def _convert(kind: Any, value: object, file: str, key: str) -> object:
 def _build_dataclass(cls: type, value: object, file: str, key: str) -> object:
     if not isinstance(value, dict):
         raise _wrong_type(file, key, "a table", value)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    kinds = typing.get_type_hints(cls)
+    kinds, required = _fields(cls)
     for name in value:
-        if name not in fields:
-            raise UserError(f"{file}: unknown key '{_join(key, name)}'; {did_you_mean(name, fields)}")
-    for name, field in fields.items():
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if required and name not in value:
+        if name not in kinds:
+            raise UserError(f"{file}: unknown key '{_join(key, name)}'; {did_you_mean(name, kinds)}")
+    for name in required:
+        if name not in value:
             raise UserError(f"{file}: missing key '{_join(key, name)}'")
-    return cls(**{name: _convert(kinds[name], item, file, _join(key, name)) for name, item in value.items()})
+    return cls(
+        **{
+            # A plan's episode table is long, and nearly all that is in it is of its type already.
+            name: item if type(item) is kinds[name] else _convert(kinds[name], item, file, _join(key, name))
+            for name, item in value.items()
+        }
+    )
+
+
+@functools.cache
+def _fields(cls: type) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The type of each field of a dataclass, and the names of those without a default."""
+    fields, hints = dataclasses.fields(cls), typing.get_type_hints(cls)
+    required = [
+        field.name for field in fields if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    return {field.name: hints[field.name] for field in fields}, tuple(required)
 
 
 def _wrong_type(file: str, key: str, wanted: str, value: object) -> UserError:

@@ -13,7 +13,7 @@ from bench.decisions import Decision, discordance_of
 from bench.evidence import Evidence, Stop, fixed_evidence
 from bench.limits import Discordance, power_for
 from bench.looks import rows_until
-from bench.pairs import Contrast, RowsByCase, broken, contrast_steps, solved
+from bench.pairs import Contrast, RowsByCase, contrast_steps
 from bench.plan import Plan
 from bench.stats.mcnemar import mcnemar_two_sided
 from bench.stats.rates import wilson_interval
@@ -21,7 +21,7 @@ from bench.stats.steps import StepsContrast
 from bench.stopping import follow
 from bench.suite import Claim, rollout_names
 from wmvla.recipe import EpisodeRow
-from wmvla.rollout.journal import Row
+from wmvla.rollout.journal import STATUSES, Row
 
 Why = Literal["scale", "not asked", "sanity", "incomplete", "broken", "data"]
 """What decided: the scale, the choice of arms, the sanity gate, missing or broken episodes, or the data."""
@@ -167,8 +167,10 @@ def _rates_by_task(plan: Plan, rows_by_case: RowsByCase, rollout: str, planned: 
 
 
 def _rate(plan: Plan, rollout: str, seed: int | None, task: int | None, rows: Sequence[Row], planned: int) -> Rate:
-    finished, successes = len(rows), sum(map(solved, rows))
-    broken_rows = sum(map(broken, rows))
+    outcomes = Counter((row["status"], row["success"]) for row in rows)
+    by_status = Counter({status: outcomes[status, True] + outcomes[status, False] for status in STATUSES})
+    finished, successes = len(rows), outcomes["ok", True]
+    broken_rows = finished - by_status["ok"]
     return Rate(
         rollout=rollout,
         seed=seed,
@@ -176,8 +178,8 @@ def _rate(plan: Plan, rollout: str, seed: int | None, task: int | None, rows: Se
         planned=planned,
         finished=finished,
         successes=successes,
-        errors=sum(row["status"] == "error" for row in rows),
-        timeouts=sum(row["status"] == "timeout" for row in rows),
+        errors=by_status["error"],
+        timeouts=by_status["timeout"],
         rate=successes / finished if finished else None,
         best_rate=(successes + broken_rows) / finished if finished else None,
         interval=wilson_interval(successes, finished, 1 - plan.alpha),

@@ -1,6 +1,7 @@
 """The content of a report as plain JSON types: what report.json holds, and what the templates show. Pure."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,8 +12,8 @@ from bench.gaps import as_ranges, missing_episodes
 from bench.limits import limit_of
 from bench.made import made
 from bench.plan import Plan
-from bench.report.curves import CURVES_BY_K, is_number
-from bench.report.discordant import discordant, listed
+from bench.report.curves import CURVES_BY_K, is_number, not_numbers
+from bench.report.discordant import listed
 from bench.report.playing import hard_resets, largest_batch, playing
 from bench.report.records import Record, Run
 from bench.report.spent import spent
@@ -29,9 +30,10 @@ LAST_SHARE = 0.1
 Content = dict[str, Any]
 
 
-def report_content(run: Run) -> Content:
-    """Everything that the report tells about a run."""
+def report_content(run: Run, differing: Sequence[Content]) -> Content:
+    """Everything that the report tells about a run; `differing` are its discordant episodes (``bench.report.discordant``)."""
     plan, verdict = run.plan, judge(run.plan, run.rows)
+    played = {case.id: playing(case.id, run.rows[case.id], run.cases.get(case.id)) for case in plan.rollout_cases()}
     rows = [row for case_rows in run.rows.values() for row in case_rows]
     return {
         "version": REPORT_VERSION,
@@ -69,7 +71,7 @@ def report_content(run: Run) -> Content:
             {"case": case, "number": len(lacking), "episodes": as_ranges(lacking)}
             for case, lacking in missing_episodes(plan, run.rows).items()
         ],
-        "playing": [playing(case.id, run.rows[case.id], run.cases.get(case.id)) for case in plan.rollout_cases()],
+        "playing": list(played.values()),
         "resets_note": wording.resets_note(hard_resets(rows), sum(row.get("reset") == "cheap" for row in rows)),
         "batch_note": wording.batch_note(largest_batch(rows)),
         "sanity": {
@@ -79,11 +81,11 @@ def report_content(run: Run) -> Content:
         "cannot_say": _cannot_say(plan, verdict),
         "rates": [_rate(plan, verdict, rate) for rate in verdict.rates],
         **({"beside": others} if (others := beside(plan, run.rows, run.externals)) else {}),
-        "claims": [_claim(run, result) for result in verdict.claims],
+        "claims": [_claim(plan, result, played) for result in verdict.claims],
         "training": [_training(plan, case_id, lines) for case_id, lines in run.metrics.items()],
         "replays": (replays := _replays(run)),
         "replays_note": wording.replays_note(plan, len(replays)),
-        "discordant": listed(discordant(run)),
+        "discordant": listed(differing),
         "throughput": throughput(run),
         "spent": spent(run),
         "stages": [_stage(plan, case.id, case.kind, run.cases.get(case.id)) for case in plan.cases],
@@ -218,8 +220,8 @@ def _rate_figures(rate: Rate) -> Content:
     }
 
 
-def _claim(run: Run, result: ClaimResult) -> Content:
-    plan, claim, contrast = run.plan, result.claim, result.contrast
+def _claim(plan: Plan, result: ClaimResult, played: dict[str, Content]) -> Content:
+    claim, contrast = result.claim, result.contrast
     limit = limit_of(plan, claim, result.discordance)
     undecided = claim.asked and result.decision != "SUPPORTED"
     return {
@@ -230,7 +232,9 @@ def _claim(run: Run, result: ClaimResult) -> Content:
         "sentence": wording.claim_sentence(plan, result),
         "bounds_note": wording.bounds_note(result),
         "takes": wording.limit_sentence(limit) if undecided else None,
-        "effort": wording.effort_note(limit, *_hours_a_pair(run, claim)) if undecided and result.why == "data" else None,
+        "effort": wording.effort_note(limit, *_hours_a_pair(plan, claim, played))
+        if undecided and result.why == "data"
+        else None,
         "power": result.power,
         "pairs": contrast.pairs,
         "planned": result.planned,
@@ -250,12 +254,12 @@ def _claim(run: Run, result: ClaimResult) -> Content:
     }
 
 
-def _hours_a_pair(run: Run, claim: Claim) -> tuple[float | None, str]:
+def _hours_a_pair(plan: Plan, claim: Claim, played: dict[str, Content]) -> tuple[float | None, str]:
     """Hours of playing one more episode of both rollouts, by what theirs have cost in this run, and in which unit."""
-    on_cpu = run.plan.machine.accelerator == "cpu"
+    on_cpu = plan.machine.accelerator == "cpu"
     hours = 0.0
     for rollout in (claim.left, claim.right):
-        each = [playing(case.id, run.rows[case.id], run.cases.get(case.id)) for case in run.plan.rollout_cases(rollout)]
+        each = [played[case.id] for case in plan.rollout_cases(rollout)]
         costs = [cost["cpu_seconds"] if on_cpu else _seconds_each(cost) for cost in each]
         known = [cost for cost in costs if cost is not None]
         if not known:
@@ -287,7 +291,7 @@ def _training(plan: Plan, case_id: str, lines: list[Record]) -> Content:
         "seconds": lines[-1].get("seconds") if lines else None,
         "end": {name: _mean([line[name] for line in tail if is_number(line.get(name))]) for name in figures},
         "end_by_k": {key: means for key, _, _ in CURVES_BY_K if (means := _means_by_k(tail, key))},
-        "not_finite": sum(any(name in line and not is_number(line[name]) for name in figures) for line in lines),
+        "not_finite": len({i for name in figures for i in not_numbers(lines, name)}),
     }
 
 

@@ -1,6 +1,6 @@
 """The episodes from which a difference comes: those that one side of a claim solved and the other did not. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.pairs import broken, solved
@@ -15,7 +15,8 @@ MOST_LISTED = 12
 
 def discordant(run: Run) -> list[Content]:
     """Of each claim that was asked its discordant episodes, in order of the table."""
-    return [_of_claim(run, claim) for claim in run.plan.claims if claim.asked]
+    wins = {case: {row["index"]: solved(row) for row in rows} for case, rows in run.rows.items()}
+    return [_of_claim(run, claim, wins) for claim in run.plan.claims if claim.asked]
 
 
 def listed(found: Sequence[Content]) -> list[Content]:
@@ -29,6 +30,10 @@ def listed(found: Sequence[Content]) -> list[Content]:
 
 def filmed(found: Sequence[Content], films: frozenset[str]) -> list[Content]:
     """As `listed`, each episode with the name of its ``film`` among `films` or None; those that have one go first."""
+    if not films:
+        return [
+            {**each, "filmed": 0, "episodes": [{**one, "film": None} for one in each["episodes"]]} for each in listed(found)
+        ]
     told = []
     for each in found:
         names = [
@@ -42,26 +47,30 @@ def filmed(found: Sequence[Content], films: frozenset[str]) -> list[Content]:
 
 def single_films(run: Run) -> list[str]:
     """Names of the films of episodes alone, in the order of cases and episodes."""
+    if not run.films:
+        return []
     names = [f"{case.id}-{row['index']}.mp4" for case in run.plan.rollout_cases() for row in run.rows[case.id]]
     return [name for name in names if name in run.films]
 
 
-def _of_claim(run: Run, claim: Claim) -> Content:
+def _of_claim(run: Run, claim: Claim, wins: Mapping[str, Mapping[int, bool]]) -> Content:
     found = []
     for seed in run.plan.seeds:
-        others = {row["index"]: row for row in run.rows.get(f"{claim.right}-s{seed}", ())}
-        for row in run.rows.get(f"{claim.left}-s{seed}", ()):
-            other = others.get(row["index"])
-            if other is not None and solved(row) != solved(other):
-                found.append(
-                    {
-                        "seed": seed,
-                        **{key: row[key] for key in ("index", "task", "init", "repeat")},
-                        "solved_by": claim.left if solved(row) else claim.right,
-                        "left_told": _told(row),
-                        "right_told": _told(other),
-                    }
-                )
+        left, right = f"{claim.left}-s{seed}", f"{claim.right}-s{seed}"
+        other_wins = wins.get(right, {})
+        differing = {index for index, won in wins.get(left, {}).items() if other_wins.get(index, won) != won}
+        others = {row["index"]: row for row in run.rows.get(right, ()) if row["index"] in differing}
+        found += [
+            {
+                "seed": seed,
+                **{key: row[key] for key in ("index", "task", "init", "repeat")},
+                "solved_by": claim.left if solved(row) else claim.right,
+                "left_told": _told(row),
+                "right_told": _told(others[row["index"]]),
+            }
+            for row in run.rows.get(left, ())
+            if row["index"] in differing
+        ]
     return {"claim": claim.id, "left": claim.left, "right": claim.right, "number": len(found), "episodes": found}
 
 

@@ -1,5 +1,6 @@
 """The grids of episodes: for each training seed and task, rollouts down, initial states across. Pure."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,39 +22,50 @@ def grids(run: Run) -> list[Content]:
     """
     plan, found = run.plan, []
     places = [(seed, task) for seed in plan.seeds for task in plan.recipe.environment.tasks][:MOST_GRIDS]
-    columns: dict[int, dict[int, list[int]]] = {}
+    planned: dict[int, Counter[int]] = {}
     for episode in plan.episodes:
-        columns.setdefault(episode.task, {}).setdefault(episode.init, []).append(episode.index)
+        planned.setdefault(episode.task, Counter())[episode.init] += 1
     rollouts = max(1, len(plan.rollout_cases()) // len(plan.seeds))
     most = max(8, MOST_CELLS // (rollouts * max(1, len(places))))
     for seed in dict.fromkeys(seed for seed, _ in places):
         cases = [case for case in plan.rollout_cases() if case.seed == seed]
-        by_case = {case.id: {row["index"]: row for row in run.rows[case.id]} for case in cases}
+        played = {case.id: _by_place(run.rows[case.id]) for case in cases}
         for task in [task for its_seed, task in places if its_seed == seed]:
-            inits = columns.get(task, {})
-            shares = {case.id: [_share(by_case[case.id], indices) for indices in inits.values()] for case in cases}
-            discordant = [len({each[i] for each in shares.values()} - {None}) > 1 for i in range(len(inits))]
+            inits = list(planned.get(task, ()))
+            shares = [{_share(played[case.id].get((task, init), ())) for case in cases} - {None} for init in inits]
+            discordant = [len(each) > 1 for each in shares]
             shown = _shown(discordant, most)
-            names = list(inits)
             found.append(
                 {
                     "seed": seed,
                     "task": task,
                     "of": len(inits),
-                    "inits": [names[i] for i in shown],
+                    "inits": [inits[i] for i in shown],
                     "discordant": [discordant[i] for i in shown],
                     "rows": [
                         {
                             "rollout": case.rollout,
                             "cells": [
-                                _cell(case.id, names[i], [by_case[case.id].get(index) for index in inits[names[i]]])
-                                for i in shown
+                                _cell(case.id, init, played[case.id].get((task, init), ()), planned[task][init])
+                                for init in [inits[i] for i in shown]
                             ],
                         }
                         for case in cases
                     ],
                 }
             )
+    return found
+
+
+def _by_place(rows: Sequence[Record]) -> dict[tuple[int, int], list[Record]]:
+    """Episodes that were played, by task and initial state."""
+    found: dict[tuple[int, int], list[Record]] = {}
+    for row in rows:
+        place = row["task"], row["init"]
+        if place in found:
+            found[place].append(row)
+        else:
+            found[place] = [row]
     return found
 
 
@@ -64,22 +76,19 @@ def _shown(discordant: Sequence[bool], most: int) -> list[int]:
     return sorted(sorted(range(len(discordant)), key=lambda i: not discordant[i])[:most])
 
 
-def _share(rows: dict[int, Record], indices: Sequence[int]) -> float | None:
+def _share(played: Sequence[Record]) -> float | None:
     """Of the episodes that were played, those that were solved."""
-    played = [row for index in indices if (row := rows.get(index)) is not None]
     return round(sum(map(solved, played)) / len(played), 3) if played else None
 
 
-def _cell(case_id: str, init: int, rows: list[Record | None]) -> Content:
-    played = [row for row in rows if row is not None]
+def _cell(case_id: str, init: int, played: Sequence[Record], planned: int) -> Content:
     wins, failed = sum(map(solved, played)), sum(map(broken, played))
     told = f"{case_id}, init {init}: "
     if not played:
         told += "not played yet"
-    elif len(rows) == 1:
+    elif planned == 1:
         row = played[0]
         told += row["status"] if failed else f"{'solved' if wins else 'not solved'} in {row['steps']} steps"
     else:
         told += f"{wins} of {len(played)} solved" + (f", {failed} broken" if failed else "")
-    share = round(wins / len(played), 3) if played else None
-    return {"share": share, "broken": failed > 0, "title": told}
+    return {"share": _share(played), "broken": failed > 0, "title": told}

@@ -14,6 +14,7 @@ from bench.parity import THROUGHPUT
 from bench.plan import Plan, load_plan
 from bench.report.intact import require_form, require_numbers, require_record, require_unchanged
 from wmvla.errors import UserError
+from wmvla.json_lines import read_objects
 from wmvla.rollout.journal import Row
 
 Record = dict[str, Any]
@@ -57,7 +58,9 @@ def read_run(run_dir: Path) -> Run:
         if case.kind == "train":
             lines = _read_lines(run_dir / "metrics" / f"{case.id}.jsonl")
             require_numbers(run_dir / "metrics" / f"{case.id}.jsonl", lines)
-            metrics[case.id] = [{**line, **_under_common_names(line)} for line in lines]
+            for line in lines:
+                line.update(_under_common_names(line))
+            metrics[case.id] = lines
     rows = read_journals(plan, run_dir)
     require_unchanged(run_dir, cases, {case: len(found) for case, found in rows.items()})
     provenance = read_object(run_dir / "provenance.json")
@@ -118,6 +121,9 @@ def _read_lines(path: Path) -> list[Record]:
         return []
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    found = read_objects(whole.splitlines())
+    if found is not None and all(isinstance(line.get("step"), int) for line in found):
+        return found
     lines = []
     for number, line in enumerate(whole.splitlines(), start=1):
         try:

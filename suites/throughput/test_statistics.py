@@ -19,10 +19,10 @@ MOST_SECONDS = 5.0
 RATES = {"E0-none": 0.836, "E1-zero": 0.836, "E2-pred": 0.86, "E2-zero": 0.83, "E2-random": 0.8}
 
 
-def big_plan(inits: int) -> Plan:
-    """Ten tasks, `inits` initial states of each, and as many repeats as make `EPISODES`; gains of 2 points are sought."""
+def big_plan(inits: int, episodes: int = EPISODES) -> Plan:
+    """Ten tasks, `inits` initial states of each, and as many repeats as make `episodes`; gains of 2 points are sought."""
     plan = make_plan(load_suite("core"), "full", load_machine("cpu"))
-    rollout = dataclasses.replace(plan.recipe.rollout, inits=tuple(range(inits)), episodes=EPISODES // 10)
+    rollout = dataclasses.replace(plan.recipe.rollout, inits=tuple(range(inits)), episodes=episodes // 10)
     recipe = dataclasses.replace(plan.recipe, rollout=rollout)
     claims = tuple(dataclasses.replace(claim, effect=0.02 if claim.margin is None else None) for claim in plan.claims)
     return dataclasses.replace(plan, recipe=recipe, claims=claims, episodes=make_episode_table(recipe))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wmvla.errors import UserError
+from wmvla.json_lines import read_objects
 from wmvla.rollout.shard import Shard
 
 Row = dict[str, Any]
@@ -48,6 +49,11 @@ MOST = 2**53
 RESETS = ("cheap", "hard", None)
 """How the scene was made: over the model of the episode before, or with a model of its own. None: it never was."""
 
+MOST_SHAPES = 100
+_SHAPES: dict[tuple[object, ...], tuple[str, ...]] = {}
+"""By keys and types of lines that were found right, which keys hold numbers: nearly all lines of a journal are of a handful of
+shapes."""
+
 
 class Journal:
     """One file of episodes, `path` (which need not exist yet): those of a rollout case, or of one shard of it."""
@@ -63,8 +69,11 @@ class Journal:
             return []
         except OSError as error:
             raise UserError(f"{self.path}: cannot be read: {error.strerror}") from None
-        whole = text[: text.rfind(b"\n") + 1]
-        return [self._parse(line, number) for number, line in enumerate(whole.splitlines(), start=1)]
+        lines = text[: text.rfind(b"\n") + 1].splitlines()
+        rows = read_objects(lines)
+        if rows is None or any(map(_problem, rows)):
+            return [self._parse(line, number) for number, line in enumerate(lines, start=1)]
+        return rows
 
     def finished(self) -> set[int]:
         """Indices of the rows of the episode table that are recorded here, whatever their status."""
@@ -134,14 +143,18 @@ def read_all(path: Path) -> list[Row]:
 
     Raises UserError where a line is broken, and where an episode is in two lines, naming both places.
     """
-    places: dict[int, str] = {}
+    places: dict[int, tuple[Path, int]] = {}
     rows = []
     for file in journal_files(path):
         for number, row in enumerate(Journal(file).rows(), start=1):
-            place = f"{file} line {number}"
-            first = places.setdefault(row["index"], place)
-            if first != place:
-                raise UserError(f"{place}: episode {row['index']} is recorded already in {first}; remove one of the two lines")
+            index = row["index"]
+            if index in places:
+                first, line = places[index]
+                raise UserError(
+                    f"{file} line {number}: episode {index} is recorded already in {first} line {line}; "
+                    f"remove one of the two lines"
+                )
+            places[index] = file, number
             rows.append(row)
     return rows
 
@@ -150,14 +163,21 @@ def _problem(row: object) -> str | None:
     """What is wrong with a line, or None."""
     if not isinstance(row, dict):
         return "not a JSON object"
-    for key, kinds in {**ROW_TYPES, **LATER_TYPES}.items():
-        if key not in row:
-            if key in LATER_TYPES:
-                continue
-            return f"missing key '{key}'"
-        if not isinstance(row[key], kinds) or (isinstance(row[key], bool) and bool not in kinds):
-            return f"'{key}' is {_short(row[key])}"
-        if isinstance(row[key], int | float) and not 0 <= row[key] < MOST:  # so is NaN, which json takes
+    shape = (*row, *map(type, row.values()))
+    numbers = _SHAPES.get(shape)
+    if numbers is None:
+        for key, kinds in {**ROW_TYPES, **LATER_TYPES}.items():
+            if key not in row:
+                if key in LATER_TYPES:
+                    continue
+                return f"missing key '{key}'"
+            if not isinstance(row[key], kinds) or (isinstance(row[key], bool) and bool not in kinds):
+                return f"'{key}' is {_short(row[key])}"
+        numbers = tuple(key for key in (*ROW_TYPES, *LATER_TYPES) if type(row.get(key)) in (int, float))
+        if len(_SHAPES) < MOST_SHAPES:
+            _SHAPES[shape] = numbers
+    for key in numbers:
+        if not 0 <= row[key] < MOST:  # so is NaN, which json takes
             return f"'{key}' is {_short(row[key])}, not a number from 0 on"
     if row["status"] not in STATUSES:
         return f"'status' is {row['status']!r}, not one of {', '.join(STATUSES)}"

@@ -158,7 +158,7 @@ def test_the_gate_of_an_arm_is_the_one_that_it_has(tmp_path: Path) -> None:
 
 def test_the_prophets_cosines_are_one_path_each_and_the_baseline(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path / "run", core_plan("mini"), {}))
-    plot = prophet(run, report_content(run))
+    plot = prophet(run, report_content(run, []))
     assert plot is not None
     assert [(path["case"], path["style"]) for path in plot["paths"]] == [
         ("E2-replay-s0", "accent"),
@@ -166,7 +166,7 @@ def test_the_prophets_cosines_are_one_path_each_and_the_baseline(tmp_path: Path)
         ("mean change", "baseline"),
     ]
     assert [tick for _, tick in plot["x_ticks"]] == list(range(1, 9))
-    assert prophet(run_of({}, {}), report_content(run_of({}, {}))) is None
+    assert prophet(run_of({}, {}), report_content(run_of({}, {}), [])) is None
 
 
 def test_curves_by_k_are_a_panel_an_arm_on_the_same_axes(tmp_path: Path) -> None:
@@ -193,9 +193,13 @@ def test_grids_stay_small_and_show_discordant_columns_first() -> None:
     wide = dataclasses.replace(
         plan, episodes=tuple(dataclasses.replace(row, init=row.index) for row in many_rows(plan, 10_000))
     )
+
+    def place(index: int) -> dict[str, object]:
+        return {"index": index, "task": 7, "init": index, "status": "ok", "success": False, "steps": 9}
+
     rows = {case.id: [] for case in plan.rollout_cases()}
-    rows["E0-none-s0"] = [{"index": i, "status": "ok", "success": i == 9_999, "steps": 9} for i in (5, 9_999)]
-    rows["E1-zero-s0"] = [{"index": i, "status": "ok", "success": False, "steps": 9} for i in (5, 9_999)]
+    rows["E0-none-s0"] = [place(i) | {"success": i == 9_999} for i in (5, 9_999)]
+    rows["E1-zero-s0"] = [place(i) for i in (5, 9_999)]
     (grid,) = grids(Run(wide, rows, {}, {}, None, {}, None))
     assert grid["of"] == 10_000
     assert len(grid["inits"]) * len(grid["rows"]) <= MOST_CELLS

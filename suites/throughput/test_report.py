@@ -1,0 +1,69 @@
+"""What a report costs: from a run directory of core's five rollouts to the three files, in a process of its own."""
+
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_statistics import big_plan, rows_of
+
+from bench.journal import journal_path
+from bench.plan import Plan, write_plan
+
+MOST_SECONDS = {2_000: 3.0, 100_000: 10.0}
+"""CPU seconds by episodes of a rollout: issue 7."""
+STEPS = 1_000
+"""Logged steps of each training."""
+
+
+def write_big_run(run_dir: Path, plan: Plan) -> None:
+    """Made-up journals and metrics. Never results: nothing was played or trained."""
+    write_plan(plan, run_dir)
+    for folder in ("episodes", "metrics"):
+        (run_dir / folder).mkdir()
+    rows = rows_of(plan)
+    for case in plan.rollout_cases():
+        lines = [json.dumps(_whole_row(case.id, row, dataclasses.asdict(plan.episodes[row["index"]]))) for row in rows[case.id]]
+        journal_path(run_dir, case.id).write_text("\n".join(lines) + "\n")
+    for case in plan.cases:
+        if case.kind == "train":
+            steps = [{"step": step, "loss_total": 1 / step, "world_cos_k": [0.5] * 8} for step in range(1, STEPS + 1)]
+            (run_dir / "metrics" / f"{case.id}.jsonl").write_text("".join(f"{json.dumps(step)}\n" for step in steps))
+
+
+def _whole_row(case_id: str, row: dict[str, Any], episode: dict[str, Any]) -> dict[str, Any]:
+    scene = f"{episode['env_seed']:016x}"
+    played = {
+        "seconds": 9.5,
+        "cpu_seconds": 9.25,
+        "scene_hash": scene,
+        "queries": row["steps"] // 10,
+        "renders": row["steps"] // 5,
+    }
+    error = "made-up error" if row["status"] == "error" else None
+    return {**episode, "case": case_id, **row, "error": error, **played, "reset": "cheap", "policy_batch": 1}
+
+
+@pytest.mark.parametrize("episodes", MOST_SECONDS)
+def test_a_report(benchmark: Any, tmp_path: Path, episodes: int) -> None:
+    run_dir = tmp_path / "run"
+    write_big_run(run_dir, big_plan(inits=50, episodes=episodes))
+    spent: list[float] = []
+
+    def once() -> None:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "bench.cli", "report", str(run_dir)], check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+    benchmark.pedantic(once, rounds=2)
+    told = json.loads((run_dir / "report.json").read_text())
+    assert told["episodes"]["finished"] == 5 * episodes
+    size = (run_dir / "report.html").stat().st_size
+    benchmark.extra_info.update(cpu_seconds=round(min(spent), 2), bytes=size)
+    print(f"\n  5 x {episodes} episodes reported in {min(spent):.2f} CPU seconds, {size} bytes of HTML")
+    assert min(spent) <= MOST_SECONDS[episodes]
