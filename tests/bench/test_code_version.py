@@ -19,7 +19,9 @@ SOURCES = {
     "uv.lock": "version = 1",
 }
 
-AFTERWARDS = tuple(f"bench/commands/{name}.py" for name in ("report", "status", "verify", "pack", "pull"))
+AFTERWARDS = tuple(
+    f"bench/commands/{name}.py" for name in ("history", "report", "status", "watching", "verify", "pack", "pull")
+)
 
 
 @pytest.fixture
