@@ -116,15 +116,17 @@ sif() {
     need_image
     work=$(mktemp -d "${TMPDIR:-/var/tmp}/wmbench-sif.XXXXXX")
     trap 'rm -rf "$work"' EXIT
+    trap 'exit 130' HUP INT TERM
+    # Not oci-archive, whose layers podman and buildah would compress first, for the SIF to unpack again.
     case "$engine" in
-    docker) archive=docker-archive && docker save --output "$work/image.tar" "$image" ;;
-    *) archive=oci-archive && "$engine" push --quiet "$image" "oci-archive:$work/image.tar" ;;
+    docker) docker save --output "$work/image.tar" "$image" ;;
+    *) "$engine" push --quiet "$image" "docker-archive:$work/image.tar" ;;
     esac
     # Five times as fast as gzip, and no larger; a mksquashfs without zstd takes its own default.
     if mksquashfs -help 2>&1 | grep -q zstd; then
         set -- --mksquashfs-args "-comp zstd -Xcompression-level 1"
     fi
-    APPTAINER_TMPDIR=$work apptainer build --force "$@" "$work/image.sif" "$archive:$work/image.tar"
+    APPTAINER_TMPDIR=$work apptainer build --force "$@" "$work/image.sif" "docker-archive:$work/image.tar"
     mv "$work/image.sif" "wmbench-$accel.sif"
     printf 'made wmbench-%s.sif\n' "$accel"
 }
