@@ -1,8 +1,13 @@
-"""JSON as its standard has it: no NaN, no infinity, no key twice. Python's own reader takes all of these in silence."""
+"""JSON as its standard has it: no NaN, no infinity, no key twice, and no number that cannot be computed with.
+
+Python's own reader takes all of these in silence.
+"""
 
 import json
-import math
 from typing import Any
+
+LARGEST = 1e300
+"""No number of a run is as large: sums and products of those below stay finite."""
 
 
 class NotStrictError(ValueError):
@@ -12,28 +17,32 @@ class NotStrictError(ValueError):
 def parse(text: bytes) -> Any:
     """The document in a text. `NotStrictError` says where it is wrong."""
     try:
-        return json.loads(text.decode("utf-8"), parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_unique)
+        return json.loads(
+            text.decode("utf-8"), parse_constant=_refuse, parse_float=_float, parse_int=_int, object_pairs_hook=_unique
+        )
     except UnicodeDecodeError as error:
         raise NotStrictError(f"not UTF-8: byte {error.start} is {text[error.start]:#04x}") from None
     except json.JSONDecodeError as error:
         raise NotStrictError(f"not valid JSON: {error}") from None
     except RecursionError:
         raise NotStrictError("not valid JSON: nested too deeply") from None
-    except NotStrictError:
-        raise
-    except ValueError:  # Python converts no integer of more than some thousand digits
-        raise NotStrictError("not valid JSON here: a number is too long") from None
 
 
 def _refuse(constant: str) -> None:
     raise NotStrictError(f"not valid JSON: it says {constant}")
 
 
-def _finite(text: str) -> float:
+def _float(text: str) -> float:
     number = float(text)
-    if not math.isfinite(number):
-        raise NotStrictError(f"the number {text} is too large")
+    if not -LARGEST < number < LARGEST:
+        raise NotStrictError(f"the number {text[:40]} is too large")
     return number
+
+
+def _int(text: str) -> int:
+    if len(text) > 300:  # of more than some thousand digits Python makes no integer
+        raise NotStrictError(f"the number {text[:40]}... is too large")
+    return int(text)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def tell(run_dir: Path, templates: Path | None = None, ran: bool = False) -> None:
-    """Write the report and print the verdict in one line, then where the report is, and the seal of a finished run.
+    """Write the report and print the seal of a finished run, the verdict in one line, and last where the report is.
 
     `ran`: a run has just ended here (``bench.verify.manifest``).
     """
@@ -47,7 +47,7 @@ def tell(run_dir: Path, templates: Path | None = None, ran: bool = False) -> Non
     from bench.verify.manifest import write_manifest
 
     report = write_report(run_dir, templates)
-    print(json.loads(report.with_suffix(".json").read_text())["verdict"]["line"])
-    print(f"report: {report}")
     if seal := write_manifest(run_dir, ran):
         print(f"seal: {seal}")
+    print(json.loads(report.with_suffix(".json").read_text())["verdict"]["line"])
+    print(f"report: {report}")

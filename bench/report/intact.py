@@ -10,12 +10,10 @@ from typing import Any
 
 from bench.cases import Case
 from bench.checksums import is_intact, sha256_of
+from bench.strict_json import LARGEST
 from bench.verify.damage import one_line
 from bench.verify.schemas import problems
 from wmvla.errors import UserError
-
-LARGEST = 1e300
-"""No number of a training is as large: what is computed with it stays finite. NaN is none either."""
 
 Record = Mapping[str, Any]
 

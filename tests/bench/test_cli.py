@@ -14,6 +14,7 @@ from synthetic_run import REALISTIC, core_plan, drawn_outcomes, write_run
 from bench import cli
 from bench.commands import run as run_command
 from bench.plan import Plan, load_plan
+from bench.verify.manifest import seal_of
 from wmvla.rollout.lock import lock
 
 ROOT = Path(__file__).parents[2]
@@ -166,7 +167,8 @@ def test_run_reports_and_passes_on_how_it_went(
 
 def test_report_is_rebuilt(capsys: pytest.CaptureFixture[str], run_dir: Path) -> None:
     assert cli.main(["report", str(run_dir)]) == 0
-    verdict, path = capsys.readouterr().out.splitlines()
+    seal, verdict, path = capsys.readouterr().out.splitlines()
+    assert seal == f"seal: {seal_of(run_dir)}"
     assert verdict.startswith("core at mini on cpu: INCONCLUSIVE: ")
     assert path == f"report: {run_dir / 'report.html'}"
     assert cli.main(["report", str(run_dir), "--json"]) == 0

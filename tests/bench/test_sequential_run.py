@@ -72,7 +72,8 @@ def test_killed_between_looks_it_goes_on_as_if_it_had_not_been(plan: Plan, run_d
 def test_a_failed_rollout_stops_those_alone_that_wait_for_it(plan: Plan, tmp_path: Path) -> None:
     """E1's checkpoint cannot be read: the claims without E1 are played to their end."""
     run_dir = trained(plan, tmp_path / "results")
-    (run_dir / "cases" / "E1-train-s0.json").write_text('{"artefacts": {}}')
+    record = run_dir / "cases" / "E1-train-s0.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "artefacts": {}}))
     code, out, err = finished(wmbench(run_dir, "--sequential=pocock"))
     assert code == 1, out + err
     rows = read_journals(plan, run_dir)

@@ -275,7 +275,7 @@ def test_a_report_does_not_bless_a_damage(run_dir: Path, capsys: pytest.CaptureF
     (run_dir / "videos").mkdir()
     (run_dir / "videos" / "E0-none-s0-0.mp4").write_bytes(b"film")
     assert cli.main(["report", str(run_dir)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"seal: {seal_of(run_dir)}"
+    assert capsys.readouterr().out.splitlines()[0] == f"seal: {seal_of(run_dir)}"
     (line,) = told(run_dir)
     assert line.startswith("logs/E0-train-s0.log: changed after it was sealed")
 
