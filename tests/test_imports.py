@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEAVES = (
     "wmvla.errors",
     "wmvla.files",
+    "wmvla.json_lines",
     "wmvla.progress",
     "wmvla.recipe",
     "wmvla.rollout.journal",
