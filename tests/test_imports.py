@@ -13,6 +13,7 @@ LEAVES = (
     "wmvla.errors",
     "wmvla.files",
     "wmvla.processes",
+    "wmvla.json_lines",
     "wmvla.progress",
     "wmvla.recipe",
     "wmvla.rollout.journal",

@@ -196,6 +196,6 @@ def test_axe_core_finds_nothing(browser: Browser, report: Path, screen: str, dar
 def test_paper_shows_what_is_folded_and_no_film(page: Page) -> None:
     page.command("Emulation.setEmulatedMedia", media="print")
     assert page.evaluate("getComputedStyle(document.querySelector('video')).display") == "none"
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(252, 251, 248)"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     height = "document.querySelector('#spent details table').getBoundingClientRect().height"
     assert page.evaluate(height) > 50
