@@ -58,7 +58,7 @@ def test_every_command_of_the_page_works(name, project, tmp_path):
         "MAKEFLAGS": "SCALE=smoke",
         "PYTEST_ADDOPTS": "--scale=smoke",
     }
-    instead = {MINI: SMOKE, "mi300x-8": "cpu"}
+    instead = {MINI: SMOKE, "mi300x-8": "cpu", "gpu-node:": ""}
     printed = "\n".join(run_page(page(name), project, environment, instead))
     told = {"tutorial": "INCONCLUSIVE", "extending": "machine        workstation", "mi300x": "podman build"}
     assert told[name] in printed

@@ -1,4 +1,4 @@
-"""What a run has spent: seconds, CPU seconds and GPU seconds of its cases, by kind. Pure."""
+"""What a run has spent: seconds, CPU seconds, GPU seconds and joules of its cases, by kind. Pure."""
 
 from typing import Any
 
@@ -30,9 +30,10 @@ def spent(run: Run) -> Content:
                 "seconds": seconds,
                 "cpu_seconds": _sum([record.get("cpu_seconds") for record in records]),
                 "gpu_seconds": _gpu_seconds(run.plan, kind, seconds),
+                "joules": _sum([record.get("joules") for record in records]),
             }
         )
-    totals = {key: _sum([kind[key] for kind in kinds]) for key in ("seconds", "cpu_seconds", "gpu_seconds")}
+    totals = {key: _sum([kind[key] for kind in kinds]) for key in ("seconds", "cpu_seconds", "gpu_seconds", "joules")}
     return {"kinds": kinds, **totals}
 
 

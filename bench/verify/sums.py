@@ -104,7 +104,7 @@ def _note_outside(found: Findings, artefact: str | None, expected: str, case_id:
 
     Non-obvious: the cache is no part of the run. What was made there again, by another run on a GPU for instance, may differ.
     """
-    path = found.run_dir.resolve().parent.parent / (artefact or "")
+    path = found.run_dir.resolve().parent.parent / Path(artefact or "").expanduser()
     if artefact is None or not path.exists():
         return False
     if sha256_of(path) != expected:
