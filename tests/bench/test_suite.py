@@ -110,3 +110,10 @@ def test_a_suite_of_plain_benchmarks_says_how_to_run_it() -> None:
 def test_unknown_suite_names_the_nearest() -> None:
     with pytest.raises(UserError, match="unknown suite 'coer'; did you mean 'core'"):
         load_suite("coer")
+
+
+def test_a_file_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "suite.toml"
+    path.write_text("seeds = " + "[" * 5000)
+    with pytest.raises(UserError, match="not valid TOML: nested too deeply"):
+        load_suite_file(path)
