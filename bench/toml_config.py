@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.strict_json import LARGEST
 from wmvla.errors import UserError
 
 _TOML_NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
@@ -74,7 +75,9 @@ def _convert(kind: Any, value: object, file: str, key: str) -> object:
         if value not in arguments:
             raise UserError(f"{file}: '{key}' is {value!r}; {did_you_mean(str(value), arguments)}")
         return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not -LARGEST < value < LARGEST:
+            raise UserError(f"{file}: '{key}' must be a number that can be computed with, not {_short(value)}")
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise _wrong_type(file, key, _TOML_NAMES[kind], value)
@@ -98,7 +101,12 @@ def _build_dataclass(cls: type, value: object, file: str, key: str) -> object:
 
 def _wrong_type(file: str, key: str, wanted: str, value: object) -> UserError:
     where = f"'{key}'" if key else "the document"
-    return UserError(f"{file}: {where} must be {wanted}, not {value!r}")
+    return UserError(f"{file}: {where} must be {wanted}, not {_short(value)}")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _join(key: str, name: str) -> str:

@@ -1,6 +1,7 @@
 """Suite files: the one that ships loads, and each wrong one is refused by a sentence that names the key."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -116,4 +117,15 @@ def test_a_file_nested_too_deeply_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "suite.toml"
     path.write_text("seeds = " + "[" * 5000)
     with pytest.raises(UserError, match="not valid TOML: nested too deeply"):
+        load_suite_file(path)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1" + "0" * 400])
+def test_a_number_that_cannot_be_computed_with_is_refused(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "suite.toml"
+    text = (SUITES / "core" / "suite.toml").read_text()
+    changed = re.sub(r"^alpha = .*$", f"alpha = {number}", text, flags=re.MULTILINE)
+    assert changed != text
+    path.write_text(changed)
+    with pytest.raises(UserError, match="'alpha' must be a number that can be computed with"):
         load_suite_file(path)
