@@ -113,10 +113,11 @@ def test_unknown_suite_names_the_nearest() -> None:
         load_suite("coer")
 
 
-def test_a_file_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("text", "why"), [("[" * 5000, "nested too deeply"), ("1" * 5000, "Exceeds the limit")])
+def test_a_file_that_python_cannot_read_is_refused(tmp_path: Path, text: str, why: str) -> None:
     path = tmp_path / "suite.toml"
-    path.write_text("seeds = " + "[" * 5000)
-    with pytest.raises(UserError, match="not valid TOML: nested too deeply"):
+    path.write_text(f"seeds = {text}")
+    with pytest.raises(UserError, match=f"not valid TOML: {why}"):
         load_suite_file(path)
 
 
