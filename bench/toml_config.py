@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.strict_json import LARGEST
 from wmvla.errors import UserError
 
 _TOML_NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
@@ -32,8 +33,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of TOML, of UTF-8, or of a number of thousands of digits
         raise UserError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise UserError(f"{path}: not valid TOML: nested too deeply") from None
 
 
 def build[T](cls: type[T], data: object, file: str, key: str = "") -> T:
@@ -73,7 +76,9 @@ def _convert(kind: Any, value: object, file: str, key: str) -> object:
         if value not in arguments:
             raise UserError(f"{file}: '{key}' is {value!r}; {did_you_mean(str(value), arguments)}")
         return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not -LARGEST < value < LARGEST:
+            raise UserError(f"{file}: '{key}' must be a number that can be computed with, not {_short(value)}")
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise _wrong_type(file, key, _TOML_NAMES[kind], value)
@@ -111,7 +116,12 @@ def _fields(cls: type) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 def _wrong_type(file: str, key: str, wanted: str, value: object) -> UserError:
     where = f"'{key}'" if key else "the document"
-    return UserError(f"{file}: {where} must be {wanted}, not {value!r}")
+    return UserError(f"{file}: {where} must be {wanted}, not {_short(value)}")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _join(key: str, name: str) -> str:

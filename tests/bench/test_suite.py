@@ -1,6 +1,7 @@
 """Suite files: the one that ships loads, and each wrong one is refused by a sentence that names the key."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,22 @@ def test_a_suite_of_plain_benchmarks_says_how_to_run_it() -> None:
 def test_unknown_suite_names_the_nearest() -> None:
     with pytest.raises(UserError, match="unknown suite 'coer'; did you mean 'core'"):
         load_suite("coer")
+
+
+@pytest.mark.parametrize(("text", "why"), [("[" * 5000, "nested too deeply"), ("1" * 5000, "Exceeds the limit")])
+def test_a_file_that_python_cannot_read_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "suite.toml"
+    path.write_text(f"seeds = {text}")
+    with pytest.raises(UserError, match=f"not valid TOML: {why}"):
+        load_suite_file(path)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1" + "0" * 400])
+def test_a_number_that_cannot_be_computed_with_is_refused(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "suite.toml"
+    text = (SUITES / "core" / "suite.toml").read_text()
+    changed = re.sub(r"^alpha = .*$", f"alpha = {number}", text, flags=re.MULTILINE)
+    assert changed != text
+    path.write_text(changed)
+    with pytest.raises(UserError, match="'alpha' must be a number that can be computed with"):
+        load_suite_file(path)
