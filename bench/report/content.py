@@ -12,7 +12,7 @@ from bench.gaps import as_ranges, missing_episodes
 from bench.limits import limit_of
 from bench.made import made
 from bench.plan import Plan
-from bench.report.curves import CURVES_BY_K, is_number, not_numbers
+from bench.report.curves import CURVES_BY_K, is_number
 from bench.report.discordant import listed
 from bench.report.playing import hard_resets, largest_batch, playing
 from bench.report.records import Record, Run
@@ -291,7 +291,6 @@ def _training(plan: Plan, case_id: str, lines: list[Record]) -> Content:
         "seconds": lines[-1].get("seconds") if lines else None,
         "end": {name: _mean([line[name] for line in tail if is_number(line.get(name))]) for name in figures},
         "end_by_k": {key: means for key, _, _ in CURVES_BY_K if (means := _means_by_k(tail, key))},
-        "not_finite": len({i for name in figures for i in not_numbers(lines, name)}),
     }
 
 

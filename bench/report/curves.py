@@ -99,23 +99,11 @@ def prophet(run: Run, content: Content) -> Content | None:
 
 def binned(lines: Sequence[Record], key: str) -> Points:
     """At most `MOST_CURVE_POINTS` (step, value) means over equal runs of lines that have a finite number under `key`."""
-    left_out = {i for i, line in enumerate(lines) if key not in line} | set(not_numbers(lines, key))
-    return _binned([(line["step"], line[key]) for i, line in enumerate(lines) if i not in left_out])
-
-
-def not_numbers(lines: Sequence[Record], key: str) -> list[int]:
-    """Which lines have something under `key` that is no finite number.
-
-    Non-obvious: a sum is finite if all of its parts are, so that the many lines of a sound training are looked at once.
-    """
-    values = [line.get(key, 0.0) for line in lines]
-    if set(map(type, values)) <= {int, float} and math.isfinite(sum(map(abs, values))):
-        return []
-    return [i for i, value in enumerate(values) if not is_number(value)]
+    return _binned([(line["step"], line[key]) for line in lines if is_number(line.get(key))])
 
 
 def is_number(value: object) -> bool:
-    """Whether a logged value can be drawn. A training that has diverged logs NaN."""
+    """Whether a logged value can be drawn."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -51,7 +51,6 @@ def read_run(run_dir: Path) -> Run:
         record = read_object(run_dir / "cases" / f"{case.id}.json")
         require_record(run_dir / "cases" / f"{case.id}.json", record, case)
         if record is not None:
-            _check_times(record, run_dir / "cases" / f"{case.id}.json")
             cases[case.id] = record
         elif (failed := read_object(run_dir / "failures" / f"{case.id}.json")) is not None:
             failures[case.id] = str(failed.get("error"))
@@ -86,14 +85,6 @@ def _under_common_names(line: Record) -> Record:
         **({"loss": line["loss_total"]} if "loss_total" in line else {}),
         **({"world_gate": max(gates, key=abs)} if gates else {}),
     }
-
-
-def _check_times(record: Record, path: Path) -> None:
-    """UserError where a case says no number of seconds, which the report adds up."""
-    for key in ("seconds", "cpu_seconds"):
-        value = record.get(key, 0.0)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
-            raise UserError(f"{path}: '{key}' is {value!r}, not a number of seconds; restore the file or run the case again")
 
 
 def _read_speeds(path: Path) -> list[Record] | None:

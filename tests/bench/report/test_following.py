@@ -69,7 +69,7 @@ def test_follow_rewrites_the_page_until_the_run_is_finished(
     assert pages[0] == pages[1]  # nothing was new, so nothing was written
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "8 of 10 episodes are finished."
-    assert lines[2].startswith("core at smoke on cpu: INCONCLUSIVE")
+    assert lines[-2].startswith("core at smoke on cpu: INCONCLUSIVE")
     assert 'http-equiv="refresh"' not in (run_dir / "report.html").read_text()
     assert not list(run_dir.glob(".*partial"))
 

@@ -38,7 +38,14 @@ def run_dir(tmp_path: Path) -> Path:
             "".join(json.dumps({**row, "error": row["error"] and f"error {HOSTILE} \ud800"}) + "\n" for row in rows)
         )
     record = {f"key {HOSTILE}": f"value {HOSTILE}"}
-    provenance = {**record, "nested": record, "cpu": {"model": f"cpu {HOSTILE}"}, "git": {"commit": f"commit {HOSTILE}"}}
+    provenance = {
+        **record,
+        "nested": record,
+        "packages": record,
+        "environment": record,
+        "cpu": {"model": f"cpu {HOSTILE}"},
+        "git": {"commit": f"commit {HOSTILE}", "dirty": True},
+    }
     (run_dir / "provenance.json").write_text(json.dumps(provenance))
     speed = {"figure": f"figure {HOSTILE}", "unit": f"unit {HOSTILE}", "machine": HOSTILE, "value": 1.5, HOSTILE: 2}
     (run_dir / "throughput.json").write_text(json.dumps({"benchmarks": [{"extra_info": speed}]}))
