@@ -46,6 +46,7 @@ class Zero:
             config={
                 "train_batch_size": job.training.batch_size,
                 "gradient_accumulation_steps": job.accumulation_steps,
+                "gradient_clipping": 0.0,  # its default is 1
                 "steps_per_print": 1_000_000_000,
                 "zero_optimization": {
                     "stage": stage,

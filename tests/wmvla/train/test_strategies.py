@@ -111,6 +111,17 @@ def test_two_processes_train_like_one_and_a_killed_training_continues(
     assert all(torch.equal(state[key], value) for key, value in ours.items())
 
 
+def test_deepspeed_clips_nothing_by_itself(arm: Callable[..., TrainingJob], tmp_path: Path):
+    """Left alone it scales all gradients to the common norm 1, which AdamW hides where every step is scaled alike."""
+    training = replace(LONG, steps=4, gradient_clip_norm=1000.0)
+    one, two = (arm(tmp_path / name, training=training) for name in ("one", "two"))
+    train(one)
+    assert max(row["grad_norm"] for row in metrics(one)) > 1.0
+    run(replace(two, strategy="zero2"), tmp_path)
+    for mine, its in zip(metrics(two), metrics(one), strict=True):
+        assert [mine[key] for key in LOSSES] == pytest.approx([its[key] for key in LOSSES], rel=1e-5, abs=1e-5), mine["step"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [("zero3", "fsdp"), ("fsdp", "zero2")])
 def test_a_strategy_continues_what_another_began(first, second, arm, one_process, tmp_path):
