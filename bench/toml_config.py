@@ -97,8 +97,8 @@ def _build_dataclass(cls: type, value: object, file: str, key: str) -> object:
             raise UserError(f"{file}: missing key '{_join(key, name)}'")
     return cls(
         **{
-            # A plan's episode table is long, and nearly all that is in it is of its type already.
-            name: item if type(item) is kinds[name] else _convert(kinds[name], item, file, _join(key, name))
+            # A plan's episode table is long, and nearly all that is in it is of its type already; numbers have their limits.
+            name: item if type(item) is kinds[name] is not float else _convert(kinds[name], item, file, _join(key, name))
             for name, item in value.items()
         }
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import jsonschema
 from synthetic_run import REALISTIC, core_plan, drawn_outcomes, write_run
 
+from bench.checksums import sha256_of, signed, sums_of
 from bench.made import made
 from bench.report.write import write_report
 
@@ -36,8 +37,12 @@ def test_they_stand_in_the_report(tmp_path: Path) -> None:
     plan = core_plan("mini")
     run = write_run(tmp_path / "run", plan, drawn_outcomes(plan, REALISTIC))
     assert "made" not in json.loads(write_report(run).with_suffix(".json").read_text())
-    path = run / "cases" / "E0-train-s0.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | TRAINING))
+    checkpoint, path = run / "checkpoints" / "E0-train-s0" / "000600", run / "cases" / "E0-train-s0.json"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "model.safetensors").write_bytes(b"weights")
+    artefacts = {"checkpoint": checkpoint, "metrics": run / "metrics" / "E0-train-s0.jsonl"}
+    record = json.loads(path.read_text()) | {"artefacts": {}, "sums": sums_of(run, artefacts, ())}
+    path.write_text(json.dumps(signed(record)))
     report = write_report(run)
     jsonschema.validate(json.loads(report.with_suffix(".json").read_text()), SCHEMA)
-    assert f"<code>{B}</code>" in report.read_text()
+    assert f"<code>{sha256_of(checkpoint)}</code>" in report.read_text()

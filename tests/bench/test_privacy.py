@@ -170,6 +170,7 @@ def test_jobs_logs_records_and_failures_hold_none(
             raise UserError(f"{planted}/cache: full on {HOST}")
         hub = planted / ".cache" / "huggingface" / "snapshot"
         hub.mkdir(parents=True, exist_ok=True)
+        (hub / "config.json").write_text("{}")
         return {"artefacts": {"checkpoint": hub}}
 
     monkeypatch.setattr(module, "STAGES", dict.fromkeys(["demonstrations", "base"], stage))

@@ -44,7 +44,7 @@ LATER_TYPES: dict[str, tuple[type, ...]] = {"reset": (str, type(None)), "policy_
 
 STATUSES = ("ok", "error", "timeout")
 """``timeout`` is the watchdog's; an episode that runs out of max_steps is an ordinary failure, ``ok``."""
-MOST = 2**53
+MOST = 2**64
 """No number in a line is as large."""
 RESETS = ("cheap", "hard", None)
 """How the scene was made: over the model of the episode before, or with a model of its own. None: it never was."""

@@ -22,7 +22,7 @@ from wmvla.train.ranks import as_rank_0_sees
 from wmvla.train.start import refuse_other_dataset, start
 from wmvla.train.step import optimize
 from wmvla.train.strategy import check_strategy, prepare
-from wmvla.train.trackers import check_trackers, log_to_trackers, start_trackers
+from wmvla.train.trackers import check_trackers, finish_trackers, log_to_trackers, start_trackers
 
 
 def learning_rate(training: Training, step: int) -> float:
@@ -102,6 +102,7 @@ def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -
                 save_checkpoint(folder, done, policy, processors, optimizer_state, weights)
             accelerator.wait_for_everyone()
         if stopping and done < training.steps:
+            finish_trackers(accelerator)
             raise Stopped(f"{job.case} was asked to stop and did after step {done} of {training.steps}, with a checkpoint")
-    accelerator.end_training()
+    finish_trackers(accelerator)
     return pretrained_folder(folder, training.steps)

@@ -1,7 +1,10 @@
 """``python -m wmvla.train.main JOB.json``, alone or under torchrun or srun: run one training job."""
 
+import os
 import sys
+import traceback
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
@@ -16,7 +19,6 @@ def main() -> int:
     torch.set_num_threads(1)
     from wmvla.train.loop import train
 
-    code = 0
     try:
         with disk_full_is_a_user_error():
             train(read_job(Path(sys.argv[1])), asked_to_stop)
@@ -25,11 +27,25 @@ def main() -> int:
         return 2
     except Stopped as stopped:
         print(f"stopped: {stopped}: continue with the same command.", file=sys.stderr)
-        code = STOPPED
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-    return code
+        return STOPPED
+    return 0
+
+
+def leave(code: int) -> NoReturn:
+    """End this process at once, without taking its objects apart.
+
+    Non-obvious: that may hang for ever. Who frees the last of a DDP model waits for gloo's threads with Python's lock in hand,
+    and one of these may wait for that lock to free what its last all-reduce was given. All that is to last is on the disk.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+    except Exception:  # Python would tell it too, but only after what may hang
+        traceback.print_exc()
+        code = 1
+    leave(code)

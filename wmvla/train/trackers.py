@@ -39,3 +39,13 @@ def log_to_trackers(accelerator: Accelerator, line: dict[str, Any]) -> None:
             else:
                 values[name] = value
         accelerator.log(values, step=line["step"])
+
+
+def finish_trackers(accelerator: Accelerator) -> None:
+    """Close them; what they hold back is written.
+
+    Non-obvious: accelerate's own ``end_training`` ends the process group too, which DDP still holds
+    (``wmvla.train.main.leave``).
+    """
+    for tracker in accelerator.trackers:
+        tracker.finish()

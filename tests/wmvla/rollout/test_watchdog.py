@@ -57,7 +57,8 @@ def test_simulators_that_cannot_be_made_end_the_run_in_one_line(tmp_path, fault,
     plan_faults(tmp_path, {0: [fault] * 99})
     with pytest.raises(UserError) as caught:
         play(tmp_path, [row(index) for index in range(rows)])
-    assert len((tmp_path / "tries-0").read_text()) <= 2 * TRIES, "it does not take as long as all rows would"
+    # Two simulators; when the last of their tries has failed, the other one may have begun one more.
+    assert len((tmp_path / "tries-0").read_text()) <= 2 * TRIES + 1, "it does not take as long as all rows would"
     assert str(caught.value) == f"No simulator can play fake task 0: {FAULTS[fault]}. Try 'wmbench doctor'."
 
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +21,7 @@ from wmvla.train.finite import FiniteSteps, all_finite
 from wmvla.train.job import TrainingJob
 from wmvla.train.loop import train
 from wmvla.train.preemption import STOPPED, Stopped
+from wmvla.train.readers import reader_count
 from wmvla.train.replicated import Replicated
 
 from ..conftest import TRAINING
@@ -126,12 +129,12 @@ def test_readers_of_data_outlive_sigterm(toy):
     data = StreamedData(open_metadata(toy.dataset, toy.repo_id), toy.dataset, 4)
     before = set(psutil.Process().children())
     batches = data.batches([np.array([row, row + 1]) for row in range(0, 30, 2)])
-    next(batches)
+    begun = [next(batches) for _ in range(reader_count())]  # one of each reader
     readers = [child for child in psutil.Process().children() if child not in before]
     assert readers
     for reader in readers:
         reader.terminate()
-    assert len(list(batches)) == 14
+    assert len(list(batches)) == 15 - len(begun)
 
 
 def test_the_first_of_several_steps_is_named_and_checked_ones_are_forgotten():
@@ -142,3 +145,18 @@ def test_the_first_of_several_steps_is_named_and_checked_ones_are_forgotten():
     steps.add(3, all_finite({"loss": torch.tensor(torch.inf)}))
     with pytest.raises(UserError, match="at step 2;"):
         steps.check()
+
+
+def test_a_training_process_leaves_although_a_thread_never_ends():
+    """It stands for one of gloo's that waits for Python's lock."""
+    program = "import threading, time\nfrom wmvla.train.main import leave\n"
+    program += "threading.Thread(target=time.sleep, args=(600,)).start()\nprint('told', end='')\nleave(75)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (75, "told")
+
+
+def test_a_training_that_fails_tells_why_before_it_leaves(tmp_path):
+    command = [sys.executable, "-m", "wmvla.train.main", str(tmp_path / "job.json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith(f"No such file or directory: '{tmp_path / 'job.json'}'")
