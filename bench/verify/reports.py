@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,15 +106,25 @@ def _differences(written: Any, again: Any, place: str, numbers_only: bool) -> It
 
 
 def _list_differences(written: list[Any], again: list[Any], place: str, numbers_only: bool) -> Iterator[str]:
-    names = [_name(item, number) for number, item in enumerate(written)]
-    others = {_name(item, number): item for number, item in enumerate(again)}
-    for name, item in zip(names, written, strict=True):
+    others = dict(zip(_names(again), again, strict=True))
+    for name, item in zip(_names(written), written, strict=True):
         if name in others:
             yield from _differences(item, others.pop(name), f"{place}[{name}]", numbers_only)
         else:
             yield f"'{place}[{name}]': stands there, and recomputed there is none"
     for name in others:
         yield f"'{place}[{name}]': is missing"
+
+
+def _names(items: list[Any]) -> list[str]:
+    """What each item of a list is called; the second of one name is ``name (2)``."""
+    seen: Counter[str] = Counter()
+    names = []
+    for number, item in enumerate(items):
+        name = _name(item, number)
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return names
 
 
 def _name(item: Any, number: int) -> str:
