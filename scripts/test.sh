@@ -8,7 +8,7 @@ log=$(mktemp)
 second=
 stop() {
 	trap - INT TERM EXIT
-	# A group of its own: what its tests have started ends with it. The shell has it ignore SIGINT.
+	# A group of its own: what its tests have started ends with it.
 	[ -z "$second" ] || kill -TERM -- "-$second" 2>/dev/null || true
 	rm -f "$log"
 	exit "$1"
@@ -17,7 +17,8 @@ trap 'stop 130' INT TERM
 trap 'stop $?' EXIT
 
 echo "== tests/wmvla; all other tests run beside it and are shown afterwards"
-setsid .venv/bin/pytest tests/ --ignore=tests/wmvla >"$log" 2>&1 &
+# What a shell starts behind itself ignores SIGINT, and so would the commands that tests interrupt.
+setsid env --default-signal=INT .venv/bin/pytest tests/ --ignore=tests/wmvla >"$log" 2>&1 &
 second=$!
 first_code=0 second_code=0
 .venv/bin/pytest tests/wmvla || first_code=$?
