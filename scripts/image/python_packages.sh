@@ -28,6 +28,10 @@ echo "image: the base has torch $torch"
 uv=.tools/uv/bin/uv
 # The cache is a mount that does not stay in the image.
 export UV_LINK_MODE=copy
+# uv leaves its locks behind where it builds a package.
+TMPDIR=$(mktemp -d)
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
 
 # Left to the base: torch, what is compiled against it, and its GPU libraries. LeRobot reads video without torchcodec.
 vendor=()
