@@ -47,13 +47,7 @@ def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -
     """
     training, folder = job.training, Path(job.checkpoints)
     check_trackers(job.trackers)
-    accelerator = Accelerator(
-        cpu=job.device == "cpu",
-        mixed_precision="bf16" if job.precision == "bf16" else "no",
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
-        log_with=list(job.trackers) or None,
-        project_dir=Path(job.metrics).parent,
-    )
+    accelerator = _accelerator(job)
     check_strategy(job, accelerator.num_processes)
     first = as_rank_0_sees(latest_step(folder), accelerator)
     if first >= training.steps:
@@ -106,3 +100,13 @@ def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -
             raise Stopped(f"{job.case} was asked to stop and did after step {done} of {training.steps}, with a checkpoint")
     finish_trackers(accelerator)
     return pretrained_folder(folder, training.steps)
+
+
+def _accelerator(job: TrainingJob) -> Accelerator:
+    return Accelerator(
+        cpu=job.device == "cpu",
+        mixed_precision="bf16" if job.precision == "bf16" else "no",
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        log_with=list(job.trackers) or None,
+        project_dir=Path(job.metrics).parent,
+    )
