@@ -4,7 +4,7 @@ Nothing is fetched. The published sizes are those of public configurations: Smol
 defaults of SmolVLA, and V-JEPA 2 ViT-g at 256 pixels. Speed does not depend on what the weights know.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from transformers import SmolVLMConfig, VJEPA2Config, VJEPA2Model, VJEPA2VideoProcessor
 
+from bench.operations import PUBLISHED_POLICY
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
 from wmvla.policy.processor_smolvla_world import FUTURE, HISTORY, VALID
@@ -43,19 +44,8 @@ class Size:
 
 
 REAL = Size(
-    policy=BaseModel(
-        source="random",
-        text_hidden=960,
-        text_layers=32,
-        text_heads=15,
-        text_key_value_heads=5,
-        vision_hidden=768,
-        vision_layers=12,
-        vision_heads=12,
-        vision_patch=16,
-        vision_scale_factor=4,
-        chunk_size=50,
-    ),
+    # The published checkpoint's, but for the action expert: LeRobot's own default is wider.
+    policy=replace(PUBLISHED_POLICY.model, source="random", vision_heads=12, expert_width_multiplier=0.75),
     image=512,
     vocabulary=49280,
     text_intermediate=2560,
