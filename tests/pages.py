@@ -34,7 +34,7 @@ def copy_project(folder: Path, environment: Path) -> Path:
     for name in filter(None, listed.split("\0")):
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, target)
+        shutil.copy2(ROOT / name, target, follow_symlinks=False)
     (folder / ".venv").symlink_to(environment)
     return folder
 
