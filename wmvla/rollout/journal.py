@@ -69,10 +69,10 @@ class Journal:
             return []
         except OSError as error:
             raise UserError(f"{self.path}: cannot be read: {error.strerror}") from None
-        lines = text[: text.rfind(b"\n") + 1].splitlines()
-        rows = read_objects(lines)
-        if rows is None or any(map(_problem, rows)):
-            return [self._parse(line, number) for number, line in enumerate(lines, start=1)]
+        whole = text[: text.rfind(b"\n") + 1]
+        rows = read_objects(whole, _problem)
+        if rows is None:
+            return [self._parse(line, number) for number, line in enumerate(whole.splitlines(), start=1)]
         return rows
 
     def finished(self) -> set[int]:
