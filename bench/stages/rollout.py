@@ -134,4 +134,4 @@ def _remedy(context: Context, training: str) -> str:
     players = [case for case in context.plan.rollout_cases() if training in case.needs]
     journals = [file for case in players for file in journal_files(journal_path(context.run_dir, case.id))]
     gone = " ".join([f"checkpoints/{training}", *(f"episodes/{file.name}" for file in journals)])
-    return f"put its files back as they were, or remove {gone} in {context.run_dir} to train and play again"
+    return f"put its files back as they were, or remove {gone} in the run directory to train and play again"
