@@ -116,7 +116,7 @@ def test_a_checkpoint_that_changed_after_its_training_is_not_played(run_dir: Pat
         executor.ensure("E2-pred-s0")
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"{changed.parent}: changed after E2-train-s0 ended")
-    assert f"put its files back as they were, or remove checkpoints/E2-train-s0 in the run directory" in str(caught.value)
+    assert "put its files back as they were, or remove checkpoints/E2-train-s0 in the run directory" in str(caught.value)
     assert "changed after E2-train-s0 ended" in json.loads(failure_path(run_dir, "E2-pred-s0").read_text())["error"]
     assert not rows_of(run_dir, "E2-pred-s0")
     assert executor.ensure("E0-none-s0")["played"] == 4, "what is played by another checkpoint goes on"
