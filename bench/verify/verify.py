@@ -10,7 +10,7 @@ from bench.plan import PLAN_FILE, Plan
 from bench.verify.damage import Damage, Findings
 from bench.verify.journals import check_journals
 from bench.verify.manifest import EVIDENCE, MANIFEST, REPORTS, seal_of
-from bench.verify.records import Records, check_replays, check_trainings, read_records
+from bench.verify.records import Records, check_images, check_replays, check_trainings, read_records
 from bench.verify.reports import check_reports
 from bench.verify.schemas import problems
 from bench.verify.sums import check_manifest, check_record_sums
@@ -53,7 +53,7 @@ def verify(run_dir: Path, seal: str | None = None) -> Verified:
         rows = check_journals(found, plan, records)
         check_trainings(found, plan, records)
         check_replays(found, plan, records)
-        _check_others(found)
+        check_images(found, _check_others(found), records)
         check_record_sums(found, plan, records)
         state = _state(found, plan, records, rows, manifest)
         _look_at_reports(found, state, manifest)
@@ -78,13 +78,19 @@ def _read_plan(found: Findings) -> Plan | None:
     return None if wrong else plan
 
 
-def _check_others(found: Findings) -> None:
+def _check_others(found: Findings) -> dict[str, Any]:
+    """The provenance; empty where there is none, or it is damaged."""
+    good = {}
     for name in ("provenance", "controls"):
         file = f"{name}.json"
         if (found.run_dir / file).exists():
             document = found.read(file)
-            for problem in problems(document, name) if document is not None else ():
+            wrong = [] if document is None else list(problems(document, name))
+            for problem in wrong:
                 found.damage(file, problem)
+            if document is not None and not wrong:
+                good[name] = document
+    return good.get("provenance", {})
 
 
 def _state(found: Findings, plan: Plan, records: Records, rows: dict[str, list[Row]], manifest: dict[str, Any] | None) -> State:

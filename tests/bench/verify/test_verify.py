@@ -55,6 +55,44 @@ def seal_again(run_dir: Path) -> None:
         pass
 
 
+IMAGES = {name: f"sha256:{name * 64}" for name in "ab"}
+
+
+def in_images(run_dir: Path, began: str | None, **cases: str | None) -> list[str]:
+    """The notes on images, of a run that began in one and has cases that were carried out in these."""
+    edit(run_dir / "provenance.json", lambda document: document.update(image_digest=began))
+    for case, image in cases.items():
+        edit(
+            run_dir / "cases" / f"{case.replace('_', '-')}.json", lambda record, image=image: record.update(image_digest=image)
+        )
+    seal_again(run_dir)
+    verified = verify(run_dir)
+    assert verified.damages == ()
+    return [note for note in verified.notes if "image" in note]
+
+
+def test_a_case_of_another_image_is_told(run_dir: Path) -> None:
+    assert in_images(run_dir, IMAGES["a"], base=IMAGES["a"], E2_pred_s0=IMAGES["a"]) == []
+    report = (run_dir / "report.html").read_text()
+    assert IMAGES["a"] in report
+    assert in_images(run_dir, IMAGES["a"], E2_pred_s0=IMAGES["b"], E2_zero_s0=None) == [
+        "the run began in image sha256:aaaaaaaaaaaa..., but E2-pred-s0 is of image sha256:bbbbbbbbbbbb...",
+        "the run began in image sha256:aaaaaaaaaaaa..., but E2-zero-s0 is of no image",
+    ]
+    assert in_images(run_dir, None, base=None, E2_pred_s0=IMAGES["b"], E2_zero_s0=IMAGES["b"]) == [
+        "the run began in no image, but E2-pred-s0, E2-zero-s0 are of image sha256:bbbbbbbbbbbb..."
+    ]
+
+
+def test_an_image_digest_that_is_none_is_named(run_dir: Path) -> None:
+    edit(run_dir / "provenance.json", lambda document: document.update(image_digest="latest"))
+    seal_again(run_dir)
+    assert any(damage.startswith("provenance.json: 'image_digest'") for damage in told(run_dir))
+    edit(run_dir / "provenance.json", lambda document: document.update(image_digest=IMAGES["a"]))
+    edit(run_dir / "cases" / "base.json", lambda record: record.update(image_digest="latest"))
+    assert any(damage.startswith("cases/base.json: 'image_digest'") for damage in told(run_dir))
+
+
 def test_a_sealed_run_is_right(original: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["verify", str(original)]) == 0
     out = capsys.readouterr().out
