@@ -10,7 +10,7 @@ from bench.report.templating import own_sha256
 from bench.report.write import as_json, make_reports
 from bench.strict_json import NotStrictError, parse
 from bench.verify.damage import Findings
-from bench.verify.manifest import REPORTS, program_sha256
+from bench.verify.manifest import MANIFEST, REPORTS, program_sha256
 from bench.verify.schemas import problems
 from wmvla.errors import UserError
 
@@ -80,9 +80,9 @@ def _made_again(found: Findings, manifest: dict[str, Any] | None, templates: Pat
     listed, here = _listed_films(manifest), _films_here(found)
     if manifest is not None and listed != here and _bytes(found, "report.html") != made["report.html"]:
         made = rebuild(found, templates, listed)
-        if listed - here:
+        if absent := listed - here:
             found.notes.append(
-                f"report.html links films that are not here ({len(listed - here)}): it was made again by their names in manifest.json"
+                f"report.html links films that are not here ({len(absent)}): made again by their names in {MANIFEST}"
             )
     return made
 

@@ -272,7 +272,7 @@ def test_a_page_links_films_that_stayed_elsewhere(run_dir: Path) -> None:
     assert [str(damage) for damage in verified.damages] == [
         f"videos/{films[0].name}: missing: manifest.json has a sum of it"
     ], "and nothing of the page, which is as it was made"
-    assert "report.html links films that are not here (1): it was made again by their names in manifest.json" in verified.notes
+    assert "report.html links films that are not here (1): made again by their names in manifest.json" in verified.notes
     assert "3 of 3 reports made again, byte for byte" in verified.checked
     page = (run_dir / "report.html").read_text()
     (run_dir / "report.html").write_text(page.replace("INCONCLUSIVE", "SUPPORTED", 1))
