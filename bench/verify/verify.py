@@ -32,13 +32,14 @@ class Verified:
     checked: tuple[str, ...]
 
 
-def verify(run_dir: Path, seal: str | None = None) -> Verified:
+def verify(run_dir: Path, seal: str | None = None, templates: Path | None = None) -> Verified:
     """Look at everything that a run directory holds.
 
     Args:
         seal: what the seal was said to be, by a report or a publication; held against the evidence.
+        templates: a user's own, that the reports were made with.
 
-    Raises UserError where `run_dir` is no run directory.
+    Raises UserError where `run_dir` is no run directory, and where the reports were made with other `templates`.
     """
     if not (run_dir / PLAN_FILE).exists() and not (run_dir / MANIFEST).exists():
         raise UserError(f"{run_dir}: not a run directory (it has no {PLAN_FILE})")
@@ -56,7 +57,7 @@ def verify(run_dir: Path, seal: str | None = None) -> Verified:
         check_images(found, _check_others(found), records)
         check_record_sums(found, plan, records)
         state = _state(found, plan, records, rows, manifest)
-        _look_at_reports(found, state, manifest)
+        _look_at_reports(found, state, manifest, templates)
     now = _check_seal(found, seal)
     run = plan.run_name if plan else run_dir.name
     return Verified(run, state, now, tuple(found.damages), tuple(found.notes), tuple(found.checked))
@@ -116,7 +117,7 @@ def _state(found: Findings, plan: Plan, records: Records, rows: dict[str, list[R
     return "not sealed"
 
 
-def _look_at_reports(found: Findings, state: State, manifest: dict[str, Any] | None) -> None:
+def _look_at_reports(found: Findings, state: State, manifest: dict[str, Any] | None, templates: Path | None) -> None:
     if state == "unfinished":
         if any((found.run_dir / name).exists() for name in REPORTS):
             found.notes.append("the reports are of a run that was not finished: they were not compared")
@@ -126,7 +127,7 @@ def _look_at_reports(found: Findings, state: State, manifest: dict[str, Any] | N
         told = ", ".join(broken[:3]) + (" and others" if len(broken) > 3 else "")
         found.notes.append(f"the reports were not made again: what they are made from is damaged ({told})")
         return
-    check_reports(found, manifest)
+    check_reports(found, manifest, templates)
 
 
 def _evidence(damages: Iterable[Damage]) -> list[str]:

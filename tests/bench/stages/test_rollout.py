@@ -15,6 +15,7 @@ from bench.checksums import signed, sums_of
 from bench.executor import Executor, failure_path, record_path
 from bench.journal import journal_path
 from bench.machine import load_machine
+from bench.report.write import write_report
 from bench.stages.context import Context
 from bench.stages.rollout import open_policy
 from wmvla.errors import UserError
@@ -221,6 +222,36 @@ def test_an_episode_that_goes_otherwise_has_no_film(
     assert f"E0-none-s0, episode {failed[0]} (" in told.err
     assert why in told.err
     assert not (run_dir / "videos").exists()
+
+
+def test_videos_end_in_a_report_that_shows_them(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    play(run_dir, "E0-none-s0", "E2-pred-s0")
+    assert cli.main(["videos", str(run_dir), "--episodes", "0"]) == 0
+    assert not (run_dir / "report.html").exists(), "a run that nobody has reported stays so"
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"report: none yet; wmbench report {run_dir} makes one that shows the films"
+
+    write_report(run_dir)
+    assert cli.main(["videos", str(run_dir), "--discordant"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"report: {run_dir / 'report.html'}, written again with the films"
+    page = (run_dir / "report.html").read_text()
+    films = [path.name for path in (run_dir / "videos").glob("*-vs-*.mp4")]
+    assert films
+    assert all(f'src="videos/{film}"' in page for film in films)
+
+    own = tmp_path / "mine"
+    own.mkdir()
+    (own / "style.css").write_text("body { color: rebeccapurple }")
+    write_report(run_dir, own)
+    page = (run_dir / "report.html").read_text()
+    assert cli.main(["videos", str(run_dir), "--failures"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == (
+        "report: not written again, as it was made with templates of its own; "
+        f"wmbench report {run_dir} --templates FOLDER shows the films"
+    )
+    assert (run_dir / "report.html").read_text() == page
 
 
 def test_videos_need_the_checkpoint(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
