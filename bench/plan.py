@@ -134,7 +134,8 @@ class Plan:
         return [case for case in self.cases if case.kind == "rollout" and (rollout is None or case.rollout == rollout)]
 
     def _content(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(dataclasses.replace(self, episodes=()))))
+        content["episodes"] = [dict(vars(row)) for row in self.episodes]  # flat, and too many to be copied deeply
         for name, arm in self.arms.items():
             content["arms"][name]["fields"] = arm.fields.given()
         return content

@@ -131,6 +131,13 @@ if [ -n "$MISSING" ]; then
     [ -z "$MISSING" ] || fail "still not loadable after apt-get: $MISSING; see 'ldconfig -p'"
 fi
 
+# What packs and fetches runs: wmbench pull and pack say so themselves where it is not there.
+if can_apt; then
+    for program in rsync zstd; do
+        command -v "$program" >/dev/null 2>&1 || apt_install "$program" || say "$program could not be installed; going on without it"
+    done
+fi
+
 say "first import (compiles bytecode once)"
 .venv/bin/python -c 'import mujoco, lerobot.policies.smolvla.modeling_smolvla' ||
     fail "the installed packages do not import; delete .venv and try again"

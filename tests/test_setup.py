@@ -137,6 +137,22 @@ def test_missing_libraries_are_installed_by_root(project: Project) -> None:
     assert "apt-get install -y --no-install-recommends libosmesa6" in calls
 
 
+@pytest.mark.parametrize("user", [0, 1000])
+def test_programs_that_fetch_and_pack_are_installed_by_root_and_needed_by_nobody(project: Project, user: int) -> None:
+    without = project.folder.parent / "without"
+    without.mkdir()
+    for program in [*Path("/bin").iterdir(), *Path("/usr/bin").iterdir()]:
+        if program.name not in ("rsync", "zstd") and not (without / program.name).is_symlink():
+            (without / program.name).symlink_to(program)
+    project.fake("id", f"#!/bin/sh\necho {user}\n")
+    project.fake("apt-get", '#!/bin/sh\necho "apt-get $@" >> "$CALLS"\n[ "$4" != zstd ]\n')
+    done = project.make("setup", PATH=f"{project.fakes}:{without}")
+    assert done.returncode == 0, done.stderr
+    asked = [line.rsplit(" ", 1)[1] for line in project.calls.read_text().splitlines() if line.startswith("apt-get install")]
+    assert asked == (["rsync", "zstd"] if user == 0 else [])
+    assert ("zstd could not be installed; going on without it" in done.stdout) == (user == 0)
+
+
 @pytest.mark.skipif(
     subprocess.run(["/usr/bin/python3", "-c", "import sys; sys.exit(sys.version_info[:2] == (3, 12))"], check=False).returncode
     != 0,

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bench.pairs import broken, solved
@@ -12,6 +13,21 @@ Content = dict[str, Any]
 MOST_CELLS = 6000
 """Of all grids together: more of them would make the page heavy, and nobody would look at them."""
 MOST_GRIDS = 60
+
+
+@dataclass
+class _Played:
+    """Episodes of one rollout case from one initial state."""
+
+    first: Record
+    number: int = 0
+    wins: int = 0
+    broken: int = 0
+
+    @property
+    def share(self) -> float:
+        """Of the episodes that were played, those that were solved."""
+        return round(self.wins / self.number, 3)
 
 
 def grids(run: Run) -> list[Content]:
@@ -32,7 +48,7 @@ def grids(run: Run) -> list[Content]:
         played = {case.id: _by_place(run.rows[case.id]) for case in cases}
         for task in [task for its_seed, task in places if its_seed == seed]:
             inits = list(planned.get(task, ()))
-            shares = [{_share(played[case.id].get((task, init), ())) for case in cases} - {None} for init in inits]
+            shares = [{cell.share for case in cases if (cell := played[case.id].get((task, init)))} for init in inits]
             discordant = [len(each) > 1 for each in shares]
             shown = _shown(discordant, most)
             found.append(
@@ -46,7 +62,7 @@ def grids(run: Run) -> list[Content]:
                         {
                             "rollout": case.rollout,
                             "cells": [
-                                _cell(case.id, init, played[case.id].get((task, init), ()), planned[task][init])
+                                _cell(case.id, init, played[case.id].get((task, init)), planned[task][init])
                                 for init in [inits[i] for i in shown]
                             ],
                         }
@@ -57,15 +73,17 @@ def grids(run: Run) -> list[Content]:
     return found
 
 
-def _by_place(rows: Sequence[Record]) -> dict[tuple[int, int], list[Record]]:
-    """Episodes that were played, by task and initial state."""
-    found: dict[tuple[int, int], list[Record]] = {}
+def _by_place(rows: Sequence[Record]) -> dict[tuple[int, int], _Played]:
+    """What was played, by task and initial state."""
+    found: dict[tuple[int, int], _Played] = {}
     for row in rows:
         place = row["task"], row["init"]
-        if place in found:
-            found[place].append(row)
-        else:
-            found[place] = [row]
+        played = found.get(place)
+        if played is None:
+            played = found[place] = _Played(row)
+        played.number += 1
+        played.wins += solved(row)
+        played.broken += broken(row)
     return found
 
 
@@ -76,19 +94,13 @@ def _shown(discordant: Sequence[bool], most: int) -> list[int]:
     return sorted(sorted(range(len(discordant)), key=lambda i: not discordant[i])[:most])
 
 
-def _share(played: Sequence[Record]) -> float | None:
-    """Of the episodes that were played, those that were solved."""
-    return round(sum(map(solved, played)) / len(played), 3) if played else None
-
-
-def _cell(case_id: str, init: int, played: Sequence[Record], planned: int) -> Content:
-    wins, failed = sum(map(solved, played)), sum(map(broken, played))
+def _cell(case_id: str, init: int, played: _Played | None, planned: int) -> Content:
     told = f"{case_id}, init {init}: "
-    if not played:
-        told += "not played yet"
-    elif planned == 1:
-        row = played[0]
-        told += row["status"] if failed else f"{'solved' if wins else 'not solved'} in {row['steps']} steps"
+    if played is None:
+        return {"share": None, "broken": False, "title": f"{told}not played yet"}
+    if planned == 1:
+        row = played.first
+        told += row["status"] if played.broken else f"{'solved' if played.wins else 'not solved'} in {row['steps']} steps"
     else:
-        told += f"{wins} of {len(played)} solved" + (f", {failed} broken" if failed else "")
-    return {"share": _share(played), "broken": failed > 0, "title": told}
+        told += f"{played.wins} of {played.number} solved" + (f", {played.broken} broken" if played.broken else "")
+    return {"share": played.share, "broken": played.broken > 0, "title": told}

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from bench.report.records import Record
@@ -16,7 +17,7 @@ def playing(case_id: str, rows: Sequence[Row], record: Record | None) -> Content
     ``episodes_per_minute`` is that of the last session which played any, with its number of simulators.
     """
     played = [row for row in rows if row["status"] == "ok"]
-    told = [row["reset"] for row in rows if row.get("reset")]
+    resets = Counter(row.get("reset") for row in rows)
     session, workers = (record or {}).get("played"), (record or {}).get("rollout_workers")
     return {
         "case": case_id,
@@ -28,7 +29,7 @@ def playing(case_id: str, rows: Sequence[Row], record: Record | None) -> Content
         "renders": _mean(played, "renders"),
         "rollout_workers": workers,
         "episodes_per_minute": 60 * session / record["seconds"] if record and session and record["seconds"] else None,
-        "hard_resets": told.count("hard") if told else None,
+        "hard_resets": resets["hard"] if resets["hard"] or resets["cheap"] else None,
         "policy_batch": largest_batch(rows),
     }
 
@@ -45,4 +46,4 @@ def hard_resets(rows: Sequence[Row]) -> dict[str, int]:
 
 
 def _mean(rows: Sequence[Row], key: str) -> float | None:
-    return sum(row[key] for row in rows) / len(rows) if rows else None
+    return sum(map(itemgetter(key), rows)) / len(rows) if rows else None

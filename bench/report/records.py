@@ -107,13 +107,14 @@ def _read_speeds(path: Path) -> list[Record] | None:
 def _read_lines(path: Path) -> list[Record]:
     """All whole lines; a killed training may leave half a line at the end."""
     try:
-        whole = path.read_bytes().rpartition(b"\n")[0]
+        text = path.read_bytes()
     except FileNotFoundError:
         return []
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    found = read_objects(whole.splitlines())
-    if found is not None and all(isinstance(line.get("step"), int) for line in found):
+    whole = text[: text.rfind(b"\n") + 1]
+    found = read_objects(whole, lambda line: not isinstance(line.get("step"), int))
+    if found is not None:
         return found
     lines = []
     for number, line in enumerate(whole.splitlines(), start=1):

@@ -46,6 +46,7 @@ def mcnemar_power(pairs: int, gain: float, loss_rate: float, alpha: float) -> fl
     return float(chance @ found)
 
 
+@functools.cache
 def gain_power(pairs: int, gain: float, discordant_rate: float, alpha: float) -> float:
     """`mcnemar_power` where equal arms would have that discordant rate, or as much of it as a gain so large leaves room for."""
     return mcnemar_power(pairs, gain, min(discordant_rate, 1 - gain) / 2, alpha)

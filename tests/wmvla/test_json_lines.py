@@ -21,7 +21,7 @@ def test_what_was_written_is_read(objects: list[dict[str, object]], ascii_only: 
         expected = [json.loads(line) for line in lines]
     except UnicodeDecodeError:
         expected = None
-    assert read_objects(lines) == expected
+    assert read_objects(_text(lines)) == expected
 
 
 @given(
@@ -32,11 +32,25 @@ def test_what_was_written_is_read(objects: list[dict[str, object]], ascii_only: 
 )
 def test_nothing_is_read_that_no_line_holds_alone(lines: list[bytes]) -> None:
     """Pieces that make sense only together, and several objects in one line, also where their number is that of the lines."""
-    found = read_objects(lines)
+    found = read_objects(_text(lines))
     if found is not None:
         assert found == [json.loads(line) for line in lines]
 
 
-@pytest.mark.parametrize("line", [b"", b"[]", b"1", b"\xff{}", b'{"a": \xff}', b'{"a": "\x00"}'])
+@pytest.mark.parametrize("line", [b"", b"\r{}", b"[]", b"1", b"\xff{}", b'{"a": \xff}', b'{"a": "\x00"}'])
 def test_a_line_that_is_no_object_is_seen(line: bytes) -> None:
-    assert read_objects([b"{}", line]) is None
+    assert read_objects(_text([b"{}", line])) is None
+
+
+def test_one_that_is_wrong_is_seen() -> None:
+    assert read_objects(b'{"a": 1}\n{"a": 2}\n', lambda each: each["a"] == 2) is None
+    assert read_objects(b"") == []
+
+
+def test_many_are_read_in_parts() -> None:
+    line = b'{"a": "' + b"x" * 1000 + b'"}\n'
+    assert len(read_objects(line * 2000) or ()) == 2000
+
+
+def _text(lines: list[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)

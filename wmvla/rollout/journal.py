@@ -44,15 +44,18 @@ LATER_TYPES: dict[str, tuple[type, ...]] = {"reset": (str, type(None)), "policy_
 
 STATUSES = ("ok", "error", "timeout")
 """``timeout`` is the watchdog's; an episode that runs out of max_steps is an ordinary failure, ``ok``."""
-MOST = 2**64
-"""No number in a line is as large."""
+MOST = 2**31
+"""No number in a line is as large, so that sums of them fit into 64 bits; but for seeds."""
+MOST_SEED = 2**63
+"""LeRobot's seeds are as long as that; ours have 31 bits."""
+SEEDS = ("env_seed", "noise_seed")
 RESETS = ("cheap", "hard", None)
 """How the scene was made: over the model of the episode before, or with a model of its own. None: it never was."""
 
 MOST_SHAPES = 100
 _SHAPES: dict[tuple[object, ...], tuple[str, ...]] = {}
-"""By keys and types of lines that were found right, which keys hold numbers: nearly all lines of a journal are of a handful of
-shapes."""
+"""By keys and types of lines that were found right, which keys hold numbers that are no seeds: nearly all lines of a journal
+are of a handful of shapes."""
 
 
 class Journal:
@@ -69,10 +72,10 @@ class Journal:
             return []
         except OSError as error:
             raise UserError(f"{self.path}: cannot be read: {error.strerror}") from None
-        lines = text[: text.rfind(b"\n") + 1].splitlines()
-        rows = read_objects(lines)
-        if rows is None or any(map(_problem, rows)):
-            return [self._parse(line, number) for number, line in enumerate(lines, start=1)]
+        whole = text[: text.rfind(b"\n") + 1]
+        rows = read_objects(whole, _problem)
+        if rows is None:
+            return [self._parse(line, number) for number, line in enumerate(whole.splitlines(), start=1)]
         return rows
 
     def finished(self) -> set[int]:
@@ -173,12 +176,15 @@ def _problem(row: object) -> str | None:
                 return f"missing key '{key}'"
             if not isinstance(row[key], kinds) or (isinstance(row[key], bool) and bool not in kinds):
                 return f"'{key}' is {_short(row[key])}"
-        numbers = tuple(key for key in (*ROW_TYPES, *LATER_TYPES) if type(row.get(key)) in (int, float))
+        numbers = tuple(key for key in (*ROW_TYPES, *LATER_TYPES) if type(row.get(key)) in (int, float) and key not in SEEDS)
         if len(_SHAPES) < MOST_SHAPES:
             _SHAPES[shape] = numbers
     for key in numbers:
         if not 0 <= row[key] < MOST:  # so is NaN, which json takes
-            return f"'{key}' is {_short(row[key])}, not a number from 0 on"
+            return f"'{key}' is {_short(row[key])}, not a number from 0 to {MOST - 1}"
+    if not (0 <= row["env_seed"] < MOST_SEED > row["noise_seed"] >= 0):
+        key = SEEDS[0 <= row["env_seed"] < MOST_SEED]
+        return f"'{key}' is {_short(row[key])}, not a number from 0 to {MOST_SEED - 1}"
     if row["status"] not in STATUSES:
         return f"'status' is {row['status']!r}, not one of {', '.join(STATUSES)}"
     if row.get("reset") not in RESETS:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -19,7 +20,7 @@ from bench.report.write import write_report
 from wmvla.rollout.film import side_by_side, write_film
 
 CHROMIUM = find_chromium()
-AXE = Path(__file__).parents[3] / ".tools" / "axe-core" / "axe.min.js"
+AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text()
 AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 SCREENS = {"desk": (1280, 800), "phone": (390, 844)}
@@ -174,16 +175,12 @@ def test_the_measure_of_contrast_sees_what_is_faint(page: Page) -> None:
     assert len(page.evaluate(CONTRAST)["found"]) == 1
 
 
-@pytest.mark.skipif(
-    not AXE.is_file(),
-    reason="no .tools/axe-core/axe.min.js (npm pack axe-core; tar -xzf axe-core-*.tgz; move package there as axe-core)",
-)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("screen", SCREENS)
 def test_axe_core_finds_nothing(browser: Browser, report: Path, screen: str, dark: bool) -> None:
     page = Page(browser, report, *SCREENS[screen], dark=dark)
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
-    page.evaluate(AXE.read_text() + "; 0")
+    page.evaluate(AXE + "; 0")
     rules = {"runOnly": {"type": "tag", "values": AXE_RULES}}
     found = page.evaluate(f"axe.run({json.dumps(rules)})")
     contrast = [rule for rule in found["passes"] if rule["id"] == "color-contrast"]

@@ -88,6 +88,10 @@ def test_a_half_written_first_line_is_cut_off(tmp_path: Path) -> None:
         ),
         (json.dumps({**row_of(0), "reset": "warm"}), "line 2: 'reset' is 'warm', not one of cheap, hard, null"),
         (json.dumps({**row_of(0), "policy_batch": None}), "line 2: 'policy_batch' is None"),
+        (json.dumps({**row_of(0), "steps": 2**31}), "line 2: 'steps' is 2147483648, not a number from 0 to 2147483647"),
+        (json.dumps({**row_of(0), "seconds": float("nan")}), "line 2: 'seconds' is nan, not a number"),
+        (json.dumps({**row_of(0), "noise_seed": 2**63}), "line 2: 'noise_seed' is 9223372036854775808, not a number"),
+        (json.dumps({**row_of(0), "env_seed": -1}), "line 2: 'env_seed' is -1, not a number"),
         (json.dumps({key: value for key, value in row_of(0).items() if key != "task"}), "missing key 'task'"),
     ],
 )
