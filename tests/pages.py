@@ -29,18 +29,27 @@ def steps_of(page: str) -> Iterator[Step]:
 
 
 def copy_project(folder: Path, environment: Path) -> Path:
-    """The tracked files in ``folder``, beside them the environment under its usual name."""
+    """The tracked files in ``folder``, beside them the environment under its usual name.
+
+    Non-obvious: ``.venv`` is a folder of links with a stamp of its own. The environment's stamp tells when another checkout was
+    set up; where that was before these files were written, the first ``make`` here would install the environment again, and
+    would do so through the link, under everyone who uses it.
+    """
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target, follow_symlinks=False)
-    (folder / ".venv").symlink_to(environment)
+    (folder / ".venv").mkdir()
+    for part in environment.iterdir():
+        if part.name != ".ready":
+            (folder / ".venv" / part.name).symlink_to(part)
+    (folder / ".venv" / ".ready").touch()
     return folder
 
 
-def run_page(page: str, project: Path, environment: Mapping[str, str], instead: Mapping[str, str]) -> list[str]:
-    """Do what the page says, each command in a shell of its own, and return what they printed.
+def run_page(page: str, project: Path, environment: Mapping[str, str], instead: Mapping[str, str]) -> str:
+    """Do what the page says, in order, and return all that was printed.
 
     Args:
         instead: words of the page and what stands in for them here.
@@ -50,23 +59,28 @@ def run_page(page: str, project: Path, environment: Mapping[str, str], instead: 
         text = step.text
         for word, other in instead.items():
             text = text.replace(word, other)
-        if step.path is not None:
-            path = project / step.path
-            assert not path.exists(), f"the page would overwrite {step.path}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+        if step.path is None:
+            printed.append(run_commands(text, project, environment))
             continue
-        done = subprocess.run(
-            ["bash", "-eu", "-o", "pipefail", "-c", text],
-            cwd=project,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=1200,
-            check=False,
-        )
-        assert done.returncode == 0, f"{text}\n{done.stdout}"
-        printed.append(done.stdout)
-    return printed
+        path = project / step.path
+        assert not path.exists(), f"the page would overwrite {step.path}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return "\n".join(printed)
+
+
+def run_commands(text: str, project: Path, environment: Mapping[str, str]) -> str:
+    """Give `text` to one shell in `project`, and return what it printed; the first command that fails ends the test."""
+    done = subprocess.run(
+        ["bash", "-eu", "-c", text],
+        cwd=project,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=1200,
+        check=False,
+    )
+    assert done.returncode == 0, f"{text}\n{done.stdout}"
+    return done.stdout

@@ -1,10 +1,13 @@
-"""Pages of docs/ that a newcomer follows: every file on them is written, every command is run, in a copy of the project.
+"""Pages of docs/ that show work to be done: every file on them is written, every command is run, in a copy of the project.
 
-Non-obvious: at scale smoke, because `make` takes SCALE from MAKEFLAGS where a command does not say it. So the run that the
-tutorial names is another one here, and its name is replaced.
+Non-obvious: the pages that play are done at scale smoke, because `make` takes SCALE from MAKEFLAGS where a command does not say
+it. So the run that the tutorial makes is another one here, and its name is replaced. The pages that read a run are given the
+committed one, under the name that the same command would give it.
 """
 
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,19 +15,55 @@ import pytest
 
 from bench.overrides import Overrides
 from bench.plan import resolve_plan
-from tests.pages import ROOT, copy_project, run_page, steps_of
+from tests.pages import ROOT, copy_project, run_commands, run_page, steps_of
 
-PAGES = ("tutorial", "extending", "mi300x")
-STAND_IN = """#!/bin/sh
-echo "podman $*"
-"""
-"""For podman: it is told to build and to run, and does neither."""
-
+PLAYING = {"tutorial": "INCONCLUSIVE", "extending": "machine        workstation", "mi300x": "podman build"}
+READING = {"report": "INCONCLUSIVE", "verify": "nothing is wrong", "compare": "No regression is shown", "import": "UNPAIRED"}
+"""By page, what is printed on the way."""
+PAGES = (*PLAYING, *READING)
+STAND_INS = {
+    # Told to build and to run, and does neither.
+    "podman": '#!/bin/sh\necho "podman $*"\n',
+    # Every host is this one, and the home there is the copy's folder `far`.
+    "ssh": '#!/bin/sh\nshift\ncd "$FAR_HOME"\nexec "$@"\n',
+}
 MINI, SMOKE = (resolve_plan("core", scale, "cpu", Overrides()).run_name for scale in ("mini", "smoke"))
+COMMITTED = ROOT / "results" / "reference" / "cpu_core_mini_2026-11-23"
+COPIES = (f"results/{MINI}", "results/before", "results/after", "results/later")
+FAR_COPY = "far/worldbench/results/core-full-mi300x-1a2b3c4d"
+
+needs_rsync = pytest.mark.skipif(shutil.which("rsync") is None, reason="wmbench pull needs rsync")
+needs_rsync_and_zstd = pytest.mark.skipif(
+    not (shutil.which("rsync") and shutil.which("zstd")), reason="wmbench pull needs rsync, .tar.zst needs zstd"
+)
 
 
 def page(name: str) -> str:
     return (ROOT / "docs" / f"{name}.md").read_text()
+
+
+def environment(project: Path) -> dict[str, str]:
+    """What a reader's shell would have in this copy, with the stand-ins before the real programs."""
+    return {
+        **{key: value for key, value in os.environ.items() if key not in ("PYTHONDONTWRITEBYTECODE", "LIBERO_CONFIG_PATH")},
+        "PATH": f"{project / 'stand-ins'}:{project / '.venv' / 'bin'}:{os.environ['PATH']}",
+        # The environment's own wmbench would import the checkout that it was installed from.
+        "PYTHONPATH": f"{project}:{project / 'wmvla' / 'plugin'}",
+        "MAKEFLAGS": "SCALE=smoke",
+        "PYTEST_ADDOPTS": "--scale=smoke",
+        "FAR_HOME": str(project / "far"),
+    }
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    project = copy_project(tmp_path_factory.mktemp("pages"), Path(sys.prefix))
+    (project / "far").mkdir()
+    (project / "stand-ins").mkdir()
+    for name, text in STAND_INS.items():
+        (project / "stand-ins" / name).write_text(text)
+        (project / "stand-ins" / name).chmod(0o755)
+    return project
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -38,27 +77,23 @@ def test_the_tutorial_names_the_run_that_its_command_makes():
     assert f"results/{MINI}" in page("tutorial")
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    return copy_project(tmp_path_factory.mktemp("pages"), Path(sys.prefix))
+def test_make_in_the_copy_leaves_the_environment_as_it_is(project):
+    assert subprocess.run(["make", "--question", ".venv/.ready"], cwd=project, check=False).returncode == 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PAGES)
-def test_every_command_of_the_page_works(name, project, tmp_path):
-    fakes = tmp_path / "bin"
-    fakes.mkdir()
-    (fakes / "podman").write_text(STAND_IN)
-    (fakes / "podman").chmod(0o755)
-    environment = {
-        **{key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"},
-        "PATH": f"{fakes}:{os.environ['PATH']}",
-        # The environment's own wmbench would import the checkout that it was installed from.
-        "PYTHONPATH": f"{project}:{project / 'wmvla' / 'plugin'}",
-        "MAKEFLAGS": "SCALE=smoke",
-        "PYTEST_ADDOPTS": "--scale=smoke",
-    }
-    instead = {MINI: SMOKE, "mi300x-8": "cpu", "gpu-node:": ""}
-    printed = "\n".join(run_page(page(name), project, environment, instead))
-    told = {"tutorial": "INCONCLUSIVE", "extending": "machine        workstation", "mi300x": "podman build"}
-    assert told[name] in printed
+@pytest.mark.parametrize("name", ["tutorial", "extending", pytest.param("mi300x", marks=needs_rsync)])
+def test_every_command_of_a_page_that_plays_works(name, project):
+    if name != "tutorial":  # their reader has followed it
+        run_commands("make bench SUITE=core", project, environment(project))
+    printed = run_page(page(name), project, environment(project), {MINI: SMOKE, "mi300x-8": "cpu"})
+    assert PLAYING[name] in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["report", pytest.param("verify", marks=needs_rsync_and_zstd), "compare", "import"])
+def test_every_command_of_a_page_that_reads_a_run_works(name, project):
+    for copy in (*COPIES, FAR_COPY):
+        shutil.rmtree(project / copy, ignore_errors=True)
+        shutil.copytree(COMMITTED, project / copy)
+    assert READING[name] in run_page(page(name), project, environment(project), {})

@@ -24,6 +24,7 @@ def write_page(history: History, path: Path) -> Path:
     """Write the page. UserError where it cannot be written."""
     partial = path.with_name(f".{path.name}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(render(history), encoding="utf-8")
         partial.replace(path)
     except OSError as error:

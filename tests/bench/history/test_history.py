@@ -139,6 +139,18 @@ def test_no_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "no such folder" in capsys.readouterr().err
 
 
+def test_the_page_is_written_into_a_folder_that_is_not_there_yet(results: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out" / "history.html"
+    assert main(["history", str(results), "--output", str(output)]) == 0
+    assert "reference/cpu_first" in output.read_text()
+
+
+def test_a_page_that_cannot_be_written_is_one_line(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["history", str(results), "--output", str(tmp_path / "file" / "history.html")]) == 2
+    assert "history.html: cannot write the history: " in capsys.readouterr().err
+
+
 def test_json_holds_the_same_figures(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["history", str(results), "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
