@@ -223,8 +223,9 @@ def test_axe_core_finds_nothing(browser: Browser, report: Path, screen: str, dar
 
 def test_numbers_above_a_grid_do_not_touch(browser: Browser, tmp_path: Path) -> None:
     plan = several_tasks()
-    episodes = tuple(dataclasses.replace(row, init=row.init + 1000) for row in plan.episodes)
-    plan = dataclasses.replace(plan, episodes=episodes)
+    rollout = dataclasses.replace(plan.recipe.rollout, inits=tuple(init + 1000 for init in plan.recipe.rollout.inits))
+    recipe = dataclasses.replace(plan.recipe, rollout=rollout)
+    plan = dataclasses.replace(plan, recipe=recipe, episodes=make_episode_table(recipe))
     page = Page(browser, write_report(write_run(tmp_path / "run", plan, drawn_outcomes(plan, REALISTIC))))
     boxes = page.evaluate(
         "[...document.querySelector('.grid svg').querySelectorAll('.init')].map(each => each.getBoundingClientRect().toJSON())"
