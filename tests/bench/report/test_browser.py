@@ -104,7 +104,7 @@ def test_a_film_that_did_not_travel_with_the_page_is_told(browser: Browser, repo
     connected, *_, text = page.evaluate(LOOKED_AT)
     assert not connected
     (film,) = (report.parent / "videos").iterdir()
-    assert f"The film is not beside this page: videos/{film.name}" in text
+    assert f"The film is not beside this page:\nvideos/{film.name}" in text
     page.close()
 
 
