@@ -46,7 +46,7 @@
     film.addEventListener("error", () => {
       const told = document.createElement("p");
       told.className = "absent";
-      told.textContent = `The film is not beside this page: ${decodeURIComponent(film.getAttribute("src"))}`;
+      told.textContent = `The film is not beside this page:\n${decodeURIComponent(film.getAttribute("src"))}`;
       film.replaceWith(told);
     });
     seen.observe(film);

@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -105,7 +107,7 @@ def test_a_film_that_did_not_travel_with_the_page_is_told(browser: Browser, repo
     connected, *_, text = page.evaluate(LOOKED_AT)
     assert not connected
     (film,) = (report.parent / "videos").iterdir()
-    assert f"The film is not beside this page: videos/{film.name}" in text
+    assert f"The film is not beside this page:\nvideos/{film.name}" in text
     page.close()
 
 
@@ -233,6 +235,17 @@ def test_numbers_above_a_grid_do_not_touch(browser: Browser, tmp_path: Path) -> 
     assert len(boxes) > 2
     assert all(one["right"] < other["left"] for one, other in itertools.pairwise(boxes))
     page.close()
+
+
+def test_the_picture_of_a_report_is_its_first_screen(report: Path, tmp_path: Path) -> None:
+    script, picture = Path(__file__).parents[3] / "scripts" / "picture.py", tmp_path / "report.png"
+    told = subprocess.run([sys.executable, script, report, picture], capture_output=True, text=True, check=True).stdout
+    assert told.startswith(f"{picture}: 2560x1600, ")
+    wrong = subprocess.run(
+        [sys.executable, script, tmp_path / "none.html", picture], capture_output=True, text=True, check=False
+    )
+    assert wrong.returncode == 2
+    assert "scripts/picture.py" in wrong.stderr
 
 
 def test_paper_shows_what_is_folded_and_no_film(page: Page) -> None:
