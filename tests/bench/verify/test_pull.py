@@ -111,7 +111,7 @@ def test_a_broken_transfer_changes_nothing(remote: Path, tmp_path: Path, monkeyp
     before = small_files(here)
     (remote / "report.md").write_bytes(os.urandom(100_000))
     shell = tmp_path / "shell"
-    shell.write_text('#!/bin/bash\nexec 3<&0\nshift\nexec head -c 9000 < <(sh -c "$*" <&3)\n')
+    shell.write_text('#!/bin/bash\nexec 3<&0\nshift\nexec dd bs=1 count=9000 2>&- < <(sh -c "$*" <&3)\n')
     shell.chmod(0o755)
     monkeypatch.setenv("RSYNC_RSH", str(shell))
     with pytest.raises(UserError, match="not pulled, and nothing has changed here: "):
