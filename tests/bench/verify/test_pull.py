@@ -1,5 +1,6 @@
 """Pulling with a real rsync, from a folder and through a shell that stands in for ssh: again and again, never for the worse."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -51,7 +52,7 @@ def test_the_name_is_that_of_the_run_there(remote: Path, tmp_path: Path, monkeyp
 
 
 def test_a_remote_shell_is_used(remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a name with a blank and a quote too, which a remote shell would take apart."""
+    """Of a name with a blank and a quote too, which a remote shell would take apart. Twice: the plan comes by itself first."""
     odd = remote.rename(remote.parent / "a 'run'; touch oops")
     shell = tmp_path / "shell"
     shell.write_text('#!/bin/sh\necho "$1" >> "$SHELL_LOG"\nshift\nexec sh -c "$*"\n')
@@ -61,7 +62,7 @@ def test_a_remote_shell_is_used(remote: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     pull(f"gpu-box:{odd}", tmp_path / "here")
     assert small_files(tmp_path / "here") == small_files(odd)
-    assert (tmp_path / "log").read_text() == "gpu-box\n"
+    assert (tmp_path / "log").read_text() == "gpu-box\n" * 2
     assert not list(tmp_path.rglob("oops"))
 
 
@@ -110,12 +111,66 @@ def test_a_broken_transfer_changes_nothing(remote: Path, tmp_path: Path, monkeyp
     before = small_files(here)
     (remote / "report.md").write_bytes(os.urandom(100_000))
     shell = tmp_path / "shell"
-    shell.write_text('#!/bin/sh\nshift\nsh -c "$*" | dd bs=1 count=9000 2>&-\nexit 12\n')
+    shell.write_text('#!/bin/bash\nexec 3<&0\nshift\nexec dd bs=1 count=9000 2>&- < <(sh -c "$*" <&3)\n')
     shell.chmod(0o755)
     monkeypatch.setenv("RSYNC_RSH", str(shell))
     with pytest.raises(UserError, match="not pulled, and nothing has changed here: "):
         pull(f"gpu-box:{remote}", here)
     assert small_files(here) == before
+
+
+SSH = "Authorized use only.\nWarning: Permanently added 'gpu-box' (ED25519) to the list of known hosts.\n"
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "ssh: Could not resolve hostname gpu-box: Name or service not known",
+        "me@gpu-box: Permission denied (publickey).",
+        "bash: line 1: rsync: command not found",
+    ],
+)
+def test_why_the_remote_shell_failed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+    """And not what rsync makes of it: that its connection was closed."""
+    shell = tmp_path / "shell"
+    shell.write_text(f'#!/bin/sh\ncat >&2 <<"END"\n{SSH}{reason}\nEND\nexit 255\n')
+    shell.chmod(0o755)
+    monkeypatch.setenv("RSYNC_RSH", str(shell))
+    with pytest.raises(UserError) as caught:
+        pull("gpu-box:results/run", tmp_path / "here")
+    assert str(caught.value) == f"gpu-box:results/run: not pulled, and nothing has changed here: {reason}"
+
+
+@pytest.mark.parametrize("source", ["gpu-box:", "gpu-box:/", "me@gpu-box:///", "/"])
+def test_a_whole_machine_is_not_pulled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    """A name is wanted even where it is said where the run is to go."""
+    monkeypatch.setenv("PATH", str(tmp_path))  # rsync would not be found
+    with pytest.raises(UserError, match="names no run directory; give it as HOST:DIR"):
+        pull(source, tmp_path / "here")
+    assert not (tmp_path / "here").exists()
+
+
+def test_of_a_folder_that_is_no_run_nothing_is_fetched(tmp_path: Path) -> None:
+    """The one above the run, for instance, which may hold a hundred others."""
+    other = tmp_path / "remote"
+    other.mkdir()
+    (other / "large.bin").write_bytes(bytes(1000))
+    with pytest.raises(
+        UserError, match=r'remote: not pulled, and nothing has changed here: .*plan\.json" failed: No such file'
+    ):
+        pull(str(other), tmp_path / "here")
+    assert not list((tmp_path / "here").rglob("large.bin"))
+
+
+def test_two_do_not_pull_into_one_folder(remote: Path, tmp_path: Path) -> None:
+    """One that was killed leaves its rsync behind, which goes on for a while."""
+    here = tmp_path / "here"
+    pull(str(remote), here)
+    with (here / ".pull.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="here: another wmbench pull is at work here; wait for it or stop it"):
+            pull(str(remote), here)
+    assert pull(str(remote), here).new == ()
 
 
 def test_damage_here_is_mended(remote: Path, tmp_path: Path) -> None:
