@@ -294,3 +294,12 @@ def test_a_sequential_plan_tells_when_it_looks(capsys: pytest.CaptureFixture[str
 
 def test_an_option_that_swallows_the_suite_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert error_of(capsys, "plan", "--sequential", "core") == "error: SEQUENTIAL=core: must be one of obrien-fleming, pocock\n"
+
+
+def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.verify.verify.verify", interrupted)
+    assert cli.main(["verify", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
