@@ -9,8 +9,8 @@ from bench.verify.damage import Findings
 from bench.verify.manifest import EVIDENCE, MANIFEST, files_of
 from bench.verify.schemas import problems
 
-LEFT_OUT = ("checkpoints/", "jobs/", "logs/", "slurm/")
-"""What `wmbench pack` and `wmbench pull` leave behind: all of a folder, or nothing of it."""
+LEFT_OUT = ("checkpoints/", "jobs/", "logs/", "slurm/", "videos/")
+"""What `wmbench pack` and `wmbench pull` leave behind, and films, which are large: all of a folder, or nothing of it."""
 
 
 def check_manifest(found: Findings) -> dict[str, Any] | None:

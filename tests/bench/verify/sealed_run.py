@@ -1,6 +1,7 @@
 """A made-up finished run whose records have their sums, and whose report and manifest are written: small, and real in form."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from bench.replay_summary import summary
 from bench.report.write import write_report
 from bench.stages.replay import replay_path
 from bench.verify.manifest import write_manifest
+from bench.verify.verify import verify
 from wmvla.rollout.journal import journal_files, read_all
 
 
@@ -92,3 +94,20 @@ def sealed_run(run_dir: Path, plan: Plan | None = None) -> Path:
     write_report(run_dir)
     assert write_manifest(run_dir, ran=True)
     return run_dir
+
+
+def told(run_dir: Path) -> list[str]:
+    return [str(damage) for damage in verify(run_dir).damages]
+
+
+def edit(path: Path, change: Callable[[Any], object]) -> None:
+    """Change a JSON document as somebody does who signs it again."""
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(signed(document) if "sha256" in document else document, indent=1) + "\n")
+
+
+def edit_line(path: Path, number: int, **values: Any) -> None:
+    lines = path.read_text().splitlines()
+    lines[number - 1] = json.dumps({**json.loads(lines[number - 1]), **values})
+    path.write_text("\n".join(lines) + "\n")
