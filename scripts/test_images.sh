@@ -150,6 +150,9 @@ import json, sys
 journal = [json.loads(line) for line in open(sys.argv[1])]
 assert journal and {row["status"] for row in journal} == {"ok"}, journal
 print(f"ok     episodes: {len(journal)}")' "$place/results/${job%%/*}/episodes/E0-none-s0.jsonl"
+digest=$(podman image inspect --format '{{.Id}}' wmbench:cuda)
+check "digest of the image" "sha256:${digest#sha256:}" \
+    "$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["image_digest"])' "$place/results/${job%%/*}/provenance.json")"
 
 step "the same training by DeepSpeed, ZeRO-3, as the image's user, nothing writable but results"
 python3 - "$place/results/$job" <<'PYTHON'
