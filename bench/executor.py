@@ -25,6 +25,7 @@ from bench.journal import check_against_plan, journal_path, read_journals
 from bench.looks import rows_until
 from bench.plan import Plan
 from bench.privacy import anonymous, hide_names
+from bench.provenance import image_digest
 from bench.stages import base, demonstrations, filming, held_out, joining, latents, replay, rollout, training, wiring
 from bench.stages.context import Context
 from bench.stopping import follow, wanted_looks
@@ -79,6 +80,7 @@ class Executor:
         self.mine = frozenset(cases or (case.id for case in plan.cases))
         self.failures: dict[str, Exception] = {}
         self.code = code_sha256()
+        self.image = image_digest()
 
     def ensure(self, case_id: str) -> dict[str, Any]:
         """The record of a case; whatever is missing of it and of its needs is done first.
@@ -227,6 +229,7 @@ class Executor:
             **self._joules_since(joules),
             "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "code_sha256": self.code,
+            "image_digest": self.image,
             **figures,
             "artefacts": self.context.relative(figures["artefacts"]),
             "sums": sums_of(self.context.run_dir, figures["artefacts"], case.needs),

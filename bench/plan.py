@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.cases import Case, make_cases
+from bench.consistency import contradiction
 from bench.episode_table import make_episode_table
 from bench.looks import Sequential, spread_looks
 from bench.machine import Machine, detect_machine, load_machine
@@ -84,7 +85,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: dict[str, Any], file: str = PLAN_FILE) -> "Plan":
-        """The plan in a document made by `to_json`. UserError where its hash is not that of its content."""
+        """The plan in a document made by `to_json`. UserError where its hash is not its content's, or it contradicts itself."""
         if not isinstance(data, dict) or "hash" not in data:
             raise UserError(f"{file}: missing key 'hash'")
         if data.get("version") != PLAN_VERSION:
@@ -92,6 +93,8 @@ class Plan:
         plan = build(cls, {key: value for key, value in data.items() if key != "hash"}, file)
         if plan.hash != data["hash"]:
             raise UserError(f"{file}: its content does not match its 'hash'; it was changed after it was written")
+        if wrong := contradiction(plan):
+            raise UserError(f"{file}: {wrong}; it was changed after it was written")
         return plan
 
     @functools.cached_property

@@ -117,7 +117,7 @@ def collect(root: Path = ROOT) -> dict[str, Any]:
         "git": _or_error(lambda: git_state(root)),
         "code_sha256": _or_error(lambda: code_sha256(root)),
         "uv_lock_sha256": _or_error(lambda: hashlib.sha256((root / "uv.lock").read_bytes()).hexdigest()),
-        "image_digest": anonymous(os.environ[IMAGE_DIGEST]) if os.environ.get(IMAGE_DIGEST) else None,
+        "image_digest": _or_error(image_digest),
         "python": platform.python_version(),
         "packages": {**{name: _version(name) for name in PACKAGES}, **_vendor_packages()},
         "installed_sha256": _or_error(installed_sha256),
@@ -135,6 +135,14 @@ def collect(root: Path = ROOT) -> dict[str, Any]:
         "golden_frame_sha256": _or_error(hardware.golden_frame),
         "environment": {name: anonymous(os.environ[name]) for name in sorted(os.environ) if _matters(name)},
     }
+
+
+def image_digest() -> str | None:
+    """``sha256:<64 hex>`` of the image that this runs in, None outside of images. UserError where what is said is no digest."""
+    said = os.environ.get(IMAGE_DIGEST)
+    if said and not re.fullmatch(r"sha256:[0-9a-f]{64}", said):
+        raise UserError(f"{IMAGE_DIGEST} is '{anonymous(said)}'; give sha256: and 64 hex digits of the image, or unset it")
+    return said or None
 
 
 def refuse_another_renderer(run_dir: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 LARGEST = 1e300
 """No number of a run is as large: sums and products of those below stay finite."""
+LONGEST = 2**63
+"""No integer is as large: arrays hold those below."""
 
 
 class NotStrictError(ValueError):
@@ -40,9 +42,9 @@ def _float(text: str) -> float:
 
 
 def _int(text: str) -> int:
-    if len(text) > 300:  # of more than some thousand digits Python makes no integer
-        raise NotStrictError(f"the number {text[:40]}... is too large")
-    return int(text)
+    if len(text) > 20 or not -LONGEST < (number := int(text)) < LONGEST:  # of thousands of digits Python makes no integer
+        raise NotStrictError(f"the number {text[:40]} is too large")
+    return number
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def known_suites(folder: Path = SUITES) -> list[str]:
 def load_suite(name: str, folder: Path = SUITES) -> Suite:
     """The suite called `name`. UserError for an unknown suite and for anything wrong in its file."""
     known = known_suites(folder)
-    if name not in known and any((folder / name).glob("test_*.py")):
+    if name not in known and any(path.parent.name == name for path in folder.glob("*/test_*.py")):
         raise UserError(f"suite '{name}' has benchmarks and no plan; run it with: pytest suites/ --suite {name}")
     if name not in known:
         raise UserError(f"unknown suite '{name}'; {did_you_mean(name, known)}")
@@ -125,7 +125,7 @@ def _with_inherited_scales(suite: dict[str, Any], path: Path) -> dict[str, Any]:
     for name, scale in scales.items():
         if isinstance(scale, dict) and LIKE in scale:
             other = path.parents[1] / str(scale[LIKE]) / "suite.toml"
-            if not other.is_file():
+            if scale[LIKE] not in known_suites(path.parents[1]):
                 raise UserError(f"{path}: 'scales.{name}.like' is '{scale[LIKE]}', which is no suite ({other} does not exist)")
             inherited = read_toml(other).get("scales", {}).get(name)
             if inherited is None or LIKE in inherited:

@@ -101,8 +101,9 @@ run_image() {
     for name in PYTEST_ADDOPTS HF_HUB_OFFLINE HF_ENDPOINT HF_TOKEN WANDB_API_KEY WANDB_MODE; do
         if printenv "$name" >/dev/null; then passed="$passed --env $name"; fi
     done
-    # An image cannot read its own digest; the run's provenance names it.
-    passed="$passed --env WMBENCH_IMAGE_DIGEST=$("$engine" image inspect --format '{{.Id}}' "$image")"
+    # An image cannot read its own digest; the run's provenance names it. Docker says sha256: before it, podman does not.
+    digest=$("$engine" image inspect --format '{{.Id}}' "$image")
+    passed="$passed --env WMBENCH_IMAGE_DIGEST=${digest:+sha256:${digest#sha256:}}"
     # SELinux would forbid the folders; relabelling the user's own is worse than not asking it.
     # shellcheck disable=SC2086  # words on purpose
     exec "$engine" run --rm --ipc host --security-opt label=disable --env HOME=/tmp $passed $devices $user \

@@ -196,6 +196,16 @@ def test_what_runs_in_the_image(tmp_path: Path, task: list[str], called: str) ->
     assert re.fullmatch(r"no (AMD|NVIDIA) GPU here \(there is no /nowhere/\w+\): what follows runs on the CPU", line)
 
 
+@pytest.mark.parametrize(("engine", "prefix"), [("podman", ""), ("docker", "sha256:")])
+def test_the_image_is_told_its_digest(tmp_path: Path, engine: str, prefix: str) -> None:
+    """As `image inspect --format {{.Id}}` prints it: docker's begins with its algorithm, podman's does not."""
+    answer = f'[ "$1 $2" = "image inspect" ] && echo "{prefix}{"a1" * 32}"\n'
+    program(tmp_path / "bin", engine, f"{answer}{SAY_WHAT_RUNS}")
+    nothing_but(tmp_path / "bin", "sh", "dirname", "id", "mkdir", "printenv")
+    done = container(tmp_path, ["doctor", "cuda"], path=str(tmp_path / "bin"))
+    assert f"--env WMBENCH_IMAGE_DIGEST=sha256:{'a1' * 32} " in done.stdout
+
+
 @pytest.mark.parametrize(
     ("accelerator", "engine", "handed_on"),
     [

@@ -14,6 +14,9 @@ HELP = "check a run: sums, schemas, every row against the plan, every number aga
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", metavar="DIR", type=Path, help="run directory, or a file that wmbench pack has made")
     parser.add_argument("--seal", metavar="SHA256", help="the seal that was published of it: the evidence must have it")
+    parser.add_argument(
+        "--templates", metavar="FOLDER", type=Path, help="jinja2 templates of your own that the reports were made with"
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
@@ -23,7 +26,8 @@ def run(options: argparse.Namespace) -> int:
     from bench.verify.verify import verify
 
     path: Path = options.run_dir
-    verified = verify_packed(path, options.seal) if path.is_file() else verify(path, options.seal)
+    look = verify_packed if path.is_file() else verify
+    verified = look(path, options.seal, options.templates)
     if options.json:
         content = {
             "run": verified.run,

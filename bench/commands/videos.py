@@ -1,4 +1,7 @@
-"""`wmbench videos`: films of a run's episodes, made by playing them again, and refused where they go otherwise."""
+"""`wmbench videos`: films of a run's episodes, made by playing them again, and refused where they go otherwise.
+
+The report, where there is one, is written again with them.
+"""
 
 import argparse
 import sys
@@ -51,4 +54,22 @@ def run(options: argparse.Namespace) -> int:
         print(sentence, file=sys.stderr)
     if films.left_out:
         print(f"{films.left_out} more are beyond --limit {options.limit}")
+    print(f"report: {_shown_in_report(options.run_dir)}")
     return 1 if refused else 0
+
+
+def _shown_in_report(run_dir: Path) -> str:
+    """Write the report again, where the run has one, so that it shows the films, and the manifest. What was done, in words."""
+    from bench.json_file import read_object
+    from bench.report.write import write_report
+    from bench.verify.manifest import write_manifest
+
+    report = read_object(run_dir / "report.json")
+    if report is None:
+        return f"none yet; wmbench report {run_dir} makes one that shows the films"
+    if "templates" in report:
+        told = f"wmbench report {run_dir} --templates FOLDER shows the films"
+        return f"not written again, as it was made with templates of its own; {told}"
+    written = write_report(run_dir)
+    write_manifest(run_dir, ran=False)
+    return f"{written}, written again with the films"

@@ -10,6 +10,8 @@ DASH = "\N{EN DASH}"
 LONGEST_UNBROKEN = 24
 """Letters between quotation marks that stay on one line."""
 
+MOST_WHOLE = 1e7
+
 
 def duration(seconds: float | None) -> str:
     """``2 h 05 min``, ``3 min 20 s`` or ``4.1 s``."""
@@ -23,9 +25,12 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def figure(value: float | None) -> str:
-    """A measured number, to three digits."""
-    return "-" if value is None else f"{value:.3g}"
+def figure(value: float | None, digits: int = 3) -> str:
+    """A measured number, to so many digits; one with more before its point is whole, up to millions."""
+    if value is None:
+        return "-"
+    told = f"{value:.{digits}g}"
+    return f"{value:.0f}" if "e+" in told and abs(value) < MOST_WHOLE else told
 
 
 def cosine(value: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from bench import number_format
+from bench.checksums import sha256_of, sha256_of_lines
 from bench.report import filters
 from wmvla.errors import UserError
 
@@ -26,9 +27,9 @@ class Templates:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
+        self.sha256 = None if folder is None else own_sha256(folder)
         folders = [TEMPLATES]
         if folder is not None:
-            _check(folder)
             folders.insert(0, folder)
         loader = jinja2.ChoiceLoader([jinja2.FileSystemLoader(each) for each in folders])
         self._html = _environment(loader, autoescape=True)
@@ -53,6 +54,17 @@ class Templates:
             if line is None:
                 raise
             raise UserError(f"{line}: {_told(error)}; mend the template") from None
+
+
+def own_sha256(folder: Path) -> str:
+    """SHA-256 over the files of a user's folder, as ``sha256sum`` prints them, but for hidden ones.
+
+    UserError where it replaces no template.
+    """
+    _check(folder)
+    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    shown = {name.as_posix(): path for name, path in files.items() if not any(part.startswith(".") for part in name.parts)}
+    return sha256_of_lines({name: sha256_of(path) for name, path in shown.items()})
 
 
 def _check(folder: Path) -> None:

@@ -8,7 +8,8 @@ import gc
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +35,32 @@ def write_report(run_dir: Path, templates: Path | None = None, refresh: int | No
     Raises UserError where the run directory is none, is damaged or cannot be written.
     """
     run_dir = Path(run_dir)
-    with _no_garbage_collection():
-        texts = report_texts(read_run(run_dir), Templates(templates), refresh)
     try:
-        for name, text in texts.items():
+        for name, content in make_reports(run_dir, templates, refresh).items():
             partial = run_dir / f".{name}.{os.getpid()}.partial"  # a run may end while its report is followed
-            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+            partial.write_bytes(content)
             partial.replace(run_dir / name)
     except OSError as error:
         raise UserError(f"{run_dir}: cannot write the report: {error.strerror}") from None
     return run_dir / "report.html"
 
 
-def report_texts(run: Run, templates: Templates, refresh: int | None = None) -> dict[str, str]:
+def make_reports(
+    run_dir: Path, templates: Path | None = None, refresh: int | None = None, films: frozenset[str] | None = None
+) -> dict[str, bytes]:
+    """The reports of a run directory by file name, as `write_report` writes them.
+
+    `films`: names of the files that are taken to be in ``videos/``, instead of those that are.
+
+    Raises UserError where the run directory is none or is damaged.
+    """
+    with _no_garbage_collection():
+        run = read_run(run_dir)
+        run = run if films is None else replace(run, films=films)
+        return _reports(run, Templates(templates), refresh)
+
+
+def _reports(run: Run, templates: Templates, refresh: int | None) -> dict[str, bytes]:
     """The reports of a run by file name."""
     differing = discordant(run)
     content = _rounded(report_content(run, differing))
@@ -64,10 +78,22 @@ def report_texts(run: Run, templates: Templates, refresh: int | None = None) -> 
         "films": single_films(run),
     }
     return {
-        "report.json": json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
-        "report.md": templates.render("report.md.j2", shown),
-        "report.html": templates.render("report.html.j2", shown),
+        "report.json": as_json(content, templates.sha256),
+        "report.md": _encoded(templates.render("report.md.j2", shown)),
+        "report.html": _encoded(templates.render("report.html.j2", shown)),
     }
+
+
+def as_json(content: Mapping[str, Any], templates_sha256: str | None) -> bytes:
+    """report.json; `templates_sha256` is of a user's own templates, that the page beside it was made with, or None."""
+    made_with = {"templates": templates_sha256} if templates_sha256 else {}
+    text = json.dumps({**content, **made_with}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return _encoded(text)
+
+
+def _encoded(text: str) -> bytes:
+    """As UTF-8, half characters of foreign file names as their escapes."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 @contextlib.contextmanager

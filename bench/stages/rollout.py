@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cases import Case
+from bench.checksums import checkpoint_made, sha256_of
 from bench.journal import check_against_plan, check_scene, check_scenes, journal_path, read_journals
 from bench.privacy import anonymous
 from bench.provenance import refuse_another_renderer
 from bench.stages.context import Context
+from wmvla.errors import UserError
 from wmvla.rollout.journal import Journal, journal_files, read_all, shard_journal_path
 from wmvla.rollout.shard import local_rank, rows_of
 
@@ -107,6 +109,29 @@ def simulators_of(context: Context, policy: "RolloutPolicy", film: bool = False)
 
 
 def checkpoint_of(context: Context, case: Case) -> Path:
-    """The checkpoint of the case's trained arm."""
-    record = json.loads((context.run_dir / "cases" / f"{case.needs[0]}.json").read_text())
-    return context.absolute(record["artefacts"])["checkpoint"]
+    """The checkpoint of the case's trained arm, as its training left it. UserError where it changed since.
+
+    Non-obvious: it is hashed again each time that it is to be loaded, before any episode is played. A record from before there
+    were sums is believed.
+    """
+    training = case.needs[0]
+    record = json.loads((context.run_dir / "cases" / f"{training}.json").read_text())
+    folder, made = context.absolute(record["artefacts"])["checkpoint"], checkpoint_made(record)
+    if made is None:
+        return folder
+    try:
+        now = sha256_of(folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read: {error.strerror}; {_remedy(context, training)}") from None
+    if now != made:
+        told = f"its sum is {now[:12]}..., not {made[:12]}... as cases/{training}.json says"
+        raise UserError(f"{folder}: changed after {training} ended: {told}; {_remedy(context, training)}")
+    return folder
+
+
+def _remedy(context: Context, training: str) -> str:
+    """Non-obvious: a training that is made again may end in other weights, and no journal may hold episodes of both."""
+    players = [case for case in context.plan.rollout_cases() if training in case.needs]
+    journals = [file for case in players for file in journal_files(journal_path(context.run_dir, case.id))]
+    gone = " ".join([f"checkpoints/{training}", *(f"episodes/{file.name}" for file in journals)])
+    return f"put its files back as they were, or remove {gone} in the run directory to train and play again"

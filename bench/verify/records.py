@@ -1,5 +1,6 @@
 """Whether what a finished case says of itself is what its artefacts say: metrics of a training, lines of a replay."""
 
+from collections import defaultdict
 from typing import Any
 
 from bench.cases import Case
@@ -36,6 +37,26 @@ def read_records(found: Findings, plan: Plan) -> Records:
             records[case.id] = record
     found.checked.append(f"{len(records)} records of {len(plan.cases)} cases")
     return records
+
+
+def check_images(found: Findings, provenance: dict[str, Any], records: Records) -> None:
+    """Tell which cases were carried out in another container's image than the one that the run began in.
+
+    Non-obvious: no damage. A run may be continued in a later image; older records do not say in which they were made.
+    """
+    if "image_digest" not in provenance:
+        return
+    began, others = _image(provenance["image_digest"]), defaultdict(list)
+    for case_id, record in records.items():
+        if "image_digest" in record and _image(record["image_digest"]) != began:
+            others[_image(record["image_digest"])].append(case_id)
+    for image, cases in others.items():
+        found.notes.append(f"the run began in {began}, but {', '.join(cases)} {'is' if len(cases) == 1 else 'are'} of {image}")
+
+
+def _image(digest: object) -> str:
+    """Non-obvious: shortened as other sums are here; what was said of an image and is no digest counts as none."""
+    return f"image {digest[:19]}..." if isinstance(digest, str) else "no image"
 
 
 def check_trainings(found: Findings, plan: Plan, records: Records) -> None:

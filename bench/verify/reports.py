@@ -1,31 +1,36 @@
 """Whether the reports say what the evidence gives: they are made again, and compared byte for byte, or number by number."""
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.report.write import write_report
+from bench.report.templating import own_sha256
+from bench.report.write import as_json, make_reports
+from bench.strict_json import NotStrictError, parse
 from bench.verify.damage import Findings
-from bench.verify.manifest import REPORTS, program_sha256
+from bench.verify.manifest import MANIFEST, REPORTS, program_sha256
 from bench.verify.schemas import problems
 from wmvla.errors import UserError
 
 ROUNDING = 2e-9
 """Numbers in report.json are rounded to 9 places; another processor may round the last one otherwise."""
+VIDEOS, FILM = "videos", "[!.]*.mp4"
 NAMES = ("id", "rollout", "case", "suite", "figure", "seed", "task", "index")
 """Keys that tell which entries of two lists belong together."""
 MOST = 20
 """Differences of one report that are named."""
 
 
-def check_reports(found: Findings, manifest: dict[str, Any] | None) -> None:
+def check_reports(found: Findings, manifest: dict[str, Any] | None, templates: Path | None = None) -> None:
     """Make the reports of a finished run again from its evidence, and compare.
 
     By this very version of the program every byte must be the same. Of another version, or of one that is not recorded, only
-    the numbers of report.json can be compared, where both have them.
+    the numbers of report.json can be compared, where both have them. So it is of report.html and report.md where they were
+    made with a user's own templates, which report.json tells: they are made again with `templates`, or not at all.
+
+    Raises UserError where `templates` are not those that the reports were made with.
     """
     there = [name for name in REPORTS if (found.run_dir / name).is_file()]
     for name in REPORTS:
@@ -33,10 +38,11 @@ def check_reports(found: Findings, manifest: dict[str, Any] | None) -> None:
             found.notes.append(f"{name} is not here: wmbench report makes it")
     if not there:
         return
-    made = rebuild(found)
+    made = _made_again(found, manifest, templates)
     if made is None:
         return
-    differing = [name for name in there if (found.run_dir / name).read_bytes() != made[name]]
+    there = [name for name in there if name in made]
+    differing = [name for name in there if _bytes(found, name) != made[name]]
     same_program = manifest is not None and manifest["program_sha256"] == program_sha256()
     found.checked.append(f"{len(there) - len(differing)} of {len(there)} reports made again, byte for byte")
     if not differing:
@@ -52,22 +58,75 @@ def check_reports(found: Findings, manifest: dict[str, Any] | None) -> None:
                 _compare_text(found, name, made[name])
 
 
-def rebuild(found: Findings) -> dict[str, bytes] | None:
+def _made_again(found: Findings, manifest: dict[str, Any] | None, templates: Path | None) -> dict[str, bytes] | None:
+    """The reports by name, but for those that other templates made which are not here; None where there can be none.
+
+    Non-obvious: a page links the films that there were when it was made. Where it is not what the films that are here give, it
+    is made again with those that the manifest lists: a run may be packed or sent without them.
+    """
+    made_with = _made_with(found)
+    if templates is not None and own_sha256(templates) != made_with:
+        told = "with ours" if made_with is None else f"with others, whose sum is {made_with[:12]}..."
+        raise UserError(f"--templates {templates}: the reports of {found.run_dir} were made {told}; give those, or none")
+    made = rebuild(found, templates)
+    if made is None:
+        return None
+    if made_with is not None and templates is None:
+        found.notes.append(
+            f"report.html and report.md were made with other templates (sum {made_with[:12]}...), and were not made again; "
+            "wmbench verify --templates FOLDER does that"
+        )
+        return {"report.json": as_json(json.loads(made["report.json"]), made_with)}
+    listed, here = _listed_films(manifest), _films_here(found)
+    if manifest is not None and listed != here and _bytes(found, "report.html") != made["report.html"]:
+        made = rebuild(found, templates, listed)
+        if absent := listed - here:
+            found.notes.append(
+                f"report.html links films that are not here ({len(absent)}): made again by their names in {MANIFEST}"
+            )
+    return made
+
+
+def rebuild(found: Findings, templates: Path | None = None, films: frozenset[str] | None = None) -> dict[str, bytes] | None:
     """The reports as this program makes them from the files of the run directory, by name; None, and a damage, where it cannot.
 
-    Non-obvious: they are made in a folder of links to those files, so that nothing is written into the run directory.
+    `films`: names of films that are taken to be in ``videos/``, instead of those that are.
+
+    Raises UserError where `templates` are broken.
     """
-    with tempfile.TemporaryDirectory(prefix="wmbench-verify-") as folder:
-        shadow = Path(folder)
-        for path in found.run_dir.resolve().iterdir():
-            if path.name not in REPORTS:
-                (shadow / path.name).symlink_to(path)
-        try:
-            write_report(shadow)
-        except UserError as error:
-            found.damage("report.json", f"cannot be made again: {str(error).replace(f'{shadow}/', '')}")
-            return None
-        return {name: (shadow / name).read_bytes() for name in REPORTS}
+    try:
+        return make_reports(found.run_dir, templates, films=films)
+    except UserError as error:
+        if templates is not None:
+            raise
+        found.damage("report.json", f"cannot be made again: {str(error).replace(f'{found.run_dir}/', '')}")
+        return None
+
+
+def _made_with(found: Findings) -> str | None:
+    """The sum of a user's own templates, where report.json says that the reports were made with such."""
+    try:
+        content = parse((found.run_dir / "report.json").read_bytes())
+    except (OSError, NotStrictError):
+        return None  # a damage, which `_compare_json` names
+    told = content.get("templates") if isinstance(content, dict) else None
+    return told if isinstance(told, str) else None
+
+
+def _listed_films(manifest: dict[str, Any] | None) -> frozenset[str]:
+    """Names of the films that there were when the run was sealed: report.html links them, wherever they are now."""
+    names = (Path(name) for name in (manifest or {}).get("files", {}))
+    return frozenset(name.name for name in names if name.parent == Path(VIDEOS) and name.match(FILM))
+
+
+def _films_here(found: Findings) -> frozenset[str]:
+    return frozenset(path.name for path in (found.run_dir / VIDEOS).glob(FILM))
+
+
+def _bytes(found: Findings, name: str) -> bytes:
+    """Of a report; none where it is not there."""
+    path = found.run_dir / name
+    return path.read_bytes() if path.is_file() else b""
 
 
 def _compare_json(found: Findings, made: bytes, same_program: bool) -> None:

@@ -10,7 +10,7 @@ from bench.plan import PLAN_FILE, Plan
 from bench.verify.damage import Damage, Findings
 from bench.verify.journals import check_journals
 from bench.verify.manifest import EVIDENCE, MANIFEST, REPORTS, seal_of
-from bench.verify.records import Records, check_replays, check_trainings, read_records
+from bench.verify.records import Records, check_images, check_replays, check_trainings, read_records
 from bench.verify.reports import check_reports
 from bench.verify.schemas import problems
 from bench.verify.sums import check_manifest, check_record_sums
@@ -32,13 +32,14 @@ class Verified:
     checked: tuple[str, ...]
 
 
-def verify(run_dir: Path, seal: str | None = None) -> Verified:
+def verify(run_dir: Path, seal: str | None = None, templates: Path | None = None) -> Verified:
     """Look at everything that a run directory holds.
 
     Args:
         seal: what the seal was said to be, by a report or a publication; held against the evidence.
+        templates: a user's own, that the reports were made with.
 
-    Raises UserError where `run_dir` is no run directory.
+    Raises UserError where `run_dir` is no run directory, and where the reports were made with other `templates`.
     """
     if not (run_dir / PLAN_FILE).exists() and not (run_dir / MANIFEST).exists():
         raise UserError(f"{run_dir}: not a run directory (it has no {PLAN_FILE})")
@@ -53,10 +54,10 @@ def verify(run_dir: Path, seal: str | None = None) -> Verified:
         rows = check_journals(found, plan, records)
         check_trainings(found, plan, records)
         check_replays(found, plan, records)
-        _check_others(found)
+        check_images(found, _check_others(found), records)
         check_record_sums(found, plan, records)
         state = _state(found, plan, records, rows, manifest)
-        _look_at_reports(found, state, manifest)
+        _look_at_reports(found, state, manifest, templates)
     now = _check_seal(found, seal)
     run = plan.run_name if plan else run_dir.name
     return Verified(run, state, now, tuple(found.damages), tuple(found.notes), tuple(found.checked))
@@ -78,13 +79,19 @@ def _read_plan(found: Findings) -> Plan | None:
     return None if wrong else plan
 
 
-def _check_others(found: Findings) -> None:
+def _check_others(found: Findings) -> dict[str, Any]:
+    """The provenance; empty where there is none, or it is damaged."""
+    good = {}
     for name in ("provenance", "controls"):
         file = f"{name}.json"
         if (found.run_dir / file).exists():
             document = found.read(file)
-            for problem in problems(document, name) if document is not None else ():
+            wrong = [] if document is None else list(problems(document, name))
+            for problem in wrong:
                 found.damage(file, problem)
+            if document is not None and not wrong:
+                good[name] = document
+    return good.get("provenance", {})
 
 
 def _state(found: Findings, plan: Plan, records: Records, rows: dict[str, list[Row]], manifest: dict[str, Any] | None) -> State:
@@ -110,7 +117,7 @@ def _state(found: Findings, plan: Plan, records: Records, rows: dict[str, list[R
     return "not sealed"
 
 
-def _look_at_reports(found: Findings, state: State, manifest: dict[str, Any] | None) -> None:
+def _look_at_reports(found: Findings, state: State, manifest: dict[str, Any] | None, templates: Path | None) -> None:
     if state == "unfinished":
         if any((found.run_dir / name).exists() for name in REPORTS):
             found.notes.append("the reports are of a run that was not finished: they were not compared")
@@ -120,7 +127,7 @@ def _look_at_reports(found: Findings, state: State, manifest: dict[str, Any] | N
         told = ", ".join(broken[:3]) + (" and others" if len(broken) > 3 else "")
         found.notes.append(f"the reports were not made again: what they are made from is damaged ({told})")
         return
-    check_reports(found, manifest)
+    check_reports(found, manifest, templates)
 
 
 def _evidence(damages: Iterable[Damage]) -> list[str]:

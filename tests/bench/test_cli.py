@@ -46,6 +46,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     ("arguments", "message"),
     [
         (["croe"], "unknown suite 'croe'; did you mean 'core'?"),
+        (["x" * 300], f"unknown suite '{'x' * 300}'"),
         (["core", "--scale", "mni"], "unknown scale 'mni' of suite 'core'; did you mean 'mini'?"),
         (["core", "--machine=h200"], "unknown machine 'h200'"),
         (["core", "--arms=E0,E9"], "unknown arm 'E9'"),
@@ -66,6 +67,12 @@ def test_other_bad_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
     for command in ("status", "report", "videos"):
         assert "not a run directory" in error_of(capsys, command, str(tmp_path))
         assert "not a run directory" in error_of(capsys, command, str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("command", ["status", "report", "verify", "videos", "pack", "pull", "compare"])
+def test_a_path_that_is_too_long_is_one_line(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    path = "x" * 300
+    assert path in error_of(capsys, command, *[path] * (2 if command == "compare" else 1))
 
 
 def test_a_misspelt_key_in_a_suite_file(

@@ -20,7 +20,7 @@ SOURCES = {
 }
 
 AFTERWARDS = tuple(
-    f"bench/commands/{name}.py" for name in ("history", "report", "status", "watching", "verify", "pack", "pull")
+    f"bench/commands/{name}.py" for name in ("history", "report", "status", "watching", "verify", "pack", "pull", "videos")
 )
 
 

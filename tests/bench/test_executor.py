@@ -173,6 +173,18 @@ def test_the_energy_of_a_case_is_recorded_where_it_is_told(plan, played, tmp_pat
     assert (record["joules"], record["joules_of"]) == (250.25, "NVML")
 
 
+def test_the_image_of_a_case_is_recorded(plan, played, tmp_path, monkeypatch):
+    """A run may be continued in another one."""
+    monkeypatch.delenv("WMBENCH_IMAGE_DIGEST", raising=False)
+    assert Executor(plan, run_dir(tmp_path)).ensure("demonstrations")["image_digest"] is None
+    monkeypatch.setenv("WMBENCH_IMAGE_DIGEST", "sha256:" + "a" * 64)
+    record = Executor(plan, run_dir(tmp_path)).ensure("base")
+    assert record["image_digest"] == "sha256:" + "a" * 64
+    monkeypatch.setenv("WMBENCH_IMAGE_DIGEST", "latest")
+    with pytest.raises(UserError, match="WMBENCH_IMAGE_DIGEST"):
+        Executor(plan, run_dir(tmp_path))
+
+
 def test_no_energy_is_recorded_where_it_is_not_told_or_not_any_more(plan, played, tmp_path, monkeypatch):
     def absent(accelerator: str, devices: int) -> Counter:
         raise NotTold("a virtual machine")

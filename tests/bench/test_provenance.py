@@ -86,6 +86,16 @@ def test_what_a_container_and_a_vendor_bring_is_recorded(monkeypatch: pytest.Mon
     assert re.fullmatch(r"[0-9a-f]{64}", found["installed_sha256"])
 
 
+@pytest.mark.parametrize(
+    "value", ["latest", "a" * 64, "sha256:" + "A" * 64, "sha256:" + "a" * 63, "wmbench@sha256:" + "a" * 64]
+)
+def test_an_image_digest_is_one_or_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("WMBENCH_IMAGE_DIGEST", value)
+    with pytest.raises(UserError, match=r"WMBENCH_IMAGE_DIGEST .* give sha256: and 64 hex digits"):
+        provenance.image_digest()
+    assert "WMBENCH_IMAGE_DIGEST" in collect()["image_digest"]["error"]
+
+
 def test_mesa_is_told_from_what_opengl_says() -> None:
     llvmpipe = "Mesa/X.org / llvmpipe (LLVM 15.0.6, 256 bits) / 4.5 (Compatibility Profile) Mesa 22.3.6"
     assert mesa_version(llvmpipe) == "22.3.6"

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from draccus.utils import DecodingError
 from lerobot.configs import PreTrainedConfig
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from lerobot.policies.pretrained import PreTrainedPolicy
@@ -23,8 +24,16 @@ def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> Pr
 
     Args:
         overrides: configuration fields to change, for instance ``{"world_memory_mode_rollout": "zero"}``.
+
+    Raises UserError where the configuration has fields that its policy does not know here.
     """
-    config = PreTrainedConfig.from_pretrained(checkpoint)
+    try:
+        config = PreTrainedConfig.from_pretrained(checkpoint)
+    except DecodingError as error:
+        kind = checkpoint_fields(checkpoint).get("type")
+        raise UserError(
+            f"{checkpoint / 'config.json'} does not fit this program's {kind} ({error}): it was made with another version"
+        ) from error
     for key, value in (overrides or {}).items():
         assert hasattr(config, key), f"{config.type} has no configuration field {key}"
         setattr(config, key, value)

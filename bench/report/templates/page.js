@@ -1,4 +1,4 @@
-// Tables sort by any column, by click and by keyboard. Without this script every table stands as it was written.
+// Tables sort by any column, by click and by keyboard; films show their first frame. Without this script the page stands as it was written.
 (() => {
   const shown = (cell) => (cell.dataset.v ?? cell.textContent).replace(/\u2212/g, "-").trim();
   const keyOf = (row, column, numeric) => {
@@ -32,5 +32,23 @@
         body.append(...keyed.map(([, row]) => row));
       });
     });
+  }
+
+  // Nothing is loaded with the page: a film is asked for when it comes into view, and one that did not travel with it is told.
+  const seen = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      seen.unobserve(target);
+      target.preload = "metadata";
+    }
+  });
+  for (const film of document.querySelectorAll(".films video")) {
+    film.addEventListener("error", () => {
+      const told = document.createElement("p");
+      told.className = "absent";
+      told.textContent = `The film is not beside this page:\n${decodeURIComponent(film.getAttribute("src"))}`;
+      film.replaceWith(told);
+    });
+    seen.observe(film);
   }
 })();

@@ -106,17 +106,28 @@ class Browser:
 
 
 class Page:
-    """A page that is open in a window of the given size, light or dark, with or without its own script."""
+    """A page that is open in a window of the given size, light or dark, with or without its own script.
+
+    `pixels`: of the screen, along either side of one of the page's.
+    """
 
     def __init__(
-        self, browser: Browser, path: Path, width: int = 1280, height: int = 800, dark: bool = False, script: bool = True
+        self,
+        browser: Browser,
+        path: Path,
+        width: int = 1280,
+        height: int = 800,
+        dark: bool = False,
+        script: bool = True,
+        pixels: int = 1,
     ) -> None:
         self.browser = browser
         self.target = browser.command("Target.createTarget", url="about:blank")["targetId"]
         self.session = browser.command("Target.attachToTarget", targetId=self.target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.command(f"{domain}.enable")
-        self.command("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 760)
+        screen = {"width": width, "height": height, "deviceScaleFactor": pixels, "mobile": width < 760}
+        self.command("Emulation.setDeviceMetricsOverride", **screen)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.command("Emulation.setEmulatedMedia", features=[scheme])
         self.command("Emulation.setScriptExecutionDisabled", value=not script)

@@ -1,7 +1,10 @@
 """The page in a real browser: nothing leaves it, the verdict comes first, tables sort, films play, text can be read."""
 
 import dataclasses
+import itertools
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -70,12 +73,42 @@ def page(browser: Browser, report: Path) -> Iterator[Page]:
     found.close()
 
 
+def asked_for(page: Page) -> set[str]:
+    return {unquote(urlsplit(url).path) for url in page.requests() if not url.startswith("data:")}
+
+
 def test_nothing_leaves_the_page_and_nothing_complains(page: Page, report: Path) -> None:
+    assert asked_for(page) == {str(report)}
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
-    asked = {unquote(urlsplit(url).path) for url in page.requests() if not url.startswith("data:")}
-    assert asked == {str(report)}
+    films = {str(path) for path in (report.parent / "videos").iterdir()}
+    assert asked_for(page) <= {str(report), *films}
     assert page.complaints() == []
     assert report.stat().st_size < MOST_BYTES
+
+
+LOOKED_AT = """(async () => {
+  document.querySelector('.films figure').scrollIntoView({block: 'center', behavior: 'instant'});
+  const end = Date.now() + 20000;
+  const video = document.querySelector('video');
+  while (video.isConnected && video.readyState < 2 && Date.now() < end) await new Promise(done => setTimeout(done, 50));
+  return [video.isConnected, video.videoWidth, video.currentTime, document.querySelector('.films figure').innerText];
+})()"""
+
+
+def test_a_film_shows_its_first_frame_when_it_is_looked_at(page: Page) -> None:
+    assert page.evaluate(LOOKED_AT)[:3] == [True, 520, 0]
+
+
+def test_a_film_that_did_not_travel_with_the_page_is_told(browser: Browser, report: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "report.html"
+    alone.write_bytes(report.read_bytes())
+    page = Page(browser, alone)
+    assert page.complaints() == []
+    connected, *_, text = page.evaluate(LOOKED_AT)
+    assert not connected
+    (film,) = (report.parent / "videos").iterdir()
+    assert f"The film is not beside this page:\nvideos/{film.name}" in text
+    page.close()
 
 
 @pytest.mark.parametrize("screen", SCREENS)
@@ -188,6 +221,31 @@ def test_axe_core_finds_nothing(browser: Browser, report: Path, screen: str, dar
     told = [(rule["id"], rule["help"], [node["html"][:160] for node in rule["nodes"][:3]]) for rule in found["violations"]]
     assert told == []
     page.close()
+
+
+def test_numbers_above_a_grid_do_not_touch(browser: Browser, tmp_path: Path) -> None:
+    plan = several_tasks()
+    rollout = dataclasses.replace(plan.recipe.rollout, inits=tuple(init + 1000 for init in plan.recipe.rollout.inits))
+    recipe = dataclasses.replace(plan.recipe, rollout=rollout)
+    plan = dataclasses.replace(plan, recipe=recipe, episodes=make_episode_table(recipe))
+    page = Page(browser, write_report(write_run(tmp_path / "run", plan, drawn_outcomes(plan, REALISTIC))))
+    boxes = page.evaluate(
+        "[...document.querySelector('.grid svg').querySelectorAll('.init')].map(each => each.getBoundingClientRect().toJSON())"
+    )
+    assert len(boxes) > 2
+    assert all(one["right"] < other["left"] for one, other in itertools.pairwise(boxes))
+    page.close()
+
+
+def test_the_picture_of_a_report_is_its_first_screen(report: Path, tmp_path: Path) -> None:
+    script, picture = Path(__file__).parents[3] / "scripts" / "picture.py", tmp_path / "report.png"
+    told = subprocess.run([sys.executable, script, report, picture], capture_output=True, text=True, check=True).stdout
+    assert told.startswith(f"{picture}: 2560x1600, ")
+    wrong = subprocess.run(
+        [sys.executable, script, tmp_path / "none.html", picture], capture_output=True, text=True, check=False
+    )
+    assert wrong.returncode == 2
+    assert "scripts/picture.py" in wrong.stderr
 
 
 def test_paper_shows_what_is_folded_and_no_film(page: Page) -> None:

@@ -6,7 +6,7 @@ import pytest
 from synthetic_run import REALISTIC, core_plan, drawn_outcomes, write_run
 
 from bench.cli import main
-from bench.report.filters import content_hash, grouped
+from bench.report.filters import content_hash, figure, grouped
 from bench.report.write import write_report
 from wmvla.errors import UserError
 
@@ -77,6 +77,14 @@ def test_the_script_is_the_one_that_the_policy_names(run_dir: Path) -> None:
     page = write_report(run_dir).read_text()
     script = page.split("<script>")[1].split("</script>")[0]
     assert f"script-src {content_hash(script)};" in page.replace("&#39;", "'")
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(None, "-"), (0.03644, "0.0364"), (694.4, "694"), (999.7, "1000"), (1093.6, "1094"), (-25600, "-25600"), (6e12, "6e+12")],
+)
+def test_figures_of_thousands_are_whole(value: float | None, told: str) -> None:
+    assert figure(value) == told
 
 
 def test_records_are_told_in_groups() -> None:

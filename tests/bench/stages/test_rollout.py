@@ -11,9 +11,11 @@ import pytest
 from synthetic_run import core_plan, write_run
 
 from bench import cli, hardware
-from bench.executor import Executor
+from bench.checksums import signed, sums_of
+from bench.executor import Executor, failure_path, record_path
 from bench.journal import journal_path
 from bench.machine import load_machine
+from bench.report.write import write_report
 from bench.stages.context import Context
 from bench.stages.rollout import open_policy
 from wmvla.errors import UserError
@@ -86,6 +88,78 @@ def test_another_scene_than_the_other_arms_ends_the_rollout_at_once(run_dir: Pat
     assert all(row["init"] == 1 for row in rows_of(run_dir, "E2-pred-s0")), "what was seen in another scene is not recorded"
 
 
+def trained(run_dir: Path, case_id: str) -> Path:
+    """A checkpoint of a few bytes, recorded as the executor records it: its folder."""
+    folder = run_dir / "checkpoints" / case_id / "000002" / "pretrained_model"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"type": "smolvla_world"}\n')
+    (folder / "model.safetensors").write_bytes(case_id.encode() * 40)
+    path = record_path(run_dir, case_id)
+    artefacts = {"checkpoint": f"results/{run_dir.name}/{folder.relative_to(run_dir)}"}
+    sums = sums_of(run_dir, {"checkpoint": folder}, ())
+    path.write_text(json.dumps(signed({**json.loads(path.read_text()), "artefacts": artefacts, "sums": sums})))
+    return folder
+
+
+def flip(path: Path) -> None:
+    """Change the last bit of a file, and nothing else that can be seen."""
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_checkpoint_that_changed_after_its_training_is_not_played(run_dir: Path, name: str) -> None:
+    changed = trained(run_dir, "E2-train-s0") / name
+    trained(run_dir, "E0-train-s0")
+    flip(changed)
+    executor = Executor(PLAN, run_dir)
+    with pytest.raises(UserError) as caught:
+        executor.ensure("E2-pred-s0")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{changed.parent}: changed after E2-train-s0 ended")
+    assert "put its files back as they were, or remove checkpoints/E2-train-s0 in the run directory" in str(caught.value)
+    assert "changed after E2-train-s0 ended" in json.loads(failure_path(run_dir, "E2-pred-s0").read_text())["error"]
+    assert not rows_of(run_dir, "E2-pred-s0")
+    assert executor.ensure("E0-none-s0")["played"] == 4, "what is played by another checkpoint goes on"
+
+    flip(changed)
+    assert Executor(PLAN, run_dir).ensure("E2-pred-s0")["played"] == 4
+    assert not failure_path(run_dir, "E2-pred-s0").exists()
+
+
+def test_episodes_played_before_their_checkpoint_changed_stay(run_dir: Path) -> None:
+    folder = trained(run_dir, "E2-train-s0")
+    play(run_dir, "E2-pred-s0")
+    path = journal_path(run_dir, "E2-pred-s0")
+    flip(folder / "model.safetensors")
+    assert Executor(PLAN, run_dir).ensure("E2-pred-s0")["played"] == 4, "nothing is left to play: nothing is loaded"
+
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))  # a session that was killed
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"remove checkpoints/E2-train-s0 episodes/E2-pred-s0\.jsonl in"):
+        Executor(PLAN, run_dir).ensure("E2-pred-s0")
+    assert path.read_bytes() == before
+    flip(folder / "model.safetensors")
+    assert Executor(PLAN, run_dir).ensure("E2-pred-s0")["played"] == 2
+
+
+def test_a_checkpoint_that_cannot_be_read_is_one_line(run_dir: Path) -> None:
+    folder = trained(run_dir, "E2-train-s0")
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match=r"pretrained_model: cannot be read: .*empty folder"):
+        Executor(PLAN, run_dir).ensure("E2-pred-s0")
+
+
+def test_the_checkpoint_of_a_record_without_sums_is_believed(run_dir: Path) -> None:
+    folder = trained(run_dir, "E2-train-s0")
+    path = record_path(run_dir, "E2-train-s0")
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in record.items() if key not in ("sums", "sha256")}))
+    flip(folder / "model.safetensors")
+    assert Executor(PLAN, run_dir).ensure("E2-pred-s0")["played"] == 4
+
+
 def frames_in(path: Path) -> int:
     with av.open(str(path)) as film:
         return sum(1 for _ in film.decode(video=0))
@@ -148,6 +222,36 @@ def test_an_episode_that_goes_otherwise_has_no_film(
     assert f"E0-none-s0, episode {failed[0]} (" in told.err
     assert why in told.err
     assert not (run_dir / "videos").exists()
+
+
+def test_videos_end_in_a_report_that_shows_them(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    play(run_dir, "E0-none-s0", "E2-pred-s0")
+    assert cli.main(["videos", str(run_dir), "--episodes", "0"]) == 0
+    assert not (run_dir / "report.html").exists(), "a run that nobody has reported stays so"
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"report: none yet; wmbench report {run_dir} makes one that shows the films"
+
+    write_report(run_dir)
+    assert cli.main(["videos", str(run_dir), "--discordant"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"report: {run_dir / 'report.html'}, written again with the films"
+    page = (run_dir / "report.html").read_text()
+    films = [path.name for path in (run_dir / "videos").glob("*-vs-*.mp4")]
+    assert films
+    assert all(f'src="videos/{film}"' in page for film in films)
+
+    own = tmp_path / "mine"
+    own.mkdir()
+    (own / "style.css").write_text("body { color: rebeccapurple }")
+    write_report(run_dir, own)
+    page = (run_dir / "report.html").read_text()
+    assert cli.main(["videos", str(run_dir), "--failures"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == (
+        "report: not written again, as it was made with templates of its own; "
+        f"wmbench report {run_dir} --templates FOLDER shows the films"
+    )
+    assert (run_dir / "report.html").read_text() == page
 
 
 def test_videos_need_the_checkpoint(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

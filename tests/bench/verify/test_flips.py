@@ -33,7 +33,8 @@ def reports_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: dict[str, dict[str, bytes] | None] = {}
     rebuild = reports.rebuild
 
-    def once(found: Findings) -> dict[str, bytes] | None:
+    def once(found: Findings, templates: Path | None) -> dict[str, bytes] | None:
+        assert templates is None
         key = "".join(sha256_of(path) for name, path in files_of(found.run_dir).items() if name not in REPORTS)
         if key not in made:
             made[key] = rebuild(found)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from wmvla.errors import UserError
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
-from wmvla.policy.conversion import convert, load_with_processors, rewrite
+from wmvla.policy.conversion import convert, load_policy, load_with_processors, rewrite
 from wmvla.policy.inheritance import OF_THE_RUN
 from wmvla.policy.modeling_smolvla_world import FRAMES
 from wmvla.policy.processor_smolvla_world import LATENTS_PATH
@@ -262,3 +262,12 @@ def test_a_plain_smolvla_as_pretrained_path_is_refused(config, base):
     made.init_from_policy_path = ""
     with pytest.raises(UserError, match=r"plain SmolVLA.*init_from_policy_path"):
         get_policy_class("smolvla_world").from_pretrained(base, config=made)
+
+
+def test_a_checkpoint_of_another_version_is_one_line(config, tmp_path):
+    world = tmp_path / "world"
+    convert(config(), world, seed=1)
+    fields = json.loads((world / "config.json").read_text())
+    (world / "config.json").write_text(json.dumps({**fields, "world_temporal_window": 2}))
+    with pytest.raises(UserError, match=r"config\.json does not fit this program's smolvla_world.*world_temporal_window"):
+        load_policy(world)
