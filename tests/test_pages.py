@@ -24,6 +24,8 @@ PAGES = (*PLAYING, *READING)
 STAND_INS = {
     # Told to build and to run, and does neither.
     "podman": '#!/bin/sh\necho "podman $*"\n',
+    # Told to build SIF SOURCE, and makes SIF, empty.
+    "apptainer": '#!/bin/sh\nfor last; do sif=$source source=$last; done\n: >"$sif"\n',
     # Every host is this one, and the home there is the copy's folder `far`.
     "ssh": '#!/bin/sh\nshift\ncd "$FAR_HOME"\nexec "$@"\n',
 }
