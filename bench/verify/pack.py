@@ -47,6 +47,7 @@ def pack(run_dir: Path, out: Path | None = None, weights: bool = False, names: b
         _refuse_names(files)
     partial = out.with_name(f".{out.name}.partial")
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as raw, _compressed(raw, out.name) as stream:
             _write(stream, plan, files)
         partial.replace(out)

@@ -193,3 +193,9 @@ def test_something_else_is_no_packed_run(tmp_path: Path, capsys: pytest.CaptureF
     path.write_text("hello")
     assert cli.main(["verify", str(path)]) == 2
     assert capsys.readouterr().err == f"error: {path}: not a packed run: neither gzip nor zstd\n"
+
+
+def test_the_folder_that_it_is_to_lie_in_is_made(run_dir: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "not" / "there" / "run.tar.gz"
+    assert cli.main(["pack", str(run_dir), "-o", str(packed)]) == 0
+    assert cli.main(["verify", str(packed)]) == 0
