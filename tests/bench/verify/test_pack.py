@@ -112,11 +112,19 @@ def test_another_suffix_is_refused(original: Path, tmp_path: Path, capsys: pytes
     assert "must end in .tar.gz or .tar.zst" in capsys.readouterr().err
 
 
+def holds_the_same(packed: Path, before: bytes) -> bool:
+    return packed.suffix == ".gz" and gzip.decompress(packed.read_bytes()) == gzip.decompress(before)
+
+
 @pytest.mark.parametrize("suffix", [".tar.gz", pytest.param(".tar.zst", marks=NEEDS_ZSTD)])
 def test_every_flip_of_a_packed_file_is_found(
     original: Path, tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By the archive's own sums, else by the run's. Only zstd's header has bits that change nothing of what it holds."""
+    """By the archive's own sums, else by the run's.
+
+    Non-obvious: a compressed file has bits that change nothing of what it holds. Some of zstd's header do; and where a text
+    repeats itself, one distance back is as good as another.
+    """
     packed = pack(original, tmp_path / f"run{suffix}")
     before, spread = packed.read_bytes(), random.Random(3)
     places = [
@@ -129,7 +137,7 @@ def test_every_flip_of_a_packed_file_is_found(
         packed.write_bytes(before[:place] + bytes([before[place] ^ 1 << spread.randrange(8)]) + before[place + 1 :])
         code, told = cli.main(["verify", str(packed)]), capsys.readouterr()
         one_line = told.err.startswith(f"error: {packed}: ") and told.err.count("\n") == 1
-        if code == 0 or (code == 2 and not one_line):
+        if (code == 0 and not holds_the_same(packed, before)) or (code == 2 and not one_line):
             missed.append((place, code, told.err))
     assert missed == []
 
