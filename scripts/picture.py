@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="picture-") as profile:
         browser = Browser(chromium, Path(profile))
         page = Page(browser, report, 1280, 800, pixels=2)
-        page.command("Emulation.setScrollbarsHidden", hidden=True)
+        page.evaluate("document.documentElement.style.scrollbarWidth = 'none'; 0")
         page.screenshot(picture)
         browser.close()
     with Image.open(picture) as image:
