@@ -102,6 +102,8 @@ ENVIRONMENT = (
 """Variables that can change a number, a pixel or a speed."""
 ENVIRONMENT_PREFIXES = ("NCCL_", "RCCL_", "GLOO_", "MIOPEN_", "HIPBLASLT_", "ROCBLAS_")
 """The same, of libraries with too many to list."""
+COMMAND = "WMBENCH_COMMAND"
+"""What the user gave, told by `wmbench run` to the pytest that carries it out."""
 IMAGE_DIGEST = "WMBENCH_IMAGE_DIGEST"
 """A container cannot ask for its own digest: who starts it says it."""
 
@@ -113,7 +115,7 @@ def collect(root: Path = ROOT) -> dict[str, Any]:
     """
     return {
         "collected_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": anonymous(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+        "command": anonymous(os.environ.get(COMMAND) or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "git": _or_error(lambda: git_state(root)),
         "code_sha256": _or_error(lambda: code_sha256(root)),
         "uv_lock_sha256": _or_error(lambda: hashlib.sha256((root / "uv.lock").read_bytes()).hexdigest()),

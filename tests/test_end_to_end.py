@@ -55,6 +55,12 @@ def smoke(place: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
     return run_dir_in(results), done
 
 
+def test_the_command_that_was_given_is_recorded(smoke):
+    run_dir, _ = smoke
+    told = json.loads((run_dir / "provenance.json").read_text())["command"]
+    assert told.startswith("wmbench run core --scale smoke --results ")
+
+
 def test_smoke_runs_every_stage_and_refuses_to_conclude(smoke):
     run_dir, done = smoke
     verdict, where = done.stdout.strip().splitlines()[-2:]

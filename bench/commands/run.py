@@ -1,6 +1,7 @@
 """`wmbench run`: carries out a plan through pytest, then writes the report and says the verdict."""
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -93,8 +94,11 @@ def _pytest(arguments: list[str]) -> int:
 
     Non-obvious: Ctrl-C reaches pytest by itself, which stops in order; here it is only waited for.
     """
+    from bench.provenance import COMMAND
+
     command = [sys.executable, "-m", "pytest", *QUIET, *arguments]
-    with subprocess.Popen(command, cwd=SUITES.parent) as child, handed_on(child) as signals:
+    environment = {**os.environ, COMMAND: shlex.join(["wmbench", *sys.argv[1:]])}
+    with subprocess.Popen(command, cwd=SUITES.parent, env=environment) as child, handed_on(child) as signals:
         while True:
             try:
                 code = child.wait()

@@ -129,9 +129,13 @@ def checkpoint_of(context: Context, case: Case) -> Path:
     return folder
 
 
+def journals_played_by(context: Context, training: str) -> list[Path]:
+    """The journals, of shards too, of the rollouts that play what a training makes."""
+    players = [case for case in context.plan.rollout_cases() if training in case.needs]
+    return [file for case in players for file in journal_files(journal_path(context.run_dir, case.id))]
+
+
 def _remedy(context: Context, training: str) -> str:
     """Non-obvious: a training that is made again may end in other weights, and no journal may hold episodes of both."""
-    players = [case for case in context.plan.rollout_cases() if training in case.needs]
-    journals = [file for case in players for file in journal_files(journal_path(context.run_dir, case.id))]
-    gone = " ".join([f"checkpoints/{training}", *(f"episodes/{file.name}" for file in journals)])
+    gone = " ".join([f"checkpoints/{training}", *(f"episodes/{file.name}" for file in journals_played_by(context, training))])
     return f"put its files back as they were, or remove {gone} in the run directory to train and play again"

@@ -14,9 +14,11 @@ from bench.cases import Case
 from bench.machine import Machine
 from bench.ranks import told_to_submit
 from bench.stages.context import Context
+from bench.stages.rollout import journals_played_by
 from bench.suite import Arm
 from wmvla.errors import UserError
 from wmvla.processes import by_srun
+from wmvla.rollout.journal import Journal
 
 if TYPE_CHECKING:
     from wmvla.train.job import TrainingJob
@@ -29,6 +31,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     """Fine-tune the case's arm; figures: steps and the last line of its metrics."""
     from wmvla.train.job import TrainingJob
 
+    _refuse_to_mix(context, case)
     plan = context.plan
     arm = plan.arms[str(case.arm)]
     assert case.seed is not None
@@ -50,6 +53,23 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         world=world_fields(context, arm) if arm.policy == "smolvla_world" else None,
     )
     return run_job(context, job)
+
+
+def _refuse_to_mix(context: Context, case: Case) -> None:
+    """UserError where episodes are recorded that a checkpoint of this training has played, and it is not here any more.
+
+    Non-obvious: trained again it may have other weights, and on a GPU it will. No journal may hold episodes of both.
+    """
+    from wmvla.train.checkpoint import latest_step
+
+    folder = context.run_dir / "checkpoints" / case.id
+    if latest_step(folder) == context.plan.recipe.training.steps:
+        return
+    if played := [f"episodes/{file.name}" for file in journals_played_by(context, case.id) if Journal(file).rows()]:
+        raise UserError(
+            f"{folder}: is gone, and episodes that it has played are recorded; put it back, or remove {' '.join(played)} "
+            "in the run directory to train and play again"
+        )
 
 
 def base_checkpoint(context: Context) -> Path:

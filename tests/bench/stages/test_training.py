@@ -9,12 +9,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from synthetic_run import core_plan
+from synthetic_run import core_plan, rows_of
 
+from bench.journal import journal_path
 from bench.stages import training
 from bench.stages.context import Context
 from bench.stages.training import _explain, _last_line
 from wmvla.errors import UserError
+from wmvla.rollout.journal import Journal
 from wmvla.train.job import TrainingJob
 
 PARENT = """
@@ -98,3 +100,21 @@ def test_sigterm_after_another_rank_failed_is_no_stop(
     monkeypatch.setattr(training.time, "sleep", sigterm)
     with pytest.raises(raised, match="Connection closed by peer" if raised is RuntimeError else "SIGTERM"):
         training.run_job(context, job)
+
+
+def test_no_training_is_made_again_whose_lost_checkpoint_has_played(tmp_path: Path):
+    plan = core_plan("smoke")
+    context = Context(plan, tmp_path / "results" / "run", show=None)
+    player = plan.case("E2-zero-s0")
+    (row, *_) = rows_of(plan, player, [True, *[None] * (len(plan.episodes) - 1)])
+    Journal(journal_path(context.run_dir, player.id)).append(row)
+    with pytest.raises(UserError) as refused:
+        training.run(context, plan.case("E2-train-s0"))
+    assert str(refused.value) == (
+        f"{context.run_dir / 'checkpoints' / 'E2-train-s0'}: is gone, and episodes that it has played are recorded; put it "
+        "back, or remove episodes/E2-zero-s0.jsonl in the run directory to train and play again"
+    )
+    with pytest.raises(
+        FileNotFoundError, match="base"
+    ):  # of E0 nothing was played: it is trained, from a base that is not here
+        training.run(context, plan.case("E0-train-s0"))
