@@ -235,7 +235,7 @@ def test_bad_use_ends_in_one_line_and_exit_2(arguments, told, tmp_path):
 
 
 def test_a_case_whose_needs_are_damaged_ends_in_one_last_line_and_exit_2(smoke, place):
-    """A checkpoint of other shapes: the journal of that rollout is not begun, the rest of the run is kept."""
+    """A checkpoint that somebody changed: the journal of that rollout is not begun, the rest of the run is kept."""
     run_dir, _ = smoke
     config = next((run_dir / "checkpoints" / "E0-train-s0").glob("*/pretrained_model/config.json"))
     journal = run_dir / "episodes" / "E0-none-s0.jsonl"
@@ -248,7 +248,7 @@ def test_a_case_whose_needs_are_damaged_ends_in_one_last_line_and_exit_2(smoke, 
         assert "Traceback" not in done.stdout + done.stderr
         last = done.stderr.strip().splitlines()[-1]
         assert last.startswith("error: ")
-        assert "has other shapes than the policy" in last
+        assert "changed after E0-train-s0 ended" in last
         assert (run_dir / "episodes" / "E2-pred-s0.jsonl").exists()
     finally:
         config.write_text(kept)
