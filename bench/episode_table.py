@@ -9,6 +9,7 @@ def make_episode_table(recipe: Recipe) -> tuple[EpisodeRow, ...]:
     suite, rollout = recipe.environment.suite, recipe.rollout
     rows: list[EpisodeRow] = []
     for task in recipe.environment.tasks:
+        env_seeds = [derive_seed(rollout.env_seed, "env", suite, task, init) for init in rollout.inits]
         for episode in range(rollout.episodes):
             repeat, position = divmod(episode, len(rollout.inits))
             init = rollout.inits[position]
@@ -18,7 +19,7 @@ def make_episode_table(recipe: Recipe) -> tuple[EpisodeRow, ...]:
                     suite=suite,
                     task=task,
                     init=init,
-                    env_seed=derive_seed(rollout.env_seed, "env", suite, task, init),
+                    env_seed=env_seeds[position],
                     noise_seed=derive_seed(rollout.noise_seed, "noise", suite, task, init, repeat),
                     repeat=repeat,
                 )
