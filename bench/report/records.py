@@ -19,6 +19,9 @@ from wmvla.rollout.journal import Row
 
 Record = dict[str, Any]
 
+VIDEOS, FILM = "videos", "[!.]*.mp4"
+"""Folder of the films, and which files in it are films: one that is being written has a name that begins with a dot."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -74,8 +77,13 @@ def read_run(run_dir: Path) -> Run:
         controls=read_controls(run_dir),
         externals=(*read_externals(run_dir / FOLDER), *read_externals(PUBLISHED)),
         speeds=_read_speeds(run_dir / THROUGHPUT),
-        films=frozenset(film.name for film in (run_dir / "videos").glob("[!.]*.mp4")),
+        films=films_in(run_dir),
     )
+
+
+def films_in(run_dir: Path) -> frozenset[str]:
+    """Names of the films of a run that are here."""
+    return frozenset(film.name for film in (run_dir / VIDEOS).glob(FILM))
 
 
 def _under_common_names(line: Record) -> Record:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.report.records import FILM, VIDEOS, films_in
 from bench.report.templating import own_sha256
 from bench.report.write import as_json, make_reports
 from bench.strict_json import NotStrictError, parse
@@ -16,7 +17,6 @@ from wmvla.errors import UserError
 
 ROUNDING = 2e-9
 """Numbers in report.json are rounded to 9 places; another processor may round the last one otherwise."""
-VIDEOS, FILM = "videos", "[!.]*.mp4"
 NAMES = ("id", "rollout", "case", "suite", "figure", "seed", "task", "index")
 """Keys that tell which entries of two lists belong together."""
 MOST = 20
@@ -77,7 +77,7 @@ def _made_again(found: Findings, manifest: dict[str, Any] | None, templates: Pat
             "wmbench verify --templates FOLDER does that"
         )
         return {"report.json": as_json(json.loads(made["report.json"]), made_with)}
-    listed, here = _listed_films(manifest), _films_here(found)
+    listed, here = _listed_films(manifest), films_in(found.run_dir)
     if manifest is not None and listed != here and _bytes(found, "report.html") != made["report.html"]:
         made = rebuild(found, templates, listed)
         if absent := listed - here:
@@ -117,10 +117,6 @@ def _listed_films(manifest: dict[str, Any] | None) -> frozenset[str]:
     """Names of the films that there were when the run was sealed: report.html links them, wherever they are now."""
     names = (Path(name) for name in (manifest or {}).get("files", {}))
     return frozenset(name.name for name in names if name.parent == Path(VIDEOS) and name.match(FILM))
-
-
-def _films_here(found: Findings) -> frozenset[str]:
-    return frozenset(path.name for path in (found.run_dir / VIDEOS).glob(FILM))
 
 
 def _bytes(found: Findings, name: str) -> bytes:

@@ -1,5 +1,6 @@
 """A published dataset that is not the simulation's is refused before anything is trained on it."""
 
+import copy
 import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,8 +53,10 @@ class Episodes(dict):  # type: ignore[type-arg]
         return self
 
 
-def test_the_simulations_data_is_taken(right: Any) -> None:
+def test_the_simulations_data_is_taken_as_it_is(right: Any) -> None:
+    before = copy.deepcopy(right.features)
     refuse_other_data(right, SPATIAL)
+    assert right.features == before
 
 
 def test_another_robot_is_refused(right: Any) -> None:
