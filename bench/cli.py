@@ -1,4 +1,5 @@
-"""The `wmbench` command line. Exit code 0: yes, done. 1: the answer is no. 2: bad usage or input, one line.
+"""The `wmbench` command line. Exit code 0: yes, done. 1: the answer is no. 2: bad usage or input,
+one line.
 
 143: SIGTERM stopped it in order.
 """
@@ -23,6 +24,7 @@ from bench.commands import (
     verify,
     videos,
 )
+from bench.doctor import checks
 from wmvla.errors import UserError
 
 COMMANDS = {
@@ -50,7 +52,9 @@ class _OneLineParser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = _OneLineParser(prog="wmbench", description="Plans, runs, judges and reports world-memory benchmarks.")
+    parser = _OneLineParser(
+        prog="wmbench", description="Plans, runs, judges and reports world-memory benchmarks."
+    )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=command.HELP, description=command.__doc__)
@@ -65,9 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if arguments[:1] == ["doctor"]:
-            from bench import doctor
-
-            return doctor.main(arguments[1:])
+            return checks.main(arguments[1:])
         options = make_parser().parse_args(arguments)
         return int(options.run(options))
     except UserError as error:
@@ -82,7 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
-        print(f"error: {error.filename}: {error.strerror}; give the path of a file or folder", file=sys.stderr)
+        print(
+            f"error: {error.filename}: {error.strerror}; give the path of a file or folder",
+            file=sys.stderr,
+        )
         return 2
 
 

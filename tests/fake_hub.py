@@ -1,6 +1,8 @@
-"""A hub cache with tiny models and a made-up dataset under the published names: ``python tests/fake_hub.py HF_HOME``.
+"""A hub cache with tiny models and a made-up dataset under the published names: ``python
+tests/fake_hub.py HF_HOME``.
 
-Everything is laid out as the hub's own cache has it, and the dataset with the faults that are told of the published one.
+Everything is laid out as the hub's own cache has it, and the dataset with the faults that are told
+of the published one.
 """
 
 import hashlib
@@ -13,7 +15,8 @@ COMMIT = hashlib.sha1(b"made up").hexdigest()
 DATASET, CHECKPOINT = "HuggingFaceVLA/libero", "HuggingFaceVLA/smolvla_libero"
 LANGUAGE_MODEL, ENCODER = "HuggingFaceTB/SmolVLM2-500M-Instruct", "facebook/vjepa2-vitg-fpc64-256"
 SIDE, FRAMES, EPISODES = 64, 16, 4
-"""Pixels of what the tiny models see, frames of an episode, episodes; the dataset's images have 256 pixels, as published."""
+"""Pixels of what the tiny models see, frames of an episode, episodes; the dataset's images have 256
+pixels, as published."""
 
 
 def in_cache(home: Path, kind: str, repo_id: str, made: Path, commit: str = COMMIT) -> Path:
@@ -26,7 +29,8 @@ def in_cache(home: Path, kind: str, repo_id: str, made: Path, commit: str = COMM
 
 
 def make_dataset(folder: Path, sentences: list[str]) -> Path:
-    """Frames of noise, two episodes of each sentence, a file each; `dataset_to_index` counts from its file's first row."""
+    """Frames of noise, two episodes of each sentence, a file each; `dataset_to_index` counts from
+    its file's first row."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -36,34 +40,52 @@ def make_dataset(folder: Path, sentences: list[str]) -> Path:
     features = {
         "observation.images.image": image,
         "observation.images.image2": image,
-        "observation.state": {"dtype": "float32", "shape": (8,), "names": {"motors": ["state"] * 8}},
+        "observation.state": {
+            "dtype": "float32",
+            "shape": (8,),
+            "names": {"motors": ["state"] * 8},
+        },
         "action": {"dtype": "float32", "shape": (7,), "names": {"motors": ["action"] * 7}},
     }
-    dataset = LeRobotDataset.create(DATASET, 10, features, root=folder, robot_type="panda", use_videos=False)
+    dataset = LeRobotDataset.create(
+        DATASET, 10, features, root=folder, robot_type="panda", use_videos=False
+    )
     dataset.meta.update_chunk_settings(data_files_size_in_mb=1)
     draws = np.random.default_rng(0)
     for episode in range(EPISODES):
         for _ in range(FRAMES + episode):
             images = {
-                f"observation.images.{name}": draws.integers(0, 255, (256, 256, 3), np.uint8) for name in ("image", "image2")
+                f"observation.images.{name}": draws.integers(0, 255, (256, 256, 3), np.uint8)
+                for name in ("image", "image2")
             }
             state, action = (draws.normal(size=size).astype(np.float32) for size in (8, 7))
             dataset.add_frame(
-                {**images, "observation.state": state, "action": action, "task": sentences[episode % len(sentences)]}
+                {
+                    **images,
+                    "observation.state": state,
+                    "action": action,
+                    "task": sentences[episode % len(sentences)],
+                }
             )
         dataset.save_episode()
     dataset.finalize()
     for file in folder.glob("meta/episodes/*/*.parquet"):
         table = pq.read_table(file)
         lengths = table["length"].to_pylist()
-        for key, values in (("dataset_from_index", [0] * len(lengths)), ("dataset_to_index", lengths)):
-            table = table.set_column(table.column_names.index(key), key, pa.array(values, pa.int64()))
+        for key, values in (
+            ("dataset_from_index", [0] * len(lengths)),
+            ("dataset_to_index", lengths),
+        ):
+            table = table.set_column(
+                table.column_names.index(key), key, pa.array(values, pa.int64())
+            )
         pq.write_table(table, file)
     return folder
 
 
 def make_checkpoint(folder: Path, dataset: Path) -> Path:
-    """A SmolVLA around the language model in the cache, with the fields that the published one is told to have."""
+    """A SmolVLA around the language model in the cache, with the fields that the published one is
+    told to have."""
     from lerobot.datasets import LeRobotDatasetMetadata
 
     from wmvla.train.start import from_scratch
@@ -80,7 +102,9 @@ def make_checkpoint(folder: Path, dataset: Path) -> Path:
         "n_action_steps": 1,
         "resize_imgs_with_padding": [SIDE, SIDE],
     }
-    policy, processors = from_scratch(fields, LeRobotDatasetMetadata(DATASET, root=dataset), 0, "cpu")
+    policy, processors = from_scratch(
+        fields, LeRobotDatasetMetadata(DATASET, root=dataset), 0, "cpu"
+    )
     for part in (policy, *processors):
         part.save_pretrained(folder)
     return folder
@@ -94,8 +118,15 @@ def make(home: Path, sentences: list[str]) -> None:
 
     scratch = home / "scratch"
     scratch.mkdir(parents=True)
-    in_cache(home, "model", LANGUAGE_MODEL, make_tiny_vlm(scratch / "vlm", BaseModel(source="tiny"), SIDE, sentences))
-    in_cache(home, "model", ENCODER, make_tiny_encoder(scratch / "encoder", World(encoder="tiny"), SIDE))
+    in_cache(
+        home,
+        "model",
+        LANGUAGE_MODEL,
+        make_tiny_vlm(scratch / "vlm", BaseModel(source="tiny"), SIDE, sentences),
+    )
+    in_cache(
+        home, "model", ENCODER, make_tiny_encoder(scratch / "encoder", World(encoder="tiny"), SIDE)
+    )
     dataset = in_cache(home, "dataset", DATASET, make_dataset(scratch / "dataset", sentences))
     in_cache(home, "model", CHECKPOINT, make_checkpoint(scratch / "checkpoint", dataset))
 

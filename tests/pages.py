@@ -1,4 +1,5 @@
-"""Reads a page of docs/ as a script: the files that it shows are written, the commands in its `sh` fences are run, in order."""
+"""Reads a page of docs/ as a script: the files that it shows are written, the commands in its `sh`
+fences are run, in order."""
 
 import re
 import shutil
@@ -20,7 +21,8 @@ class Step:
 
 
 def steps_of(page: str) -> Iterator[Step]:
-    """The fences of a page: ```` ```sh ```` is run, ```` ```toml suites/a/suite.toml ```` is written to that path."""
+    """The fences of a page: ```` ```sh ```` is run, ```` ```toml suites/a/suite.toml ```` is
+    written to that path."""
     for language, path, body in FENCE.findall(page):
         if language == "sh":
             yield Step(body)
@@ -31,11 +33,14 @@ def steps_of(page: str) -> Iterator[Step]:
 def copy_project(folder: Path, environment: Path) -> Path:
     """The tracked files in ``folder``, beside them the environment under its usual name.
 
-    Non-obvious: ``.venv`` is a folder of links with a stamp of its own. The environment's stamp tells when another checkout was
-    set up; where that was before these files were written, the first ``make`` here would install the environment again, and
-    would do so through the link, under everyone who uses it.
+    Non-obvious: ``.venv`` is a folder of links with a stamp of its own. The environment's stamp
+    tells when another checkout was set up; where that was before these files were written, the
+    first ``make`` here would install the environment again, and would do so through the link, under
+    everyone who uses it.
     """
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     for name in filter(None, listed.split("\0")):
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +53,9 @@ def copy_project(folder: Path, environment: Path) -> Path:
     return folder
 
 
-def run_page(page: str, project: Path, environment: Mapping[str, str], instead: Mapping[str, str]) -> str:
+def run_page(
+    page: str, project: Path, environment: Mapping[str, str], instead: Mapping[str, str]
+) -> str:
     """Do what the page says, in order, and return all that was printed.
 
     Args:
@@ -70,7 +77,8 @@ def run_page(page: str, project: Path, environment: Mapping[str, str], instead: 
 
 
 def run_commands(text: str, project: Path, environment: Mapping[str, str]) -> str:
-    """Give `text` to one shell in `project`, and return what it printed; the first command that fails ends the test."""
+    """Give `text` to one shell in `project`, and return what it printed; the first command that
+    fails ends the test."""
     done = subprocess.run(
         ["bash", "-eu", "-c", text],
         cwd=project,

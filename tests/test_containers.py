@@ -63,18 +63,30 @@ def test_ends_as_a_numbered_user_without_a_prompt(accelerator: str) -> None:
 
 def test_both_images_differ_only_in_base_and_gpu() -> None:
     rocm, cuda = (set(instructions(accelerator)) for accelerator in ACCELERATORS)
-    assert {re.split(r"[= {]", line.removeprefix("ARG ").removeprefix("ENV "))[0] for line in rocm ^ cuda} == {
-        "BASE_IMAGE",
-        "PYTORCH_ROCM_ARCH",
-    }
+    assert {
+        re.split(r"[= {]", line.removeprefix("ARG ").removeprefix("ENV "))[0]
+        for line in rocm ^ cuda
+    } == {"BASE_IMAGE", "PYTORCH_ROCM_ARCH"}
 
 
 def test_torch_and_its_gpu_libraries_are_left_to_the_base_and_nothing_else() -> None:
-    locked = {package["name"] for package in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
+    locked = {
+        package["name"] for package in tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    }
     left = {name for name in locked if excluded(name)}
     assert {"torch", "torchvision", "triton"} <= left
-    assert not left & {"lerobot", "mujoco", "robosuite", "transformers", "accelerate", "deepspeed", "numpy"}
-    needs_torch_build = {name for name in locked if name.startswith(("torch", "nvidia-", "cuda-", "triton"))}
+    assert not left & {
+        "lerobot",
+        "mujoco",
+        "robosuite",
+        "transformers",
+        "accelerate",
+        "deepspeed",
+        "numpy",
+    }
+    needs_torch_build = {
+        name for name in locked if name.startswith(("torch", "nvidia-", "cuda-", "triton"))
+    }
     assert left == needs_torch_build
 
 
@@ -113,22 +125,37 @@ def nothing_but(folder: Path, *names: str) -> None:
 
 
 def container(
-    place: Path, arguments: list[str], path: str, devices: Path = Path("/nowhere"), **environment: str
+    place: Path,
+    arguments: list[str],
+    path: str,
+    devices: Path = Path("/nowhere"),
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a copy of the script in `place`, where the devices of this machine are those below `devices`."""
+    """Run a copy of the script in `place`, where the devices of this machine are those below
+    `devices`."""
     script = place / "scripts" / "container.sh"
     script.parent.mkdir()
     script.write_text(
-        (ROOT / "scripts/container.sh").read_text().replace(" /dev/", f" {devices}/").replace("=/dev/", f"={devices}/")
+        (ROOT / "scripts/container.sh")
+        .read_text()
+        .replace(" /dev/", f" {devices}/")
+        .replace("=/dev/", f"={devices}/")
     )
     variables = {"PATH": path, "HOME": str(place / "home"), **environment}
     return subprocess.run(
-        ["sh", str(script), *arguments], env=variables, capture_output=True, text=True, timeout=30, check=False
+        ["sh", str(script), *arguments],
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
 
 
 NO_SERVICE = 'echo "Cannot connect to the Docker daemon. Is it running?" >&2; echo more >&2; exit 1'
-NOT_RUNNING = "; docker is here and does not work: Cannot connect to the Docker daemon. Is it running?"
+NOT_RUNNING = (
+    "; docker is here and does not work: Cannot connect to the Docker daemon. Is it running?"
+)
 
 
 @pytest.mark.parametrize(
@@ -137,14 +164,33 @@ NOT_RUNNING = "; docker is here and does not work: Cannot connect to the Docker 
         (["build", ""], (), "ACCEL is missing; give ACCEL=rocm or ACCEL=cuda"),
         (["build", "cdua"], (), "unknown ACCEL 'cdua'; give ACCEL=rocm or ACCEL=cuda"),
         (["bench", "metal"], (), "unknown ACCEL 'metal'; give ACCEL=rocm or ACCEL=cuda"),
-        (["build", "rocm"], (), "no working podman, docker or buildah here; install one of them to build the image"),
-        (["bench", "cuda"], (), "no working podman or docker here; install one of them to run the image"),
-        (["sif", "cuda"], (), "there is no apptainer here; install it to make a SIF (https://apptainer.org)"),
-        (["sif", "cuda"], ("apptainer",), "no working podman, docker or buildah here; install one of them to read the image"),
+        (
+            ["build", "rocm"],
+            (),
+            "no working podman, docker or buildah here; install one of them to build the image",
+        ),
+        (
+            ["bench", "cuda"],
+            (),
+            "no working podman or docker here; install one of them to run the image",
+        ),
+        (
+            ["sif", "cuda"],
+            (),
+            "there is no apptainer here; install it to make a SIF (https://apptainer.org)",
+        ),
+        (
+            ["sif", "cuda"],
+            ("apptainer",),
+            "no working podman, docker or buildah here; install one of them to read the image",
+        ),
         (
             ["build", "rocm"],
             ("docker",),
-            f"no working podman, docker or buildah here; install one of them to build the image{NOT_RUNNING}",
+            (
+                "no working podman, docker or buildah here; install one of them to build the"
+                f" image{NOT_RUNNING}"
+            ),
         ),
         (
             ["doctor", "rocm"],
@@ -153,7 +199,9 @@ NOT_RUNNING = "; docker is here and does not work: Cannot connect to the Docker 
         ),
     ],
 )
-def test_bad_use_is_one_line_and_exit_2(tmp_path: Path, arguments: list[str], here: tuple[str, ...], complaint: str) -> None:
+def test_bad_use_is_one_line_and_exit_2(
+    tmp_path: Path, arguments: list[str], here: tuple[str, ...], complaint: str
+) -> None:
     """With nothing else on the PATH."""
     nothing_but(tmp_path / "bin", "sh", "dirname")
     for name in here:
@@ -165,9 +213,13 @@ def test_bad_use_is_one_line_and_exit_2(tmp_path: Path, arguments: list[str], he
 
 def test_an_image_that_was_not_built_is_one_line_and_exit_2(tmp_path: Path) -> None:
     program(tmp_path / "bin", "podman", '[ "$1" = info ]')
-    done = container(tmp_path, ["bench", "rocm", "core"], path=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    done = container(
+        tmp_path, ["bench", "rocm", "core"], path=f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    )
     assert done.returncode == 2
-    assert done.stderr.splitlines() == ["there is no image wmbench:rocm; make image ACCEL=rocm first"]
+    assert done.stderr.splitlines() == [
+        "there is no image wmbench:rocm; make image ACCEL=rocm first"
+    ]
 
 
 SAY_WHAT_RUNS = '[ "$1" = run ] && echo "$@"\nexit 0'
@@ -176,29 +228,41 @@ SAY_WHAT_RUNS = '[ "$1" = run ] && echo "$@"\nexit 0'
 @pytest.mark.parametrize(
     ("task", "called"),
     [
-        (["bench", "rocm", "core", "--scale=mini"], "--entrypoint wmbench wmbench:rocm run core --scale=mini"),
+        (
+            ["bench", "rocm", "core", "--scale=mini"],
+            "--entrypoint wmbench wmbench:rocm run core --scale=mini",
+        ),
         (["doctor", "cuda"], "--entrypoint wmbench wmbench:cuda doctor"),
         (["throughput", "rocm"], "--entrypoint pytest wmbench:rocm suites/ --suite throughput -s"),
     ],
 )
 def test_what_runs_in_the_image(tmp_path: Path, task: list[str], called: str) -> None:
-    """With a fake podman, on a machine without a GPU: the right program, where results go, and a line about the CPU."""
+    """With a fake podman, on a machine without a GPU: the right program, where results go, and a
+    line about the CPU."""
     program(tmp_path / "bin", "podman", SAY_WHAT_RUNS)
     path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
-    done = container(tmp_path, task, path=path, PYTEST_ADDOPTS="--junitxml=results/a.xml", HF_HUB_OFFLINE="1")
+    done = container(
+        tmp_path, task, path=path, PYTEST_ADDOPTS="--junitxml=results/a.xml", HF_HUB_OFFLINE="1"
+    )
     assert done.returncode == 0
     assert done.stdout.strip().endswith(called)
     assert "--env PYTEST_ADDOPTS --env HF_HUB_OFFLINE " in done.stdout
     assert "HF_TOKEN" not in done.stdout
-    assert f"--volume {tmp_path}/results:/opt/wmbench/results --volume {tmp_path}/cache:/opt/wmbench/cache" in done.stdout
+    assert (
+        f"--volume {tmp_path}/results:/opt/wmbench/results --volume"
+        f" {tmp_path}/cache:/opt/wmbench/cache" in done.stdout
+    )
     assert not re.search("--device|--gpus", done.stdout)
     (line,) = done.stderr.splitlines()
-    assert re.fullmatch(r"no (AMD|NVIDIA) GPU here \(there is no /nowhere/\w+\): what follows runs on the CPU", line)
+    assert re.fullmatch(
+        r"no (AMD|NVIDIA) GPU here \(there is no /nowhere/\w+\): what follows runs on the CPU", line
+    )
 
 
 @pytest.mark.parametrize(("engine", "prefix"), [("podman", ""), ("docker", "sha256:")])
 def test_the_image_is_told_its_digest(tmp_path: Path, engine: str, prefix: str) -> None:
-    """As `image inspect --format {{.Id}}` prints it: docker's begins with its algorithm, podman's does not."""
+    """As `image inspect --format {{.Id}}` prints it: docker's begins with its algorithm, podman's
+    does not."""
     answer = f'[ "$1 $2" = "image inspect" ] && echo "{prefix}{"a1" * 32}"\n'
     program(tmp_path / "bin", engine, f"{answer}{SAY_WHAT_RUNS}")
     nothing_but(tmp_path / "bin", "sh", "dirname", "id", "mkdir", "printenv")
@@ -215,7 +279,9 @@ def test_the_image_is_told_its_digest(tmp_path: Path, engine: str, prefix: str) 
         ("cuda", "docker", "--gpus all --user"),
     ],
 )
-def test_the_gpus_of_the_machine_are_handed_on(tmp_path: Path, accelerator: str, engine: str, handed_on: str) -> None:
+def test_the_gpus_of_the_machine_are_handed_on(
+    tmp_path: Path, accelerator: str, engine: str, handed_on: str
+) -> None:
     """With made-up device files, which belong to this user's group."""
     devices = tmp_path / "dev"
     (devices / "dri").mkdir(parents=True)
@@ -236,7 +302,12 @@ def test_an_ordinary_user_of_podman_keeps_groups_and_name(tmp_path: Path) -> Non
     (devices / "kfd").touch()
     program(tmp_path / "bin", "podman", SAY_WHAT_RUNS)
     program(tmp_path / "bin", "id", "echo 1000")
-    done = container(tmp_path, ["doctor", "rocm"], path=f"{tmp_path / 'bin'}:{os.environ['PATH']}", devices=devices)
+    done = container(
+        tmp_path,
+        ["doctor", "rocm"],
+        path=f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        devices=devices,
+    )
     assert "--group-add keep-groups --userns keep-id --user 1000:1000" in done.stdout
 
 
@@ -258,21 +329,30 @@ def test_what_the_hub_gave_before_is_not_fetched_again(
     absolute = {name: str(tmp_path / folder) for name, folder in environment.items()}
     done = container(tmp_path, ["doctor", "cuda"], path=str(tmp_path / "bin"), **absolute)
     assert f"--volume {tmp_path / hub}:/hub --env HF_HOME=/hub " in done.stdout
-    assert f"--volume {tmp_path / datasets}:/datasets --env HF_LEROBOT_HOME=/datasets " in done.stdout
+    assert (
+        f"--volume {tmp_path / datasets}:/datasets --env HF_LEROBOT_HOME=/datasets " in done.stdout
+    )
     assert (tmp_path / hub).is_dir()
     assert (tmp_path / datasets).is_dir()
 
 
 @pytest.mark.parametrize(
-    ("engine", "squashfs"),
-    [("podman", "zstd"), ("buildah", "lz4"), ("docker", "zstd")],
+    ("engine", "squashfs"), [("podman", "zstd"), ("buildah", "lz4"), ("docker", "zstd")]
 )
 def test_a_sif_is_made_of_the_built_image(tmp_path: Path, engine: str, squashfs: str) -> None:
     """With fake programs; the folder that it was made in is gone."""
     tools = tmp_path / "bin"
-    program(tools, engine, 'for last; do :; done; case "$1" in push) touch "${last#*:}" ;; save) touch "$3" ;; esac')
+    program(
+        tools,
+        engine,
+        'for last; do :; done; case "$1" in push) touch "${last#*:}" ;; save) touch "$3" ;; esac',
+    )
     program(tools, "mksquashfs", f"echo {squashfs}; exit 1")
-    program(tools, "apptainer", 'echo "$@"; for last; do target=$source source=$last; done; mv "${source#*:}" "$target"')
+    program(
+        tools,
+        "apptainer",
+        'echo "$@"; for last; do target=$source source=$last; done; mv "${source#*:}" "$target"',
+    )
     nothing_but(tools, "sh", "dirname", "mktemp", "mv", "rm", "grep", "touch")
     done = container(tmp_path, ["sif", "rocm"], path=str(tools), TMPDIR=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
@@ -288,9 +368,21 @@ def test_the_golden_frame_is_recorded_and_another_is_refused(tmp_path: Path) -> 
     script = ROOT / "scripts/image/render_check.py"
     other = tmp_path / "render_check.py"
     other.write_text(re.sub('GOLDEN = "....', 'GOLDEN = "0000', script.read_text()))
-    environment = {**os.environ, "MUJOCO_GL": "osmesa", "PYOPENGL_PLATFORM": "osmesa", "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "MUJOCO_GL": "osmesa",
+        "PYOPENGL_PLATFORM": "osmesa",
+        "PYTHONPATH": str(ROOT),
+    }
     right, wrong = (
-        subprocess.run([sys.executable, path], env=environment, capture_output=True, text=True, timeout=120, check=False)
+        subprocess.run(
+            [sys.executable, path],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         for path in (script, other)
     )
     assert right.returncode == 0, right.stderr
@@ -300,7 +392,9 @@ def test_the_golden_frame_is_recorded_and_another_is_refused(tmp_path: Path) -> 
 
 
 def test_all_three_continuous_integrations_know_what_an_image_is_made_of() -> None:
-    listed = re.search(r"^made_of=\((.*?)\)", (ROOT / ".ci/images").read_text(), re.MULTILINE | re.DOTALL)
+    listed = re.search(
+        r"^made_of=\((.*?)\)", (ROOT / ".ci/images").read_text(), re.MULTILINE | re.DOTALL
+    )
     assert listed
     made_of = set(listed[1].split())
     assert not {path for path in made_of if not (ROOT / path).exists()}
@@ -309,7 +403,9 @@ def test_all_three_continuous_integrations_know_what_an_image_is_made_of() -> No
     pushed, asked = (workflow[True][event]["paths"] for event in ("push", "pull_request"))
     assert pushed == asked
     (rule,) = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())["images"]["rules"]
-    assert {path.removesuffix("/**") for path in pushed} - {".github/workflows/images.yml"} == made_of
+    assert {path.removesuffix("/**") for path in pushed} - {
+        ".github/workflows/images.yml"
+    } == made_of
     assert {path.removesuffix("/**/*") for path in rule["changes"]} == made_of
 
 
@@ -325,24 +421,42 @@ def test_images_are_not_built_for_nothing(tmp_path: Path, state: str, told: str)
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci/images", tmp_path / ".ci")
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    commands = [["init", "--quiet", "--initial-branch=main"], ["add", ".ci"], [*who, "commit", "--quiet", "--message=a"]]
+    commands = [
+        ["init", "--quiet", "--initial-branch=main"],
+        ["add", ".ci"],
+        [*who, "commit", "--quiet", "--message=a"],
+    ]
     if state != "no origin":
         commands.append(["update-ref", "refs/remotes/origin/main", "HEAD"])
     for command in commands:
         subprocess.run(["git", *command], cwd=tmp_path, check=True, timeout=30)
-    environment = {"PATH": os.environ["PATH"], **({"GITLAB_CI": "true"} if state == "elsewhere" else {})}
+    environment = {
+        "PATH": os.environ["PATH"],
+        **({"GITLAB_CI": "true"} if state == "elsewhere" else {}),
+    }
     done = subprocess.run(
-        ["bash", ".ci/images"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30, check=False
+        ["bash", ".ci/images"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, f"images: not built: {told}\n", "")
 
 
 @pytest.mark.parametrize(
     ("code", "told"),
-    [(0, "building\n"), (124, "building\nimages: not built: it took more than 15 minutes .*\n"), (1, "building\n")],
+    [
+        (0, "building\n"),
+        (124, "building\nimages: not built: it took more than 15 minutes .*\n"),
+        (1, "building\n"),
+    ],
 )
 def test_a_changed_containerfile_builds_the_images(tmp_path: Path, code: int, told: str) -> None:
-    """With a fake build, as root on a machine that may make namespaces; elsewhere one line says why not."""
+    """With a fake build, as root on a machine that may make namespaces; elsewhere one line says why
+    not."""
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci/images", tmp_path / ".ci")
     (tmp_path / "Containerfile.rocm").touch()
@@ -362,14 +476,28 @@ def test_a_changed_containerfile_builds_the_images(tmp_path: Path, code: int, to
     (tmp_path / "scripts" / "test_images.sh").write_text(f"echo building\nexit {code}\n")
     environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     done = subprocess.run(
-        ["bash", ".ci/images"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        ["bash", ".ci/images"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.stderr == ""
-    if not re.fullmatch(r"images: not built: (it takes root|root may make no .*|archive.ubuntu.com cannot .*)\n", done.stdout):
-        assert (done.returncode, bool(re.fullmatch(told, done.stdout))) == (code if code == 1 else 0, True), done.stdout
+    if not re.fullmatch(
+        r"images: not built: (it takes root|root may make no .*|archive.ubuntu.com cannot .*)\n",
+        done.stdout,
+    ):
+        assert (done.returncode, bool(re.fullmatch(told, done.stdout))) == (
+            code if code == 1 else 0,
+            True,
+        ), done.stdout
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "scripts").rglob("*.sh"), key=str), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "scripts").rglob("*.sh"), key=str), ids=lambda path: path.name
+)
 def test_scripts_parse_and_stop_at_the_first_error(path: Path) -> None:
     shell = path.read_text().splitlines()[0].removeprefix("#!/bin/")
     subprocess.run([shell, "-n", str(path)], check=True, timeout=30)

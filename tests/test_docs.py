@@ -1,4 +1,5 @@
-"""README, CONTRIBUTING and docs: no link is dead, and the commands shown name what exists. None of them is run."""
+"""README, CONTRIBUTING and docs: no link is dead, and the commands shown name what exists. None of
+them is run."""
 
 import argparse
 import re
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench.cli import COMMANDS, make_parser
-from bench.options import add_plan_options, add_run_options, plan_from
-from bench.suite import SUITES, known_suites
+from bench.commands.options import add_plan_options, add_run_options, plan_from
+from bench.plan.suite import SUITES, known_suites
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -23,12 +24,17 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PLACEHOLDER = re.compile(r"\.\.\.|\|")
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^\.PHONY: (\S+)", MAKEFILE, re.MULTILINE))
-VARIABLES = set(re.findall(r"[A-Z_]{2,}", MAKEFILE + (ROOT / "scripts" / "container.sh").read_text()))
+VARIABLES = set(
+    re.findall(r"[A-Z_]{2,}", MAKEFILE + (ROOT / "scripts" / "container.sh").read_text())
+)
 
 
 def prose(text: str) -> str:
     """Without code."""
-    return SPAN.sub("", "\n".join(line for line in FENCE.sub("", text).splitlines() if not line.startswith("    ")))
+    return SPAN.sub(
+        "",
+        "\n".join(line for line in FENCE.sub("", text).splitlines() if not line.startswith("    ")),
+    )
 
 
 def anchors(text: str) -> set[str]:
@@ -43,18 +49,24 @@ def dead_links(document: Path, text: str) -> Iterator[str]:
             continue
         name, _, anchor = link.partition("#")
         target = document.parent / name if name else document
-        if not target.exists() or (anchor and anchor not in anchors(text if target == document else target.read_text())):
+        if not target.exists() or (
+            anchor and anchor not in anchors(text if target == document else target.read_text())
+        ):
             yield link
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """The words of every make, wmbench and pytest command in a fence, an indented block or a code span."""
+    """The words of every make, wmbench and pytest command in a fence, an indented block or a code
+    span."""
     fenced = [body for language, body in FENCE.findall(text) if language in ("sh", "bash", "")]
     rest = FENCE.sub("", text)
     indented = [line for line in rest.splitlines() if line.startswith("    ")]
     lines = "\n".join([*fenced, *indented]).replace("\\\n", " ").splitlines()
     for line in [*lines, *SPAN.findall(rest)]:
-        if not re.match(r"\s*([A-Z_]+=\S* )*(make|wmbench|pytest|torchrun|(\./)?\.venv/bin/(wmbench|pytest))\b", line):
+        if not re.match(
+            r"\s*([A-Z_]+=\S* )*(make|wmbench|pytest|torchrun|(\./)?\.venv/bin/(wmbench|pytest))\b",
+            line,
+        ):
             continue
         words = shlex.split(line, comments=True)
         while words and re.match(r"[A-Z_]+=", words[0]):
@@ -69,7 +81,9 @@ def wrong(words: list[str]) -> str | None:
     """What a command names that does not exist; None where all does."""
     program, *arguments = words
     try:
-        return {"make": wrong_make, "wmbench": wrong_wmbench, "pytest": wrong_pytest}[program](arguments)
+        return {"make": wrong_make, "wmbench": wrong_wmbench, "pytest": wrong_pytest}[program](
+            arguments
+        )
     except SystemExit:
         return "an option or argument that the program refuses"
     except ValueError as error:
@@ -79,12 +93,18 @@ def wrong(words: list[str]) -> str | None:
 def wrong_make(arguments: list[str]) -> str | None:
     given = dict(word.split("=", 1) for word in arguments if "=" in word)
     targets = [word for word in arguments if "=" not in word]
-    unknown = [name for name in given if name not in VARIABLES] + [target for target in targets if target not in TARGETS]
+    unknown = [name for name in given if name not in VARIABLES] + [
+        target for target in targets if target not in TARGETS
+    ]
     if unknown:
         return f"{unknown[0]} is not in the Makefile"
-    if not {"bench", "plan"} & set(targets) or any(PLACEHOLDER.search(value) for value in given.values()):
+    if not {"bench", "plan"} & set(targets) or any(
+        PLACEHOLDER.search(value) for value in given.values()
+    ):
         return None
-    shown = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True).stdout
+    shown = subprocess.run(
+        ["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+    ).stdout
     (line,) = (line for line in shown.splitlines() if line.startswith(".venv/bin/wmbench"))
     return wrong_wmbench(shlex.split(line)[1:])
 
@@ -127,7 +147,11 @@ def test_no_link_is_dead(document: Path) -> None:
     assert list(dead_links(document, document.read_text())) == []
 
 
-@pytest.mark.parametrize("document", [path for path in DOCUMENTS if path.stem not in OF_THEIR_OWN], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document",
+    [path for path in DOCUMENTS if path.stem not in OF_THEIR_OWN],
+    ids=lambda path: path.name,
+)
 def test_every_command_names_what_exists(document: Path) -> None:
     for words in commands(document.read_text()):
         assert wrong(words) is None, shlex.join(words)
@@ -137,7 +161,11 @@ def test_what_is_looked_for_is_found() -> None:
     """The tests above would pass on documents that they cannot read."""
     text = "\n".join(document.read_text() for document in DOCUMENTS)
     found = [words[0] for words in commands(text)]
-    assert [found.count(program) > 5 for program in ("make", "wmbench", "pytest")] == [True, True, True]
+    assert [found.count(program) > 5 for program in ("make", "wmbench", "pytest")] == [
+        True,
+        True,
+        True,
+    ]
     assert len(LINK.findall(prose(text))) > 15
     assert {"bench", "plan", "report", "test", "image"} <= TARGETS
 
@@ -159,7 +187,9 @@ def test_what_is_looked_for_is_found() -> None:
         "torchrun --nproc_per_node 2 -m bench.cli run croe",
     ],
 )
-@pytest.mark.parametrize("shape", ["    {}\n", "Say `{}` then.\n", "```sh\n{}\n```\n", "    {}   # a remark\n"])
+@pytest.mark.parametrize(
+    "shape", ["    {}\n", "Say `{}` then.\n", "```sh\n{}\n```\n", "    {}   # a remark\n"]
+)
 def test_a_wrong_command_is_seen(line: str, shape: str) -> None:
     (words,) = commands(shape.format(line))
     assert wrong(words) is not None
@@ -168,7 +198,10 @@ def test_a_wrong_command_is_seen(line: str, shape: str) -> None:
 @pytest.mark.parametrize(
     ("text", "dead"),
     [
-        ("[a](docs/world.md) [b](https://example.invalid) [c](docs/run-directory.md#splitting)", []),
+        (
+            "[a](docs/world.md) [b](https://example.invalid) [c](docs/run-directory.md#splitting)",
+            [],
+        ),
         ("[a](docs/wrold.md)", ["docs/wrold.md"]),
         ("[a](docs/run-directory.md#spliting)", ["docs/run-directory.md#spliting"]),
         ("![a](docs/none.png) `[b](c.md)`", ["docs/none.png"]),

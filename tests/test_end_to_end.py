@@ -1,4 +1,5 @@
-"""The whole experiment at smoke scale, as a user starts it: real LIBERO, real SmolVLA and V-JEPA 2, nothing from a hub."""
+"""The whole experiment at smoke scale, as a user starts it: real LIBERO, real SmolVLA and V-JEPA 2,
+nothing from a hub."""
 
 import json
 import os
@@ -19,13 +20,25 @@ ROLLOUTS = ("E0-none-s0", "E1-zero-s0", "E2-pred-s0", "E2-zero-s0", "E2-random-s
 
 def wmbench(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bench.cli", *arguments]
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=15 * MINUTES, check=False)
+    environment = {
+        key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"
+    }
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=15 * MINUTES,
+        check=False,
+    )
 
 
 def pytest_suites(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "suites/", "--scale", "smoke", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=10 * MINUTES, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=10 * MINUTES, check=False
+    )
 
 
 def run_dir_in(results: Path) -> Path:
@@ -36,8 +49,14 @@ def run_dir_in(results: Path) -> Path:
 
 def episodes(run_dir: Path, case: str) -> list[dict[str, Any]]:
     """A journal in table order, without its clock."""
-    rows = [json.loads(line) for line in (run_dir / "episodes" / f"{case}.jsonl").read_text().splitlines()]
-    timeless = [{key: value for key, value in row.items() if key not in ("seconds", "cpu_seconds")} for row in rows]
+    rows = [
+        json.loads(line)
+        for line in (run_dir / "episodes" / f"{case}.jsonl").read_text().splitlines()
+    ]
+    timeless = [
+        {key: value for key, value in row.items() if key not in ("seconds", "cpu_seconds")}
+        for row in rows
+    ]
     return sorted(timeless, key=lambda row: row["index"])
 
 
@@ -69,7 +88,9 @@ def test_smoke_runs_every_stage_and_refuses_to_conclude(smoke):
     report = json.loads((run_dir / "report.json").read_text())
     assert report["verdict"]["decision"] == "INCONCLUSIVE"
     assert "Nothing can be concluded at scale smoke" in (run_dir / "report.html").read_text()
-    assert all(f"{case}   " in done.stdout for case in ("demonstrations", "E0-train-s0", "E2-pred-s0"))  # progress
+    assert all(
+        f"{case}   " in done.stdout for case in ("demonstrations", "E0-train-s0", "E2-pred-s0")
+    )  # progress
 
 
 def test_all_rollouts_play_one_table_from_the_same_scenes(smoke):
@@ -83,7 +104,8 @@ def test_all_rollouts_play_one_table_from_the_same_scenes(smoke):
             assert {key: row[key] for key in planned} == planned
     scenes = {tuple(row["scene_hash"] for row in rows) for rows in tables.values()}
     assert len(scenes) == 1
-    # Two cameras at each of two queries; with predicted memory also the front frames before the second.
+    # Two cameras at each of two queries; with predicted memory also the front frames before the
+    # second.
     assert {case: rows[0]["renders"] for case, rows in tables.items()} == {
         **dict.fromkeys(ROLLOUTS, 4),
         "E2-pred-s0": 4 + 6,
@@ -93,7 +115,10 @@ def test_all_rollouts_play_one_table_from_the_same_scenes(smoke):
 def test_world_arms_are_replayed_on_what_was_held_out(smoke):
     run_dir, _ = smoke
     report = json.loads((run_dir / "report.json").read_text())
-    assert [(replay["case"], replay["episodes"]) for replay in report["replays"]] == [("E1-replay-s0", 1), ("E2-replay-s0", 1)]
+    assert [(replay["case"], replay["episodes"]) for replay in report["replays"]] == [
+        ("E1-replay-s0", 1),
+        ("E2-replay-s0", 1),
+    ]
     assert "Prophet on held-out demonstrations" in (run_dir / "report.html").read_text()
     datasets = {
         json.loads((run_dir / "cases" / f"{case}.json").read_text())["artefacts"]["dataset"]
@@ -104,7 +129,11 @@ def test_world_arms_are_replayed_on_what_was_held_out(smoke):
 
 def test_the_same_command_again_redoes_nothing(smoke, place):
     run_dir, _ = smoke
-    files = {path: path.stat().st_mtime_ns for folder in ("cases", "episodes") for path in (run_dir / folder).iterdir()}
+    files = {
+        path: path.stat().st_mtime_ns
+        for folder in ("cases", "episodes")
+        for path in (run_dir / folder).iterdir()
+    }
     report = (run_dir / "report.html").read_bytes()
     again = wmbench("run", "core", "--scale", "smoke", "--results", str(place / "results"))
     assert again.returncode == 0, again.stdout
@@ -113,7 +142,8 @@ def test_the_same_command_again_redoes_nothing(smoke, place):
 
 
 def take_tripwires(smoke: Path, run_dir: Path) -> None:
-    """The tripwires' records of an earlier run: a run of the same parts need not check them again, which takes a minute."""
+    """The tripwires' records of an earlier run: a run of the same parts need not check them again,
+    which takes a minute."""
     (run_dir / "cases").mkdir(parents=True)
     for record in (smoke / "cases").glob("wiring-*.json"):
         shutil.copy(record, run_dir / "cases")
@@ -125,17 +155,32 @@ def run_dir_of(results: Path, suite: str, *arguments: str) -> Path:
     return results / f"{suite}-smoke-{plan['machine']['name']}-{plan['hash'][:8]}"
 
 
-def test_one_arm_of_the_memory_suite_is_trained_played_and_replayed_with_what_it_needs_and_nothing_else(place, smoke):
-    """`-k H-`: its memory is the past. Demonstrations, base, latents and what is held out are those of core."""
+def test_one_arm_of_the_memory_suite_is_trained_played_and_replayed_with_what_it_needs_and_nothing_else(
+    place, smoke
+):
+    """`-k H-`: its memory is the past. Demonstrations, base, latents and what is held out are those
+    of core."""
     results = place / "memory"
     run_dir = run_dir_of(results, "memory")
     take_tripwires(smoke[0], run_dir)
     done = pytest_suites("--suite", "memory", "-k", "H-", "--results", str(results))
     assert done.returncode == 0, done.stdout
-    cases = {path.stem for path in (run_dir / "cases").iterdir() if not path.stem.startswith("wiring-")}
-    assert cases == {"demonstrations", "base", "latents", "held-out", "H-train-s0", "H-history-s0", "H-replay-s0"}
+    cases = {
+        path.stem for path in (run_dir / "cases").iterdir() if not path.stem.startswith("wiring-")
+    }
+    assert cases == {
+        "demonstrations",
+        "base",
+        "latents",
+        "held-out",
+        "H-train-s0",
+        "H-history-s0",
+        "H-replay-s0",
+    }
     rows = episodes(run_dir, "H-history-s0")
-    assert [row["renders"] for row in rows] == [row["renders"] for row in episodes(smoke[0], "E2-pred-s0")]
+    assert [row["renders"] for row in rows] == [
+        row["renders"] for row in episodes(smoke[0], "E2-pred-s0")
+    ]
     replay = json.loads((run_dir / "cases" / "H-replay-s0.json").read_text())
     assert set(replay["action_error"]) == {"pred", "zero", "random", "hold", "oracle", "history"}
     assert (
@@ -175,10 +220,15 @@ def test_a_tripwire_stops_the_run_before_anything_is_trained_and_the_same_comman
     assert "Traceback" not in done.stdout + done.stderr
     run_dir = run_dir_in(results)
     assert not (run_dir / "checkpoints").exists()
-    assert {path.stem for path in (run_dir / "cases").iterdir()} == {"demonstrations", "base", "latents"}
+    assert {path.stem for path in (run_dir / "cases").iterdir()} == {
+        "demonstrations",
+        "base",
+        "latents",
+    }
     told = wmbench("status", str(run_dir)).stdout
     assert any(
-        line.split(maxsplit=1) == ["wiring-gate", "failed wiring-gate: the gate gets no gradient"] for line in told.splitlines()
+        line.split(maxsplit=1) == ["wiring-gate", "failed wiring-gate: the gate gets no gradient"]
+        for line in told.splitlines()
     )
 
     fake.write_text(TRIPPED.format(outcome='return {"gradient": 1.0}'))
@@ -188,12 +238,16 @@ def test_a_tripwire_stops_the_run_before_anything_is_trained_and_the_same_comman
 
 
 def test_killed_rollouts_continue_to_the_uninterrupted_table(place, smoke):
-    """E0 is trained again, too: the same command gives the same policy, and the same episodes, as the run before."""
+    """E0 is trained again, too: the same command gives the same policy, and the same episodes, as
+    the run before."""
     results = place / "killed"
     take_tripwires(smoke[0], run_dir_of(results, "core", "--arms", "E0"))
     arguments = ["run", "core", "--scale", "smoke", "--arms", "E0", "--results", str(results)]
     child = subprocess.Popen(
-        [sys.executable, "-m", "bench.cli", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, "-m", "bench.cli", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 5 * MINUTES
     journal = None
@@ -235,7 +289,8 @@ def test_bad_use_ends_in_one_line_and_exit_2(arguments, told, tmp_path):
 
 
 def test_a_case_whose_needs_are_damaged_ends_in_one_last_line_and_exit_2(smoke, place):
-    """A checkpoint that somebody changed: the journal of that rollout is not begun, the rest of the run is kept."""
+    """A checkpoint that somebody changed: the journal of that rollout is not begun, the rest of the
+    run is kept."""
     run_dir, _ = smoke
     config = next((run_dir / "checkpoints" / "E0-train-s0").glob("*/pretrained_model/config.json"))
     journal = run_dir / "episodes" / "E0-none-s0.jsonl"

@@ -1,8 +1,10 @@
-"""Pages of docs/ that show work to be done: every file on them is written, every command is run, in a copy of the project.
+"""Pages of docs/ that show work to be done: every file on them is written, every command is run, in
+a copy of the project.
 
-Non-obvious: the pages that play are done at scale smoke, because `make` takes SCALE from MAKEFLAGS where a command does not say
-it. So the run that the tutorial makes is another one here, and its name is replaced. The pages that read a run are given the
-committed one, under the name that the same command would give it.
+Non-obvious: the pages that play are done at scale smoke, because `make` takes SCALE from MAKEFLAGS
+where a command does not say it. So the run that the tutorial makes is another one here, and its
+name is replaced. The pages that read a run are given the committed one, under the name that the
+same command would give it.
 """
 
 import os
@@ -13,12 +15,21 @@ from pathlib import Path
 
 import pytest
 
-from bench.overrides import Overrides
-from bench.plan import resolve_plan
+from bench.plan.make import resolve_plan
+from bench.plan.overrides import Overrides
 from tests.pages import ROOT, copy_project, run_commands, run_page, steps_of
 
-PLAYING = {"tutorial": "INCONCLUSIVE", "extending": "machine        workstation", "mi300x": "podman build"}
-READING = {"report": "INCONCLUSIVE", "verify": "nothing is wrong", "compare": "No regression is shown", "import": "UNPAIRED"}
+PLAYING = {
+    "tutorial": "INCONCLUSIVE",
+    "extending": "machine        workstation",
+    "mi300x": "podman build",
+}
+READING = {
+    "report": "INCONCLUSIVE",
+    "verify": "nothing is wrong",
+    "compare": "No regression is shown",
+    "import": "UNPAIRED",
+}
 """By page, what is printed on the way."""
 PAGES = (*PLAYING, *READING)
 STAND_INS = {
@@ -29,14 +40,17 @@ STAND_INS = {
     # Every host is this one, and the home there is the copy's folder `far`.
     "ssh": '#!/bin/sh\nshift\ncd "$FAR_HOME"\nexec "$@"\n',
 }
-MINI, SMOKE = (resolve_plan("core", scale, "cpu", Overrides()).run_name for scale in ("mini", "smoke"))
+MINI, SMOKE = (
+    resolve_plan("core", scale, "cpu", Overrides()).run_name for scale in ("mini", "smoke")
+)
 COMMITTED = ROOT / "results" / "reference" / "cpu_core_mini_2026-11-23"
 COPIES = (f"results/{MINI}", "results/before", "results/after", "results/later")
 FAR_COPY = "far/worldbench/results/core-full-mi300x-1a2b3c4d"
 
 needs_rsync = pytest.mark.skipif(shutil.which("rsync") is None, reason="wmbench pull needs rsync")
 needs_rsync_and_zstd = pytest.mark.skipif(
-    not (shutil.which("rsync") and shutil.which("zstd")), reason="wmbench pull needs rsync, .tar.zst needs zstd"
+    not (shutil.which("rsync") and shutil.which("zstd")),
+    reason="wmbench pull needs rsync, .tar.zst needs zstd",
 )
 
 
@@ -45,9 +59,14 @@ def page(name: str) -> str:
 
 
 def environment(project: Path) -> dict[str, str]:
-    """What a reader's shell would have in this copy, with the stand-ins before the real programs."""
+    """What a reader's shell would have in this copy, with the stand-ins before the real
+    programs."""
     return {
-        **{key: value for key, value in os.environ.items() if key not in ("PYTHONDONTWRITEBYTECODE", "LIBERO_CONFIG_PATH")},
+        **{
+            key: value
+            for key, value in os.environ.items()
+            if key not in ("PYTHONDONTWRITEBYTECODE", "LIBERO_CONFIG_PATH")
+        },
         "PATH": f"{project / 'stand-ins'}:{project / '.venv' / 'bin'}:{os.environ['PATH']}",
         # The environment's own wmbench would import the checkout that it was installed from.
         "PYTHONPATH": f"{project}:{project / 'wmvla' / 'plugin'}",
@@ -72,7 +91,9 @@ def project(tmp_path_factory) -> Path:
 def test_a_page_has_commands_and_writes_into_places_of_its_own(name):
     steps = list(steps_of(page(name)))
     assert any(step.path is None for step in steps)
-    assert [step.path for step in steps if step.path is not None and (ROOT / step.path).exists()] == []
+    assert [
+        step.path for step in steps if step.path is not None and (ROOT / step.path).exists()
+    ] == []
 
 
 def test_the_tutorial_names_the_run_that_its_command_makes():
@@ -80,11 +101,16 @@ def test_the_tutorial_names_the_run_that_its_command_makes():
 
 
 def test_make_in_the_copy_leaves_the_environment_as_it_is(project):
-    assert subprocess.run(["make", "--question", ".venv/.ready"], cwd=project, check=False).returncode == 0
+    assert (
+        subprocess.run(["make", "--question", ".venv/.ready"], cwd=project, check=False).returncode
+        == 0
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tutorial", "extending", pytest.param("mi300x", marks=needs_rsync)])
+@pytest.mark.parametrize(
+    "name", ["tutorial", "extending", pytest.param("mi300x", marks=needs_rsync)]
+)
 def test_every_command_of_a_page_that_plays_works(name, project):
     if name != "tutorial":  # their reader has followed it
         run_commands("make bench SUITE=core", project, environment(project))
@@ -93,7 +119,9 @@ def test_every_command_of_a_page_that_plays_works(name, project):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["report", pytest.param("verify", marks=needs_rsync_and_zstd), "compare", "import"])
+@pytest.mark.parametrize(
+    "name", ["report", pytest.param("verify", marks=needs_rsync_and_zstd), "compare", "import"]
+)
 def test_every_command_of_a_page_that_reads_a_run_works(name, project):
     for copy in (*COPIES, FAR_COPY):
         shutil.rmtree(project / copy, ignore_errors=True)

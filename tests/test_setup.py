@@ -1,5 +1,5 @@
-"""The Makefile's flags and set-up's decisions. Fake programs stand for uv and apt: what the script asks of them is tested;
-that the real ones then do it is shown by every fresh clone in CI."""
+"""The Makefile's flags and set-up's decisions. Fake programs stand for uv and apt: what the script
+asks of them is tested; that the real ones then do it is shown by every fresh clone in CI."""
 
 import os
 import shutil
@@ -83,7 +83,9 @@ def project(tmp_path: Path) -> Project:
     pyenv.mkdir(parents=True)
     (pyenv / "python").symlink_to(Path(sys.base_prefix) / "bin" / "python3.12")
     # As pyenv's shims do where 3.12 is installed but not selected.
-    project.fake("python3.12", "#!/bin/sh\necho 'pyenv: python3.12: command not found' >&2\nexit 127\n")
+    project.fake(
+        "python3.12", "#!/bin/sh\necho 'pyenv: python3.12: command not found' >&2\nexit 127\n"
+    )
     return project
 
 
@@ -93,7 +95,12 @@ def test_finds_python_behind_a_shim_that_does_not_run(project: Project) -> None:
     calls = project.calls.read_text()
     sync = next(line for line in calls.splitlines() if line.startswith("sync"))
     python = sync.split("--python ")[1]
-    assert subprocess.check_output([python, "-c", "import sys; print(sys.version_info[:2])"], text=True) == "(3, 12)\n"
+    assert (
+        subprocess.check_output(
+            [python, "-c", "import sys; print(sys.version_info[:2])"], text=True
+        )
+        == "(3, 12)\n"
+    )
     assert "--frozen" in sync
     assert "PYTHONDONTWRITEBYTECODE= -c import" in calls
 
@@ -138,7 +145,9 @@ def test_missing_libraries_are_installed_by_root(project: Project) -> None:
 
 
 @pytest.mark.parametrize("user", [0, 1000])
-def test_programs_that_fetch_and_pack_are_installed_by_root_and_needed_by_nobody(project: Project, user: int) -> None:
+def test_programs_that_fetch_and_pack_are_installed_by_root_and_needed_by_nobody(
+    project: Project, user: int
+) -> None:
     without = project.folder.parent / "without"
     without.mkdir()
     for program in [*Path("/bin").iterdir(), *Path("/usr/bin").iterdir()]:
@@ -148,13 +157,20 @@ def test_programs_that_fetch_and_pack_are_installed_by_root_and_needed_by_nobody
     project.fake("apt-get", '#!/bin/sh\necho "apt-get $@" >> "$CALLS"\n[ "$4" != zstd ]\n')
     done = project.make("setup", PATH=f"{project.fakes}:{without}")
     assert done.returncode == 0, done.stderr
-    asked = [line.rsplit(" ", 1)[1] for line in project.calls.read_text().splitlines() if line.startswith("apt-get install")]
+    asked = [
+        line.rsplit(" ", 1)[1]
+        for line in project.calls.read_text().splitlines()
+        if line.startswith("apt-get install")
+    ]
     assert asked == (["rsync", "zstd"] if user == 0 else [])
     assert ("zstd could not be installed; going on without it" in done.stdout) == (user == 0)
 
 
 @pytest.mark.skipif(
-    subprocess.run(["/usr/bin/python3", "-c", "import sys; sys.exit(sys.version_info[:2] == (3, 12))"], check=False).returncode
+    subprocess.run(
+        ["/usr/bin/python3", "-c", "import sys; sys.exit(sys.version_info[:2] == (3, 12))"],
+        check=False,
+    ).returncode
     != 0,
     reason="the system's own Python is 3.12",
 )
@@ -166,8 +182,17 @@ def test_no_python_to_be_had_is_one_line(project: Project) -> None:
 def test_only_given_variables_become_flags(project: Project) -> None:
     assert project.make("setup").returncode == 0
     assert project.make("-n", "bench").stdout.split() == [".venv/bin/wmbench", "run"]
-    given = project.make("-n", "bench", "SUITE=core", "SEEDS=0,1", "EPISODES=0", SCALE="mini").stdout.split()
-    assert given == [".venv/bin/wmbench", "run", "'core'", "--scale='mini'", "--seeds='0,1'", "--episodes='0'"]
+    given = project.make(
+        "-n", "bench", "SUITE=core", "SEEDS=0,1", "EPISODES=0", SCALE="mini"
+    ).stdout.split()
+    assert given == [
+        ".venv/bin/wmbench",
+        "run",
+        "'core'",
+        "--scale='mini'",
+        "--seeds='0,1'",
+        "--episodes='0'",
+    ]
     assert "--steps=''" in project.make("-n", "plan", "STEPS=").stdout
 
 
@@ -184,10 +209,14 @@ def test_only_given_variables_become_flags(project: Project) -> None:
         ("TOTAL_SAMPLES", "--total-samples"),
     ],
 )
-def test_every_variable_reaches_wmbench_as_it_was_given(project: Project, variable: str, option: str) -> None:
+def test_every_variable_reaches_wmbench_as_it_was_given(
+    project: Project, variable: str, option: str
+) -> None:
     assert project.make("setup").returncode == 0
     wmbench = project.folder / ".venv/bin/wmbench"
-    wmbench.write_text('#!/bin/sh\nfor argument in "$@"; do echo "[$argument]"; done\necho "[$OMP_NUM_THREADS]"\n')
+    wmbench.write_text(
+        '#!/bin/sh\nfor argument in "$@"; do echo "[$argument]"; done\necho "[$OMP_NUM_THREADS]"\n'
+    )
     wmbench.chmod(0o755)
     value = "a 'b' c"
     for target, command in (("bench", "run"), ("plan", "plan")):
@@ -214,6 +243,16 @@ def test_report_without_a_run_is_one_line(project: Project) -> None:
 
 def test_make_alone_lists_the_targets(project: Project) -> None:
     listed = project.make().stdout
-    for target in ("bench", "plan", "report", "doctor", "test", "lint", "format", "image", "container-bench"):
+    for target in (
+        "bench",
+        "plan",
+        "report",
+        "doctor",
+        "test",
+        "lint",
+        "format",
+        "image",
+        "container-bench",
+    ):
         assert f"\n  {target} " in listed
     assert not project.calls.read_text(), "help needs no set-up"

@@ -14,8 +14,8 @@ from typing import Any
 def new_folder(folder: Path) -> Iterator[Path]:
     """Fill the yielded folder; it takes the name ``folder`` when the block ends without an error.
 
-    Non-obvious: when two processes make the same folder, the first to finish wins and the other's copy is dropped; so the
-    content must be a function of the name.
+    Non-obvious: when two processes make the same folder, the first to finish wins and the other's
+    copy is dropped; so the content must be a function of the name.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

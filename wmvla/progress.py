@@ -9,14 +9,17 @@ EVERY = 5.0
 
 
 class Progress:
-    """Counts ``done`` of ``total`` and shows at most one line per ``EVERY`` seconds, and the last one.
+    """Counts ``done`` of ``total`` and shows at most one line per ``EVERY`` seconds, and the last
+    one.
 
     Args:
         done: what an earlier run had finished; it does not count for the speed.
         show: takes one line; standard error by default.
     """
 
-    def __init__(self, label: str, total: int, done: int = 0, show: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, label: str, total: int, done: int = 0, show: Callable[[str], None] | None = None
+    ) -> None:
         self.label, self.total, self.already = label, total, done
         self.show = show or (lambda line: print(line, file=sys.stderr, flush=True))
         self.started, self.shown, self.first = time.monotonic(), -EVERY, done

@@ -1,19 +1,23 @@
-"""What a suite fixes about an experiment: memory modes by name, and the frozen dataclasses that suite files fill.
+"""What a suite fixes about an experiment: memory modes by name, and the frozen dataclasses that
+suite files fill.
 
-They live in ``wmvla`` because training and rollouts read them; ``bench`` only fills them from TOML and hashes them.
-Every field can be set in ``suites/<suite>/suite.toml`` under the section of the same name.
+They live in ``wmvla`` because training and rollouts read them; ``bench`` only fills them from TOML
+and hashes them. Every field can be set in ``suites/<suite>/suite.toml`` under the section of the
+same name.
 """
 
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 TRAINING_MODES = ("pred", "oracle", "zero", "shuffle", "random", "history")
-"""``pred``: the Prophet's prediction. ``oracle``: the true future (an upper bound). ``zero``: zeros (the capacity control).
-``shuffle``: another sample's future. ``random``: noise. ``history``: the past latents that the Prophet sees."""
+"""``pred``: the Prophet's prediction. ``oracle``: the true future (an upper bound). ``zero``: zeros
+(the capacity control). ``shuffle``: another sample's future. ``random``: noise. ``history``: the
+past latents that the Prophet sees."""
 
 ROLLOUT_MODES = ("pred", "zero", "random", "hold", "history")
-"""``hold``: the present latent in every place, that is, a future in which nothing changes. The others as in training.
-``random`` is standard normal noise in the standardised latent space: the scale of real latents and none of their content."""
+"""``hold``: the present latent in every place, that is, a future in which nothing changes. The
+others as in training. ``random`` is standard normal noise in the standardised latent space: the
+scale of real latents and none of their content."""
 
 REFUSED_IN_ROLLOUTS = {
     "oracle": "in a live rollout the future is not known yet",
@@ -30,15 +34,18 @@ class Environment:
     """Which simulated tasks are played, and how they are seen."""
 
     suite: str
-    """LIBERO suite, for instance ``libero_object``, or a control scene, for instance ``control_catch``."""
+    """LIBERO suite, for instance ``libero_object``, or a control scene, for instance
+    ``control_catch``."""
     tasks: tuple[int, ...]
     """Task numbers inside the suite."""
     image_size: int
     """Camera images are ``image_size`` x ``image_size`` pixels."""
     max_steps: int
-    """An episode that has not succeeded after this many control steps (20 Hz) has failed; 24 in the control scenes."""
+    """An episode that has not succeeded after this many control steps (20 Hz) has failed; 24 in the
+    control scenes."""
     settle_steps: int = 10
-    """LIBERO: control steps without action after a reset, so that objects come to rest (LeRobot's number)."""
+    """LIBERO: control steps without action after a reset, so that objects come to rest (LeRobot's
+    number)."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +63,8 @@ class Demonstrations:
     seed: int = 0
     """Seed of the pushes and of the environment."""
     push_strength: float = 1.5
-    """Random pushes: each lasts 4 steps at ``push_strength`` x U(0.5, 1); 0 turns them off, as the control
-    scenes ask for."""
+    """Random pushes: each lasts 4 steps at ``push_strength`` x U(0.5, 1); 0 turns them off, as the
+    control scenes ask for."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,8 @@ class BaseModel:
     """The policy that every arm is fine-tuned from."""
 
     source: str
-    """``tiny``: made from ``seed`` and trained here. ``hub``: a published checkpoint, ``checkpoint``."""
+    """``tiny``: made from ``seed`` and trained here. ``hub``: a published checkpoint,
+    ``checkpoint``."""
     checkpoint: str = ""
     seed: int = 0
     text_hidden: int = 96
@@ -110,9 +118,11 @@ class World:
 
 @dataclass(frozen=True)
 class ArmFields:
-    """The fields of ``SmolVLAWorldConfig`` that an arm of a suite may set; None: as the policy has it.
+    """The fields of ``SmolVLAWorldConfig`` that an arm of a suite may set; None: as the policy has
+    it.
 
-    They say by which paths the memory enters the policy, and how it is made. All else is the scale's, the same for every arm.
+    They say by which paths the memory enters the policy, and how it is made. All else is the
+    scale's, the same for every arm.
     """
 
     enable_world_injection: bool | None = None
@@ -163,7 +173,8 @@ class Rollout:
     n_action_steps: int
     """Actions executed of each predicted chunk."""
     inits: tuple[int, ...]
-    """Initial states of the episode table, for every task; the first ``episodes`` of them, repeated when there are more."""
+    """Initial states of the episode table, for every task; the first ``episodes`` of them, repeated
+    when there are more."""
     episodes: int
     """Episodes per task."""
     env_seed: int = 1000
@@ -196,5 +207,6 @@ class EpisodeRow:
     env_seed: int
     """Equal for all repeats of a (suite, task, init): they start from one scene."""
     noise_seed: int
-    """Root of the policy's noise stream in this episode; equal for all arms (paired by construction)."""
+    """Root of the policy's noise stream in this episode; equal for all arms (paired by
+    construction)."""
     repeat: int

@@ -1,1 +1,2 @@
-"""Whether verdicts keep their word: simulated experiments with known truths, through the program's own pairing and judge."""
+"""Whether verdicts keep their word: simulated experiments with known truths, through the program's
+own pairing and judge."""

@@ -1,4 +1,5 @@
-"""`python -m bench.calibration`: simulate, enumerate, print a table, write docs/calibration.json and docs/calibration.png.
+"""`python -m bench.calibration`: simulate, enumerate, print a table, write docs/calibration.json
+and docs/calibration.png.
 
 Exit code 0: every promise is kept; 1: one is broken.
 """
@@ -14,8 +15,8 @@ from bench.calibration.checks import Check, exact_checks, experiment_checks, tab
 from bench.calibration.experiments import Tally, run_scenario
 from bench.calibration.picture import draw_picture
 from bench.calibration.scenarios import SCENARIOS, SEQUENTIAL, Scenario, simulated_plan
-from bench.hardware import core_count
-from bench.suite import SUITES
+from bench.host.hardware import core_count
+from bench.plan.suite import SUITES
 from wmvla.files import write_json
 from wmvla.progress import Progress
 
@@ -24,14 +25,25 @@ SEED = 20260
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.calibration", description=__doc__)
-    parser.add_argument("--experiments", type=_count, default=2000, metavar="N", help="of each scenario; default: 2000")
-    parser.add_argument("--out", type=Path, default=SUITES.parent / "docs", metavar="DIR", help="default: docs/")
+    parser.add_argument(
+        "--experiments",
+        type=_count,
+        default=2000,
+        metavar="N",
+        help="of each scenario; default: 2000",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=SUITES.parent / "docs", metavar="DIR", help="default: docs/"
+    )
     options = parser.parse_args(argv)
     alpha = simulated_plan(SCENARIOS[0]).alpha
     checks: list[Check] = []
     numbered = list(enumerate((*SCENARIOS, *SEQUENTIAL)))
     with ProcessPoolExecutor(max_workers=core_count()) as pool:
-        waiting = [pool.submit(_experiments, number, scenario, options.experiments) for number, scenario in numbered]
+        waiting = [
+            pool.submit(_experiments, number, scenario, options.experiments)
+            for number, scenario in numbered
+        ]
         tallies = [future.result() for future in waiting]
     for tally in tallies:
         checks += experiment_checks(tally)
@@ -48,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     draw_picture(
         checks,
-        f"Calibration: {options.experiments} simulated experiments of each scenario, judged by the program itself",
+        f"Calibration: {options.experiments} simulated experiments of each scenario, judged by the"
+        " program itself",
         options.out / "calibration.png",
     )
     print("\n".join(table(checks)))
@@ -57,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _experiments(number: int, scenario: Scenario, experiments: int) -> Tally:
     """In a process of its own; says how far it is."""
-    return run_scenario(scenario, experiments, SEED + number, Progress(scenario.name[:15], experiments).update)
+    return run_scenario(
+        scenario, experiments, SEED + number, Progress(scenario.name[:15], experiments).update
+    )
 
 
 def _count(text: str) -> int:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, xlogy
 from scipy.stats import binom
 
-from bench.stats.difference import score_interval, tost_confidence
-from bench.stats.rates import wilson_interval
+from bench.judge.stats.difference import score_interval, tost_confidence
+from bench.judge.stats.rates import wilson_interval
 
 LEAST_CHANCE = 1e-10
 """Outcomes rarer than this are left out where all of them are too many."""
@@ -24,14 +24,21 @@ class Coverage:
 
 
 def mcnemar_size(pairs: int, discordant_rates: Sequence[float], alpha: float) -> float:
-    """Chance that the exact one-sided test rejects where left and right do not differ: the largest over the rates."""
+    """Chance that the exact one-sided test rejects where left and right do not differ: the largest
+    over the rates."""
     wins, losses = _outcomes(pairs)
     rejects = _rejects(wins, losses, alpha)
-    return max(float(_chances(pairs, wins[rejects], losses[rejects], rate / 2, rate / 2).sum()) for rate in discordant_rates)
+    return max(
+        float(_chances(pairs, wins[rejects], losses[rejects], rate / 2, rate / 2).sum())
+        for rate in discordant_rates
+    )
 
 
-def mcnemar_power_enumerated(pairs: int, gain: float, discordant_rate: float, alpha: float) -> float:
-    """The same where left gains, by summing every outcome: `bench.stats.power.mcnemar_power` finds it another way."""
+def mcnemar_power_enumerated(
+    pairs: int, gain: float, discordant_rate: float, alpha: float
+) -> float:
+    """The same where left gains, by summing every outcome: `bench.judge.stats.power.mcnemar_power`
+    finds it another way."""
     wins, losses = _outcomes(pairs)
     rejects = _rejects(wins, losses, alpha)
     win_rate, loss_rate = (discordant_rate + gain) / 2, (discordant_rate - gain) / 2
@@ -41,7 +48,9 @@ def mcnemar_power_enumerated(pairs: int, gain: float, discordant_rate: float, al
 def wilson_coverage(episodes: int, confidence: float, rates: Sequence[float]) -> Coverage:
     """Coverage of Wilson's interval over true `rates`."""
     true = np.array(rates)[:, None]
-    bounds = np.array([wilson_interval(successes, episodes, confidence) for successes in range(episodes + 1)])
+    bounds = np.array(
+        [wilson_interval(successes, episodes, confidence) for successes in range(episodes + 1)]
+    )
     chances = binom.pmf(np.arange(episodes + 1)[None, :], episodes, true)
     holds = (bounds[None, :, 0] <= true) & (true <= bounds[None, :, 1])
     coverage = (chances * holds).sum(axis=1)
@@ -49,9 +58,13 @@ def wilson_coverage(episodes: int, confidence: float, rates: Sequence[float]) ->
 
 
 def tango_coverage(pairs: int, confidence: float, steps: int) -> Coverage:
-    """Coverage of the corrected score interval of the difference, over true (win, loss) rates on a grid of 1 / `steps`."""
+    """Coverage of the corrected score interval of the difference, over true (win, loss) rates on a
+    grid of 1 / `steps`."""
     wins, losses = _outcomes(pairs)
-    intervals = [score_interval(int(one), int(other), pairs, confidence) for one, other in zip(wins, losses, strict=True)]
+    intervals = [
+        score_interval(int(one), int(other), pairs, confidence)
+        for one, other in zip(wins, losses, strict=True)
+    ]
     lower, upper = np.array([[found.lower, found.upper] for found in intervals]).T
     found = []
     for win in range(steps + 1):
@@ -62,18 +75,26 @@ def tango_coverage(pairs: int, confidence: float, steps: int) -> Coverage:
     return Coverage(float(min(found)), float(np.mean(found)))
 
 
-def equivalence_chance(pairs: int, margin: float, difference: float, discordant_rate: float, alpha: float) -> float:
-    """Chance that the corrected score interval at 1 - 2 alpha lies inside +-`margin`: the power of TOST, or its error.
+def equivalence_chance(
+    pairs: int, margin: float, difference: float, discordant_rate: float, alpha: float
+) -> float:
+    """Chance that the corrected score interval at 1 - 2 alpha lies inside +-`margin`: the power of
+    TOST, or its error.
 
-    The likely outcomes only (``LEAST_CHANCE``), their intervals in full: `bench.stats.power.equivalence_power` needs none.
+    The likely outcomes only (``LEAST_CHANCE``), their intervals in full:
+    `bench.judge.stats.power.equivalence_power` needs none.
     """
     wins, losses = _outcomes(pairs)
-    chances = _chances(pairs, wins, losses, (discordant_rate + difference) / 2, (discordant_rate - difference) / 2)
+    chances = _chances(
+        pairs, wins, losses, (discordant_rate + difference) / 2, (discordant_rate - difference) / 2
+    )
     likely = chances > LEAST_CHANCE
     return float(
         sum(
             chance
-            for one, other, chance in zip(wins[likely], losses[likely], chances[likely], strict=True)
+            for one, other, chance in zip(
+                wins[likely], losses[likely], chances[likely], strict=True
+            )
             if score_interval(int(one), int(other), pairs, tost_confidence(alpha)).inside(margin)
         )
     )
@@ -92,10 +113,18 @@ def _outcomes(pairs: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _chances(
-    pairs: int, wins: NDArray[np.int64], losses: NDArray[np.int64], win_rate: float, loss_rate: float
+    pairs: int,
+    wins: NDArray[np.int64],
+    losses: NDArray[np.int64],
+    win_rate: float,
+    loss_rate: float,
 ) -> NDArray[np.float64]:
     """The trinomial distribution."""
     rest = pairs - wins - losses
     ways = gammaln(pairs + 1) - gammaln(wins + 1) - gammaln(losses + 1) - gammaln(rest + 1)
-    logs = xlogy(wins, win_rate) + xlogy(losses, loss_rate) + xlogy(rest, max(0.0, 1 - win_rate - loss_rate))
+    logs = (
+        xlogy(wins, win_rate)
+        + xlogy(losses, loss_rate)
+        + xlogy(rest, max(0.0, 1 - win_rate - loss_rate))
+    )
     return np.asarray(np.exp(ways + logs), dtype=np.float64)

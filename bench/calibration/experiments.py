@@ -1,15 +1,22 @@
-"""Whole experiments of one scenario, judged by `bench.verdict.judge`, and counted."""
+"""Whole experiments of one scenario, judged by `bench.judge.verdict.judge`, and counted."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from bench.calibration.scenarios import ROLLOUTS, Scenario, draw, is_true, simulated_plan, true_difference
-from bench.plan import Plan
-from bench.stats.mcnemar import mcnemar_one_sided
-from bench.suite import Claim
-from bench.verdict import ClaimResult, Verdict, judge
+from bench.calibration.scenarios import (
+    ROLLOUTS,
+    Scenario,
+    draw,
+    is_true,
+    simulated_plan,
+    true_difference,
+)
+from bench.judge.stats.mcnemar import mcnemar_one_sided
+from bench.judge.verdict import ClaimResult, Verdict, judge
+from bench.plan.document import Plan
+from bench.plan.suite import Claim
 from wmvla.rollout.journal import Row
 
 
@@ -26,7 +33,8 @@ class ClaimTally:
     covered: int
     """Experiments whose interval at 1 - alpha holds the true difference."""
     naive: int
-    """Experiments in which McNemar's test, blind to clusters and unadjusted, would have rejected."""
+    """Experiments in which McNemar's test, blind to clusters and unadjusted, would have
+    rejected."""
     bias: float
     """Mean of what the experiments estimated, less what is true."""
 
@@ -42,11 +50,15 @@ class Tally:
     supported: int
     """Experiments whose whole verdict was SUPPORTED."""
     played: float
-    """Mean share of the planned episodes that was played: less than all in a sequential plan only."""
+    """Mean share of the planned episodes that was played: less than all in a sequential plan
+    only."""
 
 
 def run_scenario(
-    scenario: Scenario, experiments: int, seed: int, on_experiment: Callable[[int], None] = lambda done: None
+    scenario: Scenario,
+    experiments: int,
+    seed: int,
+    on_experiment: Callable[[int], None] = lambda done: None,
 ) -> Tally:
     """Draw and judge that many experiments; the same numbers for the same seed.
 
@@ -67,13 +79,20 @@ def run_scenario(
             _claim_tally(scenario, plan, claim, [verdict.claims[i] for verdict in verdicts])
             for i, claim in enumerate(plan.claims)
         ),
-        false_gains=sum(any(_is_false_gain(scenario, result) for result in verdict.claims) for verdict in verdicts),
+        false_gains=sum(
+            any(_is_false_gain(scenario, result) for result in verdict.claims)
+            for verdict in verdicts
+        ),
         supported=sum(verdict.decision == "SUPPORTED" for verdict in verdicts),
-        played=float(np.mean([verdict.planned for verdict in verdicts]) / (len(ROLLOUTS) * scenario.pairs)),
+        played=float(
+            np.mean([verdict.planned for verdict in verdicts]) / (len(ROLLOUTS) * scenario.pairs)
+        ),
     )
 
 
-def _claim_tally(scenario: Scenario, plan: Plan, claim: Claim, results: list[ClaimResult]) -> ClaimTally:
+def _claim_tally(
+    scenario: Scenario, plan: Plan, claim: Claim, results: list[ClaimResult]
+) -> ClaimTally:
     difference = true_difference(scenario, claim)
     contrasts = [result.contrast for result in results]
     return ClaimTally(
@@ -83,7 +102,9 @@ def _claim_tally(scenario: Scenario, plan: Plan, claim: Claim, results: list[Cla
         supported=sum(result.decision == "SUPPORTED" for result in results),
         not_supported=sum(result.decision == "NOT SUPPORTED" for result in results),
         covered=sum(one.interval.lower <= difference <= one.interval.upper for one in contrasts),
-        naive=sum(mcnemar_one_sided(one.left_only, one.right_only) <= plan.alpha for one in contrasts),
+        naive=sum(
+            mcnemar_one_sided(one.left_only, one.right_only) <= plan.alpha for one in contrasts
+        ),
         bias=float(np.mean([one.estimate or 0.0 for one in contrasts])) - difference,
     )
 
@@ -95,14 +116,18 @@ def _is_false_gain(scenario: Scenario, result: ClaimResult) -> bool:
 
 
 class _RowTable:
-    """Journal rows of every outcome of every episode, made once: an experiment chooses among them."""
+    """Journal rows of every outcome of every episode, made once: an experiment chooses among
+    them."""
 
     def __init__(self, plan: Plan) -> None:
         self.cases = [[case.id for case in plan.rollout_cases(rollout)] for rollout in ROLLOUTS]
         longest = plan.recipe.environment.max_steps
         outcomes = ((False, "ok", longest), (True, "ok", longest // 2), (False, "error", 0))
         self.choices: list[list[Row]] = [
-            [{**asdict(row), "success": success, "status": status, "steps": steps} for row in plan.episodes]
+            [
+                {**asdict(row), "success": success, "status": status, "steps": steps}
+                for row in plan.episodes
+            ]
             for success, status, steps in outcomes
         ]
 

@@ -24,8 +24,14 @@ def draw_picture(checks: Sequence[Check], title: str, path: Path) -> None:
 
     simulated = [check for check in checks if check.part == "experiments"]
     family = {check.scenario for check in simulated if check.what.startswith("any of")}
-    errors = [check for check in simulated if check.kind == "error" and "NOT SUPPORTED" not in check.what]
-    errors = [check for check in errors if check.what.startswith(("any of", "E1")) or check.scenario not in family]
+    errors = [
+        check for check in simulated if check.kind == "error" and "NOT SUPPORTED" not in check.what
+    ]
+    errors = [
+        check
+        for check in errors
+        if check.what.startswith(("any of", "E1")) or check.scenario not in family
+    ]
     missed = [check for check in simulated if "wrongly NOT SUPPORTED" in check.what]
     covered = [check for check in simulated if check.kind == "coverage"]
     panels = (
@@ -34,16 +40,25 @@ def draw_picture(checks: Sequence[Check], title: str, path: Path) -> None:
             [*errors, *_worst(missed, max, "a true claim NOT SUPPORTED")],
             (0, 15),
         ),
-        ("Power, grey: as planned", [check for check in simulated if check.kind == "power"], (0, 100)),
+        (
+            "Power, grey: as planned",
+            [check for check in simulated if check.kind == "power"],
+            (0, 100),
+        ),
         (
             "Intervals hold the truth, grey: promised",
-            [*_worst(covered, min, "worst of four claims"), *(c for c in checks if c.part == "exact" and c.kind == "coverage")],
+            [
+                *_worst(covered, min, "worst of four claims"),
+                *(c for c in checks if c.part == "exact" and c.kind == "coverage"),
+            ],
             (80, 100),
         ),
     )
     width, height = 3 * (LABELS + PANEL) + 0.3, max(len(rows) for _, rows, _ in panels) * ROW + 1.4
     figure, axes = pyplot.subplots(1, 3, figsize=(width, height))
-    figure.subplots_adjust(LABELS / width, 0.6 / height, 1 - 0.3 / width, 1 - 0.8 / height, wspace=LABELS / PANEL)
+    figure.subplots_adjust(
+        LABELS / width, 0.6 / height, 1 - 0.3 / width, 1 - 0.8 / height, wspace=LABELS / PANEL
+    )
     for panel, (heading, rows, limits) in zip(axes, panels, strict=True):
         _panel(panel, heading, rows, limits)
     figure.suptitle(title, fontsize=12)
@@ -56,27 +71,47 @@ def _worst(checks: Sequence[Check], choose: Callable[..., Check], what: str) -> 
     by_scenario: dict[str, list[Check]] = {}
     for check in checks:
         by_scenario.setdefault(check.scenario, []).append(check)
-    return [replace(choose(group, key=lambda check: check.share), what=what) for group in by_scenario.values()]
+    return [
+        replace(choose(group, key=lambda check: check.share), what=what)
+        for group in by_scenario.values()
+    ]
 
 
-def _panel(axes: "Axes", heading: str, checks: Sequence[Check], limits: tuple[float, float]) -> None:
-    """One row for each check: grey what was promised, a dot with its Monte-Carlo interval what was found."""
+def _panel(
+    axes: "Axes", heading: str, checks: Sequence[Check], limits: tuple[float, float]
+) -> None:
+    """One row for each check: grey what was promised, a dot with its Monte-Carlo interval what was
+    found."""
     for row, check in enumerate(checks):
         low, high = 100 * max(0.0, check.at_least), 100 * min(1.0, check.at_most)
         if (low, high) != (0.0, 100.0):
             # A promise of one number is still to be seen.
-            axes.barh(row, max(high - low, 0.004 * (limits[1] - limits[0])), left=low, height=0.8, color=PROMISED)
+            axes.barh(
+                row,
+                max(high - low, 0.004 * (limits[1] - limits[0])),
+                left=low,
+                height=0.8,
+                color=PROMISED,
+            )
         colour, shown = KEPT if check.holds else BROKEN, 100 * check.share
         if check.interval is not None:
-            axes.plot([100 * bound for bound in check.interval], [row, row], color=colour, linewidth=2)
+            axes.plot(
+                [100 * bound for bound in check.interval], [row, row], color=colour, linewidth=2
+            )
         marker = "D" if check.interval is None else "o"
         if limits[0] <= shown <= limits[1]:
             axes.plot(shown, row, marker, color=colour, markersize=5, clip_on=False)
         else:
             axes.text(
-                limits[shown > limits[1]], row, f" {shown:.0f} % ", ha="right" if shown > limits[1] else "left", va="center"
+                limits[shown > limits[1]],
+                row,
+                f" {shown:.0f} % ",
+                ha="right" if shown > limits[1] else "left",
+                va="center",
             )
-    axes.set_yticks(range(len(checks)), [f"{check.scenario} | {check.what}" for check in checks], fontsize=8)
+    axes.set_yticks(
+        range(len(checks)), [f"{check.scenario} | {check.what}" for check in checks], fontsize=8
+    )
     axes.set_ylim(len(checks) - 0.4, -0.6)
     axes.set_xlim(*limits)
     axes.set_xlabel("%")

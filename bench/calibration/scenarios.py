@@ -1,4 +1,5 @@
-"""Known truths: how often each rollout really succeeds, how its episodes hang together, and which of them break."""
+"""Known truths: how often each rollout really succeeds, how its episodes hang together, and which
+of them break."""
 
 import dataclasses
 from dataclasses import dataclass, replace
@@ -8,11 +9,12 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import multivariate_normal
 
-from bench.looks import Spending
-from bench.machine import load_machine
-from bench.overrides import Overrides
-from bench.plan import Plan, make_plan
-from bench.suite import Claim, load_suite
+from bench.plan.document import Plan
+from bench.plan.looks import Spending
+from bench.plan.machine import load_machine
+from bench.plan.make import make_plan
+from bench.plan.overrides import Overrides
+from bench.plan.suite import Claim, load_suite
 
 ROLLOUTS = ("E0-none", "E1-zero", "E2-pred", "E2-zero", "E2-random")
 TASKS = 10
@@ -23,9 +25,11 @@ Rates = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Scenario:
-    """A truth. The difficulty of an initial state is normal; an episode succeeds where it is below its rollout's threshold.
+    """A truth. The difficulty of an initial state is normal; an episode succeeds where it is below
+    its rollout's threshold.
 
-    So a rollout succeeds in exactly its rate of the episodes of a task, whatever the correlations are.
+    So a rollout succeeds in exactly its rate of the episodes of a task, whatever the correlations
+    are.
     """
 
     name: str
@@ -37,9 +41,11 @@ class Scenario:
     repeats: int = 1
     """Episodes from each of them."""
     shared: float = 0.8
-    """Share of the difficulty's variance that an initial state has for every rollout: what makes pairs agree."""
+    """Share of the difficulty's variance that an initial state has for every rollout: what makes
+    pairs agree."""
     own: float = 0.0
-    """Share that an initial state has for one rollout, in all its repeats: what makes the differences of a cluster agree."""
+    """Share that an initial state has for one rollout, in all its repeats: what makes the
+    differences of a cluster agree."""
     seeds: int = 1
     """Training seeds."""
     training: float = 0.0
@@ -47,12 +53,14 @@ class Scenario:
     errors: float = 0.0
     """Share of the episodes that break."""
     resamples: int = 2_000
-    """Of the bootstrap. A plan's 10,000 take three times as long, and matter where clusters make its interval the wider one:
-    all experiments of a scenario share one bootstrap seed, as they share a plan, and with it the unsteadiness of its ends."""
+    """Of the bootstrap. A plan's 10,000 take three times as long, and matter where clusters make
+    its interval the wider one: all experiments of a scenario share one bootstrap seed, as they
+    share a plan, and with it the unsteadiness of its ends."""
     spending: Spending | None = None
     """How a sequential plan spends its error over five looks; None: of fixed size."""
     errors_hide: bool = False
-    """Only successes of E0-none, E2-zero and E2-random break: the worst that errors can do to the claims' truth."""
+    """Only successes of E0-none, E2-zero and E2-random break: the worst that errors can do to the
+    claims' truth."""
 
     @property
     def tasks(self) -> int:
@@ -70,20 +78,25 @@ def level(rate: float, tasks: int = TASKS) -> Rates:
 
 def true_difference(scenario: Scenario, claim: Claim) -> float:
     """True success(left) - success(right), the mean over tasks."""
-    left, right = (np.mean(scenario.rates[ROLLOUTS.index(name)]) for name in (claim.left, claim.right))
+    left, right = (
+        np.mean(scenario.rates[ROLLOUTS.index(name)]) for name in (claim.left, claim.right)
+    )
     return round(float(left - right), 12)
 
 
 def discordant_rate(scenario: Scenario, claim: Claim) -> float:
     """True share of the pairs that only one of the claim's rollouts solves, the mean over tasks."""
-    left, right = (np.array(scenario.rates[ROLLOUTS.index(name)]) for name in (claim.left, claim.right))
+    left, right = (
+        np.array(scenario.rates[ROLLOUTS.index(name)]) for name in (claim.left, claim.right)
+    )
     normal = multivariate_normal(mean=[0, 0], cov=[[1, scenario.shared], [scenario.shared, 1]])
     both = normal.cdf(ndtri(np.stack([left, right], axis=1)))
     return float(np.mean(left + right - 2 * both))
 
 
 def is_true(claim: Claim, difference: float) -> bool:
-    """Whether the claim holds at that true difference; at the margin itself equivalence does not."""
+    """Whether the claim holds at that true difference; at the margin itself equivalence does
+    not."""
     if claim.kind == "equivalence":
         assert claim.margin is not None
         return abs(difference) < claim.margin - 1e-9
@@ -91,7 +104,8 @@ def is_true(claim: Claim, difference: float) -> bool:
 
 
 def simulated_plan(scenario: Scenario) -> Plan:
-    """The core suite's plan, with its claims, alpha and margins, over the scenario's episode table."""
+    """The core suite's plan, with its claims, alpha and margins, over the scenario's episode
+    table."""
     suite = load_suite("core")
     mini = suite.scales["mini"]
     scale = dataclasses.replace(
@@ -99,16 +113,23 @@ def simulated_plan(scenario: Scenario) -> Plan:
         environment=dataclasses.replace(mini.environment, tasks=tuple(range(scenario.tasks))),
         demonstrations=dataclasses.replace(mini.demonstrations, inits=(), held_out=()),
         rollout=dataclasses.replace(
-            mini.rollout, inits=tuple(range(scenario.inits)), episodes=scenario.inits * scenario.repeats
+            mini.rollout,
+            inits=tuple(range(scenario.inits)),
+            episodes=scenario.inits * scenario.repeats,
         ),
     )
     suite = dataclasses.replace(suite, seeds=tuple(range(scenario.seeds)), scales={"mini": scale})
     plan = make_plan(suite, "mini", load_machine("cpu"), Overrides(sequential=scenario.spending))
-    return dataclasses.replace(plan, method=dataclasses.replace(plan.method, bootstrap_resamples=scenario.resamples))
+    return dataclasses.replace(
+        plan, method=dataclasses.replace(plan.method, bootstrap_resamples=scenario.resamples)
+    )
 
 
-def draw(scenario: Scenario, generator: np.random.Generator) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """One experiment: (succeeds, breaks), each of shape (rollouts, seeds, episodes) in the order of the episode table."""
+def draw(
+    scenario: Scenario, generator: np.random.Generator
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """One experiment: (succeeds, breaks), each of shape (rollouts, seeds, episodes) in the order of
+    the episode table."""
     states = (scenario.seeds, scenario.tasks, 1, scenario.inits)
     shape = (len(ROLLOUTS), scenario.seeds, scenario.tasks, scenario.repeats, scenario.inits)
     arms = [name.split("-")[0] for name in ROLLOUTS]
@@ -170,7 +191,8 @@ SCENARIOS = (
     ),
     Scenario(
         "one of three",
-        "E2 gains 15 points on E0, by other means than its memory: one claim is true, two are false",
+        "E2 gains 15 points on E0, by other means than its memory: one claim is true, two are"
+        " false",
         (level(SAME), level(SAME), level(SAME + 0.15), level(SAME + 0.15), level(SAME + 0.15)),
     ),
     _clusters(
@@ -185,7 +207,8 @@ SCENARIOS = (
     ),
     Scenario(
         "unequal tasks",
-        "tasks from 25 to 93 %; gains and losses of 6 points cancel over them; E1 at the margin, by -9 and -1 points",
+        "tasks from 25 to 93 %; gains and losses of 6 points cancel over them; E1 at the margin, by"
+        " -9 and -1 points",
         (_unequal(0), _unequal(-0.09, -0.01), _unequal(0.06, -0.06), _unequal(0), _unequal(0)),
     ),
     Scenario(
@@ -197,13 +220,19 @@ SCENARIOS = (
     ),
     Scenario(
         "three seeds that differ",
-        "the same, but one training is better than another by chance: standard deviation 3.5 points",
+        "the same, but one training is better than another by chance: standard deviation 3.5"
+        " points",
         _AT_THE_MARGIN,
         inits=20,
         seeds=3,
         training=0.01,
     ),
-    Scenario("errors", "nothing differs but E1 at the margin; 5 % of all episodes break", _AT_THE_MARGIN, errors=0.05),
+    Scenario(
+        "errors",
+        "nothing differs but E1 at the margin; 5 % of all episodes break",
+        _AT_THE_MARGIN,
+        errors=0.05,
+    ),
     Scenario(
         "errors that hide",
         "the same; the 5 % are successes of the rollouts that E1 and E2 are compared with",
@@ -218,7 +247,15 @@ SCENARIOS = (
         errors=0.05,
     ),
     _few("24 pairs", "nothing differs; one task, 24 initial states", SAME, SAME, SAME, SAME, SAME),
-    _few("24 pairs, effect", "the same; E2 with predicted memory gains 28 points", SAME, SAME, SAME + 0.28, SAME, SAME),
+    _few(
+        "24 pairs, effect",
+        "the same; E2 with predicted memory gains 28 points",
+        SAME,
+        SAME,
+        SAME + 0.28,
+        SAME,
+        SAME,
+    ),
 )
 SEQUENTIAL = (
     _looked_at("null", "obrien-fleming"),

@@ -1,1 +1,2 @@
-"""One module per `wmbench` command: `add_arguments(parser)`, and `run(options)` giving the exit code."""
+"""One module per `wmbench` command: `add_arguments(parser)`, and `run(options)` giving the exit
+code."""

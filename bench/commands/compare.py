@@ -1,4 +1,5 @@
-"""`wmbench compare A B [...]`: whether later runs are worse than the first; with --parity whether two are one experiment."""
+"""`wmbench compare A B [...]`: whether later runs are worse than the first; with --parity whether
+two are one experiment."""
 
 import argparse
 import json
@@ -8,21 +9,37 @@ from typing import TYPE_CHECKING, Any
 from wmvla.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.comparison.judge import Compared, Comparison
-    from bench.parity import Parity
+    from bench.compare.parity import Parity
+    from bench.compare.regressions import Compared, Comparison
 
-HELP = "compare runs, paired by episode: which rollouts got worse; or whether one plan gives the same on two machines"
+HELP = (
+    "compare runs, paired by episode: which rollouts got worse; or whether one plan gives the same"
+    " on two machines"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("places", metavar="RUN", type=Path, nargs="+", help="run directories, the baseline first; or imported results (.json)")
+    add(
+        "places",
+        metavar="RUN",
+        type=Path,
+        nargs="+",
+        help="run directories, the baseline first; or imported results (.json)",
+    )
     add(
         "--parity",
         action="store_true",
-        help="of the same plan on two machines: print a one-page certificate that they are one experiment, or what differs",
+        help=(
+            "of the same plan on two machines: print a one-page certificate that they are one"
+            " experiment, or what differs"
+        ),
     )
-    add("--unpaired", action="store_true", help="compare what cannot be paired by episode too, marked UNPAIRED")
+    add(
+        "--unpaired",
+        action="store_true",
+        help="compare what cannot be paired by episode too, marked UNPAIRED",
+    )
     add(
         "--regression",
         metavar="LOSS",
@@ -32,34 +49,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print the findings as JSON")
-    shape.add_argument("--markdown", action="store_true", help="print them as Markdown, for a pull request")
+    shape.add_argument(
+        "--markdown", action="store_true", help="print them as Markdown, for a pull request"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """0: no regression is shown, or parity. 1: one is, or is left open; or something differs. 2: not comparable, bad usage."""
+    """0: no regression is shown, or parity. 1: one is, or is left open; or something differs. 2:
+    not comparable, bad usage."""
     return _parity(options) if options.parity else _compare(options)
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from bench.comparison.judge import compare
-    from bench.comparison.sides import load_sides
-    from bench.wording.comparison import comparison_markdown, comparison_text
+    from bench.compare.regressions import compare
+    from bench.compare.sides import load_sides
+    from bench.compare.words import comparison_markdown, comparison_text
 
     if not 0 <= options.regression < 1:
-        raise UserError(f"--regression {options.regression:g}: must be at least 0 and less than 1, 0.05 for five points")
+        raise UserError(
+            f"--regression {options.regression:g}: must be at least 0 and less than 1, 0.05 for"
+            " five points"
+        )
     comparison = compare(load_sides(options.places), options.regression, options.unpaired)
     if options.json:
         print(json.dumps(comparison_json(comparison), indent=1))
     else:
-        print(comparison_markdown(comparison) if options.markdown else comparison_text(comparison), end="")
+        print(
+            comparison_markdown(comparison) if options.markdown else comparison_text(comparison),
+            end="",
+        )
     return 0 if comparison.passes else 1
 
 
 def comparison_json(comparison: "Comparison") -> dict[str, Any]:
-    """What ``--json`` prints (``bench/schemas/comparison.schema.json``)."""
-    from bench.comparison.differences import what_differs
-    from bench.comparison.speed import costs
-    from bench.wording.comparison import rule, verdict
+    """What ``--json`` prints (``bench/formats/schemas/comparison.schema.json``)."""
+    from bench.compare.differences import what_differs
+    from bench.compare.speed import costs
+    from bench.compare.words import rule, verdict
 
     baseline, *others = comparison.sides
     assert baseline.run is not None
@@ -72,14 +98,22 @@ def comparison_json(comparison: "Comparison") -> dict[str, Any]:
         "threshold": comparison.threshold,
         "baseline": baseline.name,
         "rollouts": [_rollout(each) for each in comparison.rollouts],
-        "left_out": [{"against": name, "rollout": rollout, "why": why} for name, rollout, why in comparison.left_out],
+        "left_out": [
+            {"against": name, "rollout": rollout, "why": why}
+            for name, rollout, why in comparison.left_out
+        ],
         "unpaired_because": dict(comparison.unpaired_because),
         "costs": {
-            side.name: [{"case": cost.case, "unit": cost.unit, "value": cost.value} for cost in costs(side.run)]
+            side.name: [
+                {"case": cost.case, "unit": cost.unit, "value": cost.value}
+                for cost in costs(side.run)
+            ]
             for side in comparison.sides
             if side.run
         },
-        "differences": {side.name: what_differs(baseline.run, side.run) for side in others if side.run},
+        "differences": {
+            side.name: what_differs(baseline.run, side.run) for side in others if side.run
+        },
     }
 
 
@@ -97,7 +131,11 @@ def _rollout(each: "Compared") -> dict[str, Any]:
         "later": asdict(candidate.later),
         "missing": candidate.missing,
         "difference": each.difference,
-        "interval": {"confidence": interval.confidence, "lower": interval.lower, "upper": interval.upper},
+        "interval": {
+            "confidence": interval.confidence,
+            "lower": interval.lower,
+            "upper": interval.upper,
+        },
         "only_later": candidate.won,
         "only_baseline": candidate.lost,
         "p": each.p,
@@ -109,8 +147,8 @@ def _rollout(each: "Compared") -> dict[str, Any]:
 
 
 def _parity(options: argparse.Namespace) -> int:
-    from bench.parity import compare, load_run
-    from bench.wording.parity import parity_page
+    from bench.compare.parity import compare, load_run
+    from bench.compare.parity_words import parity_page
 
     if len(options.places) != 2:
         raise UserError(f"--parity is of two runs; {len(options.places)} are given")
@@ -123,7 +161,10 @@ def _parity(options: argparse.Namespace) -> int:
         (options.markdown, "--markdown"),
     ):
         if given:
-            raise UserError(f"{name} says nothing with --parity, which is a page of Markdown by its own rule; leave it out")
+            raise UserError(
+                f"{name} says nothing with --parity, which is a page of Markdown by its own rule;"
+                " leave it out"
+            )
     parity = compare(load_run(first), load_run(second))
     if options.json:
         print(json.dumps(_parity_json(parity), indent=1))
@@ -133,13 +174,16 @@ def _parity(options: argparse.Namespace) -> int:
 
 
 def _parity_json(parity: "Parity") -> dict[str, Any]:
-    from bench.wording.parity import verdict
+    from bench.compare.parity_words import verdict
 
     return {
         "parity": parity.holds,
         "verdict": verdict(parity),
         "margin": parity.margin,
-        "findings": [{"what": each.what, "status": each.status, "told": list(each.told)} for each in parity.findings],
+        "findings": [
+            {"what": each.what, "status": each.status, "told": list(each.told)}
+            for each in parity.findings
+        ],
         "successes": [
             {
                 "rollout": each.rollout,
@@ -152,7 +196,12 @@ def _parity_json(parity: "Parity") -> dict[str, Any]:
             for each in parity.successes
         ],
         "speeds": [
-            {"figure": each.figure, "unit": each.unit, "values": each.values, "normalised": each.normalised}
+            {
+                "figure": each.figure,
+                "unit": each.unit,
+                "values": each.values,
+                "normalised": each.normalised,
+            }
             for each in parity.speeds
         ],
     }

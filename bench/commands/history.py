@@ -5,14 +5,21 @@ import json
 import sys
 from pathlib import Path
 
-from bench.options import RESULTS
+from bench.commands.options import RESULTS
 
 HELP = "draw success and speed of all runs over time, by suite, scale and machine, as one HTML page"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("results", metavar="RESULTS", type=Path, nargs="?", default=RESULTS, help="folder of run directories, default: results")
+    add(
+        "results",
+        metavar="RESULTS",
+        type=Path,
+        nargs="?",
+        default=RESULTS,
+        help="folder of run directories, default: results",
+    )
     add("--output", metavar="FILE", type=Path, help="the page, default: RESULTS/history.html")
     add("--json", action="store_true", help="print the figures instead of drawing a page")
 
@@ -21,9 +28,9 @@ def run(options: argparse.Namespace) -> int:
     """0, also where a run cannot be read: it is named, on the page and on standard error."""
     from dataclasses import asdict
 
-    from bench.history.page import groups, write_page
-    from bench.history.runs import read_history
-    from bench.wording.history import told
+    from bench.report.history.page import groups, write_page
+    from bench.report.history.runs import read_history
+    from bench.report.history.words import told
 
     history = read_history(options.results)
     for folder, why in history.unreadable:

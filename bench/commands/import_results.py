@@ -1,11 +1,12 @@
-"""`wmbench import FILE --as NAME`: LeRobot's eval_info.json, to stand beside ours, UNPAIRED; it decides nothing."""
+"""`wmbench import FILE --as NAME`: LeRobot's eval_info.json, to stand beside ours, UNPAIRED; it
+decides nothing."""
 
 import argparse
 import json
 import re
 from pathlib import Path
 
-from bench.options import RESULTS
+from bench.commands.options import RESULTS
 from wmvla.errors import UserError
 
 HELP = "import an eval_info.json of lerobot-eval or lerobot-wm-eval, to be compared UNPAIRED"
@@ -15,20 +16,38 @@ NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", metavar="FILE", type=Path, help="eval_info.json")
-    add("--as", dest="name", metavar="NAME", required=True, help="the rollout of ours that it is held against: E0-none")
-    add("--into", metavar="DIR", type=Path, help="run directory that it belongs to; default: it is a result of its own")
-    add("--results", metavar="DIR", type=Path, help=f"folder for a result of its own; default: {RESULTS}")
+    add(
+        "--as",
+        dest="name",
+        metavar="NAME",
+        required=True,
+        help="the rollout of ours that it is held against: E0-none",
+    )
+    add(
+        "--into",
+        metavar="DIR",
+        type=Path,
+        help="run directory that it belongs to; default: it is a result of its own",
+    )
+    add(
+        "--results",
+        metavar="DIR",
+        type=Path,
+        help=f"folder for a result of its own; default: {RESULTS}",
+    )
     add("--json", action="store_true", help="print what was imported")
 
 
 def run(options: argparse.Namespace) -> int:
-    from bench.external import FOLDER, write_external
-    from bench.lerobot_info import read_eval_info
-    from bench.plan import load_plan
-    from bench.wording.external import imported_line
+    from bench.compare.external_words import imported_line
+    from bench.compare.import_lerobot import read_eval_info
+    from bench.plan.files import load_plan
+    from bench.record.external import FOLDER, write_external
 
     if not NAME.fullmatch(options.name):
-        raise UserError(f"--as '{options.name}': must be letters, digits, '-', '_' or '.', like E0-none")
+        raise UserError(
+            f"--as '{options.name}': must be letters, digits, '-', '_' or '.', like E0-none"
+        )
     if options.into and options.results:
         raise UserError("--into and --results say two places; give one of them")
     if options.into:
@@ -40,6 +59,10 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(external.to_json(), indent=1))
         return 0
     for table in external.tables:
-        print(imported_line(table.rollout, table.suite, table.successes, table.episodes, table.not_played))
+        print(
+            imported_line(
+                table.rollout, table.suite, table.successes, table.episodes, table.not_played
+            )
+        )
     print(f"imported: {path}")
     return 0

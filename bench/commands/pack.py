@@ -1,4 +1,5 @@
-"""`wmbench pack`: a run directory as one file, the same bytes wherever it is packed, that can be verified elsewhere."""
+"""`wmbench pack`: a run directory as one file, the same bytes wherever it is packed, that can be
+verified elsewhere."""
 
 import argparse
 from pathlib import Path
@@ -8,15 +9,23 @@ HELP = "pack a run directory into one file, without weights, to be verified else
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", metavar="DIR", type=Path, help="run directory")
-    parser.add_argument("-o", "--out", metavar="FILE", type=Path, help="a .tar.gz or .tar.zst; default: RUN.tar.gz here")
+    parser.add_argument(
+        "-o",
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help="a .tar.gz or .tar.zst; default: RUN.tar.gz here",
+    )
     parser.add_argument("--weights", action="store_true", help="with its checkpoints")
-    parser.add_argument("--with-names", action="store_true", help="although a file names this user or this host")
+    parser.add_argument(
+        "--with-names", action="store_true", help="although a file names this user or this host"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """0: it is packed. 2: no run directory, or it cannot be."""
-    from bench.checksums import sha256_of
-    from bench.verify.pack import pack
+    from bench.formats.checksums import sha256_of
+    from bench.share.pack import pack
 
     out = pack(options.run_dir, options.out, options.weights, options.with_names)
     print(f"{sha256_of(out)}  {out}")

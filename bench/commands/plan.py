@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.hub import go_offline, needed_by
-from bench.options import RESULTS, add_plan_options, as_flags, plan_from, run_dir_of
-from bench.plan import Plan
-from bench.requirements import missing_for
-from bench.suite import SUITES
+from bench.commands.options import RESULTS, add_plan_options, as_flags, plan_from, run_dir_of
+from bench.forecast.hub import go_offline, needed_by
+from bench.forecast.requirements import missing_for
+from bench.plan.document import Plan
+from bench.plan.suite import SUITES
 from wmvla.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.references import Reference
+    from bench.forecast.past_runs import Reference
 
 HELP = "show what would run: cases, episodes, claims and what they can show, cost, and where"
 
@@ -27,9 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_plan_options(parser.add_argument)
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument(
-        "--json", action="store_true", help="print the plan as it would be written to plan.json; with --offline the files"
+        "--json",
+        action="store_true",
+        help="print the plan as it would be written to plan.json; with --offline the files",
     )
-    shape.add_argument("--ci", choices=["gitlab"], help="print a child pipeline with one job a case, for GitLab")
+    shape.add_argument(
+        "--ci", choices=["gitlab"], help="print a child pipeline with one job a case, for GitLab"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     if options.ci:
         print(_pipeline(plan, options), end="")
         return 0
-    from bench.references import find_references
+    from bench.forecast.past_runs import find_references
 
     references = find_references(plan, dict.fromkeys([RESULTS, Path(options.results or RESULTS)]))
     print("\n".join(describe(plan, references)))
@@ -55,7 +59,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _tell_files(plan: Plan, as_json: bool) -> int:
-    """Which files the plan needs beside this project, and where. 0: all are there, 1: some are not."""
+    """Which files the plan needs beside this project, and where. 0: all are there, 1: some are
+    not."""
     from bench.wording.files import files_told
 
     needs = needed_by(plan)
@@ -72,9 +77,13 @@ def _tell_files(plan: Plan, as_json: bool) -> int:
 def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
     """The plan in lines of text; times, sizes and discordance from `references`."""
     from bench import wording
-    from bench.limits import limit_of
+    from bench.judge.power import limit_of
 
-    training, rollout, tasks = plan.recipe.training, plan.recipe.rollout, plan.recipe.environment.tasks
+    training, rollout, tasks = (
+        plan.recipe.training,
+        plan.recipe.rollout,
+        plan.recipe.environment.tasks,
+    )
     inits = f"{min(rollout.episodes, len(rollout.inits))} initial states"
     rollouts = len(plan.rollout_cases())
     workers = plan.machine.rollout_workers or "by cores and memory"
@@ -84,20 +93,32 @@ def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
     lines = [
         f"{plan.run_name}: {plan.question}",
         f"scale          {plan.scale}: {plan.summary}",
-        f"machine        {plan.machine.name}: {plan.machine.training_processes} training processes{spread} "
-        f"({plan.machine.strategy}), rollout workers {workers}, {plan.machine.precision}",
-        f"training       {training.steps} steps x batch {training.batch_size} = "
-        f"{training.steps * training.batch_size} samples, seeds {', '.join(map(str, plan.seeds))}",
+        (
+            f"machine        {plan.machine.name}: {plan.machine.training_processes} training"
+            f" processes{spread} ({plan.machine.strategy}), rollout workers {workers},"
+            f" {plan.machine.precision}"
+        ),
+        (
+            f"training       {training.steps} steps x batch {training.batch_size} ="
+            f" {training.steps * training.batch_size} samples, seeds"
+            f" {', '.join(map(str, plan.seeds))}"
+        ),
         *_vision_lines(plan),
-        f"episodes       {len(plan.episodes)} for each of {rollouts} rollouts = {len(plan.episodes) * rollouts} "
-        f"({plan.recipe.environment.suite}, {_counted(len(tasks), 'task')}, {inits})",
+        (
+            f"episodes       {len(plan.episodes)} for each of {rollouts} rollouts ="
+            f" {len(plan.episodes) * rollouts} ({plan.recipe.environment.suite},"
+            f" {_counted(len(tasks), 'task')}, {inits})"
+        ),
         *_look_lines(plan),
         f"sanity gate    {plan.sanity.rollout} solves at least {100 * plan.sanity.floor:g} %",
         f"alpha          {plan.alpha:g}; {plan.method.multiplicity}",
         *_cost_lines(plan, references),
         "",
         f"{'case':<{case_width}}  kind            after",
-        *(f"{case.id:<{case_width}}  {case.kind:<15} {', '.join(case.needs)}".rstrip() for case in plan.cases),
+        *(
+            f"{case.id:<{case_width}}  {case.kind:<15} {', '.join(case.needs)}".rstrip()
+            for case in plan.cases
+        ),
         "",
         f"{'claim':<{claim_width}}  test",
     ]
@@ -105,25 +126,54 @@ def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
         sought = f", gain sought {100 * claim.effect:g} points" if claim.effect is not None else ""
         margin = f", margin {100 * claim.margin:g} points" if claim.margin is not None else ""
         asked = "" if claim.asked else ", not asked: an arm is left out"
-        lines.append(f"{claim.id:<{claim_width}}  {claim.kind} of {claim.left} and {claim.right}{margin}{sought}{asked}")
+        lines.append(
+            f"{claim.id:<{claim_width}}  {claim.kind} of {claim.left} and"
+            f" {claim.right}{margin}{sought}{asked}"
+        )
     if plan.concludes:
         lines += ["", *_power_lines(plan, references, claim_width)]
-    notes = [wording.out_of_reach_note(claim, limit_of(plan, claim)) for claim in plan.claims if claim.asked]
-    said = [*plan.cannot_say, wording.seeds_note(plan), *(note for note in notes if note and plan.concludes)]
-    return [*lines, "", "This plan cannot say:", *(f"- {note}" for note in said), "", f"hash           {plan.hash}"]
+    notes = [
+        wording.out_of_reach_note(claim, limit_of(plan, claim))
+        for claim in plan.claims
+        if claim.asked
+    ]
+    said = [
+        *plan.cannot_say,
+        wording.seeds_note(plan),
+        *(note for note in notes if note and plan.concludes),
+    ]
+    return [
+        *lines,
+        "",
+        "This plan cannot say:",
+        *(f"- {note}" for note in said),
+        "",
+        f"hash           {plan.hash}",
+    ]
 
 
 def _pipeline(plan: Plan, options: argparse.Namespace) -> str:
-    """The child pipeline as YAML. UserError where the run directory lies outside the project: it is not handed on."""
+    """The child pipeline as YAML. UserError where the run directory lies outside the project: it is
+    not handed on."""
     import yaml
 
-    from bench.ci import gitlab_pipeline
+    from bench.run.gitlab import gitlab_pipeline
 
     run_dir = Path(os.path.relpath(run_dir_of(plan, options), SUITES.parent))
     if run_dir.parts[0] == "..":
-        raise UserError(f"--results={options.results}: GitLab hands on files of the project only; give a folder inside it")
+        raise UserError(
+            f"--results={options.results}: GitLab hands on files of the project only; give a folder"
+            " inside it"
+        )
     # A runner would find another machine, and with it another plan.
-    options = argparse.Namespace(**{**vars(options), "scale": plan.scale, "machine": plan.machine.name, "deterministic": False})
+    options = argparse.Namespace(
+        **{
+            **vars(options),
+            "scale": plan.scale,
+            "machine": plan.machine.name,
+            "deterministic": False,
+        }
+    )
     flags = list(map(shlex.quote, as_flags(options)))
     head = f"# {plan.run_name}, made by: wmbench plan {plan.suite} {' '.join(flags)} --ci=gitlab\n"
     return head + yaml.safe_dump(gitlab_pipeline(plan, flags, run_dir), sort_keys=False, width=1000)
@@ -133,7 +183,10 @@ def _vision_lines(plan: Plan) -> list[str]:
     if not plan.machine.cache_vision:
         return []
     size = "25 GB for 100,000 frames of two cameras in bf16 (64 tokens x 960 an image)"
-    return [f"vision         images are encoded once, for all trainings: cache/ grows by the features, {size}"]
+    return [
+        "vision         images are encoded once, for all trainings: cache/ grows by the features,"
+        f" {size}"
+    ]
 
 
 def _look_lines(plan: Plan) -> list[str]:
@@ -147,8 +200,8 @@ def _look_lines(plan: Plan) -> list[str]:
 def _power_lines(plan: Plan, references: Sequence["Reference"], width: int) -> list[str]:
     """What each claim's episodes can show, and how many it takes."""
     from bench import wording
-    from bench.limits import limit_of
-    from bench.references import discordances
+    from bench.forecast.past_runs import discordances
+    from bench.judge.power import limit_of
 
     found = discordances(plan, references)
     asked = [claim for claim in plan.claims if claim.asked]
@@ -158,17 +211,20 @@ def _power_lines(plan: Plan, references: Sequence["Reference"], width: int) -> l
 
 
 def _cost_lines(plan: Plan, references: Sequence["Reference"]) -> list[str]:
-    """Wall time, CPU or GPU time and disk, and what they rest on: comparable runs, and where there are none a reckoning."""
+    """Wall time, CPU or GPU time and disk, and what they rest on: comparable runs, and where there
+    are none a reckoning."""
     from bench import wording
-    from bench.costs import estimate, fill
-    from bench.machine import load_performance
-    from bench.reckoning import Reckoning
+    from bench.forecast.costs import estimate, fill
+    from bench.forecast.estimate import Reckoning
+    from bench.plan.machine import load_performance
 
     costs, peak = estimate(plan, references), load_performance(plan.machine.name).peak
     reckoning = Reckoning(plan, peak) if peak else None
     if reckoning:
         costs = fill(costs, reckoning)
-    told = wording.cost_lines(plan, costs, [f"{each.run_dir.name} ({each.host})" for each in references], reckoning)
+    told = wording.cost_lines(
+        plan, costs, [f"{each.run_dir.name} ({each.host})" for each in references], reckoning
+    )
     return [f"{name:<14} {text}" for name, text in told]
 
 

@@ -1,4 +1,5 @@
-"""`wmbench pull`: the small files of a run on another machine, fetched as often as wanted, also while it goes on."""
+"""`wmbench pull`: the small files of a run on another machine, fetched as often as wanted, also
+while it goes on."""
 
 import argparse
 import sys
@@ -9,15 +10,24 @@ HELP = "fetch a run from another machine with rsync, also while it goes on"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "source", metavar="HOST:DIR", help="run directory there, as ssh and rsync name it; or one of this machine"
+        "source",
+        metavar="HOST:DIR",
+        help="run directory there, as ssh and rsync name it; or one of this machine",
     )
-    parser.add_argument("destination", metavar="DEST", nargs="?", type=Path, help="run directory here; default: results/NAME")
+    parser.add_argument(
+        "destination",
+        metavar="DEST",
+        nargs="?",
+        type=Path,
+        help="run directory here; default: results/NAME",
+    )
     parser.add_argument("--weights", action="store_true", help="with its checkpoints")
 
 
 def run(options: argparse.Namespace) -> int:
-    """0: everything is here. 1: a journal here has episodes that it lacks there, and stayed. 2: it could not be fetched."""
-    from bench.verify.pull import pull
+    """0: everything is here. 1: a journal here has episodes that it lacks there, and stayed. 2: it
+    could not be fetched."""
+    from bench.share.pull import pull
 
     pulled = pull(options.source, options.destination, options.weights)
     print(f"{len(pulled.new)} new and {len(pulled.changed)} changed files in {pulled.run_dir}")

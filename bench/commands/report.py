@@ -1,4 +1,5 @@
-"""`wmbench report`: rebuilds a report from its run directory alone, once or as long as the run goes on."""
+"""`wmbench report`: rebuilds a report from its run directory alone, once or as long as the run goes
+on."""
 
 import argparse
 import contextlib
@@ -10,11 +11,18 @@ HELP = "rebuild report.html, report.md and report.json from what the run directo
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", metavar="DIR", type=Path, help="run directory")
-    parser.add_argument("--templates", metavar="FOLDER", type=Path, help="jinja2 templates that replace ours of the same name")
+    parser.add_argument(
+        "--templates",
+        metavar="FOLDER",
+        type=Path,
+        help="jinja2 templates that replace ours of the same name",
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print report.json instead of the verdict")
     how.add_argument(
-        "--follow", action="store_true", help="rewrite the report while the run goes on, until it is finished or Ctrl-C"
+        "--follow",
+        action="store_true",
+        help="rewrite the report while the run goes on, until it is finished or Ctrl-C",
     )
 
 
@@ -23,14 +31,19 @@ def run(options: argparse.Namespace) -> int:
         from bench.report.write import write_report
         from bench.verify.manifest import write_manifest
 
-        print(write_report(options.run_dir, options.templates).with_suffix(".json").read_text(), end="")
+        print(
+            write_report(options.run_dir, options.templates).with_suffix(".json").read_text(),
+            end="",
+        )
         write_manifest(options.run_dir, ran=False)
         return 0
     if options.follow:
         from bench.report.follow import follow
 
         print(
-            f"writing {options.run_dir / 'report.html'} until the run is finished; Ctrl-C stops that, not the run", flush=True
+            f"writing {options.run_dir / 'report.html'} until the run is finished; Ctrl-C stops"
+            " that, not the run",
+            flush=True,
         )
         with contextlib.suppress(KeyboardInterrupt):
             follow(options.run_dir, lambda line: print(line, flush=True), options.templates)
@@ -39,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def tell(run_dir: Path, templates: Path | None = None, ran: bool = False) -> None:
-    """Write the report and print the seal of a finished run, the verdict in one line, and last where the report is.
+    """Write the report and print the seal of a finished run, the verdict in one line, and last
+    where the report is.
 
     `ran`: a run has just ended here (``bench.verify.manifest``).
     """

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.slurm.queue import Submitted, Task, read_queue, read_submitted
+from bench.run.slurm.queue import Submitted, Task, read_queue, read_submitted
 from wmvla.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.report.records import Run
+    from bench.record.run import Run
 
 
 HELP = "show which cases of a run are done, and the running success"
@@ -24,12 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="for programs")
     how.add_argument(
-        "--watch", action="store_true", help="in a terminal: draw it again as the run goes on, until its end or Ctrl-C"
+        "--watch",
+        action="store_true",
+        help="in a terminal: draw it again as the run goes on, until its end or Ctrl-C",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Non-obvious: where the output is no terminal there is nothing to draw in, and ``--watch`` prints the status once."""
+    """Non-obvious: where the output is no terminal there is nothing to draw in, and ``--watch``
+    prints the status once."""
     if options.watch and sys.stdout.isatty():
         from rich.console import Console
 
@@ -37,7 +40,13 @@ def run(options: argparse.Namespace) -> int:
 
         with contextlib.suppress(KeyboardInterrupt):
             has_jobs = bool(read_submitted(options.run_dir))
-            watch(options.run_dir, lambda: read_status(options.run_dir), _told_with_jobs, has_jobs, Console())
+            watch(
+                options.run_dir,
+                lambda: read_status(options.run_dir),
+                _told_with_jobs,
+                has_jobs,
+                Console(),
+            )
         return 0
     status = read_status(options.run_dir)
     if options.json:
@@ -53,8 +62,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def read_status(run_dir: Path) -> dict[str, Any]:
-    """The status of a run directory, with its jobs where they can be asked for. UserError where it is none."""
-    from bench.report.records import read_run
+    """The status of a run directory, with its jobs where they can be asked for. UserError where it
+    is none."""
+    from bench.record.run import read_run
 
     status = status_of(read_run(run_dir))
     submitted = read_submitted(run_dir)
@@ -69,7 +79,8 @@ def read_status(run_dir: Path) -> dict[str, Any]:
 
 
 def add_jobs(status: dict[str, Any], submitted: Sequence[Submitted], queue: Sequence[Task]) -> None:
-    """Tell of each case, under ``jobs``, its jobs and their tasks in the queue; under the status's own ``jobs`` of the report.
+    """Tell of each case, under ``jobs``, its jobs and their tasks in the queue; under the status's
+    own ``jobs`` of the report.
 
     A case that is done has none: what its jobs did is in its record.
     """
@@ -80,7 +91,11 @@ def add_jobs(status: dict[str, Any], submitted: Sequence[Submitted], queue: Sequ
 
 
 def _job(job: Submitted, queue: Sequence[Task]) -> dict[str, Any]:
-    tasks = [{"index": task.index, "state": task.state, "reason": task.reason} for task in queue if task.job == job.id]
+    tasks = [
+        {"index": task.index, "state": task.state, "reason": task.reason}
+        for task in queue
+        if task.job == job.id
+    ]
     return {"name": job.name, "id": job.id, "tasks": tasks}
 
 
@@ -92,16 +107,18 @@ def _told_job(job: dict[str, Any]) -> str:
     told = []
     for (state, reason), number in counted.items():
         because = f" ({reason})" if reason else ""
-        told.append(f"{number} " * (len(job["tasks"]) > 1) + f"{state.lower().replace('_', ' ')}{because}")
+        told.append(
+            f"{number} " * (len(job["tasks"]) > 1) + f"{state.lower().replace('_', ' ')}{because}"
+        )
     return f"job {job['id']}{':' * (len(job['tasks']) > 1)} {', '.join(told)}"
 
 
 def status_of(run: "Run") -> dict[str, Any]:
-    """What is done of each case: episodes of rollouts, steps of trainings, and why it failed when it was last tried."""
-    from bench.gaps import missing_episodes
-    from bench.looks import rows_until
-    from bench.pairs import solved
-    from bench.stopping import follow
+    """What is done of each case: episodes of rollouts, steps of trainings, and why it failed when
+    it was last tried."""
+    from bench.judge.interim import follow
+    from bench.judge.missing import missing_episodes
+    from bench.judge.pairing import solved
 
     cases, missing = [], missing_episodes(run.plan, run.rows)
     course = None if run.plan.sequential is None else follow(run.plan, run.rows)
@@ -113,7 +130,9 @@ def status_of(run: "Run") -> dict[str, Any]:
             rows, lacking = run.rows[case.id], missing.get(case.id, [])
             status |= {
                 "finished": len(rows),
-                "planned": len(rows_until(run.plan, course.planned(run.plan, case.rollout) if course else 1)),
+                "planned": len(
+                    run.plan.rows_until(course.planned(run.plan, case.rollout) if course else 1)
+                ),
                 "successes": sum(map(solved, rows)),
                 "broken": sum(row["status"] != "ok" for row in rows),
                 "missing": lacking,
@@ -134,7 +153,7 @@ def _told_with_jobs(case: dict[str, Any]) -> str:
 
 
 def _told(case: dict[str, Any]) -> str:
-    from bench.gaps import as_ranges
+    from bench.judge.missing import as_ranges
 
     state = "done" if case["done"] else "-"
     failed = f"failed {case['failed']}" if "failed" in case else ""

@@ -1,16 +1,18 @@
-"""`wmbench submit`: a plan as jobs of a Slurm cluster, one for each case, and the report after them."""
+"""`wmbench submit`: a plan as jobs of a Slurm cluster, one for each case, and the report after
+them."""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import get_args
 
-from bench.options import add_plan_options, as_flags, plan_from, run_dir_of, trackers_from
-from bench.plan import Plan, write_plan
-from bench.slurm.jobs import make_jobs
-from bench.slurm.queue import refuse_queued, require_slurm, submit
-from bench.slurm.script import Container, Site, describe, script_of
-from bench.suite import SUITES
+from bench.commands.options import add_plan_options, as_flags, plan_from, run_dir_of, trackers_from
+from bench.plan.document import Plan
+from bench.plan.files import write_plan
+from bench.plan.suite import SUITES
+from bench.run.slurm.jobs import make_jobs
+from bench.run.slurm.queue import refuse_queued, require_slurm, submit
+from bench.run.slurm.script import Container, Site, describe, script_of
 from wmvla.errors import UserError
 
 HELP = "hand a suite to a Slurm cluster, one job for each case"
@@ -20,23 +22,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", nargs="?", default="core", help="suite, default: core")
     add_plan_options(parser.add_argument)
     parser.add_argument("--deterministic", action="store_true", help="as of wmbench run")
-    parser.add_argument("--shards", default="1", metavar="N", help="play each rollout in N parts, a job array; default: 1")
-    parser.add_argument("--cpus", default=None, metavar="N", help="cores of a job; default: a whole node")
-    parser.add_argument("--partition", default=None, metavar="NAME", help="partition; default: the cluster's")
-    parser.add_argument("--time", default=None, metavar="LIMIT", help="time limit of a job, as sbatch takes it")
-    parser.add_argument("--container", choices=get_args(Container), default="none", help="what the cases run in; default: none")
-    parser.add_argument("--image", default=None, metavar="IMAGE", help="the container's: a SIF file, or what Pyxis takes")
-    parser.add_argument("--dry-run", action="store_true", help="print the scripts, write and submit nothing")
+    parser.add_argument(
+        "--shards",
+        default="1",
+        metavar="N",
+        help="play each rollout in N parts, a job array; default: 1",
+    )
+    parser.add_argument(
+        "--cpus", default=None, metavar="N", help="cores of a job; default: a whole node"
+    )
+    parser.add_argument(
+        "--partition", default=None, metavar="NAME", help="partition; default: the cluster's"
+    )
+    parser.add_argument(
+        "--time", default=None, metavar="LIMIT", help="time limit of a job, as sbatch takes it"
+    )
+    parser.add_argument(
+        "--container",
+        choices=get_args(Container),
+        default="none",
+        help="what the cases run in; default: none",
+    )
+    parser.add_argument(
+        "--image",
+        default=None,
+        metavar="IMAGE",
+        help="the container's: a SIF file, or what Pyxis takes",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the scripts, write and submit nothing"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """0: submitted, or printed."""
-    from bench.executor import Executor
+    from bench.run.executor import Executor
 
     plan, shards = plan_from(options.suite, options), _number("SHARDS", options.shards)
     trackers_from(options)
     if plan.sequential and shards > 1:
-        raise UserError(f"--sequential cannot be played in {shards} shards: a look needs the episodes of all; leave one out")
+        raise UserError(
+            f"--sequential cannot be played in {shards} shards: a look needs the episodes of all;"
+            " leave one out"
+        )
     site = site_of(plan, options)
     executor = Executor(plan, site.run_dir)
     jobs = make_jobs(plan, {case.id for case in plan.cases if executor.is_done(case.id)}, shards)
@@ -48,16 +76,30 @@ def run(options: argparse.Namespace) -> int:
     write_plan(plan, site.run_dir)
     width = max(len(job.name) for job in jobs)
     for job, submitted in zip(jobs, submit(site, jobs), strict=True):
-        after = f"after {', '.join(job.after)}" if job.after and job.cases else "after all" if job.after else ""
+        after = (
+            f"after {', '.join(job.after)}"
+            if job.after and job.cases
+            else "after all"
+            if job.after
+            else ""
+        )
         print(f"{job.name:<{width}}  job {submitted.id}  {after}".rstrip())
     print(f"wmbench status {site.run_dir}")
     return 0
 
 
 def site_of(plan: Plan, options: argparse.Namespace) -> Site:
-    """What the scripts of a plan have in common. Every job is told machine, scale and results: none is to look for its own."""
+    """What the scripts of a plan have in common. Every job is told machine, scale and results: none
+    is to look for its own."""
     run_dir = run_dir_of(plan, options).resolve()
-    told = argparse.Namespace(**{**vars(options), "scale": plan.scale, "machine": plan.machine.name, "results": run_dir.parent})
+    told = argparse.Namespace(
+        **{
+            **vars(options),
+            "scale": plan.scale,
+            "machine": plan.machine.name,
+            "results": run_dir.parent,
+        }
+    )
     return Site(
         run_dir=run_dir,
         command=(options.suite, *as_flags(told)),
@@ -76,13 +118,21 @@ def _image(options: argparse.Namespace) -> str:
     """The image as nodes find it: a file by its absolute path."""
     if options.container == "none":
         if options.image is not None:
-            raise UserError(f"--image={options.image} is of no use without --container=apptainer or --container=pyxis")
+            raise UserError(
+                f"--image={options.image} is of no use without --container=apptainer or"
+                " --container=pyxis"
+            )
         return ""
     if options.image is None:
-        raise UserError(f"--container={options.container} needs --image, the image that its jobs run in")
+        raise UserError(
+            f"--container={options.container} needs --image, the image that its jobs run in"
+        )
     path = Path(options.image)
     if options.container == "apptainer" and not path.is_file() and "://" not in options.image:
-        raise UserError(f"--image={options.image}: there is no such file; make it with apptainer build, or give an address")
+        raise UserError(
+            f"--image={options.image}: there is no such file; make it with apptainer build, or give"
+            " an address"
+        )
     return str(path.resolve()) if path.is_file() else str(options.image)
 
 

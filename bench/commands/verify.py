@@ -1,4 +1,5 @@
-"""`wmbench verify`: whether a run directory, or a packed one, is whole and says the truth about itself. Needs no network."""
+"""`wmbench verify`: whether a run directory, or a packed one, is whole and says the truth about
+itself. Needs no network."""
 
 import argparse
 import json
@@ -12,17 +13,29 @@ HELP = "check a run: sums, schemas, every row against the plan, every number aga
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", metavar="DIR", type=Path, help="run directory, or a file that wmbench pack has made")
-    parser.add_argument("--seal", metavar="SHA256", help="the seal that was published of it: the evidence must have it")
     parser.add_argument(
-        "--templates", metavar="FOLDER", type=Path, help="jinja2 templates of your own that the reports were made with"
+        "run_dir",
+        metavar="DIR",
+        type=Path,
+        help="run directory, or a file that wmbench pack has made",
+    )
+    parser.add_argument(
+        "--seal",
+        metavar="SHA256",
+        help="the seal that was published of it: the evidence must have it",
+    )
+    parser.add_argument(
+        "--templates",
+        metavar="FOLDER",
+        type=Path,
+        help="jinja2 templates of your own that the reports were made with",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """0: nothing is wrong. 1: something is, each on a line. 2: no run directory."""
-    from bench.verify.packed import verify_packed
+    from bench.share.packed import verify_packed
     from bench.verify.verify import verify
 
     path: Path = options.run_dir
@@ -55,5 +68,9 @@ def tell(verified: "Verified") -> None:
     if verified.seal:
         print(f"seal: {verified.seal}")
     number = len(verified.damages)
-    told = "nothing is wrong" if not number else f"{number} thing{'s are' if number > 1 else ' is'} wrong"
+    told = (
+        "nothing is wrong"
+        if not number
+        else f"{number} thing{'s are' if number > 1 else ' is'} wrong"
+    )
     print(f"{verified.run} ({verified.state}): {told}")

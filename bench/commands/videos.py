@@ -1,4 +1,5 @@
-"""`wmbench videos`: films of a run's episodes, made by playing them again, and refused where they go otherwise.
+"""`wmbench videos`: films of a run's episodes, made by playing them again, and refused where they
+go otherwise.
 
 The report, where there is one, is written again with them.
 """
@@ -13,25 +14,47 @@ MOST = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("run_dir", metavar="DIR", type=Path, help="run directory, on the machine that has its checkpoints")
-    add("--failures", action="store_true", help="episodes that were not solved, of every rollout: videos/<case>-<index>.mp4")
+    add(
+        "run_dir",
+        metavar="DIR",
+        type=Path,
+        help="run directory, on the machine that has its checkpoints",
+    )
+    add(
+        "--failures",
+        action="store_true",
+        help="episodes that were not solved, of every rollout: videos/<case>-<index>.mp4",
+    )
     add(
         "--discordant",
         action="store_true",
-        help="episodes that one side of a claim solved and the other did not: videos/<left>-vs-<right>-<index>.mp4",
+        help=(
+            "episodes that one side of a claim solved and the other did not:"
+            " videos/<left>-vs-<right>-<index>.mp4"
+        ),
     )
     add("--episodes", metavar="N,N", help="these rows of the episode table, of every rollout")
-    add("--limit", metavar="N", type=int, default=MOST, help=f"films of each rollout and of each pair, default: {MOST}")
-    parser.epilog = "Without any choice: --failures --discordant. Films that are there already are not made again."
+    add(
+        "--limit",
+        metavar="N",
+        type=int,
+        default=MOST,
+        help=f"films of each rollout and of each pair, default: {MOST}",
+    )
+    parser.epilog = (
+        "Without any choice: --failures --discordant. Films that are there already are not made"
+        " again."
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """0: every film is there. 1: an episode went otherwise than the journal says and has none. 2: bad usage or input."""
-    from bench.executor import Executor
-    from bench.filming import choose, parse_episodes
-    from bench.journal import read_journals
-    from bench.plan import load_plan
-    from bench.requirements import require
+    """0: every film is there. 1: an episode went otherwise than the journal says and has none. 2:
+    bad usage or input."""
+    from bench.forecast.requirements import require
+    from bench.plan.files import load_plan
+    from bench.record.journal import read_journals
+    from bench.run.executor import Executor
+    from bench.run.film_choice import choose, parse_episodes
     from wmvla.errors import UserError
 
     plan = load_plan(options.run_dir)
@@ -40,7 +63,14 @@ def run(options: argparse.Namespace) -> int:
     if options.limit < 1:
         raise UserError(f"--limit {options.limit}: must be at least 1")
     everything = not (options.failures or options.discordant or episodes)
-    films = choose(plan, rows, options.failures or everything, options.discordant or everything, episodes, limit=options.limit)
+    films = choose(
+        plan,
+        rows,
+        options.failures or everything,
+        options.discordant or everything,
+        episodes,
+        limit=options.limit,
+    )
     if not films.episodes():
         print("nothing to film: no episode is like that")
         return 0
@@ -59,8 +89,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _shown_in_report(run_dir: Path) -> str:
-    """Write the report again, where the run has one, so that it shows the films, and the manifest. What was done, in words."""
-    from bench.json_file import read_object
+    """Write the report again, where the run has one, so that it shows the films, and the manifest.
+    What was done, in words."""
+    from bench.formats.json_file import read_object
     from bench.report.write import write_report
     from bench.verify.manifest import write_manifest
 

@@ -1,4 +1,5 @@
-"""The table of `wmbench status --watch`: drawn in place in a terminal, again whenever the run has gone on."""
+"""The table of `wmbench status --watch`: drawn in place in a terminal, again whenever the run has
+gone on."""
 
 import time
 from collections.abc import Callable
@@ -18,14 +19,22 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 2
 MOST_SHARE = 5
-"""A large run is read again no more often than once in so many times as long as reading it takes."""
+"""A large run is read again no more often than once in so many times as long as reading it
+takes."""
 BAR_WIDTH = 20
 
 Status = dict[str, Any]
 
 
-def watch(run_dir: Path, read: Callable[[], Status], tell: Callable[[Status], str], has_jobs: bool, console: Console) -> None:
-    """Draw what ``read`` gives until all cases are done; ``tell`` puts one case into words. The last state stays on the screen.
+def watch(
+    run_dir: Path,
+    read: Callable[[], Status],
+    tell: Callable[[Status], str],
+    has_jobs: bool,
+    console: Console,
+) -> None:
+    """Draw what ``read`` gives until all cases are done; ``tell`` puts one case into words. The
+    last state stays on the screen.
 
     A run with jobs in a queue (``has_jobs``) is read every time: the queue's news are in no file.
 
@@ -48,7 +57,10 @@ def table(status: Status, tell: Callable[[Status], str]) -> Table:
     done, cases = status["done"], status["cases"]
     # Text, for a string would be read as rich's own markup.
     drawn = Table(
-        title=Text(f"{status['run']}: {done} of {len(cases)} cases done"), title_justify="left", box=None, pad_edge=False
+        title=Text(f"{status['run']}: {done} of {len(cases)} cases done"),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
     )
     drawn.add_column("case", no_wrap=True)
     drawn.add_column("", width=BAR_WIDTH)
@@ -62,4 +74,6 @@ def table(status: Status, tell: Callable[[Status], str]) -> Table:
 def _bar(case: Status) -> "RenderableType":
     if not case.get("planned"):
         return ""
-    return ProgressBar(total=case["planned"], completed=min(case["finished"], case["planned"]), width=BAR_WIDTH)
+    return ProgressBar(
+        total=case["planned"], completed=min(case["finished"], case["planned"]), width=BAR_WIDTH
+    )

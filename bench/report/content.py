@@ -1,4 +1,5 @@
-"""The content of a report as plain JSON types: what report.json holds, and what the templates show. Pure."""
+"""The content of a report as plain JSON types: what report.json holds, and what the templates show.
+Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,34 +7,39 @@ from dataclasses import asdict
 from typing import Any
 
 from bench import wording
-from bench.beside import beside
-from bench.cases import Case
-from bench.gaps import as_ranges, missing_episodes
-from bench.limits import limit_of
-from bench.made import made
-from bench.plan import Plan
-from bench.report.curves import CURVES_BY_K, is_number
+from bench.compare.context import beside
+from bench.compare.control_words import BROKEN, control_sentence, controls_note
+from bench.judge.missing import as_ranges, missing_episodes
+from bench.judge.power import limit_of
+from bench.judge.stats.difference import Interval
+from bench.judge.verdict import ClaimResult, Rate, Verdict, ended_early, judge
+from bench.plan.cases import Case
+from bench.plan.document import Plan
+from bench.plan.suite import Claim
+from bench.record.artefacts import made
+from bench.record.run import Record, Run
 from bench.report.discordant import listed
+from bench.report.drawings.curves import CURVES_BY_K, is_number
 from bench.report.playing import hard_resets, largest_batch, playing
-from bench.report.records import Record, Run
 from bench.report.spent import spent
 from bench.report.throughput import throughput
-from bench.stats.difference import Interval
-from bench.suite import Claim
-from bench.verdict import ClaimResult, Rate, Verdict, ended_early, judge
-from bench.wording.controls import BROKEN, control_sentence, controls_note
 
 REPORT_VERSION = 1
 LAST_SHARE = 0.1
-"""The figures at the end of a training are means over this share of its logged steps: single steps are noisy."""
+"""The figures at the end of a training are means over this share of its logged steps: single steps
+are noisy."""
 
 Content = dict[str, Any]
 
 
 def report_content(run: Run, differing: Sequence[Content]) -> Content:
-    """Everything that the report tells about a run; `differing` are its discordant episodes (``bench.report.discordant``)."""
+    """Everything that the report tells about a run; `differing` are its discordant episodes
+    (``bench.report.discordant``)."""
     plan, verdict = run.plan, judge(run.plan, run.rows)
-    played = {case.id: playing(case.id, run.rows[case.id], run.cases.get(case.id)) for case in plan.rollout_cases()}
+    played = {
+        case.id: playing(case.id, run.rows[case.id], run.cases.get(case.id))
+        for case in plan.rollout_cases()
+    }
     rows = [row for case_rows in run.rows.values() for row in case_rows]
     return {
         "version": REPORT_VERSION,
@@ -72,7 +78,9 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
             for case, lacking in missing_episodes(plan, run.rows).items()
         ],
         "playing": list(played.values()),
-        "resets_note": wording.resets_note(hard_resets(rows), sum(row.get("reset") == "cheap" for row in rows)),
+        "resets_note": wording.resets_note(
+            hard_resets(rows), sum(row.get("reset") == "cheap" for row in rows)
+        ),
         "batch_note": wording.batch_note(largest_batch(rows)),
         "sanity": {
             **asdict(verdict.sanity),
@@ -90,7 +98,10 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
         "spent": spent(run),
         "stages": [_stage(plan, case.id, case.kind, run.cases.get(case.id)) for case in plan.cases],
         "broken": [
-            {key: row[key] for key in ("case", "index", "task", "init", "repeat", "status", "error")}
+            {
+                key: row[key]
+                for key in ("case", "index", "task", "init", "repeat", "status", "error")
+            }
             for row in rows
             if row["status"] != "ok"
         ],
@@ -108,25 +119,43 @@ def _unfinished(run: Run, verdict: Verdict) -> str | None:
     undone = [case.id for case in run.plan.cases if case.id not in run.cases]
     if not undone:
         return None
-    named = ", ".join(undone[: wording.MOST_NAMED]) + (", ..." if len(undone) > wording.MOST_NAMED else "")
-    return f"All episodes are finished; {len(undone)} of {len(run.plan.cases)} cases are not: {named}."
+    named = ", ".join(undone[: wording.MOST_NAMED]) + (
+        ", ..." if len(undone) > wording.MOST_NAMED else ""
+    )
+    return (
+        f"All episodes are finished; {len(undone)} of {len(run.plan.cases)} cases are not: {named}."
+    )
 
 
 def _hardware(provenance: Record) -> str | None:
-    """The GPUs, or where there is none the processor: ``2 x AMD Instinct MI300X``; None where nothing is recorded."""
+    """The GPUs, or where there is none the processor: ``2 x AMD Instinct MI300X``; None where
+    nothing is recorded."""
     devices = _part(provenance, "torch").get("devices")
-    names = [str(device["name"]) for device in devices if "name" in device] if isinstance(devices, list) else []
+    names = (
+        [str(device["name"]) for device in devices if "name" in device]
+        if isinstance(devices, list)
+        else []
+    )
     if names:
-        return ", ".join(f"{number} x {name}" if number > 1 else name for name, number in Counter(names).items())
+        return ", ".join(
+            f"{number} x {name}" if number > 1 else name for name, number in Counter(names).items()
+        )
     cpu = _part(provenance, "cpu")
     told = [str(cpu["model"])] if cpu.get("model") else []
-    return ", ".join([*told, *([f"{cpu['cores_usable']} cores"] if "cores_usable" in cpu else [])]) or None
+    return (
+        ", ".join([*told, *([f"{cpu['cores_usable']} cores"] if "cores_usable" in cpu else [])])
+        or None
+    )
 
 
 def _source(provenance: Record) -> Content | None:
     """The commit, and whether there were changes beside it; None where none is recorded."""
     git = _part(provenance, "git")
-    return {"commit": str(git["commit"]), "dirty": bool(git.get("dirty"))} if git.get("commit") else None
+    return (
+        {"commit": str(git["commit"]), "dirty": bool(git.get("dirty"))}
+        if git.get("commit")
+        else None
+    )
 
 
 def _part(record: Record, key: str) -> Record:
@@ -140,14 +169,16 @@ def reproduce_command(plan: Plan) -> str:
     training, rollout = plan.recipe.training, plan.recipe.rollout
     return (
         f"make bench SUITE={plan.suite} SCALE={plan.scale} MACHINE={plan.machine.name} "
-        f"SEEDS={','.join(map(str, plan.seeds))} ARMS={','.join(plan.arms)} EPISODES={rollout.episodes} "
+        f"SEEDS={','.join(map(str, plan.seeds))} ARMS={','.join(plan.arms)}"
+        f" EPISODES={rollout.episodes} "
         f"STEPS={training.steps} BATCH_SIZE={training.batch_size}"
         f"{f' SEQUENTIAL={plan.sequential.spending}' if plan.sequential else ''}"
     )
 
 
 def _controls(run: Run) -> Content:
-    """What the controls of the instrument showed: nothing of a control itself, nor of runs from before they were looked for."""
+    """What the controls of the instrument showed: nothing of a control itself, nor of runs from
+    before they were looked for."""
     found = run.controls
     if run.plan.control or (found is None and "code_sha256" not in (run.provenance or {})):
         return {}
@@ -156,7 +187,11 @@ def _controls(run: Run) -> Content:
     return {
         "controls": {
             "note": note,
-            "warning": BROKEN if any(control.found and control.found.outcome == "failed" for control in controls) else None,
+            "warning": (
+                BROKEN
+                if any(control.found and control.found.outcome == "failed" for control in controls)
+                else None
+            ),
             "each": [
                 {
                     "suite": control.suite,
@@ -173,7 +208,8 @@ def _controls(run: Run) -> Content:
 
 
 def _cannot_say(plan: Plan, verdict: Verdict) -> list[str]:
-    """The scale's own limits, then those of the seeds, of the arms left out, and of the number of episodes."""
+    """The scale's own limits, then those of the seeds, of the arms left out, and of the number of
+    episodes."""
     said = [*plan.cannot_say, wording.seeds_note(plan)]
     left_out = [result.claim.id for result in verdict.claims if not result.claim.asked]
     if left_out:
@@ -184,7 +220,9 @@ def _cannot_say(plan: Plan, verdict: Verdict) -> list[str]:
     said += [
         note
         for claim in plan.claims
-        if claim.asked and plan.concludes and (note := wording.out_of_reach_note(claim, limit_of(plan, claim)))
+        if claim.asked
+        and plan.concludes
+        and (note := wording.out_of_reach_note(claim, limit_of(plan, claim)))
     ]
     return said
 
@@ -198,10 +236,14 @@ def _rate(plan: Plan, verdict: Verdict, rate: Rate) -> Content:
         "title": plan.arms[arm].title,
         **_rate_figures(rate),
         "seeds": [
-            {"seed": single.seed, **_rate_figures(single)} for single in verdict.seed_rates if single.rollout == rate.rollout
+            {"seed": single.seed, **_rate_figures(single)}
+            for single in verdict.seed_rates
+            if single.rollout == rate.rollout
         ],
         "tasks": [
-            {"task": single.task, **_rate_figures(single)} for single in verdict.task_rates if single.rollout == rate.rollout
+            {"task": single.task, **_rate_figures(single)}
+            for single in verdict.task_rates
+            if single.rollout == rate.rollout
         ],
     }
 
@@ -232,9 +274,11 @@ def _claim(plan: Plan, result: ClaimResult, played: dict[str, Content]) -> Conte
         "sentence": wording.claim_sentence(plan, result),
         "bounds_note": wording.bounds_note(result),
         "takes": wording.limit_sentence(limit) if undecided else None,
-        "effort": wording.effort_note(limit, *_hours_a_pair(plan, claim, played))
-        if undecided and result.why == "data"
-        else None,
+        "effort": (
+            wording.effort_note(limit, *_hours_a_pair(plan, claim, played))
+            if undecided and result.why == "data"
+            else None
+        ),
         "power": result.power,
         "pairs": contrast.pairs,
         "planned": result.planned,
@@ -250,12 +294,17 @@ def _claim(plan: Plan, result: ClaimResult, played: dict[str, Content]) -> Conte
         "broken": result.broken,
         "bounds": list(result.bounds) if result.bounds else None,
         "design_effect": contrast.design_effect,
-        "steps": {**asdict(result.steps), "sentence": wording.steps_sentence(claim, result.steps)} if result.steps else None,
+        "steps": (
+            {**asdict(result.steps), "sentence": wording.steps_sentence(claim, result.steps)}
+            if result.steps
+            else None
+        ),
     }
 
 
 def _hours_a_pair(plan: Plan, claim: Claim, played: dict[str, Content]) -> tuple[float | None, str]:
-    """Hours of playing one more episode of both rollouts, by what theirs have cost in this run, and in which unit."""
+    """Hours of playing one more episode of both rollouts, by what theirs have cost in this run, and
+    in which unit."""
     on_cpu = plan.machine.accelerator == "cpu"
     hours = 0.0
     for rollout in (claim.left, claim.right):
@@ -289,14 +338,22 @@ def _training(plan: Plan, case_id: str, lines: list[Record]) -> Content:
         "steps": lines[-1]["step"] if lines else 0,
         "samples": lines[-1].get("samples") if lines else None,
         "seconds": lines[-1].get("seconds") if lines else None,
-        "end": {name: _mean([line[name] for line in tail if is_number(line.get(name))]) for name in figures},
+        "end": {
+            name: _mean([line[name] for line in tail if is_number(line.get(name))])
+            for name in figures
+        },
         "end_by_k": {key: means for key, _, _ in CURVES_BY_K if (means := _means_by_k(tail, key))},
     }
 
 
 def _means_by_k(lines: list[Record], key: str) -> list[float]:
-    """Means of each k over the lines that have a list of finite numbers there; none where no line has."""
-    rows = [values for line in lines if isinstance(values := line.get(key), list) and all(map(is_number, values))]
+    """Means of each k over the lines that have a list of finite numbers there; none where no line
+    has."""
+    rows = [
+        values
+        for line in lines
+        if isinstance(values := line.get(key), list) and all(map(is_number, values))
+    ]
     return [sum(column) / len(column) for column in zip(*rows, strict=False)]
 
 
@@ -309,7 +366,13 @@ def _replays(run: Run) -> list[Content]:
 def _replay(plan: Plan, case: Case, record: Record) -> Content:
     figures = ("episodes", "frames", "queries", "actions", "prophet", "action_error")
     memory = plan.arms[str(case.arm)].memory
-    return {"case": case.id, "arm": case.arm, "memory": memory, "seed": case.seed, **{name: record[name] for name in figures}}
+    return {
+        "case": case.id,
+        "arm": case.arm,
+        "memory": memory,
+        "seed": case.seed,
+        **{name: record[name] for name in figures},
+    }
 
 
 def _mean(values: list[float]) -> float | None:

@@ -26,7 +26,8 @@ def duration(seconds: float | None) -> str:
 
 
 def figure(value: float | None, digits: int = 3) -> str:
-    """A measured number, to so many digits; one with more before its point is whole, up to millions."""
+    """A measured number, to so many digits; one with more before its point is whole, up to
+    millions."""
     if value is None:
         return "-"
     told = f"{value:.{digits}g}"
@@ -39,9 +40,11 @@ def cosine(value: float) -> str:
 
 
 def typeset(text: str) -> str:
-    """With true minus signs and quotation marks, a dash for what is missing, and no line break before a per cent sign.
+    """With true minus signs and quotation marks, a dash for what is missing, and no line break
+    before a per cent sign.
 
-    Non-obvious: what is quoted in a sentence are names of claims, so a short one is kept on one line.
+    Non-obvious: what is quoted in a sentence are names of claims, so a short one is kept on one
+    line.
     """
     if text == "-":
         return DASH
@@ -61,9 +64,14 @@ def no_markup(value: Any) -> Any:
 
 
 def grouped(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """A record as titled groups of keys and values: what lies deepest under one key is one group, plain values come first."""
+    """A record as titled groups of keys and values: what lies deepest under one key is one group,
+    plain values come first."""
     plain = [(key, _told(value)) for key, value in record.items() if not isinstance(value, Mapping)]
-    groups = [(key, [(name, _told(item)) for name, item in _flat(value)]) for key, value in record.items() if _nested(value)]
+    groups = [
+        (key, [(name, _told(item)) for name, item in _flat(value)])
+        for key, value in record.items()
+        if _nested(value)
+    ]
     return [("", plain), *groups] if plain else groups
 
 
@@ -73,7 +81,11 @@ def content_hash(text: str) -> str:
 
 
 def _quoted(match: re.Match[str]) -> str:
-    text = match[1].replace(" ", "\N{NO-BREAK SPACE}") if len(match[1]) <= LONGEST_UNBROKEN else match[1]
+    text = (
+        match[1].replace(" ", "\N{NO-BREAK SPACE}")
+        if len(match[1]) <= LONGEST_UNBROKEN
+        else match[1]
+    )
     return f"\N{LEFT DOUBLE QUOTATION MARK}{text}\N{RIGHT DOUBLE QUOTATION MARK}"
 
 
@@ -83,9 +95,17 @@ def _nested(value: Any) -> bool:
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
     if isinstance(value, Mapping):
-        return [pair for key, item in value.items() for pair in _flat(item, f"{prefix} {key}".strip())]
-    if isinstance(value, Sequence) and not isinstance(value, str) and any(isinstance(item, Mapping) for item in value):
-        return [pair for number, item in enumerate(value) for pair in _flat(item, f"{prefix} {number}")]
+        return [
+            pair for key, item in value.items() for pair in _flat(item, f"{prefix} {key}".strip())
+        ]
+    if (
+        isinstance(value, Sequence)
+        and not isinstance(value, str)
+        and any(isinstance(item, Mapping) for item in value)
+    ):
+        return [
+            pair for number, item in enumerate(value) for pair in _flat(item, f"{prefix} {number}")
+        ]
     return [(prefix, value)]
 
 

@@ -16,8 +16,11 @@ State = frozenset[tuple[str, int, int]]
 
 
 def state_of(run_dir: Path) -> State:
-    """What tells whether a run has gone on: name, time and size of every file that a report is made from."""
-    files = [path for pattern in WATCHED for path in Path(run_dir).glob(pattern) if path.name != OURS]
+    """What tells whether a run has gone on: name, time and size of every file that a report is made
+    from."""
+    files = [
+        path for pattern in WATCHED for path in Path(run_dir).glob(pattern) if path.name != OURS
+    ]
     found = set()
     for path in files:
         try:
@@ -28,10 +31,17 @@ def state_of(run_dir: Path) -> State:
     return frozenset(found)
 
 
-def follow(run_dir: Path, tell: Callable[[str], None], templates: Path | None = None, every: float = REFRESH_SECONDS) -> Path:
-    """Write the report whenever the run has gone on, until it is finished; return the path of report.html.
+def follow(
+    run_dir: Path,
+    tell: Callable[[str], None],
+    templates: Path | None = None,
+    every: float = REFRESH_SECONDS,
+) -> Path:
+    """Write the report whenever the run has gone on, until it is finished; return the path of
+    report.html.
 
-    ``tell`` gets a line whenever there is news. Whoever stops this writes the report once more, so that it asks for no refresh.
+    ``tell`` gets a line whenever there is news. Whoever stops this writes the report once more, so
+    that it asks for no refresh.
 
     Raises UserError as `write_report` does.
     """

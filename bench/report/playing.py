@@ -1,20 +1,23 @@
-"""How the episodes were played, and what they cost: of each rollout case, from its journal and its record. Pure."""
+"""How the episodes were played, and what they cost: of each rollout case, from its journal and its
+record. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
-from bench.report.records import Record
+from bench.record.run import Record
 from wmvla.rollout.journal import Row
 
 Content = dict[str, Any]
 
 
 def playing(case_id: str, rows: Sequence[Row], record: Record | None) -> Content:
-    """Means over the episodes that were played to their end; those of old journals lack resets and batches.
+    """Means over the episodes that were played to their end; those of old journals lack resets and
+    batches.
 
-    ``episodes_per_minute`` is that of the last session which played any, with its number of simulators.
+    ``episodes_per_minute`` is that of the last session which played any, with its number of
+    simulators.
     """
     played = [row for row in rows if row["status"] == "ok"]
     resets = Counter(row.get("reset") for row in rows)
@@ -28,7 +31,9 @@ def playing(case_id: str, rows: Sequence[Row], record: Record | None) -> Content
         "queries": _mean(played, "queries"),
         "renders": _mean(played, "renders"),
         "rollout_workers": workers,
-        "episodes_per_minute": 60 * session / record["seconds"] if record and session and record["seconds"] else None,
+        "episodes_per_minute": 60 * session / record["seconds"]
+        if record and session and record["seconds"]
+        else None,
         "hard_resets": resets["hard"] if resets["hard"] or resets["cheap"] else None,
         "policy_batch": largest_batch(rows),
     }

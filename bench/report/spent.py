@@ -1,9 +1,10 @@
-"""What a run has spent: seconds, CPU seconds, GPU seconds and joules of its cases, by kind. Pure."""
+"""What a run has spent: seconds, CPU seconds, GPU seconds and joules of its cases, by kind.
+Pure."""
 
 from typing import Any
 
-from bench.plan import Plan
-from bench.report.records import Record, Run
+from bench.plan.document import Plan
+from bench.record.run import Record, Run
 
 Content = dict[str, Any]
 
@@ -14,8 +15,8 @@ ON_DEVICE = ("base", "latents", "train", "rollout", "replay")
 def spent(run: Run) -> Content:
     """Sums over the cases that are recorded; None where no case of a kind says.
 
-    Non-obvious: these are the seconds in ``cases/``, those of the last session of a case that was interrupted. What an earlier
-    run had left in the cache cost this one nothing.
+    Non-obvious: these are the seconds in ``cases/``, those of the last session of a case that was
+    interrupted. What an earlier run had left in the cache cost this one nothing.
     """
     kinds: list[Record] = []
     for kind in dict.fromkeys(case.kind for case in run.plan.cases):
@@ -33,12 +34,16 @@ def spent(run: Run) -> Content:
                 "joules": _sum([record.get("joules") for record in records]),
             }
         )
-    totals = {key: _sum([kind[key] for kind in kinds]) for key in ("seconds", "cpu_seconds", "gpu_seconds", "joules")}
+    totals = {
+        key: _sum([kind[key] for kind in kinds])
+        for key in ("seconds", "cpu_seconds", "gpu_seconds", "joules")
+    }
     return {"kinds": kinds, **totals}
 
 
 def _gpu_seconds(plan: Plan, kind: str, seconds: float | None) -> float | None:
-    """Seconds times GPUs that were held, as ``bench.costs`` estimates them; None on a machine without."""
+    """Seconds times GPUs that were held, as ``bench.forecast.costs`` estimates them; None on a
+    machine without."""
     if plan.machine.accelerator == "cpu" or seconds is None or kind not in ON_DEVICE:
         return None
     return seconds * (plan.machine.training_processes if kind == "train" else 1)

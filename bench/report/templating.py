@@ -1,4 +1,5 @@
-"""The templates of a report: ours, and before them those of a user's own folder. HTML is escaped whoever wrote the template."""
+"""The templates of a report: ours, and before them those of a user's own folder. HTML is escaped
+whoever wrote the template."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,9 +8,9 @@ from typing import Any
 
 import jinja2
 
-from bench import number_format
-from bench.checksums import sha256_of, sha256_of_lines
+from bench.formats.checksums import sha256_of, sha256_of_lines
 from bench.report import filters
+from bench.wording import numbers
 from wmvla.errors import UserError
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -19,7 +20,8 @@ class Templates:
     """Renders templates by name.
 
     Args:
-        folder: of a user; a template there replaces ours of the same name, and may include or import ours.
+        folder: of a user; a template there replaces ours of the same name, and may include or
+        import ours.
 
     Raises:
         UserError: `folder` is none, or nothing in it has the name of a template.
@@ -33,7 +35,8 @@ class Templates:
             folders.insert(0, folder)
         loader = jinja2.ChoiceLoader([jinja2.FileSystemLoader(each) for each in folders])
         self._html = _environment(loader, autoescape=True)
-        # Escaped, Markdown would be unreadable as it stands; and what no reader takes for a tag is inert.
+        # Escaped, Markdown would be unreadable as it stands; and what no reader takes for a tag is
+        # inert.
         self._markdown = _environment(loader, finalize=filters.no_markup)
 
     def render(self, name: str, shown: Mapping[str, Any]) -> str:
@@ -48,7 +51,9 @@ class Templates:
         except jinja2.TemplateSyntaxError as error:
             if self.folder is None or not _lies_in(error.filename, self.folder):
                 raise
-            raise UserError(f"{error.filename}, line {error.lineno}: {_told(error)}; mend the template") from None
+            raise UserError(
+                f"{error.filename}, line {error.lineno}: {_told(error)}; mend the template"
+            ) from None
         except Exception as error:  # whatever a user's template calls for
             line = None if self.folder is None else _last_line(error.__traceback__, self.folder)
             if line is None:
@@ -63,7 +68,11 @@ def own_sha256(folder: Path) -> str:
     """
     _check(folder)
     files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
-    shown = {name.as_posix(): path for name, path in files.items() if not any(part.startswith(".") for part in name.parts)}
+    shown = {
+        name.as_posix(): path
+        for name, path in files.items()
+        if not any(part.startswith(".") for part in name.parts)
+    }
     return sha256_of_lines({name: sha256_of(path) for name, path in shown.items()})
 
 
@@ -72,7 +81,10 @@ def _check(folder: Path) -> None:
     if not folder.is_dir():
         raise UserError(f"--templates {folder}: no such folder")
     if not any((folder / name).is_file() for name in ours):
-        raise UserError(f"--templates {folder}: replaces no template; those that can be replaced are {', '.join(ours)}")
+        raise UserError(
+            f"--templates {folder}: replaces no template; those that can be replaced are"
+            f" {', '.join(ours)}"
+        )
 
 
 def _environment(loader: jinja2.BaseLoader, **options: Any) -> jinja2.Environment:
@@ -85,9 +97,9 @@ def _environment(loader: jinja2.BaseLoader, **options: Any) -> jinja2.Environmen
         **options,
     )
     environment.filters |= {
-        "percent": number_format.percent,
-        "points": number_format.points,
-        "p_value": number_format.p_value,
+        "percent": numbers.percent,
+        "points": numbers.points,
+        "p_value": numbers.p_value,
         "duration": filters.duration,
         "figure": filters.figure,
         "cosine": filters.cosine,
@@ -105,7 +117,11 @@ def _told(error: Exception) -> str:
     """What jinja2, or what a template called for, says in its first line."""
     if isinstance(error, jinja2.TemplateNotFound):
         return f"there is no template '{error.name}'"
-    return str(getattr(error, "message", None) or error or type(error).__name__).splitlines()[0].rstrip(".")
+    return (
+        str(getattr(error, "message", None) or error or type(error).__name__)
+        .splitlines()[0]
+        .rstrip(".")
+    )
 
 
 def _lies_in(file: str | None, folder: Path) -> bool:
@@ -113,7 +129,8 @@ def _lies_in(file: str | None, folder: Path) -> bool:
 
 
 def _last_line(traceback: TracebackType | None, folder: Path) -> str | None:
-    """The deepest place in a template of the folder: jinja2 writes templates' own files and lines into tracebacks."""
+    """The deepest place in a template of the folder: jinja2 writes templates' own files and lines
+    into tracebacks."""
     found = None
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename

@@ -1,9 +1,10 @@
-"""What the throughput suite measured on the run's machine, beside reference and peak as they were told then. Pure."""
+"""What the throughput suite measured on the run's machine, beside reference and peak as they were
+told then. Pure."""
 
 from typing import Any
 
-from bench.report.curves import is_number
-from bench.report.records import Record, Run
+from bench.record.run import Record, Run
+from bench.report.drawings.curves import is_number
 
 Content = dict[str, Any]
 
@@ -12,7 +13,8 @@ KNOWN = ("reference", "least", "most", "percent_of_peak", "percent_of_gemm")
 
 
 def throughput(run: Run) -> list[Content] | None:
-    """The figures in the order in which they were measured; None where no ``throughput.json`` lies in the run directory."""
+    """The figures in the order in which they were measured; None where no ``throughput.json`` lies
+    in the run directory."""
     return None if run.speeds is None else [_figure(speed) for speed in run.speeds]
 
 
@@ -26,5 +28,7 @@ def _figure(speed: Record) -> Content:
         "judgement": str(speed.get("judgement", "no reference")),
         "reference_date": str(speed["reference_date"]) if "reference_date" in speed else None,
         **{key: speed.get(key) if is_number(speed.get(key)) else None for key in KNOWN},
-        "beside": {key: value for key, value in speed.items() if key not in told and is_number(value)},
+        "beside": {
+            key: value for key, value in speed.items() if key not in told and is_number(value)
+        },
     }

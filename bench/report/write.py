@@ -1,6 +1,7 @@
 """Writes report.json, report.md and report.html into a run directory.
 
-Pure: the bytes depend on what the run directory holds and on nothing else - no clock, no host, no path.
+Pure: the bytes depend on what the run directory holds and on nothing else - no clock, no host, no
+path.
 """
 
 import contextlib
@@ -13,31 +14,34 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.report import figures
+from bench.record.run import Run, read_run
 from bench.report.content import report_content
-from bench.report.curves import curves, curves_by_k, line_styles, prophet
 from bench.report.discordant import discordant, filmed, single_films
-from bench.report.grids import grids
-from bench.report.records import Run, read_run
+from bench.report.drawings import figures
+from bench.report.drawings.curves import curves, curves_by_k, line_styles, prophet
+from bench.report.drawings.grids import grids
 from bench.report.templating import Templates
 from wmvla.errors import UserError
 
 DIGITS = 9
-"""Decimal places of numbers in report.json: more are rounding noise that differs between machines."""
+"""Decimal places of numbers in report.json: more are rounding noise that differs between
+machines."""
 
 
 def write_report(run_dir: Path, templates: Path | None = None, refresh: int | None = None) -> Path:
     """Write the three reports of a run, finished or not, and return the path of report.html.
 
-    `templates`: a user's folder of templates (``bench.report.templating``). `refresh`: seconds after which an open page of an
-    unfinished run loads itself again.
+    `templates`: a user's folder of templates (``bench.report.templating``). `refresh`: seconds
+    after which an open page of an unfinished run loads itself again.
 
     Raises UserError where the run directory is none, is damaged or cannot be written.
     """
     run_dir = Path(run_dir)
     try:
         for name, content in make_reports(run_dir, templates, refresh).items():
-            partial = run_dir / f".{name}.{os.getpid()}.partial"  # a run may end while its report is followed
+            partial = (
+                run_dir / f".{name}.{os.getpid()}.partial"
+            )  # a run may end while its report is followed
             partial.write_bytes(content)
             partial.replace(run_dir / name)
     except OSError as error:
@@ -46,7 +50,10 @@ def write_report(run_dir: Path, templates: Path | None = None, refresh: int | No
 
 
 def make_reports(
-    run_dir: Path, templates: Path | None = None, refresh: int | None = None, films: frozenset[str] | None = None
+    run_dir: Path,
+    templates: Path | None = None,
+    refresh: int | None = None,
+    films: frozenset[str] | None = None,
 ) -> dict[str, bytes]:
     """The reports of a run directory by file name, as `write_report` writes them.
 
@@ -85,9 +92,12 @@ def _reports(run: Run, templates: Templates, refresh: int | None) -> dict[str, b
 
 
 def as_json(content: Mapping[str, Any], templates_sha256: str | None) -> bytes:
-    """report.json; `templates_sha256` is of a user's own templates, that the page beside it was made with, or None."""
+    """report.json; `templates_sha256` is of a user's own templates, that the page beside it was
+    made with, or None."""
     made_with = {"templates": templates_sha256} if templates_sha256 else {}
-    text = json.dumps({**content, **made_with}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = (
+        json.dumps({**content, **made_with}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    )
     return _encoded(text)
 
 
@@ -98,7 +108,8 @@ def _encoded(text: str) -> bytes:
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Looking for cycles again and again among a million rows that all stay costs a tenth of the time, and finds nothing."""
+    """Looking for cycles again and again among a million rows that all stay costs a tenth of the
+    time, and finds nothing."""
     was_on = gc.isenabled()
     gc.disable()
     try:

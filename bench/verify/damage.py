@@ -1,14 +1,13 @@
-"""What `wmbench verify` found: damages, one line each, and notes about what could not be looked at."""
+"""What `wmbench verify` found: damages, one line each, and notes about what could not be looked
+at."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.strict_json import NotStrictError, parse
-
-LONGEST = 240
-"""Characters of a value or message that one line shows."""
+from bench.formats.one_line import one_line
+from bench.formats.strict_json import NotStrictError, parse
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,8 @@ class Findings:
         return [file for file in files if file in named]
 
     def read(self, file: str) -> Any:
-        """The JSON document in a file of the run directory; None, and a damage, where it is not one or cannot be read."""
+        """The JSON document in a file of the run directory; None, and a damage, where it is not one
+        or cannot be read."""
         try:
             document = parse((self.run_dir / file).read_bytes())
             if document is None:
@@ -56,11 +56,3 @@ class Findings:
         except NotStrictError as error:
             self.damage(file, str(error))
         return None
-
-
-def one_line(text: str) -> str:
-    """Fit for a terminal: printable, on one line, cut where it is very long."""
-    shown = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in " ".join(text.split())
-    )
-    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}..."

@@ -1,35 +1,52 @@
-"""Row by row: whether each journal is the plan's episode table, every episode once, every scene the same in all arms."""
+"""Row by row: whether each journal is the plan's episode table, every episode once, every scene the
+same in all arms."""
 
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from bench.cases import Case
-from bench.journal import journal_path
-from bench.plan import Plan
-from bench.strict_json import NotStrictError, parse
+from bench.formats.json_schema import problems
+from bench.formats.strict_json import NotStrictError, parse
+from bench.plan.cases import Case
+from bench.plan.document import Plan
+from bench.record.journal import journal_path
 from bench.verify.damage import Findings
-from bench.verify.schemas import problems
 from wmvla.rollout.journal import Row, journal_files
 
 PLANNED = ("suite", "task", "init", "env_seed", "noise_seed", "repeat")
 """What a row repeats of the episode table."""
 
 
-def check_journals(found: Findings, plan: Plan, records: dict[str, dict[str, Any]]) -> dict[str, list[Row]]:
+def check_journals(
+    found: Findings, plan: Plan, records: dict[str, dict[str, Any]]
+) -> dict[str, list[Row]]:
     """Check every line of every journal. The good rows by rollout case, in table order."""
-    rows_by_case = {case.id: _check_case(found, plan, case, records.get(case.id)) for case in plan.rollout_cases()}
+    rows_by_case = {
+        case.id: _check_case(found, plan, case, records.get(case.id))
+        for case in plan.rollout_cases()
+    }
     _check_scenes(found, rows_by_case)
-    known = {file for case in plan.rollout_cases() for file in journal_files(journal_path(found.run_dir, case.id))}
+    known = {
+        file
+        for case in plan.rollout_cases()
+        for file in journal_files(journal_path(found.run_dir, case.id))
+    }
     for path in sorted((found.run_dir / "episodes").glob("*")):
         if path not in known and not path.name.startswith("."):
             found.damage(f"episodes/{path.name}", "the journal of no rollout of the plan")
     number = sum(map(len, rows_by_case.values()))
-    found.checked.append(f"{number} episodes of {len(rows_by_case)} rollouts against the episode table")
-    return {case: [row for row, _ in sorted(rows, key=lambda pair: pair[0]["index"])] for case, rows in rows_by_case.items()}
+    found.checked.append(
+        f"{number} episodes of {len(rows_by_case)} rollouts against the episode table"
+    )
+    return {
+        case: [row for row, _ in sorted(rows, key=lambda pair: pair[0]["index"])]
+        for case, rows in rows_by_case.items()
+    }
 
 
-def _check_case(found: Findings, plan: Plan, case: Case, record: dict[str, Any] | None) -> list[tuple[Row, str]]:
+def _check_case(
+    found: Findings, plan: Plan, case: Case, record: dict[str, Any] | None
+) -> list[tuple[Row, str]]:
     """The good rows of a case, each with its place."""
     rows: list[tuple[Row, str]] = []
     places: dict[int, str] = {}
@@ -43,7 +60,9 @@ def _check_case(found: Findings, plan: Plan, case: Case, record: dict[str, Any] 
             place = f"{file} line {number}"
             first = places.setdefault(row["index"], place)
             if first != place:
-                found.damage(file, f"line {number}: episode {row['index']} stands already in {first}")
+                found.damage(
+                    file, f"line {number}: episode {row['index']} stands already in {first}"
+                )
                 continue
             rows.append((row, place))
     if record is not None:
@@ -51,10 +70,14 @@ def _check_case(found: Findings, plan: Plan, case: Case, record: dict[str, Any] 
     return rows
 
 
-def read_lines(found: Findings, file: str, path: Path, schema: str, done: bool) -> list[tuple[int, Any]]:
-    """The lines of a file that are JSON and satisfy a schema, with their numbers; the others are damages.
+def read_lines(
+    found: Findings, file: str, path: Path, schema: str, done: bool
+) -> list[tuple[int, Any]]:
+    """The lines of a file that are JSON and satisfy a schema, with their numbers; the others are
+    damages.
 
-    A last line without its newline is one that is being written, or that a killed run left: a damage where the case is done.
+    A last line without its newline is one that is being written, or that a killed run left: a
+    damage where the case is done.
     """
     try:
         text = path.read_bytes()
@@ -92,15 +115,22 @@ def _alien(plan: Plan, case: Case, row: Row) -> str | None:
     planned = plan.episodes[row["index"]]
     for key in PLANNED:
         if row[key] != getattr(planned, key):
-            return f"'{key}' is {row[key]!r}, the plan says {getattr(planned, key)!r} of episode {row['index']}"
+            return (
+                f"'{key}' is {row[key]!r}, the plan says {getattr(planned, key)!r} of episode"
+                f" {row['index']}"
+            )
     if row["success"] and row["status"] != "ok":
         return f"'success' is true, and 'status' is {row['status']!r}"
     if row["steps"] > plan.recipe.environment.max_steps:
-        return f"'steps' is {row['steps']}, an episode has at most {plan.recipe.environment.max_steps}"
+        return (
+            f"'steps' is {row['steps']}, an episode has at most {plan.recipe.environment.max_steps}"
+        )
     return None
 
 
-def _check_record(found: Findings, plan: Plan, case: Case, record: dict[str, Any], rows: list[Row]) -> None:
+def _check_record(
+    found: Findings, plan: Plan, case: Case, record: dict[str, Any], rows: list[Row]
+) -> None:
     """The case is done: all of its episodes are there, and the record's figures are theirs."""
     file = f"cases/{case.id}.json"
     indices = {row["index"] for row in rows}
@@ -108,7 +138,10 @@ def _check_record(found: Findings, plan: Plan, case: Case, record: dict[str, Any
         lacking = [episode.index for episode in plan.episodes if episode.index not in indices]
         if lacking:
             told = ", ".join(map(str, lacking[:10])) + (" ..." if len(lacking) > 10 else "")
-            found.damage(f"episodes/{case.id}.jsonl", f"episodes {told} are missing, and {file} says that the case is done")
+            found.damage(
+                f"episodes/{case.id}.jsonl",
+                f"episodes {told} are missing, and {file} says that the case is done",
+            )
             return
     sums = {
         "episodes": len(rows),
@@ -121,8 +154,11 @@ def _check_record(found: Findings, plan: Plan, case: Case, record: dict[str, Any
 
 
 def _check_scenes(found: Findings, rows_by_case: dict[str, list[tuple[Row, str]]]) -> None:
-    """One scene of each (suite, task, init) in all rollouts; where two differ, the one that fewer rows have is named."""
-    places: dict[tuple[str, int, int], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    """One scene of each (suite, task, init) in all rollouts; where two differ, the one that fewer
+    rows have is named."""
+    places: dict[tuple[str, int, int], dict[str, list[str]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for rows in rows_by_case.values():
         for row, place in rows:
             if row["scene_hash"] is not None:
@@ -133,4 +169,8 @@ def _check_scenes(found: Findings, rows_by_case: dict[str, list[tuple[Row, str]]
             if scene != most:
                 file, _, line = where[0].partition(" ")
                 others = f"{most[:12]} in {len(scenes[most])} others, {scenes[most][0]} for one"
-                found.damage(file, f"{line}: the scene of {suite} task {task}, init {init} is {scene[:12]}, but {others}")
+                found.damage(
+                    file,
+                    f"{line}: the scene of {suite} task {task}, init {init} is {scene[:12]}, but"
+                    f" {others}",
+                )

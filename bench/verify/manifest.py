@@ -1,7 +1,8 @@
 """``manifest.json``: the sums of all files of a finished run, and the seal over its evidence.
 
-Written when the report of a finished run is; a file that changes later no longer matches its line. The *seal* is one SHA-256
-over the evidence, that is all files that a verdict rests on: whoever publishes it can be held to it.
+Written when the report of a finished run is; a file that changes later no longer matches its line.
+The *seal* is one SHA-256 over the evidence, that is all files that a verdict rests on: whoever
+publishes it can be held to it.
 """
 
 import functools
@@ -11,21 +12,39 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.checksums import is_intact, sha256_of, sha256_of_lines, signed
-from bench.code_version import ROOT
-from bench.json_file import read_object
-from bench.parity import THROUGHPUT
-from bench.strict_json import NotStrictError, parse
-from bench.verify.schemas import problems
+from bench.formats.checksums import is_intact, sha256_of, sha256_of_lines, signed
+from bench.formats.json_file import read_object
+from bench.formats.json_schema import problems
+from bench.formats.strict_json import NotStrictError, parse
+from bench.record.code_version import ROOT
+from bench.record.run import THROUGHPUT
 from wmvla.errors import UserError
 from wmvla.files import write_json
 
 MANIFEST = "manifest.json"
 VERSION = 1
 REPORTS = ("report.html", "report.json", "report.md")
-EVIDENCE = ("plan.json", "provenance.json", "controls.json", THROUGHPUT, "cases/", "episodes/", "metrics/", "replays/")
+EVIDENCE = (
+    "plan.json",
+    "provenance.json",
+    "controls.json",
+    THROUGHPUT,
+    "cases/",
+    "episodes/",
+    "metrics/",
+    "replays/",
+)
 """What a report is made from: files, and folders."""
-WORKING = ("controls.json", THROUGHPUT, "failures/", "logs/", "jobs/", "slurm/", "videos/", "checkpoints/")
+WORKING = (
+    "controls.json",
+    THROUGHPUT,
+    "failures/",
+    "logs/",
+    "jobs/",
+    "slurm/",
+    "videos/",
+    "checkpoints/",
+)
 """What a run that goes on may write again without a record that vouches for it."""
 ONCE = ("plan.json", "provenance.json")
 
@@ -34,7 +53,8 @@ Entries = dict[str, dict[str, Any]]
 
 
 def files_of(run_dir: Path) -> dict[str, Path]:
-    """All files by their path in the run directory, in order, but the manifest, locks and what else is hidden."""
+    """All files by their path in the run directory, in order, but the manifest, locks and what else
+    is hidden."""
     found, top = {}, os.fspath(run_dir)
     for folder, folders, names in os.walk(top):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -49,15 +69,22 @@ def files_of(run_dir: Path) -> dict[str, Path]:
 
 def seal_of(run_dir: Path) -> str:
     """SHA-256 over the evidence, as ``sha256sum`` prints it, in order of the paths."""
-    return sha256_of_lines({name: sha256_of(path) for name, path in files_of(run_dir).items() if name.startswith(EVIDENCE)})
+    return sha256_of_lines(
+        {
+            name: sha256_of(path)
+            for name, path in files_of(run_dir).items()
+            if name.startswith(EVIDENCE)
+        }
+    )
 
 
 def write_manifest(run_dir: Path, ran: bool) -> str | None:
-    """Seal a finished run whose report has just been written, and give its seal; None, and nothing is written, of another run.
+    """Seal a finished run whose report has just been written, and give its seal; None, and nothing
+    is written, of another run.
 
-    Non-obvious: to write a report must not bless a damage. What the manifest says of a file stays as it was, unless the file
-    is a report, or its case's record is intact and vouches for it, or a run has just ended here (``ran``) and may have
-    written it.
+    Non-obvious: to write a report must not bless a damage. What the manifest says of a file stays
+    as it was, unless the file is a report, or its case's record is intact and vouches for it, or a
+    run has just ended here (``ran``) and may have written it.
     """
     report = read_object(run_dir / "report.json") or {}
     if not (report["complete"] and all(stage["done"] for stage in report["stages"])):
@@ -65,14 +92,18 @@ def write_manifest(run_dir: Path, ran: bool) -> str | None:
     before = _entries_before(run_dir)
     vouched = _vouched(run_dir)
     may_change = (*REPORTS, *WORKING) if ran else REPORTS
-    entries: Entries = {name: entry for name, entry in before.items() if not name.startswith(may_change)}
+    entries: Entries = {
+        name: entry for name, entry in before.items() if not name.startswith(may_change)
+    }
     for name, path in files_of(run_dir).items():
         kept = entries.get(name)
         if kept is None or (name not in ONCE and name in vouched):
             entry = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
             if kept is None or entry["sha256"] == vouched[name]:
                 entries[name] = entry
-    seal = sha256_of_lines({name: entry["sha256"] for name, entry in entries.items() if name.startswith(EVIDENCE)})
+    seal = sha256_of_lines(
+        {name: entry["sha256"] for name, entry in entries.items() if name.startswith(EVIDENCE)}
+    )
     content = {
         "version": VERSION,
         "run": report["run"],
@@ -90,7 +121,8 @@ def write_manifest(run_dir: Path, ran: bool) -> str | None:
 
 @functools.cache
 def program_sha256() -> str:
-    """SHA-256 over the sources, templates and settings of ``bench``: the version that writes a report and checks it."""
+    """SHA-256 over the sources, templates and settings of ``bench``: the version that writes a
+    report and checks it."""
     digest = hashlib.sha256()
     for path in sorted(_sources()):
         digest.update(f"{sha256_of(path)}  {path.relative_to(ROOT).as_posix()}\n".encode())
@@ -103,7 +135,8 @@ def _sources() -> Iterator[Path]:
 
 
 def _entries_before(run_dir: Path) -> Entries:
-    """What an earlier manifest says. UserError where it is damaged: a new one would hide what happened."""
+    """What an earlier manifest says. UserError where it is damaged: a new one would hide what
+    happened."""
     path = run_dir / MANIFEST
     try:
         found = parse(path.read_bytes())
@@ -112,9 +145,14 @@ def _entries_before(run_dir: Path) -> Entries:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except NotStrictError as error:
-        raise UserError(f"{path}: {error}; find out why, then remove it and give the command again") from None
+        raise UserError(
+            f"{path}: {error}; find out why, then remove it and give the command again"
+        ) from None
     if next(problems(found, "manifest"), None) or not is_intact(found):
-        raise UserError(f"{path}: changed after it was written; find out why, then remove it and give the command again")
+        raise UserError(
+            f"{path}: changed after it was written; find out why, then remove it and give the"
+            " command again"
+        )
     entries: Entries = found["files"]
     return entries
 
@@ -125,5 +163,8 @@ def _vouched(run_dir: Path) -> dict[str, str]:
     for path in sorted((run_dir / "cases").glob("*.json")):
         record = read_object(path) or {}
         if is_intact(record):
-            found |= {**record.get("sums", {}).get("files", {}), f"cases/{path.name}": sha256_of(path)}
+            found |= {
+                **record.get("sums", {}).get("files", {}),
+                f"cases/{path.name}": sha256_of(path),
+            }
     return found

@@ -1,20 +1,22 @@
-"""Whether what a finished case says of itself is what its artefacts say: metrics of a training, lines of a replay."""
+"""Whether what a finished case says of itself is what its artefacts say: metrics of a training,
+lines of a replay."""
 
 from collections import defaultdict
 from typing import Any
 
-from bench.cases import Case
-from bench.plan import Plan
-from bench.replay_summary import summary
+from bench.formats.json_schema import problems
+from bench.plan.cases import Case
+from bench.plan.document import Plan
+from bench.record.replay_summary import summary
 from bench.verify.damage import Findings
 from bench.verify.journals import read_lines
-from bench.verify.schemas import problems
 
 Records = dict[str, dict[str, Any]]
 
 
 def read_records(found: Findings, plan: Plan) -> Records:
-    """The records of the plan's cases that are JSON and satisfy their schema; other files among them are damages."""
+    """The records of the plan's cases that are JSON and satisfy their schema; other files among
+    them are damages."""
     records: Records = {}
     ids = {f"{case.id}.json": case for case in plan.cases}
     for path in sorted((found.run_dir / "cases").glob("*")):
@@ -30,7 +32,10 @@ def read_records(found: Findings, plan: Plan) -> Records:
         wrong = list(problems(record, "record"))
         case = ids[path.name]
         if not wrong and (record["case"], record["kind"]) != (case.id, case.kind):
-            wrong = [f"'case' is {record['case']!r} of kind {record['kind']!r}, the plan has {case.id} of kind {case.kind}"]
+            wrong = [
+                f"'case' is {record['case']!r} of kind {record['kind']!r}, the plan has {case.id}"
+                f" of kind {case.kind}"
+            ]
         for problem in wrong:
             found.damage(file, problem)
         if not wrong:
@@ -40,9 +45,11 @@ def read_records(found: Findings, plan: Plan) -> Records:
 
 
 def check_images(found: Findings, provenance: dict[str, Any], records: Records) -> None:
-    """Tell which cases were carried out in another container's image than the one that the run began in.
+    """Tell which cases were carried out in another container's image than the one that the run
+    began in.
 
-    Non-obvious: no damage. A run may be continued in a later image; older records do not say in which they were made.
+    Non-obvious: no damage. A run may be continued in a later image; older records do not say in
+    which they were made.
     """
     if "image_digest" not in provenance:
         return
@@ -51,11 +58,15 @@ def check_images(found: Findings, provenance: dict[str, Any], records: Records) 
         if "image_digest" in record and _image(record["image_digest"]) != began:
             others[_image(record["image_digest"])].append(case_id)
     for image, cases in others.items():
-        found.notes.append(f"the run began in {began}, but {', '.join(cases)} {'is' if len(cases) == 1 else 'are'} of {image}")
+        found.notes.append(
+            f"the run began in {began}, but {', '.join(cases)} {'is' if len(cases) == 1 else 'are'}"
+            f" of {image}"
+        )
 
 
 def _image(digest: object) -> str:
-    """Non-obvious: shortened as other sums are here; what was said of an image and is no digest counts as none."""
+    """Non-obvious: shortened as other sums are here; what was said of an image and is no digest
+    counts as none."""
     return f"image {digest[:19]}..." if isinstance(digest, str) else "no image"
 
 
@@ -76,8 +87,14 @@ def check_trainings(found: Findings, plan: Plan, records: Records) -> None:
         if record is not None and lines:
             _check_end(found, plan, case, record, lines[-1][1])
     for case in trainings.values():
-        if "steps" in records.get(case.id, {}) and not (found.run_dir / "metrics" / f"{case.id}.jsonl").exists():
-            found.damage(f"metrics/{case.id}.jsonl", f"missing, and cases/{case.id}.json says that the training is done")
+        if (
+            "steps" in records.get(case.id, {})
+            and not (found.run_dir / "metrics" / f"{case.id}.jsonl").exists()
+        ):
+            found.damage(
+                f"metrics/{case.id}.jsonl",
+                f"missing, and cases/{case.id}.json says that the training is done",
+            )
     found.checked.append(f"{number} logged steps")
 
 
@@ -86,18 +103,31 @@ def _check_order(found: Findings, file: str, lines: list[tuple[int, Any]], plan:
     for number, line in lines:
         if not before < line["step"] <= plan.recipe.training.steps:
             planned = plan.recipe.training.steps
-            found.damage(file, f"line {number}: 'step' is {line['step']}, after {before} and of {planned} planned")
-        elif "samples" in line and line["samples"] != line["step"] * plan.recipe.training.batch_size:
-            found.damage(file, f"line {number}: 'samples' is {line['samples']} at step {line['step']}")
+            found.damage(
+                file,
+                f"line {number}: 'step' is {line['step']}, after {before} and of {planned} planned",
+            )
+        elif (
+            "samples" in line and line["samples"] != line["step"] * plan.recipe.training.batch_size
+        ):
+            found.damage(
+                file, f"line {number}: 'samples' is {line['samples']} at step {line['step']}"
+            )
         before = max(before, line["step"])
 
 
-def _check_end(found: Findings, plan: Plan, case: Case, record: dict[str, Any], last: dict[str, Any]) -> None:
+def _check_end(
+    found: Findings, plan: Plan, case: Case, record: dict[str, Any], last: dict[str, Any]
+) -> None:
     file = f"cases/{case.id}.json"
     if "steps" in record and record["steps"] != plan.recipe.training.steps:
-        found.damage(file, f"'steps' is {record['steps']!r}, the plan says {plan.recipe.training.steps}")
+        found.damage(
+            file, f"'steps' is {record['steps']!r}, the plan says {plan.recipe.training.steps}"
+        )
     if "last" in record and record["last"] != last:
-        keys = sorted(key for key in {*record["last"], *last} if record["last"].get(key) != last.get(key))
+        keys = sorted(
+            key for key in {*record["last"], *last} if record["last"].get(key) != last.get(key)
+        )
         told = f"differs from the last line of metrics/{case.id}.jsonl in {', '.join(keys)}"
         found.damage(file, f"'last': {told}")
 
@@ -120,9 +150,17 @@ def check_replays(found: Findings, plan: Plan, records: Records) -> None:
         found.checked.append(f"{number} replayed demonstrations")
 
 
-def _check_summary(found: Findings, file: str, record: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+def _check_summary(
+    found: Findings, file: str, record: dict[str, Any], lines: list[dict[str, Any]]
+) -> None:
     shapes = {
-        (len(line["valid"]), len(line["cosine"]), len(line["mean_delta_cosine"]), *line["action_error"]) for line in lines
+        (
+            len(line["valid"]),
+            len(line["cosine"]),
+            len(line["mean_delta_cosine"]),
+            *line["action_error"],
+        )
+        for line in lines
     }
     if len(shapes) > 1 or len(set(next(iter(shapes))[:3])) > 1:
         found.damage(file, "its lines are not of one shape")

@@ -1,4 +1,5 @@
-"""Whether the reports say what the evidence gives: they are made again, and compared byte for byte, or number by number."""
+"""Whether the reports say what the evidence gives: they are made again, and compared byte for byte,
+or number by number."""
 
 import json
 from collections import Counter
@@ -6,29 +7,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.report.records import FILM, VIDEOS, films_in
+from bench.formats.json_schema import problems
+from bench.formats.strict_json import NotStrictError, parse
+from bench.record.run import FILM, VIDEOS, films_in
 from bench.report.templating import own_sha256
 from bench.report.write import as_json, make_reports
-from bench.strict_json import NotStrictError, parse
 from bench.verify.damage import Findings
 from bench.verify.manifest import MANIFEST, REPORTS, program_sha256
-from bench.verify.schemas import problems
 from wmvla.errors import UserError
 
 ROUNDING = 2e-9
-"""Numbers in report.json are rounded to 9 places; another processor may round the last one otherwise."""
+"""Numbers in report.json are rounded to 9 places; another processor may round the last one
+otherwise."""
 NAMES = ("id", "rollout", "case", "suite", "figure", "seed", "task", "index")
 """Keys that tell which entries of two lists belong together."""
 MOST = 20
 """Differences of one report that are named."""
 
 
-def check_reports(found: Findings, manifest: dict[str, Any] | None, templates: Path | None = None) -> None:
+def check_reports(
+    found: Findings, manifest: dict[str, Any] | None, templates: Path | None = None
+) -> None:
     """Make the reports of a finished run again from its evidence, and compare.
 
-    By this very version of the program every byte must be the same. Of another version, or of one that is not recorded, only
-    the numbers of report.json can be compared, where both have them. So it is of report.html and report.md where they were
-    made with a user's own templates, which report.json tells: they are made again with `templates`, or not at all.
+    By this very version of the program every byte must be the same. Of another version, or of one
+    that is not recorded, only the numbers of report.json can be compared, where both have them. So
+    it is of report.html and report.md where they were made with a user's own templates, which
+    report.json tells: they are made again with `templates`, or not at all.
 
     Raises UserError where `templates` are not those that the reports were made with.
     """
@@ -44,12 +49,21 @@ def check_reports(found: Findings, manifest: dict[str, Any] | None, templates: P
     there = [name for name in there if name in made]
     differing = [name for name in there if _bytes(found, name) != made[name]]
     same_program = manifest is not None and manifest["program_sha256"] == program_sha256()
-    found.checked.append(f"{len(there) - len(differing)} of {len(there)} reports made again, byte for byte")
+    found.checked.append(
+        f"{len(there) - len(differing)} of {len(there)} reports made again, byte for byte"
+    )
     if not differing:
         return
     if not same_program:
-        by = "another version of this program" if manifest else "a version of this program that is not recorded"
-        found.notes.append(f"{', '.join(differing)}: written by {by}; of them only the numbers of report.json were compared")
+        by = (
+            "another version of this program"
+            if manifest
+            else "a version of this program that is not recorded"
+        )
+        found.notes.append(
+            f"{', '.join(differing)}: written by {by}; of them only the numbers of report.json were"
+            " compared"
+        )
     if "report.json" in differing:
         _compare_json(found, made["report.json"], same_program)
     if same_program:
@@ -58,37 +72,54 @@ def check_reports(found: Findings, manifest: dict[str, Any] | None, templates: P
                 _compare_text(found, name, made[name])
 
 
-def _made_again(found: Findings, manifest: dict[str, Any] | None, templates: Path | None) -> dict[str, bytes] | None:
-    """The reports by name, but for those that other templates made which are not here; None where there can be none.
+def _made_again(
+    found: Findings, manifest: dict[str, Any] | None, templates: Path | None
+) -> dict[str, bytes] | None:
+    """The reports by name, but for those that other templates made which are not here; None where
+    there can be none.
 
-    Non-obvious: a page links the films that there were when it was made. Where it is not what the films that are here give, it
-    is made again with those that the manifest lists: a run may be packed or sent without them.
+    Non-obvious: a page links the films that there were when it was made. Where it is not what the
+    films that are here give, it is made again with those that the manifest lists: a run may be
+    packed or sent without them.
     """
     made_with = _made_with(found)
     if templates is not None and own_sha256(templates) != made_with:
-        told = "with ours" if made_with is None else f"with others, whose sum is {made_with[:12]}..."
-        raise UserError(f"--templates {templates}: the reports of {found.run_dir} were made {told}; give those, or none")
+        told = (
+            "with ours" if made_with is None else f"with others, whose sum is {made_with[:12]}..."
+        )
+        raise UserError(
+            f"--templates {templates}: the reports of {found.run_dir} were made {told}; give those,"
+            " or none"
+        )
     made = rebuild(found, templates)
     if made is None:
         return None
     if made_with is not None and templates is None:
         found.notes.append(
-            f"report.html and report.md were made with other templates (sum {made_with[:12]}...), and were not made again; "
-            "wmbench verify --templates FOLDER does that"
+            f"report.html and report.md were made with other templates (sum {made_with[:12]}...),"
+            " and were not made again; wmbench verify --templates FOLDER does that"
         )
         return {"report.json": as_json(json.loads(made["report.json"]), made_with)}
     listed, here = _listed_films(manifest), films_in(found.run_dir)
-    if manifest is not None and listed != here and _bytes(found, "report.html") != made["report.html"]:
+    if (
+        manifest is not None
+        and listed != here
+        and _bytes(found, "report.html") != made["report.html"]
+    ):
         made = rebuild(found, templates, listed)
         if absent := listed - here:
             found.notes.append(
-                f"report.html links films that are not here ({len(absent)}): made again by their names in {MANIFEST}"
+                f"report.html links films that are not here ({len(absent)}): made again by their"
+                f" names in {MANIFEST}"
             )
     return made
 
 
-def rebuild(found: Findings, templates: Path | None = None, films: frozenset[str] | None = None) -> dict[str, bytes] | None:
-    """The reports as this program makes them from the files of the run directory, by name; None, and a damage, where it cannot.
+def rebuild(
+    found: Findings, templates: Path | None = None, films: frozenset[str] | None = None
+) -> dict[str, bytes] | None:
+    """The reports as this program makes them from the files of the run directory, by name; None,
+    and a damage, where it cannot.
 
     `films`: names of films that are taken to be in ``videos/``, instead of those that are.
 
@@ -99,12 +130,15 @@ def rebuild(found: Findings, templates: Path | None = None, films: frozenset[str
     except UserError as error:
         if templates is not None:
             raise
-        found.damage("report.json", f"cannot be made again: {str(error).replace(f'{found.run_dir}/', '')}")
+        found.damage(
+            "report.json", f"cannot be made again: {str(error).replace(f'{found.run_dir}/', '')}"
+        )
         return None
 
 
 def _made_with(found: Findings) -> str | None:
-    """The sum of a user's own templates, where report.json says that the reports were made with such."""
+    """The sum of a user's own templates, where report.json says that the reports were made with
+    such."""
     try:
         content = parse((found.run_dir / "report.json").read_bytes())
     except (OSError, NotStrictError):
@@ -114,9 +148,12 @@ def _made_with(found: Findings) -> str | None:
 
 
 def _listed_films(manifest: dict[str, Any] | None) -> frozenset[str]:
-    """Names of the films that there were when the run was sealed: report.html links them, wherever they are now."""
+    """Names of the films that there were when the run was sealed: report.html links them, wherever
+    they are now."""
     names = (Path(name) for name in (manifest or {}).get("files", {}))
-    return frozenset(name.name for name in names if name.parent == Path(VIDEOS) and name.match(FILM))
+    return frozenset(
+        name.name for name in names if name.parent == Path(VIDEOS) and name.match(FILM)
+    )
 
 
 def _bytes(found: Findings, name: str) -> bytes:
@@ -139,7 +176,9 @@ def _compare_json(found: Findings, made: bytes, same_program: bool) -> None:
     if len(differences) > MOST:
         found.damage("report.json", f"{len(differences) - MOST} more differences")
     if same_program and not differences:
-        found.notes.append("report.json differs from what is made here in the last digits or in its layout alone")
+        found.notes.append(
+            "report.json differs from what is made here in the last digits or in its layout alone"
+        )
 
 
 def _differences(written: Any, again: Any, place: str, numbers_only: bool) -> Iterator[str]:
@@ -150,7 +189,14 @@ def _differences(written: Any, again: Any, place: str, numbers_only: bool) -> It
             if key in written and key in again:
                 yield from _differences(written[key], again[key], inner, numbers_only)
             elif not numbers_only:
-                yield f"'{inner}': {'stands there, and recomputed there is none' if key in written else 'is missing'}"
+                yield (
+                    f"'{inner}':"
+                    + (
+                        " stands there, and recomputed there is none"
+                        if key in written
+                        else " is missing"
+                    )
+                )
     elif isinstance(written, list) and isinstance(again, list):
         yield from _list_differences(written, again, place, numbers_only)
     elif _is_number(written) and _is_number(again):
@@ -160,7 +206,9 @@ def _differences(written: Any, again: Any, place: str, numbers_only: bool) -> It
         yield f"'{place}': it says {_short(written)}, recomputed it is {_short(again)}"
 
 
-def _list_differences(written: list[Any], again: list[Any], place: str, numbers_only: bool) -> Iterator[str]:
+def _list_differences(
+    written: list[Any], again: list[Any], place: str, numbers_only: bool
+) -> Iterator[str]:
     others = dict(zip(_names(again), again, strict=True))
     for name, item in zip(_names(written), written, strict=True):
         if name in others:
@@ -184,7 +232,11 @@ def _names(items: list[Any]) -> list[str]:
 
 def _name(item: Any, number: int) -> str:
     if isinstance(item, dict):
-        parts = [str(item[key]) for key in NAMES if key in item and not isinstance(item[key], dict | list)]
+        parts = [
+            str(item[key])
+            for key in NAMES
+            if key in item and not isinstance(item[key], dict | list)
+        ]
         return " ".join(parts) or str(number)
     return str(number)
 
@@ -202,6 +254,9 @@ def _compare_text(found: Findings, name: str, made: bytes) -> None:
     """The first line of a report that is not as it is made again."""
     written, again = (found.run_dir / name).read_bytes().splitlines(), made.splitlines()
     pairs = enumerate(zip(written, again, strict=False), start=1)
-    number = next((number for number, (one, other) in pairs if one != other), min(len(written), len(again)) + 1)
+    number = next(
+        (number for number, (one, other) in pairs if one != other),
+        min(len(written), len(again)) + 1,
+    )
     line = written[number - 1].decode(errors="replace") if number <= len(written) else ""
     found.damage(name, f"line {number} is not what the evidence gives: {_short(line.strip())}")

@@ -3,19 +3,20 @@
 from pathlib import Path
 from typing import Any
 
-from bench.checksums import checkpoint_made, is_intact, sha256_of, sha256_of_lines
-from bench.plan import Plan
+from bench.formats.checksums import checkpoint_made, is_intact, sha256_of, sha256_of_lines
+from bench.formats.json_schema import problems
+from bench.plan.document import Plan
 from bench.verify.damage import Findings
 from bench.verify.manifest import EVIDENCE, MANIFEST, files_of
-from bench.verify.schemas import problems
 
 LEFT_OUT = ("checkpoints/", "jobs/", "logs/", "slurm/", "videos/")
-"""What `wmbench pack` and `wmbench pull` leave behind, and films, which are large: all of a folder, or nothing of it."""
+"""What `wmbench pack` and `wmbench pull` leave behind, and films, which are large: all of a folder,
+or nothing of it."""
 
 
 def check_manifest(found: Findings) -> dict[str, Any] | None:
-    """Hold every file against the manifest: changed, missing and unknown ones are named. The manifest; None where there is none
-    that can be read."""
+    """Hold every file against the manifest: changed, missing and unknown ones are named. The
+    manifest; None where there is none that can be read."""
     if not (found.run_dir / MANIFEST).exists():
         return None
     manifest = found.read(MANIFEST)
@@ -30,7 +31,9 @@ def check_manifest(found: Findings) -> dict[str, Any] | None:
         found.damage(MANIFEST, "changed after it was written: it does not match its own sum")
     entries = manifest["files"]
     if (
-        sha256_of_lines({name: entry["sha256"] for name, entry in entries.items() if name.startswith(EVIDENCE)})
+        sha256_of_lines(
+            {name: entry["sha256"] for name, entry in entries.items() if name.startswith(EVIDENCE)}
+        )
         != manifest["seal"]
     ):
         found.damage(MANIFEST, "'seal': is not that of the files it lists")
@@ -53,20 +56,29 @@ def _compare(found: Findings, entries: dict[str, dict[str, Any]]) -> None:
         if size != entry["bytes"]:
             found.damage(name, f"changed after it was sealed: {size} bytes, not {entry['bytes']}")
         elif digest != entry["sha256"]:
-            found.damage(name, f"changed after it was sealed: its sum is {digest[:12]}..., not {entry['sha256'][:12]}...")
+            found.damage(
+                name,
+                f"changed after it was sealed: its sum is {digest[:12]}..., not"
+                f" {entry['sha256'][:12]}...",
+            )
     for name in files:
         if name not in entries:
-            found.damage(name, "unknown: manifest.json has no sum of it; if it is yours, wmbench report adds it")
+            found.damage(
+                name,
+                "unknown: manifest.json has no sum of it; if it is yours, wmbench report adds it",
+            )
     for folder in left_out:
         number = sum(name.startswith(folder) for name in entries)
         if number:
             found.notes.append(
-                f"{folder} is not here ({number} files): their sums stand in manifest.json, nothing was compared"
+                f"{folder} is not here ({number} files): their sums stand in manifest.json, nothing"
+                " was compared"
             )
 
 
 def check_record_sums(found: Findings, plan: Plan, records: dict[str, dict[str, Any]]) -> None:
-    """Hold what each record has sums of against the files, the record itself included, and the checkpoints of the chain."""
+    """Hold what each record has sums of against the files, the record itself included, and the
+    checkpoints of the chain."""
     compared, absent = 0, 0
     old = [case_id for case_id, record in records.items() if "sums" not in record]
     for case_id, record in records.items():
@@ -85,8 +97,14 @@ def check_record_sums(found: Findings, plan: Plan, records: dict[str, dict[str, 
             compared += _note_outside(found, record["artefacts"].get(artefact), expected, case_id)
         _check_began_from(found, plan, records, case_id)
     if old:
-        found.notes.append(f"{len(old)} of {len(records)} records have no sums: they were written before there were any")
-    found.checked.append(f"{compared} sums of {len(records)} records" + (f" ({absent} things are not here)" if absent else ""))
+        found.notes.append(
+            f"{len(old)} of {len(records)} records have no sums: they were written before there"
+            " were any"
+        )
+    found.checked.append(
+        f"{compared} sums of {len(records)} records"
+        + (f" ({absent} things are not here)" if absent else "")
+    )
 
 
 def _hold(found: Findings, file: str, path: Path, expected: str, case_id: str) -> None:
@@ -96,27 +114,38 @@ def _hold(found: Findings, file: str, path: Path, expected: str, case_id: str) -
         found.damage(file, f"cannot be read, and {case_id} has made it: {error.strerror}")
         return
     if digest != expected:
-        found.damage(file, f"changed after {case_id} ended: its sum is {digest[:12]}..., not {expected[:12]}...")
+        found.damage(
+            file,
+            f"changed after {case_id} ended: its sum is {digest[:12]}..., not {expected[:12]}...",
+        )
 
 
 def _note_outside(found: Findings, artefact: str | None, expected: str, case_id: str) -> bool:
     """Whether an artefact outside of the run directory could be compared.
 
-    Non-obvious: the cache is no part of the run. What was made there again, by another run on a GPU for instance, may differ.
+    Non-obvious: the cache is no part of the run. What was made there again, by another run on a GPU
+    for instance, may differ.
     """
     path = found.run_dir.resolve().parent.parent / Path(artefact or "").expanduser()
     if artefact is None or not path.exists():
         return False
     if sha256_of(path) != expected:
-        found.notes.append(f"{artefact} is not what {case_id} made or used: it was made again, or changed")
+        found.notes.append(
+            f"{artefact} is not what {case_id} made or used: it was made again, or changed"
+        )
     return True
 
 
-def _check_began_from(found: Findings, plan: Plan, records: dict[str, dict[str, Any]], case_id: str) -> None:
+def _check_began_from(
+    found: Findings, plan: Plan, records: dict[str, dict[str, Any]], case_id: str
+) -> None:
     """The checkpoint that a case began from is the one that the case before it has made."""
     began_from = records[case_id]["sums"]["checkpoint"]
     for need in plan.case(case_id).needs:
         made = checkpoint_made(records.get(need, {}))
         if made and began_from != made:
             told = "no checkpoint" if began_from is None else f"checkpoint {began_from[:12]}..."
-            found.damage(f"cases/{case_id}.json", f"'sums.checkpoint': it began from {told}, {need} made {made[:12]}...")
+            found.damage(
+                f"cases/{case_id}.json",
+                f"'sums.checkpoint': it began from {told}, {need} made {made[:12]}...",
+            )

@@ -1,24 +1,27 @@
-"""Verifies a run directory: schemas, sums, rows against the plan, records against their artefacts, and the reports again."""
+"""Verifies a run directory: schemas, sums, rows against the plan, records against their artefacts,
+and the reports again."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.gaps import missing_episodes
-from bench.plan import PLAN_FILE, Plan
+from bench.formats.json_schema import problems
+from bench.judge.missing import missing_episodes
+from bench.plan.document import PLAN_FILE, Plan
+from bench.plan.files import plan_from_json
 from bench.verify.damage import Damage, Findings
 from bench.verify.journals import check_journals
 from bench.verify.manifest import EVIDENCE, MANIFEST, REPORTS, seal_of
 from bench.verify.records import Records, check_images, check_replays, check_trainings, read_records
 from bench.verify.reports import check_reports
-from bench.verify.schemas import problems
 from bench.verify.sums import check_manifest, check_record_sums
 from wmvla.errors import UserError
 from wmvla.rollout.journal import Row
 
 State = Literal["sealed", "not sealed", "unfinished", "unknown"]
-"""Finished with a manifest, finished without one, not finished; unknown where the plan cannot be read."""
+"""Finished with a manifest, finished without one, not finished; unknown where the plan cannot be
+read."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ def verify(run_dir: Path, seal: str | None = None, templates: Path | None = None
         seal: what the seal was said to be, by a report or a publication; held against the evidence.
         templates: a user's own, that the reports were made with.
 
-    Raises UserError where `run_dir` is no run directory, and where the reports were made with other `templates`.
+    Raises UserError where `run_dir` is no run directory, and where the reports were made with other
+    `templates`.
     """
     if not (run_dir / PLAN_FILE).exists() and not (run_dir / MANIFEST).exists():
         raise UserError(f"{run_dir}: not a run directory (it has no {PLAN_FILE})")
@@ -49,7 +53,11 @@ def verify(run_dir: Path, seal: str | None = None, templates: Path | None = None
     state: State = "unknown"
     if plan is not None:
         if manifest and manifest["plan_hash"] != plan.hash:
-            found.damage(MANIFEST, f"'plan_hash' is {manifest['plan_hash'][:12]}..., the plan's is {plan.hash[:12]}...")
+            found.damage(
+                MANIFEST,
+                f"'plan_hash' is {manifest['plan_hash'][:12]}..., the plan's is"
+                f" {plan.hash[:12]}...",
+            )
         records = read_records(found, plan)
         rows = check_journals(found, plan, records)
         check_trainings(found, plan, records)
@@ -71,7 +79,7 @@ def _read_plan(found: Findings) -> Plan | None:
     for problem in wrong:
         found.damage(PLAN_FILE, problem)
     try:
-        plan = Plan.from_json(document, PLAN_FILE)
+        plan = plan_from_json(document, PLAN_FILE)
     except UserError as error:
         found.damage(PLAN_FILE, str(error).removeprefix(f"{PLAN_FILE}: "))
         return None
@@ -94,8 +102,15 @@ def _check_others(found: Findings) -> dict[str, Any]:
     return good.get("provenance", {})
 
 
-def _state(found: Findings, plan: Plan, records: Records, rows: dict[str, list[Row]], manifest: dict[str, Any] | None) -> State:
-    """How far the run is. Says what is not there: of a finished run the manifest, of another one what is still to do."""
+def _state(
+    found: Findings,
+    plan: Plan,
+    records: Records,
+    rows: dict[str, list[Row]],
+    manifest: dict[str, Any] | None,
+) -> State:
+    """How far the run is. Says what is not there: of a finished run the manifest, of another one
+    what is still to do."""
     missing = missing_episodes(plan, rows)
     undone = [case.id for case in plan.cases if case.id not in records]
     if manifest is not None:
@@ -105,27 +120,39 @@ def _state(found: Findings, plan: Plan, records: Records, rows: dict[str, list[R
     if undone or missing:
         episodes = sum(map(len, missing.values()))
         found.notes.append(
-            f"unfinished: {len(undone)} of {len(plan.cases)} cases are not done, {episodes} episodes are missing; "
-            "what is done was checked"
+            f"unfinished: {len(undone)} of {len(plan.cases)} cases are not done, {episodes}"
+            " episodes are missing; what is done was checked"
         )
         return "unfinished"
     reported = any((found.run_dir / name).exists() for name in REPORTS)
     if reported and all("sums" in record for record in records.values()):
-        found.damage(MANIFEST, "missing, and the run is finished and has a report; wmbench report writes both")
+        found.damage(
+            MANIFEST,
+            "missing, and the run is finished and has a report; wmbench report writes both",
+        )
     else:
-        found.notes.append(f"not sealed: there is no {MANIFEST}; what no record has a sum of was not compared with anything")
+        found.notes.append(
+            f"not sealed: there is no {MANIFEST}; what no record has a sum of was not compared with"
+            " anything"
+        )
     return "not sealed"
 
 
-def _look_at_reports(found: Findings, state: State, manifest: dict[str, Any] | None, templates: Path | None) -> None:
+def _look_at_reports(
+    found: Findings, state: State, manifest: dict[str, Any] | None, templates: Path | None
+) -> None:
     if state == "unfinished":
         if any((found.run_dir / name).exists() for name in REPORTS):
-            found.notes.append("the reports are of a run that was not finished: they were not compared")
+            found.notes.append(
+                "the reports are of a run that was not finished: they were not compared"
+            )
         return
     broken = _evidence(found.damages)
     if broken:
         told = ", ".join(broken[:3]) + (" and others" if len(broken) > 3 else "")
-        found.notes.append(f"the reports were not made again: what they are made from is damaged ({told})")
+        found.notes.append(
+            f"the reports were not made again: what they are made from is damaged ({told})"
+        )
         return
     check_reports(found, manifest, templates)
 
@@ -141,5 +168,7 @@ def _check_seal(found: Findings, said: str | None) -> str | None:
     except OSError:
         return None
     if said is not None and said != now:
-        found.damage("the seal", f"is {now}, not {said}: some of the evidence is not what was sealed")
+        found.damage(
+            "the seal", f"is {now}, not {said}: some of the evidence is not what was sealed"
+        )
     return now

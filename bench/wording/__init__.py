@@ -1,6 +1,7 @@
-"""Every sentence in which a result is told, in one place, so that each can be read, weighed and tested.
+"""Every sentence in which a result is told, in one place, so that each can be read, weighed and
+tested.
 
-How numbers look is ``bench.number_format``'s.
+How numbers look is ``bench.wording.numbers``'s.
 """
 
 from bench.wording.notes import batch_note, replays_note, resets_note, steps_sentence

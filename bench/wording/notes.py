@@ -1,9 +1,9 @@
 """What is told beside a verdict and decides nothing."""
 
-from bench.number_format import p_value
-from bench.plan import Plan
-from bench.stats.steps import StepsContrast
-from bench.suite import Claim
+from bench.judge.stats.steps import StepsContrast
+from bench.plan.document import Plan
+from bench.plan.suite import Claim
+from bench.wording.numbers import p_value
 from bench.wording.text import listed
 
 
@@ -13,9 +13,10 @@ def steps_sentence(claim: Claim, steps: StepsContrast | None) -> str | None:
         return None
     p = p_value(steps.p)
     return (
-        f"Steps to success, which decide nothing: {claim.left} is quicker in {steps.quicker} pairs and slower in "
-        f"{steps.slower}, a failure being slower than any success; mean {steps.left_mean:.1f} against "
-        f"{steps.right_mean:.1f} with failures at the limit; two-sided p {p if p.startswith('<') else f'= {p}'}."
+        f"Steps to success, which decide nothing: {claim.left} is quicker in {steps.quicker} pairs"
+        f" and slower in {steps.slower}, a failure being slower than any success; mean"
+        f" {steps.left_mean:.1f} against {steps.right_mean:.1f} with failures at the limit;"
+        f" two-sided p {p if p.startswith('<') else f'= {p}'}."
     )
 
 
@@ -28,26 +29,35 @@ def replays_note(plan: Plan, done: int) -> str | None:
         return None
     if not plan.recipe.demonstrations.held_out:
         return "Not measured: this scale has no demonstrations that are held out of training."
-    return "Not measured: no arm with world memory was chosen, or the plan is older than the measurement."
+    return (
+        "Not measured: no arm with world memory was chosen, or the plan is older than the"
+        " measurement."
+    )
 
 
 def resets_note(hard: dict[str, int], cheap: int) -> str | None:
-    """Which tasks resisted the cheap reset, by `hard` resets of each, and how many resets were cheap; None of an old run."""
+    """Which tasks resisted the cheap reset, by `hard` resets of each, and how many resets were
+    cheap; None of an old run."""
     if not hard:
-        return f"All {cheap} resets were cheap: bit for bit the scene of a hard one." if cheap else None
+        return (
+            f"All {cheap} resets were cheap: bit for bit the scene of a hard one."
+            if cheap
+            else None
+        )
     total = sum(hard.values())
     names = listed([f"{task} ({number})" for task, number in hard.items()])
     return (
-        f"{total} of {total + cheap} resets were hard, each with a model built anew, because no cheap one gave the same "
-        f"scene bit for bit: {names}."
+        f"{total} of {total + cheap} resets were hard, each with a model built anew, because no"
+        f" cheap one gave the same scene bit for bit: {names}."
     )
 
 
 def batch_note(largest: int) -> str | None:
-    """What answering several simulators together means for the figures; None where the policy answered one at a time."""
+    """What answering several simulators together means for the figures; None where the policy
+    answered one at a time."""
     if largest <= 1:
         return None
     return (
-        f"Answers were computed in batches of up to {largest}; their last bits may depend on the batch. "
-        f"--deterministic avoids it."
+        f"Answers were computed in batches of up to {largest}; their last bits may depend on the"
+        " batch. --deterministic avoids it."
     )

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from bench.costs import Cost
-from bench.limits import Discordance, EquivalenceLimit, Limit, pairs_of, share_played
-from bench.number_format import count, hours_told
-from bench.plan import Plan
-from bench.reckoning import Reckoning, assumptions
-from bench.suite import Claim
+from bench.forecast.costs import Cost
+from bench.forecast.estimate import Reckoning, assumptions
+from bench.judge.power import Discordance, EquivalenceLimit, Limit, pairs_of, share_played
+from bench.plan.document import Plan
+from bench.plan.suite import Claim
+from bench.wording.numbers import count, hours_told
 from bench.wording.text import listed, sentence_case
 
 USUAL_GAIN = 0.05
@@ -18,9 +18,10 @@ def limit_sentence(limit: Limit) -> str:
     """What it would take."""
     if isinstance(limit, EquivalenceLimit):
         return (
-            f"{sentence_case(discordance_note(limit.discordance))}, equal rollouts are shown to be equal within "
-            f"{100 * limit.margin:g} points with a chance of {100 * limit.power:.0f} % by {limit.pairs} paired episodes; "
-            f"four times in five takes about {count(limit.episodes)}."
+            f"{sentence_case(discordance_note(limit.discordance))}, equal rollouts are shown to be"
+            f" equal within {100 * limit.margin:g} points with a chance of {100 * limit.power:.0f}"
+            f" % by {limit.pairs} paired episodes; four times in five takes about"
+            f" {count(limit.episodes)}."
         )
     if limit.wins is None:
         return f"Out of reach: {limit.pairs} paired episodes cannot show a gain of any size."
@@ -43,8 +44,8 @@ def out_of_reach_note(claim: Claim, limit: Limit) -> str | None:
         if limit.least is not None and limit.least <= limit.pairs:
             return None
         return (
-            f'"{claim.id}" within {100 * limit.margin:g} points: {limit.pairs} paired episodes cannot show it, '
-            f"whatever they are; it takes at least {count(limit.least)}."
+            f'"{claim.id}" within {100 * limit.margin:g} points: {limit.pairs} paired episodes'
+            f" cannot show it, whatever they are; it takes at least {count(limit.least)}."
         )
     if limit.wins is None:
         return f'"{claim.id}": {limit.pairs} paired episodes cannot show a gain of any size.'
@@ -59,8 +60,9 @@ def looks_sentence(plan: Plan) -> str | None:
     spending = {"obrien-fleming": "O'Brien-Fleming", "pocock": "Pocock"}[plan.sequential.spending]
     states = listed([str(look) for look in plan.sequential.looks])
     return (
-        f"after {states} initial states of each task, error spent as {spending} would; a claim whose gain is found four times "
-        f"in five ends after {100 * share:.0f} % of its pairs on average"
+        f"after {states} initial states of each task, error spent as {spending} would; a claim"
+        f" whose gain is found four times in five ends after {100 * share:.0f} % of its pairs on"
+        " average"
     )
 
 
@@ -71,7 +73,8 @@ def power_heading(plan: Plan) -> str:
 
 
 def plan_sentences(limits: Sequence[Limit]) -> list[str]:
-    """What the episodes of each claim can show before any is played, and how many it takes; on which discordance comes last.
+    """What the episodes of each claim can show before any is played, and how many it takes; on
+    which discordance comes last.
 
     One sentence for each claim; if all rest on one discordance, that is one sentence more.
     """
@@ -84,34 +87,47 @@ def plan_sentences(limits: Sequence[Limit]) -> list[str]:
 def _plan_sentence(limit: Limit) -> str:
     if isinstance(limit, EquivalenceLimit):
         return (
-            f"equality within {100 * limit.margin:g} points is shown with a chance of {100 * limit.power:.0f} % where it "
-            f"holds, and takes {count(limit.episodes)} paired episodes"
+            f"equality within {100 * limit.margin:g} points is shown with a chance of"
+            f" {100 * limit.power:.0f} % where it holds, and takes {count(limit.episodes)} paired"
+            " episodes"
         )
     if limit.gain is None:
         found = "no gain of any size"
     else:
         found = f"a gain of {100 * limit.gain:.1f} points"
         if limit.gain_if_repeats_are_alike is not None:
-            found += f" ({100 * limit.gain_if_repeats_are_alike:.1f} if repeats of an initial state end alike)"
+            found += (
+                f" ({100 * limit.gain_if_repeats_are_alike:.1f} if repeats of an initial state end"
+                " alike)"
+            )
     counts = [f"{100 * gain:.0f} points {count(episodes)}" for gain, episodes in limit.episodes]
     told = f"{found}; paired episodes for {', '.join(counts)}"
     if limit.effect is None or limit.power is None:
         return told
     return (
-        f"{told}; the gain of {100 * limit.effect:g} points that is sought is found with a chance of "
-        f"{100 * limit.power:.0f} % and takes {count(limit.effect_episodes)}"
+        f"{told}; the gain of {100 * limit.effect:g} points that is sought is found with a chance"
+        f" of {100 * limit.power:.0f} % and takes {count(limit.effect_episodes)}"
     )
 
 
 def cost_lines(
     plan: Plan, costs: Sequence[Cost], references: Sequence[str], reckoning: Reckoning | None = None
 ) -> list[tuple[str, str]]:
-    """Wall time, CPU or GPU time and disk of a plan, each with what it lacks: pairs of a name and a text.
+    """Wall time, CPU or GPU time and disk of a plan, each with what it lacks: pairs of a name and a
+    text.
 
     `reckoning`: what filled the costs that no reference knows; None: they are left out.
     """
     if not references and reckoning is None:
-        return [("cost", "no reference: no comparable run on a machine of this name, so neither time nor disk is known")]
+        return [
+            (
+                "cost",
+                (
+                    "no reference: no comparable run on a machine of this name, so neither time nor"
+                    " disk is known"
+                ),
+            )
+        ]
     on_cpu, most = plan.machine.accelerator == "cpu", "at most" if plan.sequential else "about"
     untimed = _without([cost.case.kind for cost in costs if cost.seconds is None])
     unsized = _without([cost.case.kind for cost in costs if cost.size is None])
@@ -119,16 +135,29 @@ def cost_lines(
     used = sum((cost.cpu_seconds if on_cpu else cost.gpu_seconds(plan)) or 0.0 for cost in costs)
     size = sum(cost.size or 0 for cost in costs)
     guessed = [cost for cost in costs if cost.reckoned]
-    share = f", {hours_told(sum(cost.seconds or 0.0 for cost in guessed) / 3600)} of them an estimate" if guessed else ""
-    fetched = f" and {_bytes_told(reckoning.downloads)} fetched before" if reckoning and reckoning.downloads else ""
+    share = (
+        f", {hours_told(sum(cost.seconds or 0.0 for cost in guessed) / 3600)} of them an estimate"
+        if guessed
+        else ""
+    )
+    fetched = (
+        f" and {_bytes_told(reckoning.downloads)} fetched before"
+        if reckoning and reckoning.downloads
+        else ""
+    )
     counted = fetched or "; downloads are not counted" * (reckoning is None)
     lines = [
-        ("wall time", f"{most} {hours_told(seconds / 3600)} h if nothing is done yet{share}{untimed}"),
+        (
+            "wall time",
+            f"{most} {hours_told(seconds / 3600)} h if nothing is done yet{share}{untimed}",
+        ),
         ("CPU-hours" if on_cpu else "GPU-hours", f"{most} {hours_told(used / 3600)}{untimed}"),
         ("disk", f"about {_bytes_told(size)}{unsized}{counted}"),
     ]
     lines += [("measured by", ", ".join(references))] if references else []
-    return lines + ([("estimated", f"not measured: {assumptions(reckoning)}")] if reckoning and guessed else [])
+    return lines + (
+        [("estimated", f"not measured: {assumptions(reckoning)}")] if reckoning and guessed else []
+    )
 
 
 def _bytes_told(size: float) -> str:
@@ -145,32 +174,49 @@ def discordance_note(discordance: Discordance) -> str:
     rate = f"{100 * discordance.rate:.0f} %"
     if discordance.measured is None:
         return f"if equal rollouts disagree on {rate} of the episodes (assumed)"
-    alike = f", {discordance.design_effect:.1f} pairs being worth one" if discordance.design_effect >= 1.05 else ""
+    alike = (
+        f", {discordance.design_effect:.1f} pairs being worth one"
+        if discordance.design_effect >= 1.05
+        else ""
+    )
     return (
-        f"if equal rollouts disagree on {rate} of the episodes (upper limit from {discordance.found} of "
-        f"{discordance.measured} pairs{alike})"
+        f"if equal rollouts disagree on {rate} of the episodes (upper limit from"
+        f" {discordance.found} of {discordance.measured} pairs{alike})"
     )
 
 
 def effort_note(limit: Limit, hours_a_pair: float | None, unit: str) -> str:
     """What it would take to conclude four times in five, in episodes and hours of playing.
 
-    Of a claim that seeks no certain gain, to find one of `USUAL_GAIN`. `hours_a_pair`: hours that one more episode of both
-    rollouts takes, in `unit` (``CPU-hours``); None: not known.
+    Of a claim that seeks no certain gain, to find one of `USUAL_GAIN`. `hours_a_pair`: hours that
+    one more episode of both rollouts takes, in `unit` (``CPU-hours``); None: not known.
     """
     if isinstance(limit, EquivalenceLimit):
         needed, aim = limit.episodes, "To show equality where it holds"
     elif limit.effect is not None:
-        needed, aim = limit.effect_episodes, f"To find the gain of {100 * limit.effect:g} points that is sought"
+        needed, aim = (
+            limit.effect_episodes,
+            f"To find the gain of {100 * limit.effect:g} points that is sought",
+        )
     else:
-        needed, aim = dict(limit.episodes)[USUAL_GAIN], f"To find a gain of {100 * USUAL_GAIN:g} points"
+        needed, aim = (
+            dict(limit.episodes)[USUAL_GAIN],
+            f"To find a gain of {100 * USUAL_GAIN:g} points",
+        )
     if needed is None:
         return f"{aim} would take more than 100000 paired episodes."
     told = f"{aim} four times in five takes about {needed} paired episodes"
     if needed <= limit.pairs:
         return f"{told}, which this plan has: it is the fifth time, or it is not there."
     more = needed - limit.pairs
-    alike = " (of new initial states and training seeds, not of the same)" if limit.discordance.design_effect >= 1.05 else ""
+    alike = (
+        " (of new initial states and training seeds, not of the same)"
+        if limit.discordance.design_effect >= 1.05
+        else ""
+    )
     if hours_a_pair is None:
         return f"{told}, {more} more than here{alike}; how long they take is not recorded."
-    return f"{told}, {more} more than here{alike}: {hours_told(hours_a_pair * more)} {unit} of playing."
+    return (
+        f"{told}, {more} more than here{alike}: {hours_told(hours_a_pair * more)} {unit} of"
+        " playing."
+    )

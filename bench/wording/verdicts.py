@@ -1,8 +1,8 @@
 """What came out: of the whole, of each claim, of the sanity gate; and whom it is about."""
 
-from bench.number_format import interval_points, p_value, percent, points
-from bench.plan import Plan
-from bench.verdict import ClaimResult, SanityResult, Verdict
+from bench.judge.verdict import ClaimResult, SanityResult, Verdict
+from bench.plan.document import Plan
+from bench.wording.numbers import interval_points, p_value, percent, points
 from bench.wording.text import listed, sentence_case
 
 MOST_NAMED = 5
@@ -32,7 +32,10 @@ def overall_reason(plan: Plan, verdict: Verdict) -> str:
     if not asked:
         return "no claim was asked, because the arms that they need were left out."
     if verdict.why == "incomplete":
-        return f"{verdict.finished} of {verdict.planned} episodes are finished; nothing is concluded before all are."
+        return (
+            f"{verdict.finished} of {verdict.planned} episodes are finished; nothing is concluded"
+            " before all are."
+        )
     if verdict.decision == "SUPPORTED":
         return f"all {len(asked)} claims hold for {these_checkpoints(plan)}."
     if verdict.decision == "NOT SUPPORTED":
@@ -72,33 +75,41 @@ def seeds_note(plan: Plan) -> str:
     """What the number of training seeds allows to say."""
     if len(plan.seeds) == 1:
         return (
-            f"One training seed ({plan.seeds[0]}): every statement is about these checkpoints, not about the training method."
+            f"One training seed ({plan.seeds[0]}): every statement is about these checkpoints, not"
+            " about the training method."
         )
     seeds = ", ".join(map(str, plan.seeds))
     number = len(plan.seeds)
     if plan.method.seeds == "pooled":
         return (
-            f"{number} training seeds ({seeds}), pooled: episodes of one seed, task and initial state are one cluster. "
-            f"Statements are about these checkpoints; {number} seeds do not measure how much training varies."
+            f"{number} training seeds ({seeds}), pooled: episodes of one seed, task and initial"
+            f" state are one cluster. Statements are about these checkpoints; {number} seeds do not"
+            " measure how much training varies."
         )
     told = (
-        f"{number} training seeds ({seeds}): intervals of differences hold how the checkpoints vary, because seeds are "
-        f"resampled before episodes are."
+        f"{number} training seeds ({seeds}): intervals of differences hold how the checkpoints"
+        " vary, because seeds are resampled before episodes are."
     )
     if number >= TELLING_SEEDS:
         return told
     return (
-        f"{told} Statements are about these checkpoints: {number} seeds all lean to one side by mere chance once in "
-        f"{2 ** (number - 1)} times, so they cannot speak for other seeds."
+        f"{told} Statements are about these checkpoints: {number} seeds all lean to one side by"
+        f" mere chance once in {2 ** (number - 1)} times, so they cannot speak for other seeds."
     )
 
 
 def sanity_sentence(sanity: SanityResult) -> str:
     floor = f"{100 * sanity.floor:.0f} %"
     if sanity.status == "passed":
-        return f"{sanity.rollout} solves {percent(sanity.rate)} of its episodes; the sanity gate asks {floor}."
+        return (
+            f"{sanity.rollout} solves {percent(sanity.rate)} of its episodes; the sanity gate asks"
+            f" {floor}."
+        )
     if sanity.status == "failed":
-        return f"{sanity.rollout} solves only {percent(sanity.rate)} of its episodes; below {floor} nothing may be concluded."
+        return (
+            f"{sanity.rollout} solves only {percent(sanity.rate)} of its episodes; below {floor}"
+            " nothing may be concluded."
+        )
     if sanity.status == "incomplete":
         return f"the sanity gate waits for {sanity.rollout}, whose episodes are not finished."
     return f"{sanity.rollout} was left out, and without it the sanity gate cannot be passed."
@@ -123,8 +134,9 @@ def claim_sentence(plan: Plan, result: ClaimResult) -> str:
     if result.why == "broken":
         assert result.bounds is not None
         return (
-            f"{found} {result.broken} pairs have an error or a timeout; the difference lies between "
-            f"{points(result.bounds[0])} and {points(result.bounds[1])}, and the decision changes in between."
+            f"{found} {result.broken} pairs have an error or a timeout; the difference lies between"
+            f" {points(result.bounds[0])} and {points(result.bounds[1])}, and the decision changes"
+            " in between."
         )
     return " ".join([found, _meaning(plan, result), *_stop_notes(plan, result)])
 
@@ -137,17 +149,24 @@ def _stop_notes(plan: Plan, result: ClaimResult) -> list[str]:
     assert plan.sequential is not None
     if stop.ended == "futile":
         return [
-            f"Ended early as futile: the chance that the last look would show or exclude it is below "
-            f"{100 * plan.sequential.futility:g} %."
+            "Ended early as futile: the chance that the last look would show or exclude it is"
+            f" below {100 * plan.sequential.futility:g} %."
         ]
-    return ["Ended early; the interval is corrected for the looks, the estimate is not: it flatters whoever was ahead."]
+    return [
+        "Ended early; the interval is corrected for the looks, the estimate is not: it flatters"
+        " whoever was ahead."
+    ]
 
 
 def _found(plan: Plan, result: ClaimResult) -> str:
     claim, contrast, stop = result.claim, result.contrast, result.stop
     told = f"{claim.left} - {claim.right} is {points(contrast.estimate)} points"
     if stop is not None:
-        told += f" at look {stop.look} of {stop.of} ({contrast.pairs} pairs)" if stop.look else " before the first look"
+        told += (
+            f" at look {stop.look} of {stop.of} ({contrast.pairs} pairs)"
+            if stop.look
+            else " before the first look"
+        )
     if claim.kind == "equivalence":
         level = f"{100 * contrast.tost_interval.confidence:.0f} %"
         assert claim.margin is not None
@@ -157,7 +176,11 @@ def _found(plan: Plan, result: ClaimResult) -> str:
         )
     level, p = f"{100 * contrast.interval.confidence:.0f} %", p_value(result.p_adjusted)
     if stop is not None:
-        reached = f"; {claim.left} leads by {stop.lead} episodes, the boundary is {stop.boundary}" if stop.look else ""
+        reached = (
+            f"; {claim.left} leads by {stop.lead} episodes, the boundary is {stop.boundary}"
+            if stop.look
+            else ""
+        )
         return f"{told}, {level} interval {interval_points(contrast.interval)}{reached}."
     return (
         f"{told}, {level} interval {interval_points(contrast.interval)}; "
@@ -172,17 +195,39 @@ def _meaning(plan: Plan, result: ClaimResult) -> str:
     if equivalence:
         if result.decision == "NOT SUPPORTED":
             return "A larger difference is shown."
-        return "The interval reaches beyond the margin: equality within it is neither shown nor excluded."
+        return (
+            "The interval reaches beyond the margin: equality within it is neither shown nor"
+            " excluded."
+        )
     if _rejects(plan, result):
-        return "A gain is shown by all checkpoints together, but the training seeds do not agree on it."
+        return (
+            "A gain is shown by all checkpoints together, but the training seeds do not agree"
+            " on it."
+        )
     if effect is None or result.power is None or result.contrast.interval.upper <= 0:
-        return "A gain is excluded." if result.decision == "NOT SUPPORTED" else "A gain is neither shown nor excluded."
-    sought, chance = f"the gain of {100 * effect:g} points that is sought", f"{100 * result.power:.0f} %"
+        return (
+            "A gain is excluded."
+            if result.decision == "NOT SUPPORTED"
+            else "A gain is neither shown nor excluded."
+        )
+    sought, chance = (
+        f"the gain of {100 * effect:g} points that is sought",
+        f"{100 * result.power:.0f} %",
+    )
     if result.decision == "NOT SUPPORTED":
-        return f"{sentence_case(sought)} is excluded, and the plan would have found it with a chance of {chance}."
+        return (
+            f"{sentence_case(sought)} is excluded, and the plan would have found it with a chance"
+            f" of {chance}."
+        )
     if result.contrast.interval.upper < effect:
-        return f"The interval excludes {sought}, but the plan would have found it with a chance of {chance} only."
-    return f"No gain is shown, and {sought} is not excluded; the plan finds it with a chance of {chance}."
+        return (
+            f"The interval excludes {sought}, but the plan would have found it with a chance of"
+            f" {chance} only."
+        )
+    return (
+        f"No gain is shown, and {sought} is not excluded; the plan finds it with a chance of"
+        f" {chance}."
+    )
 
 
 def _rejects(plan: Plan, result: ClaimResult) -> bool:
@@ -197,8 +242,9 @@ def bounds_note(result: ClaimResult) -> str | None:
     if not result.broken or result.bounds is None:
         return None
     return (
-        f"{result.broken} pairs have an error or a timeout: counted against and for {result.claim.left}, "
-        f"the difference is {points(result.bounds[0])} and {points(result.bounds[1])}."
+        f"{result.broken} pairs have an error or a timeout: counted against and for"
+        f" {result.claim.left}, the difference is {points(result.bounds[0])} and"
+        f" {points(result.bounds[1])}."
     )
 
 
@@ -209,7 +255,10 @@ def not_asked_note(claim_ids: list[str]) -> str:
 
 def ended_early_note(claim_ids: list[str]) -> str:
     names = listed([f'"{claim_id}"' for claim_id in claim_ids])
-    return f"How large the difference in {names} is: decided at an early look, where estimates flatter and are not corrected."
+    return (
+        f"How large the difference in {names} is: decided at an early look, where estimates flatter"
+        " and are not corrected."
+    )
 
 
 def _names(claims: list[ClaimResult]) -> str:

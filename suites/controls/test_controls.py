@@ -1,4 +1,5 @@
-"""The positive control: the core suite's arms and rollouts on a scene of our own, one pytest item per case of the plan."""
+"""The positive control: the core suite's arms and rollouts on a scene of our own, one pytest item
+per case of the plan."""
 
 
 def test_controls(case_id, play_case):

@@ -1,4 +1,5 @@
-"""The fusion suite: each path of the memory trained and played, one pytest item per case of the plan."""
+"""The fusion suite: each path of the memory trained and played, one pytest item per case of the
+plan."""
 
 
 def test_fusion(case_id, play_case):

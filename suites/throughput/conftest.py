@@ -1,4 +1,5 @@
-"""What the benchmarks of a device share: which machine this is, and judging a figure by its references."""
+"""What the benchmarks of a device share: which machine this is, and judging a figure by its
+references."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,9 +7,15 @@ from typing import Any
 
 import pytest
 
-from bench.energy import Counter, NotTold, find_counter, reading
-from bench.machine import Machine, detect_accelerator, detect_machine, load_machine, load_performance
-from bench.performance import Performance, judge
+from bench.host.energy import Counter, NotTold, find_counter, reading
+from bench.plan.machine import (
+    Machine,
+    detect_accelerator,
+    detect_machine,
+    load_machine,
+    load_performance,
+)
+from bench.plan.machine_performance import Performance, judge
 from wmvla.errors import UserError
 
 BESIDE = {"peak_memory_gib": "GiB", "joules_per_sample": "J", "joules_per_clip": "J"}
@@ -50,28 +57,42 @@ def here(request: pytest.FixtureRequest) -> Here:
 
 @pytest.fixture
 def measured(here: Here, benchmark: Any) -> Callable[..., None]:
-    """``measured(name, value, unit, **beside)``: tell a figure, put it into pytest-benchmark's JSON, judge it by its reference.
+    """``measured(name, value, unit, **beside)``: tell a figure, put it into pytest-benchmark's
+    JSON, judge it by its reference.
 
-    Memory and energy beside it are figures too, ``<name>_<key>``: they are judged where they have a reference.
+    Memory and energy beside it are figures too, ``<name>_<key>``: they are judged where they have a
+    reference.
 
-    Non-obvious: this comes after the test's own asserts. That a benchmark is right, and that it is fast, are two judgements.
+    Non-obvious: this comes after the test's own asserts. That a benchmark is right, and that it is
+    fast, are two judgements.
     """
 
     def tell(name: str, value: float, unit: str, **beside: float) -> None:
         found = judge(here.performance, name, value, unit)
         own = [(f"{name}_{key}", beside[key], of) for key, of in BESIDE.items() if key in beside]
-        others = [judge(here.performance, *one) for one in own if one[0] in here.performance.references]
+        others = [
+            judge(here.performance, *one) for one in own if one[0] in here.performance.references
+        ]
         benchmark.extra_info.update(
-            machine=here.machine.name, figure=name, value=value, unit=unit, judgement=found.status, **beside
+            machine=here.machine.name,
+            figure=name,
+            value=value,
+            unit=unit,
+            judgement=found.status,
+            **beside,
         )
         if (reference := here.performance.references.get(name)) is not None:
-            benchmark.extra_info.update(reference=reference.value, reference_date=reference.date, **reference.bounds())
+            benchmark.extra_info.update(
+                reference=reference.value, reference_date=reference.date, **reference.bounds()
+            )
         told = "".join(f", {key.replace('_', ' ')} {number:.4g}" for key, number in beside.items())
         print(f"\n  {here.machine.name}: {found.status}: {found.sentence}{told}")
         for other in others:
             print(f"  {here.machine.name}: {other.status}: {other.sentence}")
         judgements = [found, *others]
-        if missed := [each.sentence for each in judgements if each.status in ("fail", "unexpected pass")]:
+        if missed := [
+            each.sentence for each in judgements if each.status in ("fail", "unexpected pass")
+        ]:
             pytest.fail("; ".join(missed), pytrace=False)
         if expected := [each.sentence for each in judgements if each.status == "expected failure"]:
             pytest.xfail("; ".join(expected))

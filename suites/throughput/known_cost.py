@@ -1,4 +1,5 @@
-"""A simulator whose steps cost a known time, in a module of its own: every simulator process imports it."""
+"""A simulator whose steps cost a known time, in a module of its own: every simulator process
+imports it."""
 
 import time
 

@@ -1,7 +1,9 @@
-"""Policies and encoders with random weights, and batches of noise: the published sizes on a GPU, tiny ones on a CPU.
+"""Policies and encoders with random weights, and batches of noise: the published sizes on a GPU,
+tiny ones on a CPU.
 
-Nothing is fetched. The published sizes are those of public configurations: SmolVLM2-500M-Video-Instruct under LeRobot's own
-defaults of SmolVLA, and V-JEPA 2 ViT-g at 256 pixels. Speed does not depend on what the weights know.
+Nothing is fetched. The published sizes are those of public configurations:
+SmolVLM2-500M-Video-Instruct under LeRobot's own defaults of SmolVLA, and V-JEPA 2 ViT-g at 256
+pixels. Speed does not depend on what the weights know.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +17,7 @@ from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from transformers import SmolVLMConfig, VJEPA2Config, VJEPA2Model, VJEPA2VideoProcessor
 
-from bench.operations import PUBLISHED_POLICY
+from bench.forecast.flops import PUBLISHED_POLICY
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
 from wmvla.policy.processor_smolvla_world import FUTURE, HISTORY, VALID
@@ -45,12 +47,20 @@ class Size:
 
 REAL = Size(
     # The published checkpoint's, but for the action expert: LeRobot's own default is wider.
-    policy=replace(PUBLISHED_POLICY.model, source="random", vision_heads=12, expert_width_multiplier=0.75),
+    policy=replace(
+        PUBLISHED_POLICY.model, source="random", vision_heads=12, expert_width_multiplier=0.75
+    ),
     image=512,
     vocabulary=49280,
     text_intermediate=2560,
     tokens=48,
-    encoder={"crop_size": 256, "hidden_size": 1408, "num_hidden_layers": 40, "num_attention_heads": 22, "mlp_ratio": 48 / 11},
+    encoder={
+        "crop_size": 256,
+        "hidden_size": 1408,
+        "num_hidden_layers": 40,
+        "num_attention_heads": 22,
+        "mlp_ratio": 48 / 11,
+    },
 )
 TINY = Size(
     policy=BaseModel(source="random"),
@@ -76,12 +86,18 @@ def size_for(device: str) -> Size:
 
 
 def make_vlm(folder: Path, size: Size, sentences: list[str]) -> Path:
-    """A SmolVLM2 folder of this size: configuration, tokenizer and processor, with no weights of its own.
+    """A SmolVLM2 folder of this size: configuration, tokenizer and processor, with no weights of
+    its own.
 
-    Non-obvious: SmolVLA takes its weights from itself (``load_vlm_weights`` is off), so those of the tiny model, which this
-    folder begins as, are never read, and half a billion need not be written.
+    Non-obvious: SmolVLA takes its weights from itself (``load_vlm_weights`` is off), so those of
+    the tiny model, which this folder begins as, are never read, and half a billion need not be
+    written.
     """
-    small = BaseModel(source="tiny", vision_patch=size.policy.vision_patch, vision_scale_factor=size.policy.vision_scale_factor)
+    small = BaseModel(
+        source="tiny",
+        vision_patch=size.policy.vision_patch,
+        vision_scale_factor=size.policy.vision_scale_factor,
+    )
     make_tiny_vlm(folder, small, size.image, sentences)
     content = SmolVLMConfig.from_pretrained(folder).to_dict()
     model, text, vision = size.policy, content["text_config"], content["vision_config"]
@@ -106,7 +122,9 @@ def make_vlm(folder: Path, size: Size, sentences: list[str]) -> Path:
 
 def policy_config(arm: str, vlm: Path, size: Size, device: str) -> SmolVLAConfig:
     """The arm's configuration; what LeRobot's SmolVLA freezes by default is frozen."""
-    images = {camera: PolicyFeature(FeatureType.VISUAL, (3, size.image, size.image)) for camera in CAMERAS}
+    images = {
+        camera: PolicyFeature(FeatureType.VISUAL, (3, size.image, size.image)) for camera in CAMERAS
+    }
     fields: dict[str, Any] = {
         "vlm_model_name": str(vlm),
         "load_vlm_weights": False,
@@ -115,12 +133,17 @@ def policy_config(arm: str, vlm: Path, size: Size, device: str) -> SmolVLAConfig
         "n_action_steps": 8,
         "resize_imgs_with_padding": (size.image, size.image),
         "device": device,
-        "input_features": {**images, "observation.state": PolicyFeature(FeatureType.STATE, (STATE,))},
+        "input_features": {
+            **images,
+            "observation.state": PolicyFeature(FeatureType.STATE, (STATE,)),
+        },
         "output_features": {"action": PolicyFeature(FeatureType.ACTION, (ACTION,))},
     }
     if arm == "E0":
         return SmolVLAConfig(**fields)
-    return SmolVLAWorldConfig(**fields, world_latent_dim=size.encoder["hidden_size"], world_memory_mode_train=MEMORY[arm])
+    return SmolVLAWorldConfig(
+        **fields, world_latent_dim=size.encoder["hidden_size"], world_memory_mode_train=MEMORY[arm]
+    )
 
 
 def make_policy(config: SmolVLAConfig) -> PreTrainedPolicy:
@@ -130,24 +153,37 @@ def make_policy(config: SmolVLAConfig) -> PreTrainedPolicy:
         if not isinstance(config, SmolVLAWorldConfig):
             return SmolVLAPolicy(config).to(config.device).train()
         policy = SmolVLAWorldPolicy(config).to(config.device).train()
-    policy.set_world_statistics(torch.zeros(config.world_latent_dim), torch.ones(config.world_latent_dim))
+    policy.set_world_statistics(
+        torch.zeros(config.world_latent_dim), torch.ones(config.world_latent_dim)
+    )
     policy.ready_to_train = True  # there is no latent cache that it could be checked against
     return policy
 
 
-def make_batch(policy: PreTrainedPolicy, samples: int, size: Size, device: str) -> dict[str, torch.Tensor]:
+def make_batch(
+    policy: PreTrainedPolicy, samples: int, size: Size, device: str
+) -> dict[str, torch.Tensor]:
     """What the preprocessor would give for so many samples, on the device already."""
     draws = torch.Generator().manual_seed(0)
-    batch = {camera: torch.rand(samples, 3, size.image, size.image, generator=draws) for camera in CAMERAS}
+    batch = {
+        camera: torch.rand(samples, 3, size.image, size.image, generator=draws)
+        for camera in CAMERAS
+    }
     batch |= {
         "observation.state": torch.randn(samples, STATE, generator=draws),
         "action": torch.randn(samples, size.policy.chunk_size, ACTION, generator=draws),
-        "observation.language.tokens": torch.randint(0, 200, (samples, size.tokens), generator=draws),
+        "observation.language.tokens": torch.randint(
+            0, 200, (samples, size.tokens), generator=draws
+        ),
         "observation.language.attention_mask": torch.ones(samples, size.tokens, dtype=torch.bool),
         "action_is_pad": torch.zeros(samples, size.policy.chunk_size, dtype=torch.bool),
     }
     if isinstance(policy, SmolVLAWorldPolicy):
-        past, future, width = policy.config.context_frames, policy.config.future_offset, policy.config.world_latent_dim
+        past, future, width = (
+            policy.config.context_frames,
+            policy.config.future_offset,
+            policy.config.world_latent_dim,
+        )
         batch |= {
             HISTORY: torch.randn(samples, past, width, generator=draws),
             FUTURE: torch.randn(samples, future, width, generator=draws),

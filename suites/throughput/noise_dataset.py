@@ -1,4 +1,5 @@
-"""A LeRobotDataset of noise images and numbers with LIBERO's features: what reading costs does not depend on what is seen."""
+"""A LeRobotDataset of noise images and numbers with LIBERO's features: what reading costs does not
+depend on what is seen."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,9 +25,20 @@ def write_noise(folder: Path, size: int, episodes: Sequence[int]) -> Path:
     made = LeRobotDataset.create(REPO_ID, fps=20, root=folder, use_videos=False, features=features)
     for length in episodes:
         for _ in range(length):
-            frames = {camera: draws.integers(0, 256, (size, size, 3), np.uint8) for camera in CAMERAS}
-            numbers = {"observation.state": draws.normal(size=STATE), "action": draws.normal(size=ACTION)}
-            made.add_frame({**frames, **{k: v.astype(np.float32) for k, v in numbers.items()}, "task": task_sentences()[0]})
+            frames = {
+                camera: draws.integers(0, 256, (size, size, 3), np.uint8) for camera in CAMERAS
+            }
+            numbers = {
+                "observation.state": draws.normal(size=STATE),
+                "action": draws.normal(size=ACTION),
+            }
+            made.add_frame(
+                {
+                    **frames,
+                    **{k: v.astype(np.float32) for k, v in numbers.items()},
+                    "task": task_sentences()[0],
+                }
+            )
         made.save_episode()
     made.finalize()
     return folder

@@ -1,7 +1,9 @@
-"""How fast the device is, and how much of it training and encoding use: at the published sizes on a GPU, tiny ones on a CPU.
+"""How fast the device is, and how much of it training and encoding use: at the published sizes on a
+GPU, tiny ones on a CPU.
 
-The machine's references decide: pass, fail, or no reference. Every figure of a model stands beside the matrix product that was
-measured on the same device, for a peak on paper is reached by nothing. Operations are counted by torch, not estimated.
+The machine's references decide: pass, fail, or no reference. Every figure of a model stands beside
+the matrix product that was measured on the same device, for a peak on paper is reached by nothing.
+Operations are counted by torch, not estimated.
 """
 
 from collections.abc import Callable
@@ -30,9 +32,12 @@ def gemm(here: Here) -> float:
 
 
 def fastest(benchmark: Any, work: Callable[[], object], device: str, repeats: int) -> float:
-    """Seconds of `work`: the best round of several, after one that warms up. The benchmark's time is that of a round."""
+    """Seconds of `work`: the best round of several, after one that warms up. The benchmark's time
+    is that of a round."""
     spent: list[float] = []
-    benchmark.pedantic(lambda: spent.append(seconds_of(work, device, repeats)), rounds=ROUNDS, warmup_rounds=1)
+    benchmark.pedantic(
+        lambda: spent.append(seconds_of(work, device, repeats)), rounds=ROUNDS, warmup_rounds=1
+    )
     return min(spent[1:])
 
 
@@ -56,7 +61,9 @@ def test_memory_copy(benchmark: Any, here: Here, measured: Told) -> None:
 
 
 @pytest.mark.parametrize("arm", ["E0", "E1", "E2"])
-def test_training(benchmark: Any, here: Here, measured: Told, gemm: float, tmp_path: Path, arm: str) -> None:
+def test_training(
+    benchmark: Any, here: Here, measured: Told, gemm: float, tmp_path: Path, arm: str
+) -> None:
     """Forward, backward and update on a batch that lies on the device already."""
     from training_step import TrainingStep
 
@@ -74,7 +81,8 @@ def test_training(benchmark: Any, here: Here, measured: Told, gemm: float, tmp_p
 
 
 def test_step_ratio(benchmark: Any, here: Here, measured: Told, tmp_path: Path) -> None:
-    """What memory costs in training: seconds of a step of E2 over those of E0, in turns, so that a neighbour slows both."""
+    """What memory costs in training: seconds of a step of E2 over those of E0, in turns, so that a
+    neighbour slows both."""
     from training_step import TrainingStep
 
     steps = {arm: TrainingStep(here, arm, tmp_path / arm) for arm in ("E0", "E2")}
@@ -91,7 +99,10 @@ def test_step_ratio(benchmark: Any, here: Here, measured: Told, tmp_path: Path) 
     milliseconds = {f"{arm}_milliseconds": 1e3 * spent for arm, spent in best.items()}
     measured("step_ratio", best["E2"] / best["E0"], "x", **milliseconds)
     if here.device == "cuda" and best["E2"] > MOST_RATIO * best["E0"]:
-        pytest.xfail(f"a step of E2 takes {best['E2'] / best['E0']:.3f} times one of E0; the goal is {MOST_RATIO}")
+        pytest.xfail(
+            f"a step of E2 takes {best['E2'] / best['E0']:.3f} times one of E0; the goal is"
+            f" {MOST_RATIO}"
+        )
 
 
 def test_encoding(benchmark: Any, here: Here, measured: Told, gemm: float, tmp_path: Path) -> None:
@@ -119,14 +130,21 @@ def test_encoding(benchmark: Any, here: Here, measured: Told, gemm: float, tmp_p
     seconds = fastest(benchmark, encode, device, STEPS[device])
     beside = joules_for_each("clip", here, before, len(clips)) | peak_memory(device)
     beside |= shares(here, counter.get_total_flops() / seconds / 1e12, gemm) | {"clips": len(clips)}
-    beside["million_parameters"] = sum(parameter.numel() for parameter in encoder.model.parameters()) / 1e6
+    beside["million_parameters"] = (
+        sum(parameter.numel() for parameter in encoder.model.parameters()) / 1e6
+    )
     measured("encode", len(clips) / seconds, "clips/s", **beside)
 
 
 def shares(here: Here, tflops: float, gemm: float) -> dict[str, float]:
-    """Per cent of the matrix product that was measured, and of the data sheet's peak where there is one."""
+    """Per cent of the matrix product that was measured, and of the data sheet's peak where there is
+    one."""
     peak = here.performance.peak
-    of_peak = {"percent_of_peak": 100 * tflops / getattr(peak, f"{here.machine.precision}_tflops")} if peak else {}
+    of_peak = (
+        {"percent_of_peak": 100 * tflops / getattr(peak, f"{here.machine.precision}_tflops")}
+        if peak
+        else {}
+    )
     return {"percent_of_gemm": 100 * tflops / gemm} | of_peak
 
 
@@ -137,12 +155,18 @@ def begin_memory(device: str) -> None:
 
 
 def peak_memory(device: str) -> dict[str, float]:
-    """GiB that torch had allocated at most. Non-obvious: of a CPU nothing, for the process's peak is not this benchmark's."""
-    return {"peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30} if device == "cuda" else {}
+    """GiB that torch had allocated at most. Non-obvious: of a CPU nothing, for the process's peak
+    is not this benchmark's."""
+    return (
+        {"peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30} if device == "cuda" else {}
+    )
 
 
-def joules_for_each(what: str, here: Here, before: dict[str, float] | None, number: int) -> dict[str, float]:
-    """Joules since `before` for each of so many in a call of what `fastest` has timed since then, its warm-up included."""
+def joules_for_each(
+    what: str, here: Here, before: dict[str, float] | None, number: int
+) -> dict[str, float]:
+    """Joules since `before` for each of so many in a call of what `fastest` has timed since then,
+    its warm-up included."""
     after = here.joules()
     if before is None or after is None or here.energy is None:
         return {}

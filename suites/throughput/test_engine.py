@@ -1,7 +1,9 @@
-"""The engine's own cost, with simulators whose steps cost a known time and a policy that costs nothing.
+"""The engine's own cost, with simulators whose steps cost a known time and a policy that costs
+nothing.
 
-Efficiency is that of two simulator processes against one: seconds of one / (2 x seconds of two). The overhead is CPU seconds of
-the engine's process, starts of the simulators included, over all environment steps: what 64 environments ask of one core.
+Efficiency is that of two simulator processes against one: seconds of one / (2 x seconds of two).
+The overhead is CPU seconds of the engine's process, starts of the simulators included, over all
+environment steps: what 64 environments ask of one core.
 """
 
 import time
@@ -47,32 +49,45 @@ def play(episodes: int, workers: int, make: Any, world_frames: int = 0) -> tuple
 
 
 def test_two_simulators_against_one(benchmark: Any) -> None:
-    """The benchmark's time is that of two; ``extra_info`` has both, each the faster of three rounds taken in turn."""
+    """The benchmark's time is that of two; ``extra_info`` has both, each the faster of three rounds
+    taken in turn."""
     play(2, 2, known_cost.make_slow)  # the fork server starts once in a process
     seconds: dict[int, list[float]] = {1: [], 2: []}
 
     def one() -> None:
         seconds[1].append(play(8, 1, known_cost.make_slow)[0])
 
-    benchmark.pedantic(lambda: seconds[2].append(play(8, 2, known_cost.make_slow)[0]), setup=one, rounds=3)
+    benchmark.pedantic(
+        lambda: seconds[2].append(play(8, 2, known_cost.make_slow)[0]), setup=one, rounds=3
+    )
     alone, together = min(seconds[1]), min(seconds[2])
     efficiency = alone / (2 * together)
-    benchmark.extra_info.update(one=round(alone, 3), two=round(together, 3), efficiency=round(efficiency, 3))
+    benchmark.extra_info.update(
+        one=round(alone, 3), two=round(together, 3), efficiency=round(efficiency, 3)
+    )
     print(
-        f"\n  8 episodes of {STEPS} steps of {1e3 * known_cost.STEP_SECONDS:.0f} ms: {alone:.2f} s with one simulator,"
-        f" {together:.2f} s with two: {100 * efficiency:.1f} % efficiency"
+        f"\n  8 episodes of {STEPS} steps of {1e3 * known_cost.STEP_SECONDS:.0f} ms: {alone:.2f} s"
+        f" with one simulator, {together:.2f} s with two: {100 * efficiency:.1f} % efficiency"
     )
     assert efficiency >= LEAST_EFFICIENCY
 
 
 @pytest.mark.parametrize("world_frames", [0, 7])
 def test_overhead_at_64_environments(benchmark: Any, world_frames: int) -> None:
-    """A query of two 128-pixel images every 10 steps, with 7 more for the memory: the least that is asked each step."""
+    """A query of two 128-pixel images every 10 steps, with 7 more for the memory: the least that is
+    asked each step."""
     episodes = 256
     play(2, 2, known_cost.make_free)
     spent: list[float] = []
-    benchmark.pedantic(lambda: spent.append(play(episodes, 64, known_cost.make_free, world_frames)[1]), rounds=3)
+    benchmark.pedantic(
+        lambda: spent.append(play(episodes, 64, known_cost.make_free, world_frames)[1]), rounds=3
+    )
     each = min(spent) / (episodes * STEPS)
-    benchmark.extra_info.update(cpu_microseconds_a_step=round(1e6 * each, 1), world_frames=world_frames)
-    print(f"\n  64 environments, {world_frames} history frames a query: {1e6 * each:.0f} CPU us of the engine a step")
+    benchmark.extra_info.update(
+        cpu_microseconds_a_step=round(1e6 * each, 1), world_frames=world_frames
+    )
+    print(
+        f"\n  64 environments, {world_frames} history frames a query: {1e6 * each:.0f} CPU us of"
+        " the engine a step"
+    )
     assert each < MOST_OVERHEAD

@@ -1,4 +1,5 @@
-"""What a report costs: from a run directory of core's five rollouts to the three files, in a process of its own."""
+"""What a report costs: from a run directory of core's five rollouts to the three files, in a
+process of its own."""
 
 import dataclasses
 import json
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 from test_statistics import big_plan, rows_of
 
-from bench.journal import journal_path
-from bench.plan import Plan, write_plan
+from bench.plan.document import Plan
+from bench.plan.files import write_plan
+from bench.record.journal import journal_path
 
 MOST_SECONDS = {2_000: 3.0, 100_000: 10.0}
 """CPU seconds by episodes of a rollout: issue 7."""
@@ -27,12 +29,20 @@ def write_big_run(run_dir: Path, plan: Plan) -> None:
         (run_dir / folder).mkdir()
     rows = rows_of(plan)
     for case in plan.rollout_cases():
-        lines = [json.dumps(_whole_row(case.id, row, dataclasses.asdict(plan.episodes[row["index"]]))) for row in rows[case.id]]
+        lines = [
+            json.dumps(_whole_row(case.id, row, dataclasses.asdict(plan.episodes[row["index"]])))
+            for row in rows[case.id]
+        ]
         journal_path(run_dir, case.id).write_text("\n".join(lines) + "\n")
     for case in plan.cases:
         if case.kind == "train":
-            steps = [{"step": step, "loss_total": 1 / step, "world_cos_k": [0.5] * 8} for step in range(1, STEPS + 1)]
-            (run_dir / "metrics" / f"{case.id}.jsonl").write_text("".join(f"{json.dumps(step)}\n" for step in steps))
+            steps = [
+                {"step": step, "loss_total": 1 / step, "world_cos_k": [0.5] * 8}
+                for step in range(1, STEPS + 1)
+            ]
+            (run_dir / "metrics" / f"{case.id}.jsonl").write_text(
+                "".join(f"{json.dumps(step)}\n" for step in steps)
+            )
 
 
 def _whole_row(case_id: str, row: dict[str, Any], episode: dict[str, Any]) -> dict[str, Any]:
@@ -45,7 +55,15 @@ def _whole_row(case_id: str, row: dict[str, Any], episode: dict[str, Any]) -> di
         "renders": row["steps"] // 5,
     }
     error = "made-up error" if row["status"] == "error" else None
-    return {**episode, "case": case_id, **row, "error": error, **played, "reset": "cheap", "policy_batch": 1}
+    return {
+        **episode,
+        "case": case_id,
+        **row,
+        "error": error,
+        **played,
+        "reset": "cheap",
+        "policy_batch": 1,
+    }
 
 
 @pytest.mark.parametrize("episodes", MOST_SECONDS)
@@ -56,7 +74,11 @@ def test_a_report(benchmark: Any, tmp_path: Path, episodes: int) -> None:
 
     def once() -> None:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "bench.cli", "report", str(run_dir)], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [sys.executable, "-m", "bench.cli", "report", str(run_dir)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
@@ -65,5 +87,8 @@ def test_a_report(benchmark: Any, tmp_path: Path, episodes: int) -> None:
     assert told["episodes"]["finished"] == 5 * episodes
     size = (run_dir / "report.html").stat().st_size
     benchmark.extra_info.update(cpu_seconds=round(min(spent), 2), bytes=size)
-    print(f"\n  5 x {episodes} episodes reported in {min(spent):.2f} CPU seconds, {size} bytes of HTML")
+    print(
+        f"\n  5 x {episodes} episodes reported in {min(spent):.2f} CPU seconds, {size} bytes of"
+        " HTML"
+    )
     assert min(spent) <= MOST_SECONDS[episodes]

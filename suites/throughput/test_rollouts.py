@@ -1,10 +1,12 @@
-"""Closed-loop evaluation: LeRobot's own loop against the engine, the same checkpoints and episodes, in turn, in one run.
+"""Closed-loop evaluation: LeRobot's own loop against the engine, the same checkpoints and episodes,
+in turn, in one run.
 
-The checkpoints are suite core's (at ``--scale``), trained where they are not there yet. LeRobot's side is
-``lerobot.scripts.lerobot_eval.rollout`` with its own environment and processors, one episode after the other in one process;
-only the initial state, the seed and the policy's noise are set to the row's, which its command line cannot do. The engine plays
-the same rows with the machine's simulators. CPU seconds are those of the episodes, reset to end, policy included; what is made
-once (scenes, models, processes) is told apart.
+The checkpoints are suite core's (at ``--scale``), trained where they are not there yet. LeRobot's
+side is ``lerobot.scripts.lerobot_eval.rollout`` with its own environment and processors, one
+episode after the other in one process; only the initial state, the seed and the policy's noise are
+set to the row's, which its command line cannot do. The engine plays the same rows with the
+machine's simulators. CPU seconds are those of the episodes, reset to end, policy included; what is
+made once (scenes, models, processes) is told apart.
 """
 
 import time
@@ -17,11 +19,12 @@ from unittest import mock
 import pytest
 import torch
 
-from bench.executor import Executor
-from bench.options import plan_from, run_dir_of
-from bench.plan import Plan, write_plan
+from bench.commands.options import plan_from, run_dir_of
+from bench.plan.document import Plan
+from bench.plan.files import write_plan
+from bench.run.executor import Executor
 from wmvla.recipe import EpisodeRow
-from wmvla.rollout.capacity import worker_count
+from wmvla.resources import worker_count
 from wmvla.rollout.engine import roll_out
 from wmvla.rollout.episode import EpisodeRecord
 from wmvla.rollout.lock import lock
@@ -42,7 +45,8 @@ Outcome = tuple[int, bool, int]
 
 @dataclass
 class Side:
-    """What one way of playing cost, episodes apart from what is made once; outcomes: row, success, steps."""
+    """What one way of playing cost, episodes apart from what is made once; outcomes: row, success,
+    steps."""
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -68,12 +72,15 @@ def trained(request: pytest.FixtureRequest) -> Iterator[Executor]:
 
 
 def checkpoint_of(executor: Executor, arm: str) -> Path:
-    case = next(case for case in executor.context.plan.cases if case.kind == "train" and case.arm == arm)
+    case = next(
+        case for case in executor.context.plan.cases if case.kind == "train" and case.arm == arm
+    )
     return executor.context.absolute(executor.ensure(case.id)["artefacts"])["checkpoint"]
 
 
 class SameNoise(torch.nn.Module):
-    """A policy for LeRobot's loop whose noise is that of a row of the episode table, query by query."""
+    """A policy for LeRobot's loop whose noise is that of a row of the episode table, query by
+    query."""
 
     def __init__(self, policy: Any) -> None:
         super().__init__()
@@ -89,7 +96,9 @@ class SameNoise(torch.nn.Module):
         noise = None
         if self.policy._check_get_actions_condition():
             shape = (1, self.policy.config.chunk_size, self.policy.config.max_action_dim)
-            noise = torch.randn(shape, generator=generator("noise", self.row.noise_seed, self.queries))
+            noise = torch.randn(
+                shape, generator=generator("noise", self.row.noise_seed, self.queries)
+            )
             self.queries += 1
         return self.policy.select_action(batch, noise=noise)
 
@@ -107,7 +116,9 @@ class Stock:
         began = time.monotonic()
         environment = plan.recipe.environment
         size, tasks = environment.image_size, list(environment.tasks)
-        config = LiberoEnv(task=environment.suite, task_ids=tasks, observation_height=size, observation_width=size)
+        config = LiberoEnv(
+            task=environment.suite, task_ids=tasks, observation_height=size, observation_width=size
+        )
         config.episode_length = environment.max_steps
         self.envs = make_env(config, n_envs=1)[environment.suite]
         self.environment_processors = make_env_pre_post_processors(config, rollout_policy.config)
@@ -122,14 +133,25 @@ class Stock:
         from lerobot.scripts.lerobot_eval import rollout
         from robosuite.utils.binding_utils import MjSim
 
-        quiet = mock.patch("lerobot.scripts.lerobot_eval.inside_slurm", return_value=True)  # no progress bar a step
-        with quiet, mock.patch.object(MjSim, "render", autospec=True, side_effect=MjSim.render) as render:
+        quiet = mock.patch(
+            "lerobot.scripts.lerobot_eval.inside_slurm", return_value=True
+        )  # no progress bar a step
+        with (
+            quiet,
+            mock.patch.object(MjSim, "render", autospec=True, side_effect=MjSim.render) as render,
+        ):
             for row in rows:
                 env = self.envs[row.task]
                 env.envs[0].unwrapped.init_state_id = row.init
                 self.policy.begin(row)
                 began, cpu = time.monotonic(), time.process_time()
-                played = rollout(env, self.policy, *self.environment_processors, *self.processors, seeds=[row.env_seed])
+                played = rollout(
+                    env,
+                    self.policy,
+                    *self.environment_processors,
+                    *self.processors,
+                    seeds=[row.env_seed],
+                )
                 side.seconds += time.monotonic() - began
                 side.cpu_seconds += time.process_time() - cpu
                 success = played["success"][0].bool()
@@ -142,14 +164,23 @@ class Stock:
             env.close()
 
 
-def play_with_the_engine(plan: Plan, policy: RolloutPolicy, rows: list[EpisodeRow], side: Side) -> None:
-    """Seconds end with the last episode and begin when the first could: when every simulator has its scene."""
+def play_with_the_engine(
+    plan: Plan, policy: RolloutPolicy, rows: list[EpisodeRow], side: Side
+) -> None:
+    """Seconds end with the last episode and begin when the first could: when every simulator has
+    its scene."""
     environment = plan.recipe.environment
     simulators = Simulators(environment, policy.world_frames, policy.world_cameras, make_simulation)
     workers = plan.machine.rollout_workers or worker_count(len(rows), policy_on_gpu=False)
     records: list[tuple[EpisodeRow, EpisodeRecord, float]] = []
     began = time.monotonic()
-    roll_out(rows, policy, simulators, workers, lambda row, record: records.append((row, record, time.monotonic())))
+    roll_out(
+        rows,
+        policy,
+        simulators,
+        workers,
+        lambda row, record: records.append((row, record, time.monotonic())),
+    )
     first = min(ended - record.seconds for _, record, ended in records)
     side.start_seconds += first - began
     side.seconds += max(ended for *_, ended in records) - first
@@ -164,7 +195,8 @@ def play_with_the_engine(plan: Plan, policy: RolloutPolicy, rows: list[EpisodeRo
 def test_the_engine_against_lerobots_own_loop(
     benchmark: Any, trained: Executor, measured: Callable[..., None], arm: str
 ) -> None:
-    """The benchmark's time is the engine's; ``extra_info`` has both sides. The bounds hold for episodes worth the name."""
+    """The benchmark's time is the engine's; ``extra_info`` has both sides. The bounds hold for
+    episodes worth the name."""
     plan = trained.context.plan
     chunk = min(N_ACTION_STEPS, plan.recipe.base.chunk_size)
     checkpoint = checkpoint_of(trained, arm)
@@ -197,21 +229,25 @@ def test_the_engine_against_lerobots_own_loop(
             "start_seconds": round(side.start_seconds, 2),
         }
         print(
-            f"  {name:8} {costs[name]:7.2f} CPU s, {side.renders / len(rows):6.1f} renders an episode,"
-            f" {rate:6.2f} episodes a minute, {side.start_seconds:5.1f} s to start"
+            f"  {name:8} {costs[name]:7.2f} CPU s, {side.renders / len(rows):6.1f} renders an"
+            f" episode, {rate:6.2f} episodes a minute, {side.start_seconds:5.1f} s to start"
         )
     print(f"  the engine takes 1/{1 / part:.2f} of LeRobot's CPU time")
     benchmark.extra_info.update(part=round(part, 4), arm=arm, episodes=len(rows))
     assert outcomes["engine"] == outcomes["LeRobot"], "success and length of every episode"
     if plan.recipe.environment.max_steps >= 100:
         assert part <= MOST_OF_STOCK[arm]
-    measured(f"rollout_{arm}_{plan.scale}", 60 * len(rows) / sides["engine"].seconds, "episodes/min")
+    measured(
+        f"rollout_{arm}_{plan.scale}", 60 * len(rows) / sides["engine"].seconds, "episodes/min"
+    )
 
 
 def warm_up(policy: RolloutPolicy, plan: Plan) -> None:
     """The first pass through a model is slow, and belongs to no episode."""
     size = plan.recipe.environment.image_size
-    batch = {f"observation.images.{name}": torch.zeros(1, 3, size, size) for name in ("image", "image2")}
+    batch = {
+        f"observation.images.{name}": torch.zeros(1, 3, size, size) for name in ("image", "image2")
+    }
     batch = policy.preprocessor({**batch, "observation.state": torch.zeros(1, 8), "task": ["wait"]})
     history = {}
     if policy.latents is not None:

@@ -1,4 +1,5 @@
-"""What judging costs: CPU seconds from the rows of 100,000 episodes of each of core's five rollouts to the verdict."""
+"""What judging costs: CPU seconds from the rows of 100,000 episodes of each of core's five rollouts
+to the verdict."""
 
 import dataclasses
 import random
@@ -7,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from bench.episode_table import make_episode_table
-from bench.machine import load_machine
-from bench.plan import Plan, make_plan
-from bench.suite import load_suite
-from bench.verdict import judge
+from bench.judge.verdict import judge
+from bench.plan.document import Plan
+from bench.plan.episode_table import make_episode_table
+from bench.plan.machine import load_machine
+from bench.plan.make import make_plan
+from bench.plan.suite import load_suite
 
 EPISODES = 100_000
 MOST_SECONDS = 5.0
@@ -20,12 +22,20 @@ RATES = {"E0-none": 0.836, "E1-zero": 0.836, "E2-pred": 0.86, "E2-zero": 0.83, "
 
 
 def big_plan(inits: int, episodes: int = EPISODES) -> Plan:
-    """Ten tasks, `inits` initial states of each, and as many repeats as make `episodes`; gains of 2 points are sought."""
+    """Ten tasks, `inits` initial states of each, and as many repeats as make `episodes`; gains of 2
+    points are sought."""
     plan = make_plan(load_suite("core"), "full", load_machine("cpu"))
-    rollout = dataclasses.replace(plan.recipe.rollout, inits=tuple(range(inits)), episodes=episodes // 10)
+    rollout = dataclasses.replace(
+        plan.recipe.rollout, inits=tuple(range(inits)), episodes=episodes // 10
+    )
     recipe = dataclasses.replace(plan.recipe, rollout=rollout)
-    claims = tuple(dataclasses.replace(claim, effect=0.02 if claim.margin is None else None) for claim in plan.claims)
-    return dataclasses.replace(plan, recipe=recipe, claims=claims, episodes=make_episode_table(recipe))
+    claims = tuple(
+        dataclasses.replace(claim, effect=0.02 if claim.margin is None else None)
+        for claim in plan.claims
+    )
+    return dataclasses.replace(
+        plan, recipe=recipe, claims=claims, episodes=make_episode_table(recipe)
+    )
 
 
 def rows_of(plan: Plan) -> dict[str, list[dict[str, Any]]]:
@@ -40,7 +50,9 @@ def rows_of(plan: Plan) -> dict[str, list[dict[str, Any]]]:
                 "index": row.index,
                 "task": row.task,
                 "status": "error" if (broken := draws.random() < 0.001) else "ok",
-                "success": (success := not broken and draws.random() < rate + ease[row.task, row.init]),
+                "success": (
+                    success := not broken and draws.random() < rate + ease[row.task, row.init]
+                ),
                 "steps": draws.randint(80, 279) if success else 280,
             }
             for row in plan.episodes

@@ -1,4 +1,5 @@
-"""What two ways to train faster buy here: cached vision features, and ``torch.compile``. Each is timed against the plain step.
+"""What two ways to train faster buy here: cached vision features, and ``torch.compile``. Each is
+timed against the plain step.
 
 Two policies with the same weights take turns on the same batch, and their losses must agree.
 """
@@ -11,10 +12,19 @@ from typing import Any
 import pytest
 import torch
 from conftest import Here
-from model_sizes import CAMERAS, REAL, Size, make_batch, make_policy, make_vlm, policy_config, size_for
+from model_sizes import (
+    CAMERAS,
+    REAL,
+    Size,
+    make_batch,
+    make_policy,
+    make_vlm,
+    policy_config,
+    size_for,
+)
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.suite import load_suite
+from bench.plan.suite import load_suite
 from wmvla.policy.frozen_vision import encode_images, take_features
 from wmvla.sim.libero.language import task_sentences
 from wmvla.train.step import make_optimizer, parameter_groups
@@ -30,7 +40,9 @@ class Side:
 
     def __init__(self, here: Here, folder: Path, arm: str, size: Size, samples: int) -> None:
         self.precision, device = here.machine.precision, here.device
-        self.policy = make_policy(policy_config(arm, make_vlm(folder / "vlm", size, task_sentences()), size, device))
+        self.policy = make_policy(
+            policy_config(arm, make_vlm(folder / "vlm", size, task_sentences()), size, device)
+        )
         self.batch = make_batch(self.policy, samples, size, device)
         self.forward = self.policy.forward
         recipe = load_suite("core").scales["full"].recipe
@@ -42,7 +54,9 @@ class Side:
 
     def turn_to_features(self) -> None:
         """Encode the batch's images, and go on from what they gave."""
-        self.batch |= {key: encode_images(self.policy, key, self.batch[key], self.precision) for key in CAMERAS}
+        self.batch |= {
+            key: encode_images(self.policy, key, self.batch[key], self.precision) for key in CAMERAS
+        }
         take_features(self.policy)
 
     def turn_to_images(self, images: dict[str, torch.Tensor]) -> None:
@@ -52,7 +66,9 @@ class Side:
 
     def losses(self) -> torch.Tensor:
         """Forward and backward; the action losses of the batch (B,)."""
-        with torch.autocast(self.noise.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with torch.autocast(
+            self.noise.device.type, torch.bfloat16, enabled=self.precision == "bf16"
+        ):
             per_sample, details = self.forward(self.batch, self.noise, self.time, "none")
         per_sample.mean().backward()
         found: torch.Tensor = details.get("action_loss_per_sample", per_sample).detach()
@@ -74,8 +90,12 @@ def counted(work: Step) -> tuple[torch.Tensor, float]:
 
 
 def take_turns(benchmark: Any, here: Here, plain: Side, other: Side) -> tuple[float, float]:
-    """Seconds of one step of each, of its fastest turn: CPU seconds on a CPU, which a busy neighbour does not lengthen."""
-    clock, steps = time.process_time if here.device == "cpu" else time.perf_counter, STEPS[here.device]
+    """Seconds of one step of each, of its fastest turn: CPU seconds on a CPU, which a busy
+    neighbour does not lengthen."""
+    clock, steps = (
+        time.process_time if here.device == "cpu" else time.perf_counter,
+        STEPS[here.device],
+    )
     spent: dict[int, list[float]] = {id(plain): [], id(other): []}
 
     def turn(side: Side) -> None:
@@ -91,13 +111,20 @@ def take_turns(benchmark: Any, here: Here, plain: Side, other: Side) -> tuple[fl
 
 
 @pytest.mark.parametrize("arm", ["E0", "E2"])
-def test_training_on_cached_vision(benchmark: Any, here: Here, measured: Told, tmp_path: Path, arm: str) -> None:
+def test_training_on_cached_vision(
+    benchmark: Any, here: Here, measured: Told, tmp_path: Path, arm: str
+) -> None:
     torch.set_num_threads(1)
     samples = SAMPLES[here.device]
-    plain, cached = (Side(here, tmp_path / name, arm, size_for(here.device), samples) for name in ("plain", "cached"))
+    plain, cached = (
+        Side(here, tmp_path / name, arm, size_for(here.device), samples)
+        for name in ("plain", "cached")
+    )
     cached.turn_to_features()
     found = [counted(side.step) for side in (plain, cached)]
-    torch.testing.assert_close(found[0][0], found[1][0], rtol=2e-3 if plain.precision == "bf16" else 1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        found[0][0], found[1][0], rtol=2e-3 if plain.precision == "bf16" else 1e-5, atol=1e-5
+    )
     whole, less = take_turns(benchmark, here, plain, cached)
     beside = {
         "encoding_samples_per_second": samples / whole,
@@ -110,7 +137,8 @@ def test_training_on_cached_vision(benchmark: Any, here: Here, measured: Told, t
 
 @pytest.mark.slow
 def test_operations_of_a_published_step(benchmark: Any, here: Here, tmp_path: Path) -> None:
-    """One sample, forward and backward. On a CPU in CPU seconds; the cached step comes first, so it pays for the start."""
+    """One sample, forward and backward. On a CPU in CPU seconds; the cached step comes first, so it
+    pays for the start."""
     torch.set_num_threads(1)
     side = Side(here, tmp_path, "E0", REAL, 1)
     images = dict(side.batch)
@@ -127,7 +155,9 @@ def test_operations_of_a_published_step(benchmark: Any, here: Here, tmp_path: Pa
     side.turn_to_images(images)
     timed("encoding")
     cached, encoding = figures["cached"], figures["encoding"]
-    torch.testing.assert_close(cached[0], encoding[0], rtol=2e-3 if side.precision == "bf16" else 1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        cached[0], encoding[0], rtol=2e-3 if side.precision == "bf16" else 1e-5, atol=1e-5
+    )
     saved = 100 * (1 - cached[1] / encoding[1])
     benchmark.extra_info.update(
         tera_operations_encoding=encoding[1] / 1e12,
@@ -137,8 +167,9 @@ def test_operations_of_a_published_step(benchmark: Any, here: Here, tmp_path: Pa
         seconds_cached=cached[2],
     )
     print(
-        f"\n  a sample of the published size: {encoding[1] / 1e12:.3f} x 10^12 operations, cached {cached[1] / 1e12:.3f}:"
-        f" {saved:.0f} % saved; {encoding[2]:.1f} s and {cached[2]:.1f} s: {encoding[2] / cached[2]:.2f} x"
+        f"\n  a sample of the published size: {encoding[1] / 1e12:.3f} x 10^12 operations, cached"
+        f" {cached[1] / 1e12:.3f}: {saved:.0f} % saved; {encoding[2]:.1f} s and {cached[2]:.1f} s:"
+        f" {encoding[2] / cached[2]:.2f} x"
     )
 
 
@@ -147,12 +178,17 @@ def test_training_compiled(benchmark: Any, here: Here, measured: Told, tmp_path:
     """E2 through ``torch.compile``. What compiling takes is told apart from the steps after it."""
     torch.set_num_threads(1)
     samples = SAMPLES[here.device]
-    plain, compiled = (Side(here, tmp_path / name, "E2", size_for(here.device), samples) for name in ("plain", "compiled"))
+    plain, compiled = (
+        Side(here, tmp_path / name, "E2", size_for(here.device), samples)
+        for name in ("plain", "compiled")
+    )
     compiled.forward = torch.compile(compiled.policy.forward)
     began = time.perf_counter()
     ours = compiled.step()
     seconds = time.perf_counter() - began
-    torch.testing.assert_close(ours, plain.step(), rtol=1e-2 if plain.precision == "bf16" else 1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        ours, plain.step(), rtol=1e-2 if plain.precision == "bf16" else 1e-4, atol=1e-4
+    )
     for side in (plain, compiled):
         side.step()
     whole, less = take_turns(benchmark, here, plain, compiled)

@@ -1,8 +1,10 @@
-"""Training samples/s of our loop against stock ``lerobot-train``: one checkpoint (E0), one dataset, one batch size, in one run.
+"""Training samples/s of our loop against stock ``lerobot-train``: one checkpoint (E0), one dataset,
+one batch size, in one run.
 
-Each side is its own command, in a process of its own, for few steps and for many; the difference is what steps cost, without
-start-up: imports, opening the data (ours decodes all of it once), the checkpoint at the end. On a GPU the policy has the
-published size with random weights, on a CPU it is tiny. Images are not augmented on either side.
+Each side is its own command, in a process of its own, for few steps and for many; the difference is
+what steps cost, without start-up: imports, opening the data (ours decodes all of it once), the
+checkpoint at the end. On a GPU the policy has the published size with random weights, on a CPU it
+is tiny. Images are not augmented on either side.
 """
 
 import os
@@ -27,7 +29,8 @@ BATCH = {"cpu": 32, "cuda": 32}
 READERS = {"cpu": 0, "cuda": 4}
 """LeRobot's ``num_workers``: its default where there are cores for them."""
 IMAGE = {"cpu": 64, "cuda": 256}
-"""Pixels of a side in the dataset: the mini scale's, and those of LIBERO's published demonstrations."""
+"""Pixels of a side in the dataset: the mini scale's, and those of LIBERO's published
+demonstrations."""
 EPISODES = (130, 120)
 LEAST_RATIO = 1.3
 """Issue 6, where a GPU is at hand."""
@@ -65,7 +68,9 @@ def spent_by(command: list[str], log: Path, here: Here) -> Spent:
     offline = {**os.environ, **threads, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     began, before = time.monotonic(), _children_cpu_seconds()
     with log.open("w") as output:
-        ended = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=offline, timeout=1800, check=False)
+        ended = subprocess.run(
+            command, stdout=output, stderr=subprocess.STDOUT, env=offline, timeout=1800, check=False
+        )
     assert ended.returncode == 0, log.read_text()[-3000:]
     return Spent(time.monotonic() - began, _children_cpu_seconds() - before)
 
@@ -79,11 +84,19 @@ def lerobots(here: Here, dataset: Path, base: Path, out: Path, steps: int) -> li
     from noise_dataset import REPO_ID
 
     return [
-        str(Path(sys.executable).parent / "lerobot-train"), f"--policy.path={base}", f"--policy.device={here.device}",
-        f"--policy.use_amp={str(here.machine.precision == 'bf16').lower()}", "--policy.push_to_hub=false",
-        f"--dataset.repo_id={REPO_ID}", f"--dataset.root={dataset}", f"--batch_size={BATCH[here.device]}",
-        f"--num_workers={READERS[here.device]}", f"--steps={steps}", f"--save_freq={steps}", f"--output_dir={out}",
-    ]  # fmt: skip
+        str(Path(sys.executable).parent / "lerobot-train"),
+        f"--policy.path={base}",
+        f"--policy.device={here.device}",
+        f"--policy.use_amp={str(here.machine.precision == 'bf16').lower()}",
+        "--policy.push_to_hub=false",
+        f"--dataset.repo_id={REPO_ID}",
+        f"--dataset.root={dataset}",
+        f"--batch_size={BATCH[here.device]}",
+        f"--num_workers={READERS[here.device]}",
+        f"--steps={steps}",
+        f"--save_freq={steps}",
+        f"--output_dir={out}",
+    ]
 
 
 def ours(here: Here, dataset: Path, base: Path, out: Path, steps: int) -> list[str]:
@@ -99,7 +112,13 @@ def ours(here: Here, dataset: Path, base: Path, out: Path, steps: int) -> list[s
         checkpoints=str(out / "checkpoints"),
         metrics=str(out / "metrics.jsonl"),
         seed=0,
-        training=Training(steps=steps, batch_size=BATCH[here.device], learning_rate=1e-4, warmup_steps=steps, save_every=steps),
+        training=Training(
+            steps=steps,
+            batch_size=BATCH[here.device],
+            learning_rate=1e-4,
+            warmup_steps=steps,
+            save_every=steps,
+        ),
         device=here.device,
         precision=here.machine.precision,
         base=str(base),
@@ -111,16 +130,23 @@ SIDES: dict[str, Callable[..., list[str]]] = {"lerobot": lerobots, "ours": ours}
 
 
 def test_our_loop_against_stock_lerobot_train(
-    benchmark: Any, here: Here, measured: Callable[..., None], parts: tuple[Path, Path], tmp_path: Path
+    benchmark: Any,
+    here: Here,
+    measured: Callable[..., None],
+    parts: tuple[Path, Path],
+    tmp_path: Path,
 ) -> None:
-    """The benchmark's time is that of all four trainings. The ratio is of wall seconds on a GPU, of CPU seconds on a CPU."""
+    """The benchmark's time is that of all four trainings. The ratio is of wall seconds on a GPU, of
+    CPU seconds on a CPU."""
     costs: dict[str, list[Spent]] = {side: [] for side in SIDES}
 
     def all_four() -> None:
         for turn in (0, 1):
             for side, command in SIDES.items():
                 out, log = tmp_path / f"{side}-{turn}", tmp_path / f"{side}-{turn}.log"
-                costs[side].append(spent_by(command(here, *parts, out, STEPS[here.device][side][turn]), log, here))
+                costs[side].append(
+                    spent_by(command(here, *parts, out, STEPS[here.device][side][turn]), log, here)
+                )
 
     benchmark.pedantic(all_four, rounds=1)
     rates, cpu = {}, {}
@@ -130,10 +156,15 @@ def test_our_loop_against_stock_lerobot_train(
         rates[side] = samples / (second.seconds - first.seconds)
         cpu[side] = 1e3 * (second.cpu_seconds - first.cpu_seconds) / samples
         assert min(rates[side], cpu[side]) > 0, "more steps cost more"
-    ratios = {"wall_ratio": rates["ours"] / rates["lerobot"], "cpu_ratio": cpu["lerobot"] / cpu["ours"]}
+    ratios = {
+        "wall_ratio": rates["ours"] / rates["lerobot"],
+        "cpu_ratio": cpu["lerobot"] / cpu["ours"],
+    }
     ratio = ratios["wall_ratio" if here.device == "cuda" else "cpu_ratio"]
     told = {f"{side}_samples_per_second": rate for side, rate in rates.items()}
     told |= {f"{side}_cpu_milliseconds_per_sample": spent for side, spent in cpu.items()}
     measured("against_lerobot_train", ratio, "x", **ratios, **told, batch=BATCH[here.device])
     if here.device == "cuda" and ratio < LEAST_RATIO:
-        pytest.xfail(f"our loop is {ratio:.2f} times as fast as lerobot-train; the goal is {LEAST_RATIO}")
+        pytest.xfail(
+            f"our loop is {ratio:.2f} times as fast as lerobot-train; the goal is {LEAST_RATIO}"
+        )

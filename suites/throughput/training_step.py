@@ -7,7 +7,7 @@ import torch
 from conftest import Here
 from model_sizes import make_batch, make_policy, make_vlm, policy_config, size_for
 
-from bench.suite import load_suite
+from bench.plan.suite import load_suite
 from wmvla.sim.libero.language import task_sentences
 from wmvla.train.step import make_optimizer, parameter_groups
 
@@ -26,10 +26,16 @@ class TrainingStep:
     def __init__(self, here: Here, arm: str, folder: Path) -> None:
         device, size = here.device, size_for(here.device)
         self.here, self.samples = here, samples_for(here)
-        self.policy = make_policy(policy_config(arm, make_vlm(folder / "vlm", size, task_sentences()), size, device))
+        self.policy = make_policy(
+            policy_config(arm, make_vlm(folder / "vlm", size, task_sentences()), size, device)
+        )
         self.batch = make_batch(self.policy, self.samples, size, device)
-        self.optimizer = make_optimizer(parameter_groups(self.policy), load_suite("core").scales["full"].recipe.training)
-        self.trained = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
+        self.optimizer = make_optimizer(
+            parameter_groups(self.policy), load_suite("core").scales["full"].recipe.training
+        )
+        self.trained = [
+            parameter for parameter in self.policy.parameters() if parameter.requires_grad
+        ]
         self.losses: list[torch.Tensor] = []
 
     def __call__(self) -> None:
@@ -55,4 +61,8 @@ class TrainingStep:
 
 def autocast(here: Here) -> contextlib.AbstractContextManager[object]:
     """The machine's precision, as training has it."""
-    return torch.autocast(here.device, torch.bfloat16) if here.machine.precision == "bf16" else contextlib.nullcontext()
+    return (
+        torch.autocast(here.device, torch.bfloat16)
+        if here.machine.precision == "bf16"
+        else contextlib.nullcontext()
+    )

@@ -1,4 +1,5 @@
-"""Made-up control runs, and what can happen to one so that it does not count (functions of its run directory)."""
+"""Made-up control runs, and what can happen to one so that it does not count (functions of its run
+directory)."""
 
 import dataclasses
 import json
@@ -9,7 +10,7 @@ from typing import Any
 
 from synthetic_run import PROVENANCE, Outcome, core_plan, plan_of, write_run
 
-from bench.plan import Plan
+from bench.plan.document import Plan
 
 OTHER = "b" * 64
 CODE = "a" * 64
@@ -20,18 +21,24 @@ PLAN = core_plan("smoke")
 def a_gain(plan: Plan) -> Outcomes:
     """Memory gains much, and nothing else changes anything."""
     baseline = [index % 3 > 0 for index in range(len(plan.episodes))]
-    return {case.rollout: baseline for case in plan.rollout_cases()} | {"E2-pred": [True] * len(baseline)}
+    return {case.rollout: baseline for case in plan.rollout_cases()} | {
+        "E2-pred": [True] * len(baseline)
+    }
 
 
 def no_gain(plan: Plan, success: bool = True) -> Outcomes:
     return {case.rollout: [success] * len(plan.episodes) for case in plan.rollout_cases()}
 
 
-def a_run(results: Path, plan: Plan, outcomes: Outcomes, code: str | None = CODE, day: str = "2030-01-01") -> Path:
+def a_run(
+    results: Path, plan: Plan, outcomes: Outcomes, code: str | None = CODE, day: str = "2030-01-01"
+) -> Path:
     """A run directory of that code, whose cases ended on that day."""
     run_dir = write_run(results / plan.run_name, plan, outcomes, metrics=False)
     recorded = {} if code is None else {"code_sha256": code}
-    (run_dir / "provenance.json").write_text(json.dumps({**PROVENANCE, "collected_at": f"{day}T00:00:00+00:00", **recorded}))
+    (run_dir / "provenance.json").write_text(
+        json.dumps({**PROVENANCE, "collected_at": f"{day}T00:00:00+00:00", **recorded})
+    )
     for path in (run_dir / "cases").iterdir():
         path.write_text(path.read_text().replace("2030-01-01", day))
     return run_dir
@@ -51,7 +58,9 @@ def of_unknown_code(run_dir: Path) -> None:
 
 def of_another_machine(run_dir: Path) -> None:
     plan = plan_of("controls", "mini")
-    rewrite_plan(run_dir, dataclasses.replace(plan, machine=dataclasses.replace(plan.machine, name="other")))
+    rewrite_plan(
+        run_dir, dataclasses.replace(plan, machine=dataclasses.replace(plan.machine, name="other"))
+    )
 
 
 def unfinished(run_dir: Path) -> None:

@@ -1,4 +1,5 @@
-"""A pytest plugin (``-p fake_rollouts``) for ``wmbench run``: rollouts without LIBERO and without a checkpoint.
+"""A pytest plugin (``-p fake_rollouts``) for ``wmbench run``: rollouts without LIBERO and without a
+checkpoint.
 
 Success is known from mode and noise seed. A control step takes ``FAKE_STEP_SECONDS``.
 """
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from synthetic_run import PROVENANCE
 
-from bench import hardware
+from bench.host import hardware
 from wmvla.recipe import Environment
 from wmvla.rollout.episode import Answer, Query
 from wmvla.sim import suites
@@ -67,8 +68,19 @@ class FakePolicy:
 
     world_frames, world_cameras = 0, ()
 
-    def __init__(self, checkpoint: Path, mode: str, n_action_steps: int, device: str, largest_batch: int | None = None) -> None:
-        self.mode, self.n_action_steps, self.largest_batch = mode, n_action_steps, largest_batch or 64
+    def __init__(
+        self,
+        checkpoint: Path,
+        mode: str,
+        n_action_steps: int,
+        device: str,
+        largest_batch: int | None = None,
+    ) -> None:
+        self.mode, self.n_action_steps, self.largest_batch = (
+            mode,
+            n_action_steps,
+            largest_batch or 64,
+        )
 
     def act(self, queries: Sequence[Query]) -> list[Answer]:
         return [self._answer(query) for query in queries]
@@ -79,7 +91,8 @@ class FakePolicy:
 
 
 def install() -> None:
-    """Take the place of the policy, whose module would load LeRobot, of the simulator, and of what draws."""
+    """Take the place of the policy, whose module would load LeRobot, of the simulator, and of what
+    draws."""
     hardware.gl_renderer = lambda: PROVENANCE["gl_renderer"]
     module = types.ModuleType("wmvla.rollout.policy")
     module.RolloutPolicy = FakePolicy  # type: ignore[attr-defined]

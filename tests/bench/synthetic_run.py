@@ -1,4 +1,5 @@
-"""Made-up runs for tests and for looking at reports. Never results: nothing here was trained or simulated."""
+"""Made-up runs for tests and for looking at reports. Never results: nothing here was trained or
+simulated."""
 
 import json
 import math
@@ -7,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cases import Case
-from bench.journal import journal_path
-from bench.machine import load_machine
-from bench.overrides import Overrides
-from bench.plan import Plan, make_plan, write_plan
-from bench.replay_summary import summary
-from bench.suite import load_suite
+from bench.plan.cases import Case
+from bench.plan.document import Plan
+from bench.plan.files import write_plan
+from bench.plan.machine import load_machine
+from bench.plan.make import make_plan
+from bench.plan.overrides import Overrides
+from bench.plan.suite import load_suite
+from bench.record.journal import journal_path
+from bench.record.replay_summary import summary
 from wmvla.rollout.journal import Journal, Row
 
 Outcome = bool | str | None
@@ -76,8 +79,11 @@ def rows_by_case(plan: Plan, outcomes: Mapping[str, Sequence[Outcome]]) -> dict[
     }
 
 
-def drawn_outcomes(plan: Plan, rates: Mapping[str, float], seed: int = 0) -> dict[str, list[Outcome]]:
-    """Successes at the given rates, correlated over arms as real ones are: some episodes are easy, some hard."""
+def drawn_outcomes(
+    plan: Plan, rates: Mapping[str, float], seed: int = 0
+) -> dict[str, list[Outcome]]:
+    """Successes at the given rates, correlated over arms as real ones are: some episodes are easy,
+    some hard."""
     found: dict[str, list[Outcome]] = {}
     for case in plan.rollout_cases():
         outcomes: list[Outcome] = []
@@ -135,7 +141,9 @@ def _write_metrics(path: Path, plan: Plan, case: Case) -> None:
             line |= {
                 "world_loss": 1 - cosine,
                 "world_cos": cosine,
-                "world_cos_k": [cosine * (0.6 + 0.05 * k) for k in range(plan.recipe.world.horizon)],
+                "world_cos_k": [
+                    cosine * (0.6 + 0.05 * k) for k in range(plan.recipe.world.horizon)
+                ],
                 "world_attn_k": [1 / plan.recipe.world.horizon] * plan.recipe.world.horizon,
                 "world_valid_frac": 0.95,
                 "world_gate": (0.05 * done if memory == "pred" else 0.0),
@@ -158,7 +166,12 @@ def _write_record(path: Path, plan: Plan, case: Case) -> None:
         "artefacts": {},
     }
     if case.kind == "replay":
-        record |= summary([_replayed(plan, case, episode) for episode in range(len(plan.recipe.demonstrations.held_out))])
+        record |= summary(
+            [
+                _replayed(plan, case, episode)
+                for episode in range(len(plan.recipe.demonstrations.held_out))
+            ]
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record))
 

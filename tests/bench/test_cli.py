@@ -1,4 +1,5 @@
-"""The command line: exit codes, one line for bad usage, and no waiting for what a command does not need."""
+"""The command line: exit codes, one line for bad usage, and no waiting for what a command does not
+need."""
 
 import json
 import shutil
@@ -13,7 +14,7 @@ from synthetic_run import REALISTIC, core_plan, drawn_outcomes, write_run
 
 from bench import cli
 from bench.commands import run as run_command
-from bench.plan import Plan, load_plan
+from bench.plan.files import load_plan, plan_from_json
 from bench.verify.manifest import seal_of
 from wmvla.rollout.lock import lock
 
@@ -57,7 +58,9 @@ def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["core", "--sclae=mini"], "unrecognized arguments: --sclae=mini"),
     ],
 )
-def test_bad_usage_is_one_line(capsys: pytest.CaptureFixture[str], command: str, arguments: list[str], message: str) -> None:
+def test_bad_usage_is_one_line(
+    capsys: pytest.CaptureFixture[str], command: str, arguments: list[str], message: str
+) -> None:
     assert message in error_of(capsys, command, *arguments)
 
 
@@ -69,8 +72,12 @@ def test_other_bad_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
         assert "not a run directory" in error_of(capsys, command, str(tmp_path / "nowhere"))
 
 
-@pytest.mark.parametrize("command", ["status", "report", "verify", "videos", "pack", "pull", "compare"])
-def test_a_path_that_is_too_long_is_one_line(capsys: pytest.CaptureFixture[str], command: str) -> None:
+@pytest.mark.parametrize(
+    "command", ["status", "report", "verify", "videos", "pack", "pull", "compare"]
+)
+def test_a_path_that_is_too_long_is_one_line(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
     path = "x" * 300
     assert path in error_of(capsys, command, *[path] * (2 if command == "compare" else 1))
 
@@ -79,7 +86,7 @@ def test_a_misspelt_key_in_a_suite_file(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(ROOT / "tests" / "resources" / "bad" / "suites", tmp_path / "suites")
-    monkeypatch.setattr("bench.plan.SUITES", tmp_path / "suites")
+    monkeypatch.setattr("bench.plan.make.SUITES", tmp_path / "suites")
     told = error_of(capsys, "plan", "misspelt_key")
     assert "unknown key 'scales.tiny.rollout.episods'; did you mean 'episodes'?" in told
 
@@ -109,23 +116,34 @@ def test_plan_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_plan_as_json_is_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["plan", "--scale=smoke", "--machine=cpu", "--seeds=3", "--json"]) == 0
-    plan = Plan.from_json(json.loads(capsys.readouterr().out))
+    plan = plan_from_json(json.loads(capsys.readouterr().out))
     assert plan == core_plan("smoke", seeds=(3,))
 
 
-def test_run_at_full_scale_says_what_is_missing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_run_at_full_scale_says_what_is_missing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     told = error_of(capsys, "run", "core", "--scale=full", "--machine=cpu", f"--results={tmp_path}")
     assert "scale 'full' cannot run here: a GPU is needed" in told
     assert list(tmp_path.iterdir()) == []
 
 
 def test_run_with_an_unknown_tracker(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    told = error_of(capsys, "run", "core", "--scale=smoke", "--trackers=wandb,tensorbord", f"--results={tmp_path}")
+    told = error_of(
+        capsys,
+        "run",
+        "core",
+        "--scale=smoke",
+        "--trackers=wandb,tensorbord",
+        f"--results={tmp_path}",
+    )
     assert "unknown tracker 'tensorbord'; did you mean 'tensorboard'?" in told
     assert list(tmp_path.iterdir()) == []
 
 
-def test_run_in_the_directory_of_another_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_run_in_the_directory_of_another_plan(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     plan, other = core_plan("smoke"), core_plan("smoke", episodes=1)
     write_run(tmp_path / plan.run_name, other, {})
     told = error_of(capsys, "run", "--scale=smoke", "--machine=cpu", f"--results={tmp_path}")
@@ -150,7 +168,9 @@ def played(tmp_path: Path, code: int, seen: list[list[str]]) -> Callable[[list[s
     return pytest_run
 
 
-@pytest.mark.parametrize(("pytest_code", "code"), [(0, 0), (1, 1), (2, 2), (3, 2), (4, 2), (5, 2), (-9, 2)])
+@pytest.mark.parametrize(
+    ("pytest_code", "code"), [(0, 0), (1, 1), (2, 2), (3, 2), (4, 2), (5, 2), (-9, 2)]
+)
 def test_run_reports_and_passes_on_how_it_went(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -160,7 +180,9 @@ def test_run_reports_and_passes_on_how_it_went(
 ) -> None:
     seen: list[list[str]] = []
     monkeypatch.setattr(run_command, "_pytest", played(tmp_path, pytest_code, seen))
-    assert cli.main(["run", "core", "--scale=smoke", "--machine=cpu", f"--results={tmp_path}"]) == code
+    assert (
+        cli.main(["run", "core", "--scale=smoke", "--machine=cpu", f"--results={tmp_path}"]) == code
+    )
     told = capsys.readouterr().out
     report = tmp_path / core_plan("smoke").run_name / "report.html"
     assert report.exists() == (code != 2)
@@ -168,7 +190,15 @@ def test_run_reports_and_passes_on_how_it_went(
         verdict, path = told.splitlines()[-2:]
         assert verdict.startswith("core at smoke on cpu: INCONCLUSIVE: nothing can be concluded")
         assert path == f"report: {report}"
-    assert seen == [[str(ROOT / "suites"), "--suite=core", "--scale=smoke", "--machine=cpu", f"--results={tmp_path}"]]
+    assert seen == [
+        [
+            str(ROOT / "suites"),
+            "--suite=core",
+            "--scale=smoke",
+            "--machine=cpu",
+            f"--results={tmp_path}",
+        ]
+    ]
     assert load_plan(report.parent) == core_plan("smoke")
 
 
@@ -180,7 +210,7 @@ def test_report_is_rebuilt(capsys: pytest.CaptureFixture[str], run_dir: Path) ->
     assert path == f"report: {run_dir / 'report.html'}"
     assert cli.main(["report", str(run_dir), "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
-    schema = json.loads((ROOT / "bench" / "schemas" / "report.schema.json").read_text())
+    schema = json.loads((ROOT / "bench" / "formats" / "schemas" / "report.schema.json").read_text())
     jsonschema.validate(content, schema)
 
 
@@ -198,7 +228,9 @@ def test_status(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert "15 of 19 cases done" in lines[f"{plan.run_name}:"]
     assert "done   24/24 episodes, " in lines["E0-none-s0"]
-    assert "begun  3/24 episodes, 1 solved (33 %), 1 broken, 21 missing: 3-23" in lines["E1-zero-s0"]
+    assert (
+        "begun  3/24 episodes, 1 solved (33 %), 1 broken, 21 missing: 3-23" in lines["E1-zero-s0"]
+    )
     assert "-      0/24 episodes" in lines["E2-pred-s0"]
     assert "done   600/600 steps" in lines["E1-train-s0"]
     assert cli.main(["status", str(run_dir), "--json"]) == 0
@@ -220,7 +252,9 @@ def test_status(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 def test_status_says_why_a_case_failed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run", core_plan("mini"), {}, records=False)
     (run_dir / "failures").mkdir()
-    (run_dir / "failures" / "wiring-gate.json").write_text('{"case": "wiring-gate", "error": "the gate has no gradient"}')
+    (run_dir / "failures" / "wiring-gate.json").write_text(
+        '{"case": "wiring-gate", "error": "the gate has no gradient"}'
+    )
     assert cli.main(["status", str(run_dir)]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert lines["wiring-gate"].split(maxsplit=1)[1] == "failed the gate has no gradient"
@@ -234,7 +268,7 @@ def test_doctor_gets_its_arguments_and_gives_its_answer(monkeypatch: pytest.Monk
         seen.append(arguments)
         return 1
 
-    monkeypatch.setattr("bench.doctor.main", main)
+    monkeypatch.setattr("bench.doctor.checks.main", main)
     assert cli.main(["doctor", "--json"]) == 1
     assert seen == [["--json"]]
 
@@ -249,20 +283,26 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
 
 def test_help_waits_for_nothing_heavy() -> None:
     script = (
-        "import sys, bench.cli\n"
-        "try: bench.cli.main(['plan', '--help'])\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'lerobot', 'scipy', 'numpy', 'jinja2', 'matplotlib'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+        "import sys, bench.cli\ntry: bench.cli.main(['plan', '--help'])\nexcept SystemExit:"
+        " pass\nheavy = {'torch', 'lerobot', 'scipy', 'numpy', 'jinja2', 'matplotlib'} &"
+        " set(sys.modules)\nsys.exit(f'imported {heavy}' if heavy else 0)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["plan", "--machine=cpu"], ["plan", "--machine=cpu", "--json"]])
+@pytest.mark.parametrize(
+    "arguments", [["plan", "--machine=cpu"], ["plan", "--machine=cpu", "--json"]]
+)
 def test_plan_does_not_wait_for_torch(arguments: list[str]) -> None:
-    script = f"import sys, bench.cli; bench.cli.main({arguments!r}); sys.exit('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    script = (
+        f"import sys, bench.cli; bench.cli.main({arguments!r}); sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -285,7 +325,10 @@ def test_a_sequential_plan_tells_when_it_looks(capsys: pytest.CaptureFixture[str
     arguments = ["plan", "core", "--scale=mini", "--machine=cpu"]
     assert cli.main([*arguments, "--sequential"]) == 0
     bare = capsys.readouterr().out
-    assert "looks          after 5, 10, 15, 20 and 24 initial states of each task, error spent as O'Brien-Fleming would" in bare
+    assert (
+        "looks          after 5, 10, 15, 20 and 24 initial states of each task, error spent as"
+        " O'Brien-Fleming would" in bare
+    )
     assert cli.main([*arguments, "--sequential=obrien-fleming"]) == 0
     assert capsys.readouterr().out == bare
     assert cli.main(arguments) == 0
@@ -293,10 +336,15 @@ def test_a_sequential_plan_tells_when_it_looks(capsys: pytest.CaptureFixture[str
 
 
 def test_an_option_that_swallows_the_suite_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert error_of(capsys, "plan", "--sequential", "core") == "error: SEQUENTIAL=core: must be one of obrien-fleming, pocock\n"
+    assert (
+        error_of(capsys, "plan", "--sequential", "core")
+        == "error: SEQUENTIAL=core: must be one of obrien-fleming, pocock\n"
+    )
 
 
-def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 

@@ -1,4 +1,5 @@
-"""The benchmarks of a device: run for real on this CPU, judged by references of a machine's file, of the published sizes."""
+"""The benchmarks of a device: run for real on this CPU, judged by references of a machine's file,
+of the published sizes."""
 
 import json
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 THROUGHPUT = ROOT / "suites" / "throughput"
-MACHINES = ROOT / "bench" / "machines"
+MACHINES = ROOT / "bench" / "plan" / "machines"
 REFERENCE = """
 [references.{name}]
 value = {value}
@@ -35,7 +36,9 @@ print({name: sum(p.numel() for p in model.parameters()) / 1e6 for name, model in
 """
 
 
-def run(tmp_path: Path, selected: str, *flags: str) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, object]]]:
+def run(
+    tmp_path: Path, selected: str, *flags: str
+) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, object]]]:
     """The device's chosen benchmarks, and what pytest-benchmark wrote of them, by figure."""
     written = tmp_path / "benchmark.json"
     command = [
@@ -49,29 +52,41 @@ def run(tmp_path: Path, selected: str, *flags: str) -> tuple[subprocess.Complete
         "-s",
         f"--benchmark-json={written}",
     ]
-    done = subprocess.run([*command, *flags], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    figures = [each["extra_info"] for each in json.loads(written.read_text())["benchmarks"]] if written.exists() else []
+    done = subprocess.run(
+        [*command, *flags], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    figures = (
+        [each["extra_info"] for each in json.loads(written.read_text())["benchmarks"]]
+        if written.exists()
+        else []
+    )
     return done, {str(figure["figure"]): figure for figure in figures}
 
 
 def machine_with(tmp_path: Path, values: dict[str, float], expected_failure: str) -> list[str]:
-    """The flags for a machine ``here``, which is this computer with references, in a folder of machines of its own."""
+    """The flags for a machine ``here``, which is this computer with references, in a folder of
+    machines of its own."""
     folder = tmp_path / "machines"
     folder.mkdir()
     text = (MACHINES / "cpu.toml").read_text().replace('name = "cpu"', 'name = "here"')
     for name, value in values.items():
-        text += REFERENCE.format(name=name, value=value, unit="GB/s" if name == "copy" else "TFLOP/s")
-    (folder / "here.toml").write_text(f'{text}[expected_failures]\n{expected_failure} = "a slow neighbour"\n')
+        text += REFERENCE.format(
+            name=name, value=value, unit="GB/s" if name == "copy" else "TFLOP/s"
+        )
+    (folder / "here.toml").write_text(
+        f'{text}[expected_failures]\n{expected_failure} = "a slow neighbour"\n'
+    )
     (tmp_path / "elsewhere.py").write_text(
-        "import functools\nfrom pathlib import Path\nfrom bench import machine\n"
-        "for name in ('load_machine', 'load_performance'):\n"
-        f"    setattr(machine, name, functools.partial(getattr(machine, name), folder=Path({str(folder)!r})))\n"
+        "import functools\nfrom pathlib import Path\nfrom bench import machine\nfor name in"
+        " ('load_machine', 'load_performance'):\n    setattr(machine, name,"
+        f" functools.partial(getattr(machine, name), folder=Path({str(folder)!r})))\n"
     )
     return ["--machine=here", "-p", "elsewhere", "-o", f"pythonpath={tmp_path}"]
 
 
 def test_the_machines_references_decide(tmp_path: Path) -> None:
-    """What each judgement is made of is `tests/bench/test_performance.py`'s; here, that it decides."""
+    """What each judgement is made of is `tests/bench/plan/test_machine_performance.py`'s; here, that it
+    decides."""
     judgements = {"gemm_bf16": "pass", "gemm_fp32": "fail", "copy": "expected failure"}
     machine = machine_with(tmp_path, {"gemm_bf16": 1e-6, "gemm_fp32": 1e6, "copy": 1e9}, "copy")
     done, figures = run(tmp_path, "product or copy", *machine)
@@ -87,7 +102,8 @@ def test_the_machines_references_decide(tmp_path: Path) -> None:
 
 
 def test_a_saved_run_decides_too(tmp_path: Path) -> None:
-    """By pytest-benchmark's own flags: what was saved is made a thousand times faster than it was."""
+    """By pytest-benchmark's own flags: what was saved is made a thousand times faster than it
+    was."""
     storage = f"--benchmark-storage={tmp_path / 'saved'}"
     run(tmp_path, "copy", storage, "--benchmark-save=before")
     (saved,) = tmp_path.glob("saved/*/0001_before.json")
@@ -95,7 +111,9 @@ def test_a_saved_run_decides_too(tmp_path: Path) -> None:
     for each in content["benchmarks"]:
         each["stats"]["min"] /= 1000
     saved.write_text(json.dumps(content))
-    compared, figures = run(tmp_path, "copy", storage, "--benchmark-compare=0001", "--benchmark-compare-fail=min:50%")
+    compared, figures = run(
+        tmp_path, "copy", storage, "--benchmark-compare=0001", "--benchmark-compare-fail=min:50%"
+    )
     assert compared.returncode == 1, compared.stdout[-2000:]
     assert "Performance has regressed" in compared.stdout + compared.stderr
     assert figures["copy"]["judgement"] == "no reference", "the figure itself passed"
@@ -111,9 +129,12 @@ def test_a_machine_that_is_not_here_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_sizes_are_the_published_ones() -> None:
-    """Parameters of models that are laid out and never filled: SmolVLA about 450 million, V-JEPA 2 ViT-g 1012 million."""
+    """Parameters of models that are laid out and never filled: SmolVLA about 450 million, V-JEPA 2
+    ViT-g 1012 million."""
     command = [sys.executable, "-c", COUNT, str(THROUGHPUT)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
     counted = json.loads(done.stdout.splitlines()[-1].replace("'", '"'))
     assert counted["E0"] == pytest.approx(450, rel=0.01)
     assert counted["encoder"] == pytest.approx(1012, rel=0.001)

@@ -1,4 +1,5 @@
-"""Real but tiny parts, made once per test session: a SmolVLM2, a V-JEPA 2, a toy LeRobotDataset, its latents."""
+"""Real but tiny parts, made once per test session: a SmolVLM2, a V-JEPA 2, a toy LeRobotDataset,
+its latents."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +9,14 @@ import pytest
 import torch
 from lerobot.datasets import LeRobotDataset
 
+from wmvla.data.frames import DatasetFrames
 from wmvla.policy.tiny_vlm import make_tiny_vlm
 from wmvla.recipe import BaseModel, Environment, Training, World
 from wmvla.train.job import TrainingJob
 from wmvla.train.start import tiny_policy_fields
 from wmvla.world.encoder import WorldEncoder
-from wmvla.world.frames import DatasetFrames
-from wmvla.world.latents import latents_path
-from wmvla.world.latents_writer import write_latents
+from wmvla.world.latents.cache import latents_path
+from wmvla.world.latents.writer import write_latents
 from wmvla.world.tiny_encoder import make_tiny_encoder
 
 SIZE = 32
@@ -28,7 +29,14 @@ MODEL = BaseModel(
 WORLD = World(encoder="tiny", encoder_hidden=32, encoder_layers=1, encoder_heads=2)
 ENVIRONMENT = Environment(suite="libero_object", tasks=(7,), image_size=SIZE, max_steps=8)
 TRAINING = Training(
-    steps=6, batch_size=4, learning_rate=1e-3, warmup_steps=2, image_shift=1, state_noise=0.01, log_every=1, save_every=2
+    steps=6,
+    batch_size=4,
+    learning_rate=1e-3,
+    warmup_steps=2,
+    image_shift=1,
+    state_noise=0.01,
+    log_every=1,
+    save_every=2,
 )
 
 
@@ -112,5 +120,10 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
         cache=root / "cache",
     )
     frames = DatasetFrames(repo_id, parts.dataset, "front")
-    write_latents(latents_path(parts.cache, repo_id, "vjepa", "m4"), frames, WorldEncoder(str(parts.encoder)), 4)
+    write_latents(
+        latents_path(parts.cache, repo_id, "vjepa", "m4"),
+        frames,
+        WorldEncoder(str(parts.encoder)),
+        4,
+    )
     return parts

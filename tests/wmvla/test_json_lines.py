@@ -16,7 +16,9 @@ values = st.recursive(
 
 @given(st.lists(st.dictionaries(st.text(), values, max_size=4), max_size=6), st.booleans())
 def test_what_was_written_is_read(objects: list[dict[str, object]], ascii_only: bool) -> None:
-    lines = [json.dumps(each, ensure_ascii=ascii_only).encode(errors="surrogatepass") for each in objects]
+    lines = [
+        json.dumps(each, ensure_ascii=ascii_only).encode(errors="surrogatepass") for each in objects
+    ]
     try:
         expected = [json.loads(line) for line in lines]
     except UnicodeDecodeError:
@@ -26,18 +28,32 @@ def test_what_was_written_is_read(objects: list[dict[str, object]], ascii_only: 
 
 @given(
     st.lists(
-        st.sampled_from([b'{"a":1}', b'{"a":"}', b'{"}', b'{"a":{}', b'{"b":2}},{"c":3}', b'"x":1}', b'{"a":1},{"b":2}', b"{"]),
+        st.sampled_from(
+            [
+                b'{"a":1}',
+                b'{"a":"}',
+                b'{"}',
+                b'{"a":{}',
+                b'{"b":2}},{"c":3}',
+                b'"x":1}',
+                b'{"a":1},{"b":2}',
+                b"{",
+            ]
+        ),
         max_size=5,
     )
 )
 def test_nothing_is_read_that_no_line_holds_alone(lines: list[bytes]) -> None:
-    """Pieces that make sense only together, and several objects in one line, also where their number is that of the lines."""
+    """Pieces that make sense only together, and several objects in one line, also where their
+    number is that of the lines."""
     found = read_objects(_text(lines))
     if found is not None:
         assert found == [json.loads(line) for line in lines]
 
 
-@pytest.mark.parametrize("line", [b"", b"\r{}", b"[]", b"1", b"\xff{}", b'{"a": \xff}', b'{"a": "\x00"}'])
+@pytest.mark.parametrize(
+    "line", [b"", b"\r{}", b"[]", b"1", b"\xff{}", b'{"a": \xff}', b'{"a": "\x00"}']
+)
 def test_a_line_that_is_no_object_is_seen(line: bytes) -> None:
     assert read_objects(_text([b"{}", line])) is None
 

@@ -4,8 +4,19 @@ import dataclasses
 import types
 import typing
 
-from wmvla.policy.configuration_smolvla_world import HYPOTHESIS_METHODS, PREFIX_BLOCKS, SmolVLAWorldConfig
-from wmvla.recipe import FRAME_MODES, REFUSED_IN_ROLLOUTS, ROLLOUT_MODES, TRAINING_MODES, ArmFields, World
+from wmvla.policy.configuration_smolvla_world import (
+    HYPOTHESIS_METHODS,
+    PREFIX_BLOCKS,
+    SmolVLAWorldConfig,
+)
+from wmvla.recipe import (
+    FRAME_MODES,
+    REFUSED_IN_ROLLOUTS,
+    ROLLOUT_MODES,
+    TRAINING_MODES,
+    ArmFields,
+    World,
+)
 
 CHOICES = {"world_prefix_block": PREFIX_BLOCKS, "world_hypothesis_method": HYPOTHESIS_METHODS}
 

@@ -1,4 +1,5 @@
-"""``lerobot-wm-convert SOURCE TARGET``: a SmolVLA checkpoint as a ``smolvla_world`` one, with its own processors."""
+"""``lerobot-wm-convert SOURCE TARGET``: a SmolVLA checkpoint as a ``smolvla_world`` one, with its
+own processors."""
 
 import sys
 from collections.abc import Sequence
@@ -13,11 +14,12 @@ from wmvla.policy.weights import checkpoint_folder
 PROGRAM = "lerobot-wm-convert"
 USAGE = f"""usage: {PROGRAM} SOURCE TARGET [--seed=0] [--rename_map=JSON] [--policy.FIELD=VALUE ...]
 
-SOURCE  folder or hub id of a SmolVLA checkpoint with its processors; or of a smolvla_world checkpoint, to change
-        fields that its weights do not depend on, as policy.cache_dir
+SOURCE  folder or hub id of a SmolVLA checkpoint with its processors; or of a smolvla_world
+        checkpoint, to change fields that its weights do not depend on, as policy.cache_dir
 TARGET  folder to write, for --policy.path=TARGET of any LeRobot command
 --seed  of the world parts' first weights
---rename_map  {{"image in the data": "image in SOURCE"}}: the new policy asks for the data's names"""
+--rename_map  {{"image in the data": "image in SOURCE"}}: the new policy asks for the data's
+        names"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +36,11 @@ def convert_checkpoint(arguments: list[str]) -> None:
         return
     source, target, flags = places(arguments)
     seed, rename_map = value_of("seed", flags) or "0", value_of("rename_map", flags)
-    unknown = [flag for flag in without("seed", without("rename_map", flags)) if not flag.startswith("--policy.")]
+    unknown = [
+        flag
+        for flag in without("seed", without("rename_map", flags))
+        if not flag.startswith("--policy.")
+    ]
     if unknown:
         raise UserError(f"unrecognized arguments: {' '.join(unknown)} (see {PROGRAM} --help)")
     if not seed.isdecimal():
@@ -43,7 +49,10 @@ def convert_checkpoint(arguments: list[str]) -> None:
     flags = without("policy.type", flags)
     if is_world_checkpoint(source):
         if rename_map or value_of("seed", flags):
-            raise UserError(f"{source} is a smolvla_world checkpoint already: --seed and --rename_map do not apply to it.")
+            raise UserError(
+                f"{source} is a smolvla_world checkpoint already: --seed and --rename_map do not"
+                " apply to it."
+            )
         config = parse_policy(SmolVLAWorldConfig, flags, str(checkpoint_folder(source)))
         rewrite(config, source, target)
     else:
@@ -54,10 +63,13 @@ def convert_checkpoint(arguments: list[str]) -> None:
         config = parse_policy(SmolVLAWorldConfig, [*flags, *start])
         if not convert(config, target, int(seed)):
             print(
-                f"The statistics of the latents are missing, because {latents_step(config).path} does not exist yet:"
-                " training takes them from there at its first step."
+                f"The statistics of the latents are missing, because {latents_step(config).path}"
+                " does not exist yet: training takes them from there at its first step."
             )
-    print(f"{target}: smolvla_world, {len(config.image_features)} cameras, latents of width {config.world_latent_dim}")
+    print(
+        f"{target}: smolvla_world, {len(config.image_features)} cameras, latents of width"
+        f" {config.world_latent_dim}"
+    )
 
 
 def places(arguments: list[str]) -> tuple[str, Path, list[str]]:

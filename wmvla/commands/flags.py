@@ -13,7 +13,8 @@ from wmvla.errors import UserError
 
 
 def parse_flags[T](config: type[T], arguments: Sequence[str], program: str) -> T:
-    """The configuration that ``arguments`` such as ``--dataset.root=DIR`` give; a switch may stand without ``=true``.
+    """The configuration that ``arguments`` such as ``--dataset.root=DIR`` give; a switch may stand
+    without ``=true``.
 
     Raises:
         UserError: an unknown flag or a value of another type.

@@ -1,6 +1,8 @@
-"""``lerobot-wm-latents``: encode every frame of a LeRobotDataset once, for training; or check latents that came from elsewhere.
+"""``lerobot-wm-latents``: encode every frame of a LeRobotDataset once, for training; or check
+latents that came from elsewhere.
 
-Exit code 0: the latents are there, or fine. 1: the checked file cannot be used. 2: bad usage or input, one line.
+Exit code 0: the latents are there, or fine. 1: the checked file cannot be used. 2: bad usage or
+input, one line.
 """
 
 import os
@@ -15,13 +17,13 @@ from torch import distributed
 from transformers.utils.logging import disable_progress_bar
 
 from wmvla.commands.flags import parse_flags
+from wmvla.data.frames import DatasetFrames
 from wmvla.errors import UserError, disk_full_is_a_user_error
 from wmvla.policy.configuration_smolvla_world import suffix_window
 from wmvla.world.encoder import WorldEncoder
-from wmvla.world.frames import DatasetFrames
-from wmvla.world.latents import latents_path, metadata_path, read_metadata
-from wmvla.world.latents_check import Asked, Finding, check_latents
-from wmvla.world.latents_writer import BATCH_ROWS, write_latents
+from wmvla.world.latents.cache import latents_path, metadata_path, read_metadata
+from wmvla.world.latents.check import Asked, Finding, check_latents
+from wmvla.world.latents.writer import BATCH_ROWS, write_latents
 
 PROGRAM = "lerobot-wm-latents"
 ENCODERS = {"vjepa": "facebook/vjepa2-vitg-fpc64-256", "dino": "facebook/dinov2-base"}
@@ -41,14 +43,14 @@ class PolicyFlags:
     """The policy's fields that name and shape its latents."""
 
     dataset_repo_id: str = ""  # folder of the latents below cache_dir; default: dataset.repo_id
-    cache_dir: str = "cache"  # latents lie in <cache_dir>/<dataset_repo_id>/train_world_latents_<source>_<suffix>.fp16.npy
+    # latents lie in <cache_dir>/<dataset_repo_id>/train_world_latents_<source>_<suffix>.fp16.npy
+    cache_dir: str = "cache"
     world_latents_source: str = "vjepa"  # vjepa, dino or any other name
     latent_suffix: str = "m4"  # m<window>, m<window>_wrist or m<window>_both
     world_rollout_temporal_window: int = 0  # frames of one clip; 0: from the suffix
     world_camera: str = ""  # front, wrist or both; default: from the suffix, or else front
-    world_vision_model_name: str = (
-        ""  # V-JEPA 2 or DINOv2, a folder or hub id; with --check and a dataset: compare 16 rows with it
-    )
+    # V-JEPA 2 or DINOv2, a folder or hub id; with --check and a dataset: compare 16 rows with it
+    world_vision_model_name: str = ""
     world_latent_dim: int = 0  # with --check: the width to expect; 0: any
 
 
@@ -68,12 +70,20 @@ class LatentsFlags:
         repo_id = self.policy.dataset_repo_id or self.dataset.repo_id
         if not repo_id:
             raise UserError(f"--dataset.repo_id is missing (see {PROGRAM} --help)")
-        return latents_path(Path(self.policy.cache_dir), repo_id, self.policy.world_latents_source, self.policy.latent_suffix)
+        return latents_path(
+            Path(self.policy.cache_dir),
+            repo_id,
+            self.policy.world_latents_source,
+            self.policy.latent_suffix,
+        )
 
     @property
     def window(self) -> int:
         """Frames of one clip, m."""
-        named, given = suffix_window(self.policy.latent_suffix), self.policy.world_rollout_temporal_window
+        named, given = (
+            suffix_window(self.policy.latent_suffix),
+            self.policy.world_rollout_temporal_window,
+        )
         if named and given and named != given:
             raise UserError(
                 f"policy.world_rollout_temporal_window = {given} contradicts policy.latent_suffix ="
@@ -81,8 +91,8 @@ class LatentsFlags:
             )
         if not (named or given) or given < 0:
             raise UserError(
-                f"policy.latent_suffix = {self.policy.latent_suffix!r} does not tell the temporal window:"
-                " set policy.world_rollout_temporal_window."
+                f"policy.latent_suffix = {self.policy.latent_suffix!r} does not tell the temporal"
+                " window: set policy.world_rollout_temporal_window."
             )
         return given or named or 0
 
@@ -93,8 +103,8 @@ class LatentsFlags:
         named = named if named in ("front", "wrist", "both") else "front"
         if self.policy.world_camera not in ("", named):
             raise UserError(
-                f"policy.world_camera = {self.policy.world_camera!r} contradicts policy.latent_suffix ="
-                f" {self.policy.latent_suffix!r}: call it m{self.window}"
+                f"policy.world_camera = {self.policy.world_camera!r} contradicts"
+                f" policy.latent_suffix = {self.policy.latent_suffix!r}: call it m{self.window}"
                 + ("." if self.policy.world_camera == "front" else f"_{self.policy.world_camera}.")
             )
         return named
@@ -102,14 +112,19 @@ class LatentsFlags:
     def open_frames(self) -> DatasetFrames | None:
         """The dataset, where one is given."""
         root = self.dataset.root
-        return DatasetFrames(self.dataset.repo_id, Path(root) if root else None, self.camera) if self.dataset.repo_id else None
+        return (
+            DatasetFrames(self.dataset.repo_id, Path(root) if root else None, self.camera)
+            if self.dataset.repo_id
+            else None
+        )
 
     def open_encoder(self) -> WorldEncoder:
         """The encoder on this process's device."""
         name = self.policy.world_vision_model_name or ENCODERS.get(self.policy.world_latents_source)
         if not name:
             raise UserError(
-                "--policy.world_vision_model_name is missing: only the sources vjepa and dino have one of their own."
+                "--policy.world_vision_model_name is missing: only the sources vjepa and dino have"
+                " one of their own."
             )
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         if device == "cuda" and "LOCAL_RANK" in os.environ:
@@ -155,7 +170,13 @@ def check(flags: LatentsFlags) -> int:
     if not path.is_file():
         raise UserError(f"{path} does not exist: there is nothing to check.")
     encoder = flags.open_encoder() if flags.policy.world_vision_model_name else None
-    asked = Asked(flags.window, flags.camera, flags.policy.world_latent_dim or None, flags.open_frames(), encoder)
+    asked = Asked(
+        flags.window,
+        flags.camera,
+        flags.policy.world_latent_dim or None,
+        flags.open_frames(),
+        encoder,
+    )
     finding = check_latents(path, asked)
     print(path)
     _print_figures(finding)
@@ -165,7 +186,10 @@ def check(flags: LatentsFlags) -> int:
     if metadata_path(path).exists():
         print(f"usable; its metadata is in {metadata_path(path).name}")
     else:
-        print("nothing to object to; give --dataset.repo_id to compare it with the dataset and write the metadata it needs")
+        print(
+            "nothing to object to; give --dataset.repo_id to compare it with the dataset and write"
+            " the metadata it needs"
+        )
     return 0
 
 

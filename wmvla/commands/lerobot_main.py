@@ -1,4 +1,5 @@
-"""LeRobot's own mains behind our command lines: the same flags, every mistake of the user in one line."""
+"""LeRobot's own mains behind our command lines: the same flags, every mistake of the user in one
+line."""
 
 import contextlib
 import io
@@ -29,9 +30,11 @@ CHECKS = (
 
 
 def run(program: str, action: Callable[[list[str]], None], arguments: Sequence[str] | None) -> int:
-    """Give ``arguments`` (default: the command line's) to ``action``; 0, or 2 after one line on stderr.
+    """Give ``arguments`` (default: the command line's) to ``action``; 0, or 2 after one line on
+    stderr.
 
-    ``sys.argv`` is afterwards what it was: LeRobot looks there for flags, and so would whatever comes next in this process.
+    ``sys.argv`` is afterwards what it was: LeRobot looks there for flags, and so would whatever
+    comes next in this process.
     """
     command_line = sys.argv
     # At every start, of a decoder that is not used here.
@@ -52,7 +55,12 @@ def joined(arguments: Sequence[str]) -> list[str]:
     """``--flag value`` as ``--flag=value``."""
     words: list[str] = []
     for word in arguments:
-        if words and not word.startswith("--") and words[-1].startswith("--") and "=" not in words[-1]:
+        if (
+            words
+            and not word.startswith("--")
+            and words[-1].startswith("--")
+            and "=" not in words[-1]
+        ):
             words[-1] += f"={word}"
         else:
             words.append(word)
@@ -73,7 +81,8 @@ def without(flag: str, arguments: Sequence[str]) -> list[str]:
 def parse[T](config: type[T], arguments: Sequence[str], program: str) -> T:
     """The configuration that LeRobot makes of ``arguments``.
 
-    Non-obvious: they become ``sys.argv``, for LeRobot reads that again when it looks for ``--policy.path``.
+    Non-obvious: they become ``sys.argv``, for LeRobot reads that again when it looks for
+    ``--policy.path``.
 
     Raises:
         UserError: an unknown flag, a value of another type or that the configuration refuses.
@@ -93,14 +102,20 @@ def parse[T](config: type[T], arguments: Sequence[str], program: str) -> T:
             raise
         message = _policy_mistake(arguments) or printed.getvalue()
     except yaml.YAMLError:
-        message = f"{_unreadable(arguments)}: the value cannot be read; is a bracket or a quotation mark missing?"
+        message = (
+            f"{_unreadable(arguments)}: the value cannot be read; is a bracket or a quotation mark"
+            " missing?"
+        )
     except (ParsingError, OSError, ValueError) as error:
         message = _reason(error)
     raise UserError(_as_flags(message.rpartition("error: ")[2], arguments))
 
 
-def parse_policy[T: PreTrainedConfig](config: type[T], arguments: Sequence[str], checkpoint: str | None = None) -> T:
-    """The policy's configuration from the ``--policy.*`` flags among ``arguments``, and what ``checkpoint`` says otherwise.
+def parse_policy[T: PreTrainedConfig](
+    config: type[T], arguments: Sequence[str], checkpoint: str | None = None
+) -> T:
+    """The policy's configuration from the ``--policy.*`` flags among ``arguments``, and what
+    ``checkpoint`` says otherwise.
 
     Raises:
         UserError: an unknown field, a value of another type or that the configuration refuses.
@@ -121,11 +136,14 @@ def parse_policy[T: PreTrainedConfig](config: type[T], arguments: Sequence[str],
 
 @contextlib.contextmanager
 def lerobots_checks_are_user_errors() -> Iterator[None]:
-    """What LeRobot raises where it looks at the user's wishes, and what the hub answers, becomes one sentence."""
+    """What LeRobot raises where it looks at the user's wishes, and what the hub answers, becomes
+    one sentence."""
     try:
         yield
     except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled) as error:
-        raise UserError(f"The hub cannot give what is asked for: {str(error).strip().splitlines()[0]}") from error
+        raise UserError(
+            f"The hub cannot give what is asked for: {str(error).strip().splitlines()[0]}"
+        ) from error
     except (ParsingError, ValueError, OSError, NotImplementedError) as error:
         if isinstance(error, UserError) or not _comes_from_a_check(error):
             raise
@@ -133,7 +151,9 @@ def lerobots_checks_are_user_errors() -> Iterator[None]:
 
 
 def _comes_from_a_check(error: Exception) -> bool:
-    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    frames = [
+        frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
     return isinstance(error, ParsingError) or (bool(frames) and frames[-1].startswith(CHECKS))
 
 
@@ -150,8 +170,8 @@ def _unreadable(arguments: Sequence[str]) -> str:
 def _policy_mistake(arguments: Sequence[str]) -> str | None:
     """What is wrong with the policy's flags.
 
-    Non-obvious: draccus drops the reason where a field may also be None, as LeRobot's ``policy``; so the policy's flags
-    are read once more on their own.
+    Non-obvious: draccus drops the reason where a field may also be None, as LeRobot's ``policy``;
+    so the policy's flags are read once more on their own.
     """
     kind = value_of("policy.type", arguments)
     if kind not in PreTrainedConfig.get_known_choices():
@@ -164,7 +184,8 @@ def _policy_mistake(arguments: Sequence[str]) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
-    """The sentence at the root of an exception: the user's mistake in our words where there is one."""
+    """The sentence at the root of an exception: the user's mistake in our words where there is
+    one."""
     chain: list[BaseException] = [error]
     while (deeper := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(deeper)
@@ -177,11 +198,14 @@ def _reason(error: BaseException) -> str:
 
 
 def _as_flags(message: str, arguments: Sequence[Any]) -> str:
-    """``message`` with the flags named as the user wrote them, where LeRobot looked at the policy's alone."""
+    """``message`` with the flags named as the user wrote them, where LeRobot looked at the policy's
+    alone."""
     for word in arguments:
         flag = str(word).partition("=")[0]
         if flag.startswith("--policy."):
             bare = flag.removeprefix("--policy.")
             for short in (f"`{bare}`", f"arguments: --{bare}", f"argument --{bare}"):
-                message = message.replace(short, short.replace(f"--{bare}", flag).replace(f"`{bare}`", flag))
+                message = message.replace(
+                    short, short.replace(f"--{bare}", flag).replace(f"`{bare}`", flag)
+                )
     return " ".join(message.split())

@@ -8,10 +8,12 @@ from wmvla.policy.weights import checkpoint_fields, checkpoint_folder
 
 
 def needed_renames(arguments: list[str], source: str) -> list[str]:
-    """``arguments`` with only those entries of ``--rename_map`` that lead to a name which the checkpoint ``source`` knows.
+    """``arguments`` with only those entries of ``--rename_map`` that lead to a name which the
+    checkpoint ``source`` knows.
 
-    Non-obvious: the reference's commands give the map at every step. A ``smolvla_world`` that was converted with it asks
-    for the data's own names, and renaming them once more would hide its images.
+    Non-obvious: the reference's commands give the map at every step. A ``smolvla_world`` that was
+    converted with it asks for the data's own names, and renaming them once more would hide its
+    images.
 
     Raises:
         UserError: not JSON; an entry of which the checkpoint knows neither side.
@@ -27,6 +29,12 @@ def needed_renames(arguments: list[str], source: str) -> list[str]:
     known = checkpoint_fields(checkpoint_folder(source)).get("input_features") or {}
     for data, name in entries.items():
         if data not in known and name not in known:
-            raise UserError(f"--rename_map leads from {data} to {name}, but {source} asks for {', '.join(known)}.")
+            raise UserError(
+                f"--rename_map leads from {data} to {name}, but {source} asks for"
+                f" {', '.join(known)}."
+            )
     needed = {data: name for data, name in entries.items() if data not in known}
-    return [*without("rename_map", arguments), *([f"--rename_map={json.dumps(needed)}"] if needed else [])]
+    return [
+        *without("rename_map", arguments),
+        *([f"--rename_map={json.dumps(needed)}"] if needed else []),
+    ]

@@ -15,8 +15,11 @@ from wmvla.policy.weights import checkpoint_folder
 Pipelines = tuple[PolicyProcessorPipeline, PolicyProcessorPipeline]
 
 
-def load_processors(config: PreTrainedConfig, checkpoint: Path, overrides: dict[str, Any] | None = None) -> Pipelines:
-    """The checkpoint's own pre- and post-processor, on the policy's device instead of the one that trained it.
+def load_processors(
+    config: PreTrainedConfig, checkpoint: Path, overrides: dict[str, Any] | None = None
+) -> Pipelines:
+    """The checkpoint's own pre- and post-processor, on the policy's device instead of the one that
+    trained it.
 
     Args:
         overrides: fields of the preprocessor's steps, by the steps' names.
@@ -25,14 +28,18 @@ def load_processors(config: PreTrainedConfig, checkpoint: Path, overrides: dict[
     try:
         return make_pre_post_processors(config, str(checkpoint), preprocessor_overrides=moved)
     except (FileNotFoundError, KeyError) as error:
-        raise UserError(f"The processors of {checkpoint} cannot be used: {error.args[0]}") from error
+        raise UserError(
+            f"The processors of {checkpoint} cannot be used: {error.args[0]}"
+        ) from error
 
 
 def base_processors(config: PreTrainedConfig, source: str, rename_map: dict[str, str]) -> Pipelines:
-    """The processors of the SmolVLA checkpoint ``source``: its statistics, its tokenizer, the data's names for its images.
+    """The processors of the SmolVLA checkpoint ``source``: its statistics, its tokenizer, the
+    data's names for its images.
 
     Args:
-        config: of the new policy; its ``vlm_model_name`` takes the place of the checkpoint's in the tokenizer's step.
+        config: of the new policy; its ``vlm_model_name`` takes the place of the checkpoint's in the
+        tokenizer's step.
         rename_map: see ``data_names``.
     """
     folder = checkpoint_folder(source)
@@ -43,7 +50,9 @@ def base_processors(config: PreTrainedConfig, source: str, rename_map: dict[str,
     preprocessor, postprocessor = load_processors(config, folder, overrides)
     if not names:
         return preprocessor, postprocessor
-    (normalizer,) = (step for step in preprocessor.steps if isinstance(step, NormalizerProcessorStep))
+    (normalizer,) = (
+        step for step in preprocessor.steps if isinstance(step, NormalizerProcessorStep)
+    )
     rest = {data: name for data, name in own_rename_map(folder).items() if name not in names}
     overrides |= {
         "rename_observations_processor": {"rename_map": rest},

@@ -1,4 +1,5 @@
-"""Checkpoints as policies: one as it is, one with the world parts added, and the folder that stock LeRobot loads."""
+"""Checkpoints as policies: one as it is, one with the world parts added, and the folder that stock
+LeRobot loads."""
 
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,16 @@ from wmvla.policy.base_processors import Pipelines, load_processors
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
 from wmvla.policy.processor_smolvla_world import WorldLatentsProcessorStep, latents_step
-from wmvla.policy.start import take_statistics
 from wmvla.policy.weights import WEIGHTS, checkpoint_fields, checkpoint_folder, load_weights
 
 
 def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> PreTrainedPolicy:
-    """A policy of any registered type from a LeRobot checkpoint folder, strictly: every weight present, every shape equal.
+    """A policy of any registered type from a LeRobot checkpoint folder, strictly: every weight
+    present, every shape equal.
 
     Args:
-        overrides: configuration fields to change, for instance ``{"world_memory_mode_rollout": "zero"}``.
+        overrides: configuration fields to change, for instance ``{"world_memory_mode_rollout":
+        "zero"}``.
 
     Raises UserError where the configuration has fields that its policy does not know here.
     """
@@ -32,7 +34,8 @@ def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> Pr
     except DecodingError as error:
         kind = checkpoint_fields(checkpoint).get("type")
         raise UserError(
-            f"{checkpoint / 'config.json'} does not fit this program's {kind} ({error}): it was made with another version"
+            f"{checkpoint / 'config.json'} does not fit this program's {kind} ({error}): it was"
+            " made with another version"
         ) from error
     for key, value in (overrides or {}).items():
         assert hasattr(config, key), f"{config.type} has no configuration field {key}"
@@ -48,24 +51,31 @@ def load_with_processors(checkpoint: Path, device: str) -> tuple[PreTrainedPolic
     return policy, load_processors(policy.config, checkpoint)
 
 
-def add_world(base: str | Path, world: dict[str, Any], seed: int, device: str) -> tuple[SmolVLAWorldPolicy, Pipelines]:
-    """A ``smolvla_world`` policy that starts as the SmolVLA checkpoint ``base``, with the base's processors.
+def add_world(
+    base: str | Path, world: dict[str, Any], seed: int, device: str
+) -> tuple[SmolVLAWorldPolicy, Pipelines]:
+    """A ``smolvla_world`` policy that starts as the SmolVLA checkpoint ``base``, with the base's
+    processors.
 
     Args:
         base: LeRobot checkpoint folder of a SmolVLA, or its hub id.
-        world: fields of ``SmolVLAWorldConfig``; those of SmolVLA that are not among them are the base's.
+        world: fields of ``SmolVLAWorldConfig``; those of SmolVLA that are not among them are the
+        base's.
         seed: initial weights of the world parts.
 
     Raises:
         UserError: no SmolVLA checkpoint; no latents of which to take the statistics.
     """
-    policy, processors = start_policy(SmolVLAWorldConfig(**world, init_from_policy_path=str(base), device=device), seed)
-    take_statistics(policy)
+    policy, processors = start_policy(
+        SmolVLAWorldConfig(**world, init_from_policy_path=str(base), device=device), seed
+    )
+    policy.take_statistics()
     return policy, processors
 
 
 def start_policy(config: SmolVLAWorldConfig, seed: int) -> tuple[SmolVLAWorldPolicy, Pipelines]:
-    """The policy and processors that ``config.init_from_policy_path`` leads to, without statistics of the latents."""
+    """The policy and processors that ``config.init_from_policy_path`` leads to, without statistics
+    of the latents."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         policy = SmolVLAWorldPolicy(config)
@@ -73,23 +83,25 @@ def start_policy(config: SmolVLAWorldConfig, seed: int) -> tuple[SmolVLAWorldPol
 
 
 def convert(config: SmolVLAWorldConfig, target: Path, seed: int) -> bool:
-    """Write the ``smolvla_world`` checkpoint that starts as the SmolVLA ``config.init_from_policy_path``.
+    """Write the ``smolvla_world`` checkpoint that starts as the SmolVLA
+    ``config.init_from_policy_path``.
 
     Returns:
-        whether it is complete: where the latent cache does not exist yet, their statistics are missing, and the first
-        training step takes them.
+        whether it is complete: where the latent cache does not exist yet, their statistics are
+        missing, and the first training step takes them.
     """
     _refuse_existing(target)
     policy, processors = start_policy(config, seed)
     complete = not config.world_standardise or Path(latents_step(config).path).is_file()
     if complete:
-        take_statistics(policy)
+        policy.take_statistics()
     _save(target, policy, processors)
     return complete
 
 
 def rewrite(config: SmolVLAWorldConfig, source: str | Path, target: Path) -> None:
-    """Write the ``smolvla_world`` checkpoint ``source`` again with ``config``, its latents step to match.
+    """Write the ``smolvla_world`` checkpoint ``source`` again with ``config``, its latents step to
+    match.
 
     Raises:
         UserError: the weights do not fit ``config``.

@@ -1,6 +1,8 @@
-"""Fusion points: where the world memory enters SmolVLA, each behind a gate of its own that starts closed.
+"""Fusion points: where the world memory enters SmolVLA, each behind a gate of its own that starts
+closed.
 
-F1 late injection, F2 suffix input, F3a world tokens in the prefix, F3b prefix cross-attention (PROTOCOL.md has the words).
+F1 late injection, F2 suffix input, F3a world tokens in the prefix, F3b prefix cross-attention
+(PROTOCOL.md has the words).
 """
 
 from typing import Any
@@ -19,7 +21,8 @@ class WorldFusion(nn.Module):
 
     Attributes:
         memory: (B, M, D) while the policy runs, else None.
-        watched: hidden (B, S, H), context (B, S, H) and attention weights (first samples, heads, S, M) of the last
+        watched: hidden (B, S, H), context (B, S, H) and attention weights (first samples, heads, S,
+        M) of the last
             cross-attention in a training step, where ``log_attn_stats`` asks for them.
     """
 
@@ -27,12 +30,22 @@ class WorldFusion(nn.Module):
         super().__init__()
         latent, tokens = config.world_latent_dim, config.memory_tokens
         late = (expert_width, latent, tokens, config.world_inject_num_heads, config.world_gate_init)
-        early = (prefix_width, latent, tokens, config.world_prefix_num_heads, config.world_prefix_gate_init)
+        early = (
+            prefix_width,
+            latent,
+            tokens,
+            config.world_prefix_num_heads,
+            config.world_prefix_gate_init,
+        )
         self.late = GatedCrossAttention(*late) if config.enable_world_injection else None
         self.suffix_in = GatedCrossAttention(*late) if config.world_inject_suffix_in else None
         self.prefix_cross = GatedCrossAttention(*early) if config.world_prefix_cross_attn else None
         count = config.world_prefix_tokens
-        self.prefix_tokens = PrefixTokens(prefix_width, latent, count, config.world_prefix_gate_init) if count else None
+        self.prefix_tokens = (
+            PrefixTokens(prefix_width, latent, count, config.world_prefix_gate_init)
+            if count
+            else None
+        )
         self.watch = config.log_attn_stats
         self.memory: Tensor | None = None
         self.watched: tuple[Tensor, Tensor, Tensor] | None = None
@@ -45,14 +58,20 @@ class WorldFusion(nn.Module):
             "world_gate_prefix": self.prefix_tokens,
             "world_gate_prefix_cross": self.prefix_cross,
         }
-        return {name: torch.tanh(path.gate.detach()).squeeze() for name, path in paths.items() if path is not None}
+        return {
+            name: torch.tanh(path.gate.detach()).squeeze()
+            for name, path in paths.items()
+            if path is not None
+        }
 
     def inject_late(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Forward pre-hook of ``action_out_proj`` (F1)."""
         assert self.late is not None
         return (self.attend(self.late, inputs[0]), *inputs[1:])
 
-    def inject_suffix_in(self, _module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def inject_suffix_in(
+        self, _module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor
+    ) -> Tensor:
         """Forward hook of ``action_time_mlp_out`` (F2)."""
         assert self.suffix_in is not None
         return self.attend(self.suffix_in, output)
@@ -74,13 +93,14 @@ class WorldFlowMatching(VLAFlowMatching):
 
     fusion: list[WorldFusion]  # in a list, so that its weights are not named twice in a checkpoint
     padded_length: int
-    """What SmolVLA calls ``prefix_length``, which is 0 here: the prefix is padded behind the world tokens."""
+    """What SmolVLA calls ``prefix_length``, which is 0 here: the prefix is padded behind the world
+    tokens."""
 
     def embed_prefix(self, *arguments: Any, **named: Any) -> tuple[Tensor, Tensor, Tensor]:
         """As SmolVLA's, then F3b and F3a.
 
-        Non-obvious: the world tokens stand in padding that positions and masks do not count, so nothing behind them moves.
-        ``WorldTokenVLM`` lets the others see them.
+        Non-obvious: the world tokens stand in padding that positions and masks do not count, so
+        nothing behind them moves. ``WorldTokenVLM`` lets the others see them.
         """
         (fusion,) = self.fusion
         embs, pad_masks, att_masks = super().embed_prefix(*arguments, **named)
@@ -97,30 +117,38 @@ class WorldFlowMatching(VLAFlowMatching):
 
 
 class WorldTokenVLM(SmolVLMWithExpertModel):
-    """SmolVLM and action expert whose tokens can see the world tokens of F3a, as far as their gate is open."""
+    """SmolVLM and action expert whose tokens can see the world tokens of F3a, as far as their gate
+    is open."""
 
     fusion: list[WorldFusion]
     world_slots: tuple[int, int]
-    """First and last + 1 position of the world tokens; the state's token stands right before the first."""
+    """First and last + 1 position of the world tokens; the state's token stands right before the
+    first."""
     state_block: bool
     """Whether image and language tokens may not see the world tokens."""
 
-    def forward(self, attention_mask: Tensor, inputs_embeds: list[Tensor | None], **named: Any) -> Any:
+    def forward(
+        self, attention_mask: Tensor, inputs_embeds: list[Tensor | None], **named: Any
+    ) -> Any:
         """As SmolVLM's, with world tokens visible in ``attention_mask`` (B, Q, K).
 
-        Non-obvious: in logic instead of assignments to slices, of which torch's compiler for CPUs makes code that no C++
-        compiler takes.
+        Non-obvious: in logic instead of assignments to slices, of which torch's compiler for CPUs
+        makes code that no C++ compiler takes.
         """
         first, last = self.world_slots
         world = self._world_columns(attention_mask)
         if inputs_embeds[0] is None:  # a denoising step: actions see all of them
-            return super().forward(attention_mask=attention_mask | world, inputs_embeds=inputs_embeds, **named)
+            return super().forward(
+                attention_mask=attention_mask | world, inputs_embeds=inputs_embeds, **named
+            )
         rows = torch.arange(attention_mask.shape[1], device=attention_mask.device)[:, None]
         theirs = (rows >= first) & (rows < last)
         # They see what the state sees, in block `prefix` without the state itself.
         seen = attention_mask[:, first - 1 : first]
         if not self.state_block:
-            seen = seen & (torch.arange(attention_mask.shape[2], device=attention_mask.device) != first - 1)
+            seen = seen & (
+                torch.arange(attention_mask.shape[2], device=attention_mask.device) != first - 1
+            )
         seeing = rows >= (first - 1 if self.state_block else 0)
         mask = (attention_mask & ~theirs) | (seen & theirs) | (seeing & world)
         return super().forward(attention_mask=mask, inputs_embeds=inputs_embeds, **named)
@@ -131,7 +159,13 @@ class WorldTokenVLM(SmolVLMWithExpertModel):
         return (columns >= self.world_slots[0]) & (columns < self.world_slots[1])
 
     def eager_attention_forward(
-        self, attention_mask: Tensor, batch_size: int, head_dim: int, query: Tensor, key: Tensor, value: Tensor
+        self,
+        attention_mask: Tensor,
+        batch_size: int,
+        head_dim: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
     ) -> Tensor:
         """SmolVLM's attention over all but the world tokens, joined with the gated one over them.
 
@@ -151,9 +185,15 @@ class WorldTokenVLM(SmolVLMWithExpertModel):
         scores = rows @ keys * head_dim**-0.5
         hidden = torch.finfo(scores.dtype).min
         normaliser = scores.masked_fill(~others[:, None, None], hidden).logsumexp(-1)
-        world = scores[..., first:last].masked_fill(~attention_mask[:, None, None, :, first:last], float("-inf"))
+        world = scores[..., first:last].masked_fill(
+            ~attention_mask[:, None, None, :, first:last], float("-inf")
+        )
         values = value[:, first:last].float().permute(0, 2, 1, 3)[:, :, None]
-        plain = output.float().unflatten(-1, (self.num_key_value_heads, groups, head_dim)).permute(0, 2, 3, 1, 4)
+        plain = (
+            output.float()
+            .unflatten(-1, (self.num_key_value_heads, groups, head_dim))
+            .permute(0, 2, 3, 1, 4)
+        )
         joined = gated_tokens(plain, world, values, normaliser, fusion.prefix_tokens.gate)
         return joined.permute(0, 3, 1, 2, 4).flatten(2).to(output)
 
@@ -161,10 +201,11 @@ class WorldTokenVLM(SmolVLMWithExpertModel):
 def fuse(model: VLAFlowMatching, config: SmolVLAWorldConfig) -> WorldFusion:
     """Make the paths of ``config`` and let ``model`` use them; returns their weights.
 
-    Non-obvious: nothing of SmolVLA is copied and no weight is renamed. F1 and F2 are hooks on the two projections around the
-    action expert, which SmolVLA calls once in training and once per denoising step. For the prefix no such module exists, so
-    the model that LeRobot made is given a subclass with the two methods overridden; making a second one would read the
-    weights of the language model twice.
+    Non-obvious: nothing of SmolVLA is copied and no weight is renamed. F1 and F2 are hooks on the
+    two projections around the action expert, which SmolVLA calls once in training and once per
+    denoising step. For the prefix no such module exists, so the model that LeRobot made is given a
+    subclass with the two methods overridden; making a second one would read the weights of the
+    language model twice.
     """
     vlm = model.vlm_with_expert
     fusion = WorldFusion(config, vlm.expert_hidden_size, vlm.config.text_config.hidden_size)

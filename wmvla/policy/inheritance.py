@@ -41,25 +41,30 @@ SHAPES = frozenset(
 )
 """SmolVLA's fields that decide which weights exist and how large they are.
 
-``vlm_model_name`` may be another place of the same model; the weights' shapes are compared when they are loaded.
+``vlm_model_name`` may be another place of the same model; the weights' shapes are compared when
+they are loaded.
 """
 
 
 def inherit(config: SmolVLAConfig, source: str, rename_map: dict[str, str]) -> None:
-    """Give the fields of SmolVLA that were left at their defaults the values of the checkpoint ``source``.
+    """Give the fields of SmolVLA that were left at their defaults the values of the checkpoint
+    ``source``.
 
-    Non-obvious: like LeRobot's own configurations this reads the command line again, because a flag whose value happens
-    to be SmolVLA's default cannot be told from one that was not given.
+    Non-obvious: like LeRobot's own configurations this reads the command line again, because a flag
+    whose value happens to be SmolVLA's default cannot be told from one that was not given.
 
     Args:
         rename_map: names of images in the data -> names that the checkpoint gives them.
 
     Raises:
-        UserError: no SmolVLA checkpoint; a field that changes the weights' shapes was set to another value.
+        UserError: no SmolVLA checkpoint; a field that changes the weights' shapes was set to
+        another value.
     """
     folder = checkpoint_folder(source)
     plain = smolvla_config(folder)
-    given = {flag.removeprefix("--").split("=")[0] for flag in parser.get_cli_overrides("policy") or []}
+    given = {
+        flag.removeprefix("--").split("=")[0] for flag in parser.get_cli_overrides("policy") or []
+    }
     for field in fields(SmolVLAConfig):
         inherited, current = getattr(plain, field.name), getattr(config, field.name)
         if field.name in OF_THE_RUN or current == inherited:
@@ -68,10 +73,13 @@ def inherit(config: SmolVLAConfig, source: str, rename_map: dict[str, str]) -> N
             setattr(config, field.name, inherited)
         elif field.name in SHAPES:
             raise UserError(
-                f"policy.{field.name} = {current} cannot be set: the weights of {source} were made with {inherited}."
+                f"policy.{field.name} = {current} cannot be set: the weights of {source} were made"
+                f" with {inherited}."
             )
     if config.input_features:
-        config.input_features = rename_features(config.input_features, data_names(folder, rename_map))
+        config.input_features = rename_features(
+            config.input_features, data_names(folder, rename_map)
+        )
 
 
 def smolvla_config(folder: Path) -> SmolVLAConfig:
@@ -82,33 +90,50 @@ def smolvla_config(folder: Path) -> SmolVLAConfig:
     """
     kind = checkpoint_fields(folder).get("type")
     if kind == "smolvla_world":
-        raise UserError(f"{folder} is a smolvla_world checkpoint already: give it as --policy.path.")
+        raise UserError(
+            f"{folder} is a smolvla_world checkpoint already: give it as --policy.path."
+        )
     if kind != "smolvla":
-        raise UserError(f"{folder} is a {kind} checkpoint: world parts can be added to a smolvla only.")
+        raise UserError(
+            f"{folder} is a {kind} checkpoint: world parts can be added to a smolvla only."
+        )
     try:
         return PreTrainedConfig.from_pretrained(folder)
     except DecodingError as error:
-        raise UserError(f"{folder / 'config.json'} does not fit this LeRobot's SmolVLA: {error}") from error
+        raise UserError(
+            f"{folder / 'config.json'} does not fit this LeRobot's SmolVLA: {error}"
+        ) from error
 
 
 def data_names(folder: Path, rename_map: dict[str, str]) -> dict[str, str]:
     """Names that the checkpoint gives to its images -> names that they have in the data.
 
-    Non-obvious: LeRobot overwrites the rename map that a checkpoint's processors carry, at every evaluation and every
-    fine-tuning, with that of the command line. So the map is not kept as a map: the new policy asks for the data's
-    own names. SmolVLA knows its cameras by their order alone.
+    Non-obvious: LeRobot overwrites the rename map that a checkpoint's processors carry, at every
+    evaluation and every fine-tuning, with that of the command line. So the map is not kept as a
+    map: the new policy asks for the data's own names. SmolVLA knows its cameras by their order
+    alone.
 
     Args:
-        rename_map: data's name -> checkpoint's name; comes on top of the map that the checkpoint was trained with.
+        rename_map: data's name -> checkpoint's name; comes on top of the map that the checkpoint
+        was trained with.
     """
     images = _images(folder)
     for name in rename_map.values():
         if name not in images:
-            raise UserError(f"rename_map leads to {name}, which is no image of {folder}: those are {', '.join(images)}.")
-    return {name: data for data, name in {**own_rename_map(folder), **rename_map}.items() if name in images}
+            raise UserError(
+                f"rename_map leads to {name}, which is no image of {folder}: those are"
+                f" {', '.join(images)}."
+            )
+    return {
+        name: data
+        for data, name in {**own_rename_map(folder), **rename_map}.items()
+        if name in images
+    }
 
 
-def rename_features(features: dict[str, PolicyFeature], names: dict[str, str]) -> dict[str, PolicyFeature]:
+def rename_features(
+    features: dict[str, PolicyFeature], names: dict[str, str]
+) -> dict[str, PolicyFeature]:
     """``features`` in their order, under new names."""
     renamed = {names.get(name, name): feature for name, feature in features.items()}
     if len(renamed) != len(features):
@@ -121,17 +146,23 @@ def own_rename_map(folder: Path) -> dict[str, str]:
     file = folder / "policy_preprocessor.json"
     if not file.is_file():
         raise UserError(
-            f"{folder} has no {file.name}: a checkpoint from before LeRobot had processors; bring it up to date with"
-            " python -m lerobot.processor.migrate_policy_normalization."
+            f"{folder} has no {file.name}: a checkpoint from before LeRobot had processors; bring"
+            " it up to date with python -m lerobot.processor.migrate_policy_normalization."
         )
     steps = json.loads(file.read_text())["steps"]
-    maps = [step["config"]["rename_map"] for step in steps if step.get("registry_name") == "rename_observations_processor"]
+    maps = [
+        step["config"]["rename_map"]
+        for step in steps
+        if step.get("registry_name") == "rename_observations_processor"
+    ]
     return maps[0] if maps else {}
 
 
 def _images(folder: Path) -> list[str]:
     features = checkpoint_fields(folder).get("input_features") or {}
-    return [name for name, feature in features.items() if feature["type"] == FeatureType.VISUAL.value]
+    return [
+        name for name, feature in features.items() if feature["type"] == FeatureType.VISUAL.value
+    ]
 
 
 def _default(field: "Field[Any]") -> Any:

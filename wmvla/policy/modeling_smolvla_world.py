@@ -8,7 +8,12 @@ from typing import Any
 
 import torch
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
-from lerobot.utils.constants import ACTION, OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS, OBS_STATE
+from lerobot.utils.constants import (
+    ACTION,
+    OBS_LANGUAGE_ATTENTION_MASK,
+    OBS_LANGUAGE_TOKENS,
+    OBS_STATE,
+)
 from torch import Tensor, nn
 
 from wmvla.errors import UserError
@@ -16,23 +21,32 @@ from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.diagnostics import as_floats, memory_diagnostics
 from wmvla.policy.fusion import fuse
 from wmvla.policy.processor_smolvla_world import FUTURE, HISTORY, VALID
-from wmvla.policy.start import check_training_batch, load_own_weights, take_first_weights, take_statistics
+from wmvla.policy.start import (
+    check_training_batch,
+    first_statistics,
+    load_own_weights,
+    take_first_weights,
+)
 from wmvla.world.encoder import WorldEncoder
 from wmvla.world.memory import another_sample, hold, random_memory, spread
 from wmvla.world.prophet import ImaginationBank, bank_loss
 
 FRAMES = "world_frames"
-"""Batch key of a rollout: the last T + m - 1 frames of the C world cameras, (B, C, T + m - 1, 3, H, W) in [0, 1]."""
+"""Batch key of a rollout: the last T + m - 1 frames of the C world cameras, (B, C, T + m - 1, 3, H,
+W) in [0, 1]."""
 MEMORY_NOISE = "world_memory_noise"
-"""Batch key of training: standard normal (B, M, D) for memory ``random`` and the bank; by default from torch's generator."""
+"""Batch key of training: standard normal (B, M, D) for memory ``random`` and the bank; by default
+from torch's generator."""
 MEMORY_ORDER = "world_memory_order"
-"""Batch key of training: for each sample (B,) the one whose future memory ``shuffle`` takes; by default drawn likewise."""
+"""Batch key of training: for each sample (B,) the one whose future memory ``shuffle`` takes; by
+default drawn likewise."""
 
 
 class SmolVLAWorldPolicy(SmolVLAPolicy):
     """SmolVLA that reads predicted world latents through gated paths (``wmvla.policy.fusion``).
 
-    Non-obvious: the parameters that SmolVLA has keep their names, and with all gates at 0 the policy is SmolVLA bit for bit.
+    Non-obvious: the parameters that SmolVLA has keep their names, and with all gates at 0 the
+    policy is SmolVLA bit for bit.
     """
 
     config_class = SmolVLAWorldConfig
@@ -52,31 +66,48 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             config.prophet_dropout,
         )
         self.world_fusion = fuse(self.model, config)
-        unknown = torch.nan if config.world_standardise else 0.0  # until a checkpoint or the latent cache tells
+        unknown = (
+            torch.nan if config.world_standardise else 0.0
+        )  # until a checkpoint or the latent cache tells
         self.register_buffer("world_mean", torch.full((width,), unknown))
         self.register_buffer("world_std", torch.full((width,), unknown + 1))
-        self._encoder: list[WorldEncoder] = []  # in a list, so that its weights stay out of the checkpoint
+        self._encoder: list[
+            WorldEncoder
+        ] = []  # in a list, so that its weights stay out of the checkpoint
         self.ready_to_train = False  # set by the first training batch, once it was checked
-        take_first_weights(self)
+        take_first_weights(self, self.config)
 
     @classmethod
     def _load_as_safetensor(
         cls, model: "SmolVLAWorldPolicy", model_file: str, map_location: str, strict: bool
     ) -> "SmolVLAWorldPolicy":
-        """LeRobot's hook of ``from_pretrained``: strict whatever ``strict`` is, for a world part left out would go unseen."""
+        """LeRobot's hook of ``from_pretrained``: strict whatever ``strict`` is, for a world part
+        left out would go unseen."""
         load_own_weights(model, Path(model_file))
         return model
 
     def world_parameters(self) -> dict[str, list[nn.Parameter]]:
-        """The parameters that SmolVLA does not have, by the name under which their gradient's norm is logged."""
+        """The parameters that SmolVLA does not have, by the name under which their gradient's norm
+        is logged."""
         parts = {"grad_world_inject": self.world_fusion, "grad_prophet": self.prophet}
         return {name: list(part.parameters()) for name, part in parts.items()}
 
     def set_world_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Latents are standardised per dimension with these (D,), unless ``world_standardise`` is off."""
+        """Latents are standardised per dimension with these (D,), unless ``world_standardise`` is
+        off."""
         if self.config.world_standardise:
             self.world_mean.copy_(mean)
             self.world_std.copy_(std.clamp_min(1e-6))
+
+    def take_statistics(self) -> None:
+        """Latents are standardised with the checkpoint's statistics, or else with those of the
+        policy's cache.
+
+        UserError where neither is there.
+        """
+        found = first_statistics(self.config, self.world_std)
+        if found is not None:
+            self.set_world_statistics(*found)
 
     def forward(
         self,
@@ -88,17 +119,18 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
         """Flow-matching loss plus ``lambda_world`` times the world loss.
 
         Args:
-            batch: as SmolVLA's, plus history (B, T, D), future (B, K, D) and validity (B, K) from the latents step.
+            batch: as SmolVLA's, plus history (B, T, D), future (B, K, D) and validity (B, K) from
+            the latents step.
             reduction: ``mean`` gives a scalar, ``none`` one loss per sample (B,).
 
         Returns:
-            The loss and details. With ``mean`` they are floats, which is what LeRobot's own training logs, at the price of one
-            copy to the host. With ``none`` detached tensors, and ``action_loss_per_sample`` and ``world_loss_per_sample`` (B,)
-            with gradient.
+            The loss and details. With ``mean`` they are floats, which is what LeRobot's own
+            training logs, at the price of one copy to the host. With ``none`` detached tensors, and
+            ``action_loss_per_sample`` and ``world_loss_per_sample`` (B,) with gradient.
         """
         if not self.ready_to_train:
-            check_training_batch(self, batch)
-            take_statistics(self)
+            check_training_batch(self.config, batch)
+            self.take_statistics()
             self.ready_to_train = True
         mode, valid = self.config.world_memory_mode_train, batch[VALID]
         history, future = self._standardise(batch[HISTORY]), self._standardise(batch[FUTURE])
@@ -117,14 +149,23 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             per_sample = action_losses / counts.clamp_min(1)
             details |= {"action_loss_per_sample": per_sample, "world_loss_per_sample": world_losses}
             return per_sample + self.config.lambda_world * world_losses, details
-        action_loss, world_loss = action_losses.sum() / counts.sum().clamp_min(1), world_losses.mean()
+        action_loss, world_loss = (
+            action_losses.sum() / counts.sum().clamp_min(1),
+            world_losses.mean(),
+        )
         loss = action_loss + self.config.lambda_world * world_loss
-        return loss, as_floats(details | {"action_loss": action_loss, "world_loss": world_loss, "loss_total": loss})
+        return loss, as_floats(
+            details | {"action_loss": action_loss, "world_loss": world_loss, "loss_total": loss}
+        )
 
-    def _action_losses(self, batch: dict[str, Tensor], noise: Tensor | None, time: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Per sample the sum of the flow's squared errors inside the episode (B,), and how many they are (B,).
+    def _action_losses(
+        self, batch: dict[str, Tensor], noise: Tensor | None, time: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Per sample the sum of the flow's squared errors inside the episode (B,), and how many
+        they are (B,).
 
-        Non-obvious: SmolVLA's own ``forward`` copies its loss to the host four times, and a GPU waits each time.
+        Non-obvious: SmolVLA's own ``forward`` copies its loss to the host four times, and a GPU
+        waits each time.
         """
         if self.config.adapt_to_pi_aloha:
             batch[OBS_STATE] = self._pi_aloha_decode_state(batch[OBS_STATE])
@@ -148,11 +189,13 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
         history: Tensor | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """As SmolVLA's; where ``config.needs_frames`` the batch carries ``world_frames``, or their latents are given.
+        """As SmolVLA's; where ``config.needs_frames`` the batch carries ``world_frames``, or their
+        latents are given.
 
         Args:
             memory_noise: of ``memory_noise_shape``; by default from torch's generator.
-            memory: (B, M, D) that takes the place of the rollout mode's, from ``memory_from_latents``.
+            memory: (B, M, D) that takes the place of the rollout mode's, from
+            ``memory_from_latents``.
             history: latents (B, T, D) as ``encode_history`` makes them of the frames.
         """
         self.eval()
@@ -162,13 +205,18 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             return super().predict_action_chunk(batch, noise, **kwargs)
 
     @torch.no_grad()
-    def select_action(self, batch: dict[str, Tensor], noise: Tensor | None = None, **kwargs: Any) -> Tensor:
-        """As SmolVLA's. Every call's world-camera frames are remembered, also while the action queue is not empty."""
+    def select_action(
+        self, batch: dict[str, Tensor], noise: Tensor | None = None, **kwargs: Any
+    ) -> Tensor:
+        """As SmolVLA's. Every call's world-camera frames are remembered, also while the action
+        queue is not empty."""
         if self.config.needs_frames:
             self._push_frames([batch[key] for key in self.config.world_camera_keys])
         if not self._check_get_actions_condition():
             return super().select_action(batch, noise, **kwargs)
-        frames = {FRAMES: torch.stack(list(self._frames), dim=2)} if self.config.needs_frames else {}
+        frames = (
+            {FRAMES: torch.stack(list(self._frames), dim=2)} if self.config.needs_frames else {}
+        )
         self.eval()
         with self._remember(_finite(self._rollout_memory({**batch, **frames}, None))):
             return super().select_action(batch, noise, **kwargs)
@@ -179,14 +227,21 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
         self._frames: deque[Tensor] = deque(maxlen=self.config.world_frames)
 
     def memory_noise_shape(self, batch_size: int) -> tuple[int, int, int] | None:
-        """Shape (B, M, D) of the noise that the current mode, of training or of rollouts, asks for; None for none."""
+        """Shape (B, M, D) of the noise that the current mode, of training or of rollouts, asks for;
+        None for none."""
         config = self.config
         mode = config.world_memory_mode_train if self.training else config.world_memory_mode_rollout
         varied = self.prophet.needs_noise and (self.training or mode == "pred")
-        return (batch_size, config.memory_tokens, config.world_latent_dim) if varied or mode == "random" else None
+        return (
+            (batch_size, config.memory_tokens, config.world_latent_dim)
+            if varied or mode == "random"
+            else None
+        )
 
     @torch.no_grad()
-    def memory_from_latents(self, mode: str, history: Tensor, future: Tensor, noise: Tensor | None = None) -> Tensor:
+    def memory_from_latents(
+        self, mode: str, history: Tensor, future: Tensor, noise: Tensor | None = None
+    ) -> Tensor:
         """The memory (B, M, D) of any mode but ``shuffle``, where the future is recorded.
 
         Args:
@@ -197,7 +252,13 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
         return self._memory(mode, history, future, self.prophet(history, noise), noise, None)
 
     def _memory(
-        self, mode: str, history: Tensor, future: Tensor | None, bank: Tensor | None, noise: Tensor | None, order: Tensor | None
+        self,
+        mode: str,
+        history: Tensor,
+        future: Tensor | None,
+        bank: Tensor | None,
+        noise: Tensor | None,
+        order: Tensor | None,
     ) -> Tensor:
         """The memory (B, M, D) from standardised latents and the bank's hypotheses (B, N, K, D)."""
         tokens = self.config.memory_tokens
@@ -212,11 +273,16 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             return spread(history, tokens)
         if mode == "pred":
             assert bank is not None
-            return (history[:, None, -1:] + bank if self.config.delta_prediction else bank).flatten(1, 2)
+            return (history[:, None, -1:] + bank if self.config.delta_prediction else bank).flatten(
+                1, 2
+            )
         assert future is not None
         if mode == "shuffle":
             if len(future) < 2:
-                raise UserError("policy.world_memory_mode_train = 'shuffle' needs batches of at least 2 samples.")
+                raise UserError(
+                    "policy.world_memory_mode_train = 'shuffle' needs batches of at least 2"
+                    " samples."
+                )
             order = another_sample(len(future), None) if order is None else order
             future = future[order.to(future.device)]
         return future.repeat(1, self.config.world_num_hypotheses, 1)
@@ -224,17 +290,21 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
     def _standardise(self, latents: Tensor) -> Tensor:
         return (latents.to(self.world_mean) - self.world_mean) / self.world_std
 
-    def _rollout_memory(self, batch: dict[str, Tensor], noise: Tensor | None, history: Tensor | None = None) -> Tensor:
+    def _rollout_memory(
+        self, batch: dict[str, Tensor], noise: Tensor | None, history: Tensor | None = None
+    ) -> Tensor:
         """The memory (B, M, D) for the queries in ``batch``, whose ``history`` may be known."""
         config = self.config
         shape = self.memory_noise_shape(batch[OBS_STATE].shape[0])
         if shape is not None:
             noise = (random_memory(shape, None) if noise is None else noise).to(self.world_mean)
         if config.needs_frames:
-            take_statistics(self)
+            self.take_statistics()
             history = self._standardise(self.encode_history(batch) if history is None else history)
         else:
-            history = self.world_mean.expand(batch[OBS_STATE].shape[0], 1, -1)  # only its shape is looked at
+            history = self.world_mean.expand(
+                batch[OBS_STATE].shape[0], 1, -1
+            )  # only its shape is looked at
         mode = config.world_memory_mode_rollout
         bank = self.prophet(history, noise) if mode == "pred" else None
         return self._memory(mode, history, None, bank, noise, None)
@@ -244,8 +314,11 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
         return self.world_encoder().encode_windows(batch[FRAMES], self.config.window)
 
     def _push_frames(self, cameras: list[Tensor]) -> None:
-        """Remember one step's frames, each (B, 3, H, W); before the first the history is filled with it, as in the cache."""
-        frames = torch.stack([frame[:, -1] if frame.ndim == 5 else frame for frame in cameras], dim=1)
+        """Remember one step's frames, each (B, 3, H, W); before the first the history is filled
+        with it, as in the cache."""
+        frames = torch.stack(
+            [frame[:, -1] if frame.ndim == 5 else frame for frame in cameras], dim=1
+        )
         while len(self._frames) < self.config.world_frames - 1:
             self._frames.append(frames)
         self._frames.append(frames)
@@ -261,13 +334,14 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             width = encoder.width * len(self.config.world_camera_keys)
             if width != self.config.world_latent_dim:
                 raise UserError(
-                    f"The world encoder {self.config.world_vision_model_name!r} gives latents of width {width},"
-                    f" but policy.world_latent_dim = {self.config.world_latent_dim}."
+                    f"The world encoder {self.config.world_vision_model_name!r} gives latents of"
+                    f" width {width}, but policy.world_latent_dim = {self.config.world_latent_dim}."
                 )
             if self.config.world_encoder_hash not in ("", encoder.fingerprint()):
                 raise UserError(
-                    f"The world encoder {self.config.world_vision_model_name!r} is not the one that made the latents of the"
-                    " training (other weights): set policy.world_vision_model_name."
+                    f"The world encoder {self.config.world_vision_model_name!r} is not the one that"
+                    " made the latents of the training (other weights): set"
+                    " policy.world_vision_model_name."
                 )
             self._encoder.append(encoder)
         return self._encoder[0]
@@ -283,7 +357,8 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
 
 
 def _finite(memory: Tensor) -> Tensor:
-    """``memory``, which must be finite: 0 * NaN is NaN, so that not even a closed gate keeps it from an action."""
+    """``memory``, which must be finite: 0 * NaN is NaN, so that not even a closed gate keeps it
+    from an action."""
     if not torch.isfinite(memory).all():
         raise FloatingPointError("The world memory is not finite; no action is made from it.")
     return memory

@@ -1,4 +1,5 @@
-"""Processors of ``smolvla_world``: SmolVLA's own, plus one step that fetches the cached world latents."""
+"""Processors of ``smolvla_world``: SmolVLA's own, plus one step that fetches the cached world
+latents."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,20 +14,23 @@ from torch import Tensor
 
 from wmvla.policy.base_processors import base_processors
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
-from wmvla.world.latents import LatentCache, latents_path
+from wmvla.world.latents.cache import LatentCache, latents_path
 
 HISTORY, FUTURE, VALID = "world_z_hist", "world_z_future", "world_future_valid"
 LATENTS_PATH = "world_latents_path"
-"""Batch key: the file that the latents come from, so that the policy can tell whether it asked for that one."""
+"""Batch key: the file that the latents come from, so that the policy can tell whether it asked for
+that one."""
 
 
 @ProcessorStepRegistry.register("world_latents")
 @dataclass
 class WorldLatentsProcessorStep(ProcessorStep):
-    """Adds history (B, T, D), future (B, K, D) and its validity (B, K) to batches that carry the dataset's ``index``.
+    """Adds history (B, T, D), future (B, K, D) and its validity (B, K) to batches that carry the
+    dataset's ``index``.
 
-    Non-obvious: batches of a rollout carry no index and pass unchanged; there the policy encodes frames itself. The file
-    is opened at the first batch, so a checkpoint can be evaluated where no cache is.
+    Non-obvious: batches of a rollout carry no index and pass unchanged; there the policy encodes
+    frames itself. The file is opened at the first batch, so a checkpoint can be evaluated where no
+    cache is.
     """
 
     path: str
@@ -47,10 +51,15 @@ class WorldLatentsProcessorStep(ProcessorStep):
         index = torch.as_tensor(index).reshape(-1)
         episode = complementary.get("episode_index")
         known = None if episode is None else torch.as_tensor(episode).reshape(-1).cpu().numpy()
-        history, future, valid = self._cache.gather(index.cpu().numpy(), self.history, self.horizon, known)
+        history, future, valid = self._cache.gather(
+            index.cpu().numpy(), self.history, self.horizon, known
+        )
         added = {HISTORY: history, FUTURE: future, VALID: valid}
         moved = {key: torch.from_numpy(value).to(index.device) for key, value in added.items()}
-        return {**transition, TransitionKey.COMPLEMENTARY_DATA: {**complementary, **moved, LATENTS_PATH: self.path}}
+        return {
+            **transition,
+            TransitionKey.COMPLEMENTARY_DATA: {**complementary, **moved, LATENTS_PATH: self.path},
+        }
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -70,7 +79,12 @@ class WorldLatentsProcessorStep(ProcessorStep):
 
 def latents_step(config: SmolVLAWorldConfig) -> WorldLatentsProcessorStep:
     """The step that fits ``config``."""
-    path = latents_path(Path(config.cache_dir), config.dataset_repo_id, config.world_latents_source, config.latent_suffix)
+    path = latents_path(
+        Path(config.cache_dir),
+        config.dataset_repo_id,
+        config.world_latents_source,
+        config.latent_suffix,
+    )
     return WorldLatentsProcessorStep(
         path=str(path),
         history=config.context_frames,
@@ -84,7 +98,8 @@ def latents_step(config: SmolVLAWorldConfig) -> WorldLatentsProcessorStep:
 def make_smolvla_world_pre_post_processors(
     config: SmolVLAWorldConfig, dataset_stats: dict[str, dict[str, Tensor]] | None = None
 ) -> tuple[PolicyProcessorPipeline, PolicyProcessorPipeline]:
-    """The pipelines of the SmolVLA that the policy starts from, or else SmolVLA's own, with the latents step behind them.
+    """The pipelines of the SmolVLA that the policy starts from, or else SmolVLA's own, with the
+    latents step behind them.
 
     LeRobot finds this function by its name.
     """

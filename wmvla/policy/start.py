@@ -1,49 +1,59 @@
-"""What a policy must have before it trains: its first weights, and latents with their statistics that fit it."""
+"""What a policy must have before it trains: its first weights, and latents with their statistics
+that fit it."""
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from wmvla.errors import UserError
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.processor_smolvla_world import FUTURE, HISTORY, LATENTS_PATH, latents_step
 from wmvla.policy.weights import WEIGHTS, checkpoint_folder, load_weights
-from wmvla.world.latents import LatentCache
-
-if TYPE_CHECKING:
-    from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
+from wmvla.world.latents.cache import LatentCache
 
 
-def take_first_weights(policy: "SmolVLAWorldPolicy") -> None:
-    """The weights of ``policy.init_from_policy_path``, where one is set; the policy's ``__init__`` ends with it.
+def take_first_weights(policy: nn.Module, config: SmolVLAWorldConfig) -> None:
+    """The weights of ``policy.init_from_policy_path``, where one is set; the policy's ``__init__``
+    ends with it.
 
-    Non-obvious: the path then leaves the configuration, so that no checkpoint that is saved later depends on it.
-    ``config.start`` still tells it to the processors, which LeRobot makes after the policy.
+    Non-obvious: the path then leaves the configuration, so that no checkpoint that is saved later
+    depends on it. ``config.start`` still tells it to the processors, which LeRobot makes after the
+    policy.
     """
-    config: SmolVLAWorldConfig = policy.config
     source, _ = config.start
     if not source:
         return
     if config.pretrained_path:
         raise UserError(
-            f"policy.init_from_policy_path = {source} and policy.path = {config.pretrained_path} exclude each other:"
-            " give the first to start from a SmolVLA, the second to go on from a smolvla_world."
+            f"policy.init_from_policy_path = {source} and policy.path = {config.pretrained_path}"
+            " exclude each other: give the first to start from a SmolVLA, the second to go on from"
+            " a smolvla_world."
         )
-    missing, unknown = load_weights(policy, checkpoint_folder(source) / WEIGHTS, _is_world, config.init_from_strict)
+    missing, unknown = load_weights(
+        policy, checkpoint_folder(source) / WEIGHTS, _is_world, config.init_from_strict
+    )
     missing = [key for key in missing if not _is_world(key)]
     logging.info("Weights and processors come from %s", source)
     if missing or unknown:
-        logging.warning("%s lacks %d of SmolVLA's weights and has %d unknown ones", source, len(missing), len(unknown))
+        logging.warning(
+            "%s lacks %d of SmolVLA's weights and has %d unknown ones",
+            source,
+            len(missing),
+            len(unknown),
+        )
     config.leave_start()
 
 
-def load_own_weights(policy: "SmolVLAWorldPolicy", file: Path) -> None:
-    """The weights of a ``smolvla_world`` checkpoint, strictly; LeRobot itself would only log what is missing.
+def load_own_weights(policy: nn.Module, file: Path) -> None:
+    """The weights of a ``smolvla_world`` checkpoint, strictly; LeRobot itself would only log what
+    is missing.
 
     Raises:
-        UserError: the checkpoint of a plain SmolVLA, whose processors fetch no latents; or see ``load_weights``.
+        UserError: the checkpoint of a plain SmolVLA, whose processors fetch no latents; or see
+        ``load_weights``.
     """
     missing, unknown = load_weights(policy, file, _is_world)
     assert not unknown
@@ -53,58 +63,68 @@ def load_own_weights(policy: "SmolVLAWorldPolicy", file: Path) -> None:
             " --policy.init_from_policy_path, or convert it with lerobot-wm-convert."
         )
     if missing:
-        raise UserError(f"{file} lacks {missing[0]}: it was trained with other policy.world_* fields.")
+        raise UserError(
+            f"{file} lacks {missing[0]}: it was trained with other policy.world_* fields."
+        )
 
 
-def check_training_batch(policy: "SmolVLAWorldPolicy", batch: dict[str, Any]) -> None:
-    """What a first training batch must show: latents, of the cache and of the lengths that the policy asks for.
+def check_training_batch(config: SmolVLAWorldConfig, batch: dict[str, Any]) -> None:
+    """What a first training batch must show: latents, of the cache and of the lengths that the
+    policy asks for.
 
-    Non-obvious: the step that made the batch may come from a checkpoint, with fields of its own; so the cache is opened
-    once more as the policy's configuration describes it.
+    Non-obvious: the step that made the batch may come from a checkpoint, with fields of its own; so
+    the cache is opened once more as the policy's configuration describes it.
 
     Raises:
         UserError: they are missing, or others.
     """
-    config: SmolVLAWorldConfig = policy.config
     if HISTORY not in batch:
         raise UserError(
-            "Training batches carry no world latents: the processors are those of a plain SmolVLA, or the dataset gives no"
-            " 'index'; set policy.init_from_policy_path instead of policy.pretrained_path, or start from a checkpoint made by"
-            " lerobot-wm-convert."
+            "Training batches carry no world latents: the processors are those of a plain SmolVLA,"
+            " or the dataset gives no 'index'; set policy.init_from_policy_path instead of"
+            " policy.pretrained_path, or start from a checkpoint made by lerobot-wm-convert."
         )
     asked = latents_step(config)
     if Path(batch[LATENTS_PATH]).resolve() != Path(asked.path).resolve():
         raise UserError(
-            f"The policy asks for the latents {asked.path}, but the checkpoint's processors read {batch[LATENTS_PATH]}:"
-            " make a checkpoint for the former with lerobot-wm-convert, or leave policy.cache_dir, dataset_repo_id,"
-            " world_latents_source and latent_suffix as they were."
+            f"The policy asks for the latents {asked.path}, but the checkpoint's processors read"
+            f" {batch[LATENTS_PATH]}: make a checkpoint for the former with lerobot-wm-convert, or"
+            " leave policy.cache_dir, dataset_repo_id, world_latents_source and latent_suffix as"
+            " they were."
         )
     _cache(config)
     wanted = (config.context_frames, config.future_offset, config.world_latent_dim)
     found = (batch[HISTORY].shape[1], batch[FUTURE].shape[1], batch[HISTORY].shape[2])
     if found != wanted:
         raise UserError(
-            f"The checkpoint's processors give {found[0]} past and {found[1]} future latents of width {found[2]}, but"
-            f" policy.context_frames, future_offset and world_latent_dim ask for {wanted[0]}, {wanted[1]} and {wanted[2]}."
+            f"The checkpoint's processors give {found[0]} past and {found[1]} future latents of"
+            f" width {found[2]}, but policy.context_frames, future_offset and world_latent_dim ask"
+            f" for {wanted[0]}, {wanted[1]} and {wanted[2]}."
         )
 
 
-def take_statistics(policy: "SmolVLAWorldPolicy") -> None:
-    """Mean and standard deviation of the latents: the checkpoint's, or else those of the policy's cache.
+def first_statistics(config: SmolVLAWorldConfig, own_std: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Mean and standard deviation of the latents in the policy's cache; None if the checkpoint has
+    its own, or needs none.
 
     Raises:
-        UserError: neither is there.
+        UserError: the cache is not there.
     """
-    config: SmolVLAWorldConfig = policy.config
-    if not config.world_standardise or torch.isfinite(policy.world_std).all():
-        return
-    policy.set_world_statistics(*_cache(config).statistics())
+    if not config.world_standardise or torch.isfinite(own_std).all():
+        return None
+    return _cache(config).statistics()
 
 
 def _cache(config: SmolVLAWorldConfig) -> LatentCache:
     """The cache that the configuration describes; from now on it knows the encoder that made it."""
     step = latents_step(config)
-    cache = LatentCache(Path(step.path), step.window, step.width, step.camera, encoder=config.world_encoder_hash or None)
+    cache = LatentCache(
+        Path(step.path),
+        step.window,
+        step.width,
+        step.camera,
+        encoder=config.world_encoder_hash or None,
+    )
     config.world_encoder_hash = cache.metadata["encoder"].get("hash") or config.world_encoder_hash
     return cache
 

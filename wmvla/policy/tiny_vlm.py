@@ -1,7 +1,7 @@
 """A SmolVLM2 folder small enough for two cores, made from a seed through transformers' own classes.
 
-It stands where ``HuggingFaceTB/SmolVLM2-500M-Video-Instruct`` stands at full scale: LeRobot's SmolVLA takes the folder's
-path as ``vlm_model_name`` and cannot tell the difference.
+It stands where ``HuggingFaceTB/SmolVLM2-500M-Video-Instruct`` stands at full scale: LeRobot's
+SmolVLA takes the folder's path as ``vlm_model_name`` and cannot tell the difference.
 """
 
 from pathlib import Path
@@ -38,7 +38,8 @@ VOCABULARY_SIZE = 512
 
 
 def train_tokenizer(sentences: list[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer trained on ``sentences``, with the special tokens that SmolVLM's processor asks for."""
+    """A byte-level BPE tokenizer trained on ``sentences``, with the special tokens that SmolVLM's
+    processor asks for."""
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL_TOKENS["unk_token"]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
@@ -48,11 +49,14 @@ def train_tokenizer(sentences: list[str]) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(sorted(s + "\n" for s in sentences), trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL_TOKENS, extra_special_tokens=IMAGE_TOKENS)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, **SPECIAL_TOKENS, extra_special_tokens=IMAGE_TOKENS
+    )
 
 
 def make_tiny_vlm(folder: Path, model: BaseModel, image_size: int, sentences: list[str]) -> Path:
-    """Write a tiny SmolVLM2 (config, random weights, tokenizer, processor) to ``folder`` and return it.
+    """Write a tiny SmolVLM2 (config, random weights, tokenizer, processor) to ``folder`` and return
+    it.
 
     Args:
         folder: where to write; returned at once when it is finished already.
@@ -100,7 +104,9 @@ def make_tiny_vlm(folder: Path, model: BaseModel, image_size: int, sentences: li
     processor = SmolVLMProcessor(
         image_processor=SmolVLMImageProcessor(size=side, max_image_size=side),
         tokenizer=tokenizer,
-        video_processor=SmolVLMVideoProcessor(size=side, max_image_size=side, video_sampling={"fps": 1, "max_frames": 4}),
+        video_processor=SmolVLMVideoProcessor(
+            size=side, max_image_size=side, video_sampling={"fps": 1, "max_frames": 4}
+        ),
         image_seq_len=(image_size // model.vision_patch // model.vision_scale_factor) ** 2,
     )
     with new_folder(folder) as unfinished:

@@ -18,7 +18,8 @@ WEIGHTS = "model.safetensors"
 
 
 def checkpoint_folder(source: str | Path) -> Path:
-    """The local folder of a checkpoint: ``source`` itself, or the downloaded files of the hub id that it is.
+    """The local folder of a checkpoint: ``source`` itself, or the downloaded files of the hub id
+    that it is.
 
     Raises:
         UserError: neither; or a folder without ``config.json``.
@@ -26,13 +27,21 @@ def checkpoint_folder(source: str | Path) -> Path:
     folder = Path(source)
     if not folder.is_dir():
         try:
-            folder = Path(snapshot_download(str(source), allow_patterns=["*.json", "*.safetensors"]))
+            folder = Path(
+                snapshot_download(str(source), allow_patterns=["*.json", "*.safetensors"])
+            )
         except (HfHubHTTPError, HFValidationError, OSError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise UserError(f"{source} is neither a checkpoint folder nor a hub id that can be read ({reason})") from error
+            raise UserError(
+                f"{source} is neither a checkpoint folder nor a hub id that can be read ({reason})"
+            ) from error
     if not (folder / "config.json").is_file():
         inner = next(iter(folder.glob("**/pretrained_model/config.json")), None)
-        hint = f"give {inner.parent}" if inner else "give a folder that LeRobot saved (pretrained_model)"
+        hint = (
+            f"give {inner.parent}"
+            if inner
+            else "give a folder that LeRobot saved (pretrained_model)"
+        )
         raise UserError(f"{folder} has no config.json, so it is no checkpoint: {hint}.")
     return folder
 
@@ -50,16 +59,21 @@ def checkpoint_fields(folder: Path) -> dict[str, Any]:
 
 
 def load_weights(
-    policy: PreTrainedPolicy, file: Path, may_lack: Callable[[str], bool] = lambda key: False, strict: bool = True
+    policy: PreTrainedPolicy,
+    file: Path,
+    may_lack: Callable[[str], bool] = lambda key: False,
+    strict: bool = True,
 ) -> tuple[list[str], list[str]]:
     """Fill ``policy`` from a safetensors file.
 
     Args:
         may_lack: whether the file may lack a weight of this name.
-        strict: False leaves weights that the file lacks as they are and ignores unknown ones; shapes must be equal even so.
+        strict: False leaves weights that the file lacks as they are and ignores unknown ones;
+        shapes must be equal even so.
 
     Returns:
-        the policy's weights that the file lacks, and the file's weights that the policy does not have.
+        the policy's weights that the file lacks, and the file's weights that the policy does not
+        have.
 
     Raises:
         UserError: missing or damaged file; keys missing or too many; another shape.
@@ -69,7 +83,10 @@ def load_weights(
     for key, value in loaded.items():
         if key in own and own[key].shape != value.shape:
             shapes = f"{key} is {tuple(value.shape)}, in the policy {tuple(own[key].shape)}"
-            raise UserError(f"{file} has other shapes than the policy: {shapes}. It is the checkpoint of another model.")
+            raise UserError(
+                f"{file} has other shapes than the policy: {shapes}. It is the checkpoint of"
+                " another model."
+            )
     # safetensors stores tied weights once, under one of their names
     storages = {own[key].data_ptr() for key in loaded if key in own}
     missing = [key for key in own if key not in loaded and own[key].data_ptr() not in storages]
@@ -78,7 +95,9 @@ def load_weights(
     for keys, what in ((refused, "lacks"), (unknown, "has, and the policy has not,")):
         if keys and strict:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise UserError(f"{file} {what} {keys[0]}{more}. It is the checkpoint of another model.")
+            raise UserError(
+                f"{file} {what} {keys[0]}{more}. It is the checkpoint of another model."
+            )
     policy.load_state_dict(loaded, strict=False)
     return missing, unknown
 
@@ -89,4 +108,6 @@ def _read(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except SafetensorError as error:
-        raise UserError(f"{file} is damaged ({error}): copy or make the checkpoint again.") from error
+        raise UserError(
+            f"{file} is damaged ({error}): copy or make the checkpoint again."
+        ) from error

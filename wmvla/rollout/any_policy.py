@@ -1,4 +1,5 @@
-"""Any LeRobot policy in a rollout: its own processors, its own state for every episode, noise from the episode's stream."""
+"""Any LeRobot policy in a rollout: its own processors, its own state for every episode, noise from
+the episode's stream."""
 
 import copy
 import time
@@ -16,23 +17,29 @@ from wmvla.rollout.episode import Answer, Query
 from wmvla.rollout.policy import one_thread_on_cpu
 from wmvla.streams import generator
 
-WHOLE_CHUNKS = frozenset({"act", "eo1", "evo1", "fastwam", "pi0", "pi05", "pi0_fast", "vla_jepa", "wall_x"})
-"""Types whose ``select_action`` looks at nothing but the observation at which it predicts a chunk, and then plays that chunk's
-first ``n_action_steps`` actions; seen in LeRobot 0.6.1's code. Every other type, a plugin's too, is asked at every step."""
+WHOLE_CHUNKS = frozenset(
+    {"act", "eo1", "evo1", "fastwam", "pi0", "pi05", "pi0_fast", "vla_jepa", "wall_x"}
+)
+"""Types whose ``select_action`` looks at nothing but the observation at which it predicts a chunk,
+and then plays that chunk's first ``n_action_steps`` actions; seen in LeRobot 0.6.1's code. Every
+other type, a plugin's too, is asked at every step."""
 
 STATE = "state"
 """Where an episode keeps its copy of the policy in ``Query.kept``."""
 
 
 class AnyPolicy:
-    """A LeRobot policy of any type that answers one query at a time, as its ``select_action`` does in LeRobot's evaluation.
+    """A LeRobot policy of any type that answers one query at a time, as its ``select_action`` does
+    in LeRobot's evaluation.
 
     Args:
-        policy: on its device, in evaluation mode. its ``output_features`` are the environment's. processors: its pre- and
+        policy: on its device, in evaluation mode. its ``output_features`` are the environment's.
+        processors: its pre- and
             post-processor.
 
-    Non-obvious: a policy keeps the observations and actions of the episode that it plays (queues, a temporal ensemble, the
-    plan of the step before). Where it does, every episode in flight has a copy of the policy that shares all weights.
+    Non-obvious: a policy keeps the observations and actions of the episode that it plays (queues, a
+    temporal ensemble, the plan of the step before). Where it does, every episode in flight has a
+    copy of the policy that shares all weights.
     """
 
     largest_batch = 1
@@ -57,7 +64,9 @@ class AnyPolicy:
     @torch.no_grad()
     def _answer(self, query: Query) -> Answer:
         began = time.process_time()
-        observed = preprocess_observation({"pixels": {name: image[None] for name, image in query.images.items()}})
+        observed = preprocess_observation(
+            {"pixels": {name: image[None] for name, image in query.images.items()}}
+        )
         observed[OBS_STATE] = torch.from_numpy(query.state)[None]
         with noise_of(query, str(self.config.device)):
             batch = self.preprocessor({**observed, "task": [query.language]})
@@ -67,19 +76,23 @@ class AnyPolicy:
                 if query.number == 0:
                     query.kept[STATE] = with_own_state(self.policy)
                 chunk = (query.kept[STATE].select_action(batch),)
-            # one at a time, as LeRobot does it: a step may look at the observation that was preprocessed last
-            actions = torch.cat([self.postprocessor(action) for action in chunk]).float().cpu().numpy()
+            # one at a time, as LeRobot does it: a step may look at the observation that was
+            # preprocessed last
+            actions = (
+                torch.cat([self.postprocessor(action) for action in chunk]).float().cpu().numpy()
+            )
         (taken,) = self.config.output_features[ACTION].shape
         if actions.shape[1] != taken:
             raise UserError(
-                f"This {self.config.type} acts with {actions.shape[1]} numbers, its environment takes {taken}:"
-                " it was trained for another robot."
+                f"This {self.config.type} acts with {actions.shape[1]} numbers, its environment"
+                f" takes {taken}: it was trained for another robot."
             )
         return Answer(actions, time.process_time() - began)
 
 
 def answers_whole_chunks(config: object) -> bool:
-    """Whether a policy of this configuration needs to be asked only when its action queue is empty."""
+    """Whether a policy of this configuration needs to be asked only when its action queue is
+    empty."""
     return (
         getattr(config, "type", None) in WHOLE_CHUNKS
         and getattr(config, "n_obs_steps", 1) == 1
@@ -90,7 +103,8 @@ def answers_whole_chunks(config: object) -> bool:
 
 
 def with_own_state(policy: PreTrainedPolicy) -> PreTrainedPolicy:
-    """A copy of ``policy`` at the start of an episode; its parameters and buffers are ``policy``'s own."""
+    """A copy of ``policy`` at the start of an episode; its parameters and buffers are ``policy``'s
+    own."""
     weights = {id(tensor): tensor for tensor in (*policy.parameters(), *policy.buffers())}
     other = copy.deepcopy(policy, weights)  # what is in the memo is not copied
     other.reset()
@@ -104,7 +118,10 @@ def query_seed(query: Query) -> int:
 
 @contextmanager
 def noise_of(query: Query, device: str) -> Iterator[None]:
-    """Torch's global generators begin at the query's own stream inside the block, and are what they were behind it."""
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.startswith("cuda") else []):
+    """Torch's global generators begin at the query's own stream inside the block, and are what they
+    were behind it."""
+    with torch.random.fork_rng(
+        devices=[torch.cuda.current_device()] if device.startswith("cuda") else []
+    ):
         torch.manual_seed(query_seed(query))
         yield

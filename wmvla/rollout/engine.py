@@ -1,4 +1,5 @@
-"""The closed-loop engine: simulator processes on one side, one policy on the other, no barrier between episodes."""
+"""The closed-loop engine: simulator processes on one side, one policy on the other, no barrier
+between episodes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,7 +16,8 @@ from wmvla.rollout.todo import Todo
 from wmvla.rollout.worker import Simulators
 
 SILENCE = 300.0
-"""Seconds without a message after which a simulator counts as hung. LIBERO's slowest reset takes about 10."""
+"""Seconds without a message after which a simulator counts as hung. LIBERO's slowest reset takes
+about 10."""
 LOOK = 1.0
 """Seconds between two looks for hung simulators."""
 
@@ -37,19 +39,23 @@ def roll_out(
     silence: float = SILENCE,
     on_film: Callable[[EpisodeRow, np.ndarray], None] | None = None,
 ) -> None:
-    """Play every row once; ``on_episode`` gets each record as soon as the episode ends, in no particular order.
+    """Play every row once; ``on_episode`` gets each record as soon as the episode ends, in no
+    particular order.
 
-    Where ``simulators.film``, ``on_film`` gets the front camera's frames (steps + 1, H, W, 3) uint8 of an episode that was
-    played to its end, before ``on_episode``.
+    Where ``simulators.film``, ``on_film`` gets the front camera's frames (steps + 1, H, W, 3) uint8
+    of an episode that was played to its end, before ``on_episode``.
 
-    A simulator that raises, dies or is silent for ``silence`` seconds is replaced, and its episode is started again, at most
-    ``todo.TRIES`` times; then it is recorded as failed, and the others go on.
+    A simulator that raises, dies or is silent for ``silence`` seconds is replaced, and its episode
+    is started again, at most ``todo.TRIES`` times; then it is recorded as failed, and the others go
+    on.
 
-    Non-obvious: all queries that wait when the policy is free are answered together, as many as it takes; it never waits for
-    more. Of a policy that takes one at a time, the results depend neither on the number of workers nor on their order.
+    Non-obvious: all queries that wait when the policy is free are answered together, as many as it
+    takes; it never waits for more. Of a policy that takes one at a time, the results depend neither
+    on the number of workers nor on their order.
 
     Raises:
-        UserError: no simulation could be made (for instance: no OpenGL), with the first reason; or one met a mistake that only
+        UserError: no simulation could be made (for instance: no OpenGL), with the first reason; or
+        one met a mistake that only
             the user can mend.
     """
     todo = Todo(rows, workers, on_episode)
@@ -58,7 +64,10 @@ def roll_out(
         while todo or any(simulator.row for simulator in pool):
             _hand_out(todo, pool, simulators, workers, silence)
             asking = any(simulator.query for simulator in pool)
-            ready = wait([simulator.connection for simulator in pool if simulator.row], timeout=0 if asking else LOOK)
+            ready = wait(
+                [simulator.connection for simulator in pool if simulator.row],
+                timeout=0 if asking else LOOK,
+            )
             for simulator in [simulator for simulator in pool if simulator.connection in ready]:
                 trouble = _hear(simulator, todo, on_episode, on_film)
                 if trouble:
@@ -72,9 +81,13 @@ def roll_out(
             simulator.stop()
 
 
-def _hand_out(todo: Todo, pool: list[Simulator], simulators: Simulators, workers: int, silence: float) -> None:
+def _hand_out(
+    todo: Todo, pool: list[Simulator], simulators: Simulators, workers: int, silence: float
+) -> None:
     """Give every idle simulator a row; start simulators while there are rows for them."""
-    while len(pool) < min(workers, len(todo) + sum(simulator.row is not None for simulator in pool)):
+    while len(pool) < min(
+        workers, len(todo) + sum(simulator.row is not None for simulator in pool)
+    ):
         pool.append(start(simulators, silence))
     for simulator in pool:
         if simulator.row is None and todo:
@@ -120,7 +133,9 @@ def _hear(
 
 def _answer(pool: list[Simulator], policy: Policy) -> None:
     """Answer the queries that have waited longest, as many as the policy takes together."""
-    asking = sorted((simulator for simulator in pool if simulator.query), key=lambda simulator: simulator.heard)
+    asking = sorted(
+        (simulator for simulator in pool if simulator.query), key=lambda simulator: simulator.heard
+    )
     batch = asking[: policy.largest_batch]
     if batch:
         answers = policy.act([simulator.query for simulator in batch if simulator.query])
@@ -128,7 +143,9 @@ def _answer(pool: list[Simulator], policy: Policy) -> None:
             simulator.answer(answer, len(batch))
 
 
-def _replace(simulator: Simulator, pool: list[Simulator], todo: Todo, status: str, reason: str) -> None:
+def _replace(
+    simulator: Simulator, pool: list[Simulator], todo: Todo, status: str, reason: str
+) -> None:
     """End a simulator, whose place becomes free, and see to its episode."""
     pool.remove(simulator)
     simulator.stop()

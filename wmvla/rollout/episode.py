@@ -1,4 +1,5 @@
-"""What an episode's simulator asks the policy, what the policy answers, and what is recorded of the episode."""
+"""What an episode's simulator asks the policy, what the policy answers, and what is recorded of the
+episode."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +13,11 @@ from wmvla.recipe import EpisodeRow
 class Query:
     """What a simulator sends when its action queue is empty.
 
-    ``images`` (H, W, 3) uint8 by camera, ``state`` (8,), ``number`` the query's place in the episode, ``step`` the control step
-    of the observation (0 after the reset), ``frames`` (C, T + m - 1, H, W, 3) uint8 of the C world cameras where the memory
-    needs them. ``kept`` is the policy's own, to remember things in from one query of an episode to the next: empty at an
-    episode's first query, and dropped when the episode ends or starts again.
+    ``images`` (H, W, 3) uint8 by camera, ``state`` (8,), ``number`` the query's place in the
+    episode, ``step`` the control step of the observation (0 after the reset), ``frames`` (C, T + m
+    - 1, H, W, 3) uint8 of the C world cameras where the memory needs them. ``kept`` is the policy's
+    own, to remember things in from one query of an episode to the next: empty at an episode's first
+    query, and dropped when the episode ends or starts again.
     """
 
     row: EpisodeRow
@@ -32,8 +34,8 @@ class Query:
 class Answer:
     """What a policy says to one query.
 
-    ``actions`` (n, A), n >= 1, are executed in order; then comes the next query. ``cpu_seconds`` of the policy are this
-    query's share, where several were answered together.
+    ``actions`` (n, A), n >= 1, are executed in order; then comes the next query. ``cpu_seconds`` of
+    the policy are this query's share, where several were answered together.
     """
 
     actions: np.ndarray
@@ -44,11 +46,12 @@ class Answer:
 class EpisodeRecord:
     """An episode as played.
 
-    ``status``: ``ok`` when it was played to its end, ``error`` when it raised or its process died, ``timeout`` when the
-    watchdog ended it. An episode that ran out of control steps was played to its end, without success.
-    ``seconds`` is wall time, ``cpu_seconds`` that of the simulator and the policy together. ``reset`` is ``cheap`` or ``hard``,
-    None when it never got that far. ``policy_batch`` is the largest number of queries answered together with one of this
-    episode's: 1 where the policy answers one at a time, 0 when nothing was asked.
+    ``status``: ``ok`` when it was played to its end, ``error`` when it raised or its process died,
+    ``timeout`` when the watchdog ended it. An episode that ran out of control steps was played to
+    its end, without success. ``seconds`` is wall time, ``cpu_seconds`` that of the simulator and
+    the policy together. ``reset`` is ``cheap`` or ``hard``, None when it never got that far.
+    ``policy_batch`` is the largest number of queries answered together with one of this episode's:
+    1 where the policy answers one at a time, 0 when nothing was asked.
     """
 
     success: bool

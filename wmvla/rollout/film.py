@@ -1,4 +1,5 @@
-"""Films of episodes as mp4: small frames enlarged, the last one held, two episodes side by side with their outcomes."""
+"""Films of episodes as mp4: small frames enlarged, the last one held, two episodes side by side
+with their outcomes."""
 
 import os
 from pathlib import Path
@@ -22,7 +23,8 @@ LABEL_HEIGHT, GAP = 40, 8
 
 
 def write_film(path: Path, frames: Frames, fps: int = FPS) -> None:
-    """Write ``frames`` (T, H, W, 3), T >= 1, to the mp4 file ``path``, atomically (H.264, as browsers play it).
+    """Write ``frames`` (T, H, W, 3), T >= 1, to the mp4 file ``path``, atomically (H.264, as
+    browsers play it).
 
     UserError where the disk is full.
     """
@@ -34,7 +36,9 @@ def write_film(path: Path, frames: Frames, fps: int = FPS) -> None:
     assert frames.shape[-1] == 3, frames.shape
     shown = _even(_enlarged(hold(frames, len(frames) + round(HELD_SECONDS * fps))))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}-{path.name}")  # the codec is chosen by how the name ends
+    partial = path.with_name(
+        f".{os.getpid()}-{path.name}"
+    )  # the codec is chosen by how the name ends
     try:
         with disk_full_is_a_user_error():
             write_video(partial, list(shown), fps)
@@ -44,7 +48,8 @@ def write_film(path: Path, frames: Frames, fps: int = FPS) -> None:
 
 
 def side_by_side(left: Frames, right: Frames, left_label: str, right_label: str) -> Frames:
-    """Two episodes of one camera beside each other, a label of at most two lines above each; the shorter one is held."""
+    """Two episodes of one camera beside each other, a label of at most two lines above each; the
+    shorter one is held."""
     assert left.shape[1:] == right.shape[1:], "films of two different cameras"
     length = max(len(left), len(right))
     films = [_enlarged(hold(film, length)) for film in (left, right)]
@@ -68,7 +73,8 @@ def _enlarged(frames: Frames) -> Frames:
 
 
 def _even(frames: Frames) -> Frames:
-    """H.264 as players know it halves the colours' resolution, so both sides must be even: the edge is doubled where not."""
+    """H.264 as players know it halves the colours' resolution, so both sides must be even: the edge
+    is doubled where not."""
     _, height, width, _ = frames.shape
     return np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
@@ -78,5 +84,7 @@ def _label(text: str, width: int) -> Frames:
     from PIL import Image, ImageDraw, ImageFont
 
     image = Image.new("RGB", (width, LABEL_HEIGHT), "white")
-    ImageDraw.Draw(image).multiline_text((6, 3), text, fill="black", font=ImageFont.load_default(13), spacing=2)
+    ImageDraw.Draw(image).multiline_text(
+        (6, 3), text, fill="black", font=ImageFont.load_default(13), spacing=2
+    )
     return np.asarray(image)

@@ -1,9 +1,12 @@
-"""Journals: append-only records of finished episodes, one JSON line each, safe from kill -9 and a full disk.
+"""Journals: append-only records of finished episodes, one JSON line each, safe from kill -9 and a
+full disk.
 
-A line is written at once, flushed and synced, so the only damage that a killed run can leave is a last line
-without its newline. Such a line never happened: it is ignored on reading and cut off before the next append.
+A line is written at once, flushed and synced, so the only damage that a killed run can leave is a
+last line without its newline. Such a line never happened: it is ignored on reading and cut off
+before the next append.
 
-The shards of a run write journals of their own beside that of the whole; to merge them is to read them all.
+The shards of a run write journals of their own beside that of the whole; to merge them is to read
+them all.
 """
 
 import json
@@ -37,35 +40,39 @@ ROW_TYPES: dict[str, tuple[type, ...]] = {
     "queries": (int,),
     "renders": (int,),
 }
-"""What a line has at least, as in bench/schemas/episode.schema.json."""
+"""What a line has at least, as in bench/formats/schemas/episode.schema.json."""
 
 LATER_TYPES: dict[str, tuple[type, ...]] = {"reset": (str, type(None)), "policy_batch": (int,)}
 """What a line has too, unless it was written before there were such keys."""
 
 STATUSES = ("ok", "error", "timeout")
-"""``timeout`` is the watchdog's; an episode that runs out of max_steps is an ordinary failure, ``ok``."""
+"""``timeout`` is the watchdog's; an episode that runs out of max_steps is an ordinary failure,
+``ok``."""
 MOST = 2**31
 """No number in a line is as large, so that sums of them fit into 64 bits; but for seeds."""
 MOST_SEED = 2**63
 """LeRobot's seeds are as long as that; ours have 31 bits."""
 SEEDS = ("env_seed", "noise_seed")
 RESETS = ("cheap", "hard", None)
-"""How the scene was made: over the model of the episode before, or with a model of its own. None: it never was."""
+"""How the scene was made: over the model of the episode before, or with a model of its own. None:
+it never was."""
 
 MOST_SHAPES = 100
 _SHAPES: dict[tuple[object, ...], tuple[str, ...]] = {}
-"""By keys and types of lines that were found right, which keys hold numbers that are no seeds: nearly all lines of a journal
-are of a handful of shapes."""
+"""By keys and types of lines that were found right, which keys hold numbers that are no seeds:
+nearly all lines of a journal are of a handful of shapes."""
 
 
 class Journal:
-    """One file of episodes, `path` (which need not exist yet): those of a rollout case, or of one shard of it."""
+    """One file of episodes, `path` (which need not exist yet): those of a rollout case, or of one
+    shard of it."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
 
     def rows(self) -> list[Row]:
-        """All whole lines, in the order written. UserError names the file and the line of a broken one."""
+        """All whole lines, in the order written. UserError names the file and the line of a broken
+        one."""
         try:
             text = self.path.read_bytes()
         except FileNotFoundError:
@@ -75,17 +82,21 @@ class Journal:
         whole = text[: text.rfind(b"\n") + 1]
         rows = read_objects(whole, _problem)
         if rows is None:
-            return [self._parse(line, number) for number, line in enumerate(whole.splitlines(), start=1)]
+            return [
+                self._parse(line, number) for number, line in enumerate(whole.splitlines(), start=1)
+            ]
         return rows
 
     def finished(self) -> set[int]:
-        """Indices of the rows of the episode table that are recorded here, whatever their status."""
+        """Indices of the rows of the episode table that are recorded here, whatever their
+        status."""
         return {row["index"] for row in self.rows()}
 
     def append(self, row: Row) -> None:
         """Record one episode: whole and on the disk when this returns.
 
-        Raises UserError where the disk is full or the file cannot be written; earlier rows are untouched.
+        Raises UserError where the disk is full or the file cannot be written; earlier rows are
+        untouched.
         """
         problem = _problem(row)
         assert problem is None, problem
@@ -110,14 +121,16 @@ class Journal:
     def _cannot_write(self, error: OSError) -> UserError:
         return UserError(
             f"{self.path}: cannot record an episode: {error.strerror}; nothing before it is lost, "
-            f"make room and give the same command again"
+            "make room and give the same command again"
         )
 
     def _parse(self, line: bytes, number: int) -> Row:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
-            raise UserError(f"{self.path}: line {number} is not JSON; restore the file or remove the line") from None
+            raise UserError(
+                f"{self.path}: line {number} is not JSON; restore the file or remove the line"
+            ) from None
         problem = _problem(row)
         if problem:
             raise UserError(f"{self.path}: line {number}: {problem}")
@@ -126,15 +139,22 @@ class Journal:
 
 
 def shard_journal_path(path: Path, shard: Shard | None) -> Path:
-    """The file that a shard of the journal `path` writes: ``E2-pred-s0.shard-1-of-4.jsonl``; `path` itself without a shard."""
+    """The file that a shard of the journal `path` writes: ``E2-pred-s0.shard-1-of-4.jsonl``; `path`
+    itself without a shard."""
     path = Path(path)
-    return path if shard is None else path.with_name(f"{path.stem}.shard-{shard.number}-of-{shard.of}{path.suffix}")
+    return (
+        path
+        if shard is None
+        else path.with_name(f"{path.stem}.shard-{shard.number}-of-{shard.of}{path.suffix}")
+    )
 
 
 def journal_files(path: Path) -> list[Path]:
     """The journal `path` and those of its shards, of every split there was; those that exist."""
     path = Path(path)
-    name = re.compile(rf"{re.escape(path.stem)}(\.shard-\d+-of-\d+)?{re.escape(path.suffix)}", re.ASCII)
+    name = re.compile(
+        rf"{re.escape(path.stem)}(\.shard-\d+-of-\d+)?{re.escape(path.suffix)}", re.ASCII
+    )
     try:
         return sorted(found for found in path.parent.iterdir() if name.fullmatch(found.name))
     except FileNotFoundError:
@@ -144,7 +164,8 @@ def journal_files(path: Path) -> list[Path]:
 def read_all(path: Path) -> list[Row]:
     """The rows of the journal `path` and of its shards.
 
-    Raises UserError where a line is broken, and where an episode is in two lines, naming both places.
+    Raises UserError where a line is broken, and where an episode is in two lines, naming both
+    places.
     """
     places: dict[int, tuple[Path, int]] = {}
     rows = []
@@ -154,8 +175,8 @@ def read_all(path: Path) -> list[Row]:
             if index in places:
                 first, line = places[index]
                 raise UserError(
-                    f"{file} line {number}: episode {index} is recorded already in {first} line {line}; "
-                    f"remove one of the two lines"
+                    f"{file} line {number}: episode {index} is recorded already in {first} line"
+                    f" {line}; remove one of the two lines"
                 )
             places[index] = file, number
             rows.append(row)
@@ -174,9 +195,15 @@ def _problem(row: object) -> str | None:
                 if key in LATER_TYPES:
                     continue
                 return f"missing key '{key}'"
-            if not isinstance(row[key], kinds) or (isinstance(row[key], bool) and bool not in kinds):
+            if not isinstance(row[key], kinds) or (
+                isinstance(row[key], bool) and bool not in kinds
+            ):
                 return f"'{key}' is {_short(row[key])}"
-        numbers = tuple(key for key in (*ROW_TYPES, *LATER_TYPES) if type(row.get(key)) in (int, float) and key not in SEEDS)
+        numbers = tuple(
+            key
+            for key in (*ROW_TYPES, *LATER_TYPES)
+            if type(row.get(key)) in (int, float) and key not in SEEDS
+        )
         if len(_SHAPES) < MOST_SHAPES:
             _SHAPES[shape] = numbers
     for key in numbers:

@@ -1,4 +1,5 @@
-"""Who may work in a run directory: one whole run, the shards of one split of it, or single cases beside each other."""
+"""Who may work in a run directory: one whole run, the shards of one split of it, or single cases
+beside each other."""
 
 import contextlib
 import fcntl
@@ -15,14 +16,16 @@ from wmvla.rollout.shard import Shard
 LOCK_SECONDS = 5.0
 """How long a run directory's lock is tried for."""
 GUARD_SECONDS = 60.0
-"""How long a turn at the locks is waited for: many jobs of a cluster may begin at the same moment."""
+"""How long a turn at the locks is waited for: many jobs of a cluster may begin at the same
+moment."""
 NAME = re.compile(r"\.lock(?:\.case-([\w-]+))?(?:\.(\d+)-of-(\d+))?", re.ASCII)
 GUARD = ".lock-guard"
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What one lock file stands for: a case, or None for all of them; a shard of it, or None for the whole."""
+    """What one lock file stands for: a case, or None for all of them; a shard of it, or None for
+    the whole."""
 
     case: str | None
     shard: Shard | None
@@ -30,10 +33,13 @@ class _Work:
     @property
     def file(self) -> str:
         case = "" if self.case is None else f".case-{self.case}"
-        return f".lock{case}" + ("" if self.shard is None else f".{self.shard.number}-of-{self.shard.of}")
+        return f".lock{case}" + (
+            "" if self.shard is None else f".{self.shard.number}-of-{self.shard.of}"
+        )
 
     def bears(self, other: "_Work") -> bool:
-        """Whether both may be done at the same time: they have no episode in common and write no file in common."""
+        """Whether both may be done at the same time: they have no episode in common and write no
+        file in common."""
         if self.case != other.case and None not in (self.case, other.case):
             return True
         if self.shard is None or other.shard is None or self.shard.of != other.shard.of:
@@ -41,19 +47,24 @@ class _Work:
         return self.shard.number != other.shard.number
 
     def __str__(self) -> str:
-        parts = ([f"shard {self.shard}"] if self.shard else []) + ([f"case {self.case}"] if self.case else [])
+        parts = ([f"shard {self.shard}"] if self.shard else []) + (
+            [f"case {self.case}"] if self.case else []
+        )
         return " of ".join(parts) or "another run"
 
 
 @contextlib.contextmanager
 def lock(directory: Path, shard: Shard | None = None, cases: Sequence[str] = ()) -> Iterator[None]:
-    """Hold the run directory as a whole, or for one shard, or for some `cases` of it. The kernel lets go of it on kill -9.
+    """Hold the run directory as a whole, or for one shard, or for some `cases` of it. The kernel
+    lets go of it on kill -9.
 
-    Shards of one split work beside each other, and so do different cases. UserError where a whole run, a shard of another
-    split, this very shard, or one of these cases is at work there already; a whole run stands for itself alone.
+    Shards of one split work beside each other, and so do different cases. UserError where a whole
+    run, a shard of another split, this very shard, or one of these cases is at work there already;
+    a whole run stands for itself alone.
 
-    Non-obvious: a killed run's file can stay open for a moment after the run is gone (in a child between fork and exec, or
-    while the kernel still tears it down). So the lock is tried for ``LOCK_SECONDS`` before it is refused.
+    Non-obvious: a killed run's file can stay open for a moment after the run is gone (in a child
+    between fork and exec, or while the kernel still tears it down). So the lock is tried for
+    ``LOCK_SECONDS`` before it is refused.
     """
     directory = Path(directory)
     wanted = [_Work(case, shard) for case in sorted(set(cases))] or [_Work(None, shard)]
@@ -62,11 +73,15 @@ def lock(directory: Path, shard: Shard | None = None, cases: Sequence[str] = ())
             directory.mkdir(parents=True, exist_ok=True)
             files = {work: own.enter_context((directory / work.file).open("w")) for work in wanted}
         except OSError as error:
-            raise UserError(f"{directory}: cannot be used as a run directory: {error.strerror}") from None
+            raise UserError(
+                f"{directory}: cannot be used as a run directory: {error.strerror}"
+            ) from None
         deadline = time.monotonic() + LOCK_SECONDS
         while (busy := _try(directory, files)) is not None:
             if time.monotonic() >= deadline:
-                raise UserError(f"{directory}: {busy} is at work in this directory; wait for it or stop it")
+                raise UserError(
+                    f"{directory}: {busy} is at work in this directory; wait for it or stop it"
+                )
             time.sleep(0.1)
         yield
 
@@ -74,7 +89,8 @@ def lock(directory: Path, shard: Shard | None = None, cases: Sequence[str] = ())
 def _try(directory: Path, files: Mapping[_Work, IO[str]]) -> str | None:
     """Take all of the files; who is in the way where they cannot be taken, and then none is.
 
-    Non-obvious: looking at the others' locks and taking one's own is one step under the guard, else two could pass each other.
+    Non-obvious: looking at the others' locks and taking one's own is one step under the guard, else
+    two could pass each other.
     """
     with (directory / GUARD).open("w") as guard:
         _wait_for(guard, directory)
@@ -101,7 +117,10 @@ def _wait_for(guard: IO[str], directory: Path) -> None:
     deadline = time.monotonic() + GUARD_SECONDS
     while not _take(guard):
         if time.monotonic() >= deadline:
-            raise UserError(f"{directory}: no turn at its locks within {GUARD_SECONDS:.0f} s; is its file system all right?")
+            raise UserError(
+                f"{directory}: no turn at its locks within {GUARD_SECONDS:.0f} s; is its file"
+                " system all right?"
+            )
         time.sleep(0.02)
 
 

@@ -1,4 +1,5 @@
-"""The policy's side of a rollout: queries in, action chunks out, every random number from the episode's own stream."""
+"""The policy's side of a rollout: queries in, action chunks out, every random number from the
+episode's own stream."""
 
 import time
 from collections.abc import Sequence
@@ -25,72 +26,111 @@ class RolloutPolicy:
     """A checkpoint in one rollout mode.
 
     Args:
-        checkpoint: ``pretrained_model`` folder. mode: ``none`` for a policy without memory, else a rollout mode.
+        checkpoint: ``pretrained_model`` folder. mode: ``none`` for a policy without memory, else a
+        rollout mode.
         n_action_steps: actions executed of each chunk. device: ``cpu`` or ``cuda``.
         largest_batch: queries answered together; None for 1 on a CPU and 64 elsewhere.
 
-    Non-obvious: in a batch the last bits of an answer depend on what else is in it, and then on which simulator was faster.
-    Alone, as on a CPU, they do not: a resumed run gives the same episodes as an uninterrupted one.
+    Non-obvious: in a batch the last bits of an answer depend on what else is in it, and then on
+    which simulator was faster. Alone, as on a CPU, they do not: a resumed run gives the same
+    episodes as an uninterrupted one.
     """
 
-    def __init__(self, checkpoint: Path, mode: str, n_action_steps: int, device: str, largest_batch: int | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Path,
+        mode: str,
+        n_action_steps: int,
+        device: str,
+        largest_batch: int | None = None,
+    ) -> None:
         overrides = {} if mode == "none" else {"world_memory_mode_rollout": mode}
         policy = load_policy(checkpoint, {**overrides, "device": device})
-        assert isinstance(policy, SmolVLAWorldPolicy) == (mode != "none"), f"mode {mode} of {checkpoint}"
-        self._hold(policy, load_processors(policy.config, checkpoint), n_action_steps, largest_batch)
+        assert isinstance(policy, SmolVLAWorldPolicy) == (mode != "none"), (
+            f"mode {mode} of {checkpoint}"
+        )
+        self._hold(
+            policy, load_processors(policy.config, checkpoint), n_action_steps, largest_batch
+        )
 
     @classmethod
     def of(
-        cls, policy: PreTrainedPolicy, processors: Pipelines, n_action_steps: int, largest_batch: int | None = None
+        cls,
+        policy: PreTrainedPolicy,
+        processors: Pipelines,
+        n_action_steps: int,
+        largest_batch: int | None = None,
     ) -> "RolloutPolicy":
-        """A SmolVLA or ``smolvla_world`` that is loaded already, in the mode and on the device of its configuration."""
+        """A SmolVLA or ``smolvla_world`` that is loaded already, in the mode and on the device of
+        its configuration."""
         rollout_policy = cls.__new__(cls)
         rollout_policy._hold(policy, processors, n_action_steps, largest_batch)
         return rollout_policy
 
-    def _hold(self, policy: Any, processors: Pipelines, n_action_steps: int, largest_batch: int | None) -> None:
+    def _hold(
+        self, policy: Any, processors: Pipelines, n_action_steps: int, largest_batch: int | None
+    ) -> None:
         self.policy, self.config, self.n_action_steps = policy, policy.config, n_action_steps
         self.preprocessor, self.postprocessor = processors
-        self.mode = policy.config.world_memory_mode_rollout if isinstance(policy, SmolVLAWorldPolicy) else "none"
+        self.mode = (
+            policy.config.world_memory_mode_rollout
+            if isinstance(policy, SmolVLAWorldPolicy)
+            else "none"
+        )
         device = str(policy.config.device)
         one_thread_on_cpu(device)
-        self.largest_batch = (1 if device == "cpu" else 64) if largest_batch is None else largest_batch
+        self.largest_batch = (
+            (1 if device == "cpu" else 64) if largest_batch is None else largest_batch
+        )
         self.latents: HistoryLatents | None = None
         if self.world_frames:
-            self.latents = HistoryLatents(policy.world_encoder(), self.config.context_frames, self.config.window)
+            self.latents = HistoryLatents(
+                policy.world_encoder(), self.config.context_frames, self.config.window
+            )
 
     @property
     def world_frames(self) -> int:
-        """Consecutive frames of each world camera that a query must carry; 0 where the memory is not made from frames."""
+        """Consecutive frames of each world camera that a query must carry; 0 where the memory is
+        not made from frames."""
         return self.config.world_frames if self.mode != "none" and self.config.needs_frames else 0
 
     @property
     def world_cameras(self) -> tuple[str, ...]:
         """The cameras of those frames, by their names in a query."""
-        return tuple(key.removeprefix(CAMERA) for key in self.config.world_camera_keys) if self.world_frames else ()
+        return (
+            tuple(key.removeprefix(CAMERA) for key in self.config.world_camera_keys)
+            if self.world_frames
+            else ()
+        )
 
     @torch.no_grad()
     def act(self, queries: Sequence[Query]) -> list[Answer]:
-        """For each query the actions (n_action_steps, A) to execute next, all from one forward pass.
+        """For each query the actions (n_action_steps, A) to execute next, all from one forward
+        pass.
 
         Raises:
             FloatingPointError: the world memory of one of them is not finite.
         """
         began = time.process_time()
         batch: dict[str, Any] = {
-            f"{CAMERA}{name}": _images(np.stack([query.images[name] for query in queries])) for name in queries[0].images
+            f"{CAMERA}{name}": _images(np.stack([query.images[name] for query in queries]))
+            for name in queries[0].images
         }
         batch["observation.state"] = torch.from_numpy(np.stack([query.state for query in queries]))
         batch = self.preprocessor({**batch, "task": [query.language for query in queries]})
         streams = [(query.row.noise_seed, query.number) for query in queries]
         shape = (1, self.config.chunk_size, self.config.max_action_dim)
-        noise = torch.cat([torch.randn(shape, generator=generator("noise", *stream)) for stream in streams])
+        noise = torch.cat(
+            [torch.randn(shape, generator=generator("noise", *stream)) for stream in streams]
+        )
         memory = {}
         if self.latents is not None:
             memory["history"] = self.latents(queries)
         asked = self.policy.memory_noise_shape(1) if self.mode != "none" else None
         if asked is not None:
-            memory["memory_noise"] = torch.cat([random_memory(asked, generator("memory", *stream)) for stream in streams])
+            memory["memory_noise"] = torch.cat(
+                [random_memory(asked, generator("memory", *stream)) for stream in streams]
+            )
         chunk = self.policy.predict_action_chunk(batch, noise.to(self.config.device), **memory)
         actions = self.postprocessor(chunk[:, : self.n_action_steps]).float().cpu().numpy()
         share = (time.process_time() - began) / len(queries)
@@ -104,5 +144,6 @@ def one_thread_on_cpu(device: str) -> None:
 
 
 def _images(images: np.ndarray) -> torch.Tensor:
-    """(N, H, W, 3) uint8 -> (N, 3, H, W) in [0, 1], as LeRobot's ``preprocess_observation`` gives it."""
+    """(N, H, W, 3) uint8 -> (N, 3, H, W) in [0, 1], as LeRobot's ``preprocess_observation`` gives
+    it."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float() / 255

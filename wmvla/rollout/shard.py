@@ -11,8 +11,9 @@ from wmvla.recipe import EpisodeRow
 
 TEXT = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 RANKS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"))
-"""A process's number among how many: torchrun's variables, then those of Slurm's srun. A batch script without srun is one
-process, though it has ``SLURM_PROCID`` and, of the whole job, ``SLURM_NTASKS``."""
+"""A process's number among how many: torchrun's variables, then those of Slurm's srun. A batch
+script without srun is one process, though it has ``SLURM_PROCID`` and, of the whole job,
+``SLURM_NTASKS``."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ def parse_shard(text: str) -> Shard:
     """The shard called ``2/4``. UserError for anything else."""
     found = TEXT.fullmatch(text.strip())
     if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise UserError(f"SHARD={text}: give the part and the number of parts, from 1/4 to 4/4 for four")
+        raise UserError(
+            f"SHARD={text}: give the part and the number of parts, from 1/4 to 4/4 for four"
+        )
     return Shard(int(found[1]), int(found[2]))
 
 
@@ -44,26 +47,29 @@ def shard_from_environment() -> Shard | None:
         if rank is None or size is None:
             continue
         if not (rank.isdecimal() and size.isdecimal() and int(rank) < int(size)):
-            raise UserError(f"{rank_name}={rank}, {size_name}={size}: not a rank; unset them or give --shard")
+            raise UserError(
+                f"{rank_name}={rank}, {size_name}={size}: not a rank; unset them or give --shard"
+            )
         return Shard(int(rank) + 1, int(size)) if int(size) > 1 else None
     return None
-
-
-def local_rank() -> tuple[int, int]:
-    """This rank of torchrun among those on this machine, and how many they are; (0, 1) without torchrun."""
-    return int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def rows_of(shard: Shard | None, rows: Sequence[EpisodeRow]) -> list[EpisodeRow]:
     """The shard's rows, in table order; all of them where there is no shard.
 
-    Rows are dealt like cards, each task's rows sorted by initial state and repeat: so the shards of a table differ by at most
-    one row, in each task too, and the repeats of one initial state lie in different shards where they can.
+    Rows are dealt like cards, each task's rows sorted by initial state and repeat: so the shards of
+    a table differ by at most one row, in each task too, and the repeats of one initial state lie in
+    different shards where they can.
 
-    Non-obvious: ``rows`` must be the whole table, not what is left of it: who plays a row must not depend on what is done.
+    Non-obvious: ``rows`` must be the whole table, not what is left of it: who plays a row must not
+    depend on what is done.
     """
     if shard is None:
         return list(rows)
-    dealt = zip(sorted(rows, key=lambda row: (row.suite, row.task, row.init, row.repeat, row.index)), count(), strict=False)
+    dealt = zip(
+        sorted(rows, key=lambda row: (row.suite, row.task, row.init, row.repeat, row.index)),
+        count(),
+        strict=False,
+    )
     mine = {row.index for row, place in dealt if place % shard.of == shard.number - 1}
     return [row for row in rows if row.index in mine]

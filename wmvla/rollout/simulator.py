@@ -28,7 +28,8 @@ START = 300.0
 class Simulator:
     """A process, the episode that it plays, and its query while that waits for an answer.
 
-    ``heard`` is when it last gave a sign of life or was given something to do, ``task`` the one whose simulation it has.
+    ``heard`` is when it last gave a sign of life or was given something to do, ``task`` the one
+    whose simulation it has.
     """
 
     process: BaseProcess
@@ -69,7 +70,8 @@ class Simulator:
     def overdue(self) -> bool:
         """Whether it has been silent for too long.
 
-        Nobody waits for one whose query is not answered yet, nor is one silent whose message was not looked at.
+        Nobody waits for one whose query is not answered yet, nor is one silent whose message was
+        not looked at.
         """
         if self.row is None or self.query is not None:
             return False
@@ -111,8 +113,9 @@ _rendering_of_server: list[str | None] = []
 def _context() -> ForkServerContext | SpawnContext:
     """How processes are started: forked from a server that has imported what they need.
 
-    Non-obvious: they are not forked from this process, whose torch has threads and perhaps a GPU. There is one fork server for
-    the life of this process, with the environment of its start; under another renderer new processes are spawned.
+    Non-obvious: they are not forked from this process, whose torch has threads and perhaps a GPU.
+    There is one fork server for the life of this process, with the environment of its start; under
+    another renderer new processes are spawned.
     """
     rendering = os.environ.get("MUJOCO_GL", "osmesa")
     if not _rendering_of_server:
@@ -126,11 +129,12 @@ def _context() -> ForkServerContext | SpawnContext:
 
 @contextlib.contextmanager
 def _without_main(simulators: Simulators) -> Iterator[None]:
-    """Processes started meanwhile do not import the program's main module, unless what makes their simulations is in it.
+    """Processes started meanwhile do not import the program's main module, unless what makes their
+    simulations is in it.
 
-    Non-obvious: multiprocessing would import it in each of them, 5 s for a command that imports LeRobot, and would run a script
-    without ``if __name__ == "__main__"`` once more. Python 3.12's fork server skips a ``__main__`` that it is told to
-    preload.
+    Non-obvious: multiprocessing would import it in each of them, 5 s for a command that imports
+    LeRobot, and would run a script without ``if __name__ == "__main__"`` once more. Python 3.12's
+    fork server skips a ``__main__`` that it is told to preload.
     """
     main = sys.modules["__main__"]
     if simulators.make.__module__ != "__main__":
@@ -142,7 +146,8 @@ def _without_main(simulators: Simulators) -> Iterator[None]:
 
 
 def _bound_transfers(connection: Connection, seconds: float) -> None:
-    """Let a message that stops half-way for ``seconds`` raise BlockingIOError, instead of waiting for the rest for ever."""
+    """Let a message that stops half-way for ``seconds`` raise BlockingIOError, instead of waiting
+    for the rest for ever."""
     timeout = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
     with socket.socket(fileno=os.dup(connection.fileno())) as end:
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):

@@ -19,18 +19,25 @@ def lerobots_summary(
     episodes: int,
     video: Callable[[EpisodeRow], Path],
 ) -> Info:
-    """What ``lerobot.scripts.lerobot_eval.eval_policy_all`` returns, and what could not be played under ``not_played``.
+    """What ``lerobot.scripts.lerobot_eval.eval_policy_all`` returns, and what could not be played
+    under ``not_played``.
 
     Args:
-        rows: the table, the episodes of a task in their order. recorded: finished episodes by index.
-        seconds: wall time of this command, in which it played ``episodes``. video: where an episode's film would be.
+        rows: the table, the episodes of a task in their order. recorded: finished episodes by
+        index.
+        seconds: wall time of this command, in which it played ``episodes``. video: where an
+        episode's film would be.
 
-    Non-obvious: LIBERO's reward is 1 at the step that succeeds, which is the episode's last, and 0 before. Episodes with an
-    error or a timeout are in none of LeRobot's numbers.
+    Non-obvious: LIBERO's reward is 1 at the step that succeeds, which is the episode's last, and 0
+    before. Episodes with an error or a timeout are in none of LeRobot's numbers.
     """
     per_task = []
     for suite, task in dict.fromkeys((row.suite, row.task) for row in rows):
-        played = [row for row in _with_status(rows, recorded, {"ok"}) if (row.suite, row.task) == (suite, task)]
+        played = [
+            row
+            for row in _with_status(rows, recorded, {"ok"})
+            if (row.suite, row.task) == (suite, task)
+        ]
         successes = [recorded[row.index]["success"] for row in played]
         metrics = {
             "sum_rewards": [float(success) for success in successes],
@@ -44,10 +51,18 @@ def lerobots_summary(
     times = {"eval_s": seconds, "eval_ep_s": seconds / max(1, episodes)}
     return {
         "per_task": per_task,
-        "per_group": {name: _aggregated([task for task in per_task if task["task_group"] == name]) for name in groups},
+        "per_group": {
+            name: _aggregated([task for task in per_task if task["task_group"] == name])
+            for name in groups
+        },
         "overall": _aggregated(per_task, times),
         "not_played": [
-            {"task_group": row.suite, "task_id": row.task, "seed": row.env_seed, **_trouble(recorded[row.index])}
+            {
+                "task_group": row.suite,
+                "task_id": row.task,
+                "seed": row.env_seed,
+                **_trouble(recorded[row.index]),
+            }
             for row in _with_status(rows, recorded, {"error", "timeout"})
         ],
     }
@@ -63,19 +78,27 @@ def summary_lines(info: Info) -> Iterator[str]:
     for task in info["per_task"]:
         successes = task["metrics"]["successes"]
         succeeded += sum(successes)
-        yield f"{task['task_group']} task {task['task_id']}: {sum(successes)} of {len(successes)} succeeded"
+        yield (
+            f"{task['task_group']} task {task['task_id']}: {sum(successes)} of {len(successes)}"
+            " succeeded"
+        )
     if troubles := info["not_played"]:
         first, every = troubles[0], info["overall"]["n_episodes"] + len(troubles)
         yield (
-            f"{len(troubles)} of {every} episodes could not be played and are in none of these numbers. As failures or as"
-            f" successes they would put the rate between {100 * succeeded / every:.1f} and"
-            f" {100 * (succeeded + len(troubles)) / every:.1f} %. The first: {first['task_group']} task {first['task_id']},"
-            f" seed {first['seed']}, {first['status']}: {first['error']}"
+            f"{len(troubles)} of {every} episodes could not be played and are in none of these"
+            " numbers. As failures or as successes they would put the rate between"
+            f" {100 * succeeded / every:.1f} and {100 * (succeeded + len(troubles)) / every:.1f} %."
+            f" The first: {first['task_group']} task {first['task_id']}, seed {first['seed']},"
+            f" {first['status']}: {first['error']}"
         )
 
 
-def _with_status(rows: Sequence[EpisodeRow], recorded: Mapping[int, Row], statuses: set[str]) -> list[EpisodeRow]:
-    return [row for row in rows if row.index in recorded and recorded[row.index]["status"] in statuses]
+def _with_status(
+    rows: Sequence[EpisodeRow], recorded: Mapping[int, Row], statuses: set[str]
+) -> list[EpisodeRow]:
+    return [
+        row for row in rows if row.index in recorded and recorded[row.index]["status"] in statuses
+    ]
 
 
 def _trouble(row: Row) -> dict[str, Any]:
@@ -84,9 +107,13 @@ def _trouble(row: Row) -> dict[str, Any]:
 
 def _aggregated(tasks: Sequence[Info], times: dict[str, float] | None = None) -> Info:
     """LeRobot's means over the tasks' episodes; NaN where there are none."""
-    lists = {key: [value for task in tasks for value in task["metrics"][key]] for key in tasks[0]["metrics"]}
+    lists = {
+        key: [value for task in tasks for value in task["metrics"][key]]
+        for key in tasks[0]["metrics"]
+    }
     mean = {
-        key: float(np.mean(lists[key])) if lists[key] else float("nan") for key in ("sum_rewards", "max_rewards", "successes")
+        key: float(np.mean(lists[key])) if lists[key] else float("nan")
+        for key in ("sum_rewards", "max_rewards", "successes")
     }
     return {
         "avg_sum_reward": mean["sum_rewards"],

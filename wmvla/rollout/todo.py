@@ -12,14 +12,19 @@ TRIES = 3
 
 
 class Todo:
-    """Rows that ``workers`` simulators play, in the order of the table where nothing speaks for another one.
+    """Rows that ``workers`` simulators play, in the order of the table where nothing speaks for
+    another one.
 
-    Non-obvious: an episode that fails before any simulation was made may fail through no fault of its own (no OpenGL, for
-    instance). It is recorded only once another one's was made. If none ever is, the run ends, and the rows stay unplayed.
+    Non-obvious: an episode that fails before any simulation was made may fail through no fault of
+    its own (no OpenGL, for instance). It is recorded only once another one's was made. If none ever
+    is, the run ends, and the rows stay unplayed.
     """
 
     def __init__(
-        self, rows: Sequence[EpisodeRow], workers: int, on_episode: Callable[[EpisodeRow, EpisodeRecord], None]
+        self,
+        rows: Sequence[EpisodeRow],
+        workers: int,
+        on_episode: Callable[[EpisodeRow, EpisodeRecord], None],
     ) -> None:
         self._rows = deque(rows)
         self._workers = workers
@@ -34,13 +39,16 @@ class Todo:
         return len(self._rows)
 
     def take(self, task: int | None, others: Collection[int]) -> EpisodeRow:
-        """The next row for a simulator that has ``task`` made, while others have theirs: one of its task if there is any.
+        """The next row for a simulator that has ``task`` made, while others have theirs: one of its
+        task if there is any.
 
-        A simulation takes seconds to make, so a simulator that needs a new one takes the task with the most rows for each
-        simulator that plays it, among those that failed least.
+        A simulation takes seconds to make, so a simulator that needs a new one takes the task with
+        the most rows for each simulator that plays it, among those that failed least.
         """
         left, playing = Counter(row.task for row in self._rows), Counter(others)
-        wanted = min(left, key=lambda other: (self._failures[other], -left[other] / (1 + playing[other])))
+        wanted = min(
+            left, key=lambda other: (self._failures[other], -left[other] / (1 + playing[other]))
+        )
         if task is not None and left[task]:
             wanted = task
         row = next(row for row in self._rows if row.task == wanted)

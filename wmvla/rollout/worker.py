@@ -23,9 +23,10 @@ from wmvla.rollout.episode import EpisodeRecord
 class Simulators:
     """How a worker plays.
 
-    ``world_frames``: consecutive frames of each of ``world_cameras`` that a query must carry, 0 for none.
-    ``make``: ``(environment, task) -> simulation``; a module-level function, so that a fresh process can find it.
-    ``film``: the first camera (front) is drawn at every step, and its frames are sent along at the end.
+    ``world_frames``: consecutive frames of each of ``world_cameras`` that a query must carry, 0 for
+    none. ``make``: ``(environment, task) -> simulation``; a module-level function, so that a fresh
+    process can find it. ``film``: the first camera (front) is drawn at every step, and its frames
+    are sent along at the end.
     """
 
     environment: Environment
@@ -38,12 +39,15 @@ class Simulators:
 def serve(connection: Connection, simulators: Simulators) -> None:
     """Play rows from ``connection`` until it closes.
 
-    Messages out: ``("alive",)`` once, ``("made",)`` for every simulation, ``("query", number, step, language, state, images,
-    frames)``, ``("done", EpisodeRecord, film)`` and, as the last, ``("error", text, whether a UserError)``.
-    Messages in: an ``EpisodeRow``, then the actions (n, A) that answer each query.
+    Messages out: ``("alive",)`` once, ``("made",)`` for every simulation, ``("query", number, step,
+    language, state, images, frames)``, ``("done", EpisodeRecord, film)`` and, as the last,
+    ``("error", text, whether a UserError)``. Messages in: an ``EpisodeRow``, then the actions (n,
+    A) that answer each query.
     """
     _die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the engine, which ends its simulators
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal's Ctrl-C is for the engine, which ends its simulators
     with contextlib.suppress(EOFError, ConnectionError):  # the engine has ended
         connection.send(("alive",))
         simulations: dict[int, Any] = {}
@@ -66,7 +70,8 @@ def serve(connection: Connection, simulators: Simulators) -> None:
 
 
 def _die_with_parent() -> None:
-    """End this process when its parent is gone, be it in an endless loop, as LIBERO's resets can be."""
+    """End this process when its parent is gone, be it in an endless loop, as LIBERO's resets can
+    be."""
     parent = parent_process()
     assert parent is not None
 
@@ -84,7 +89,8 @@ def _one_line(error: Exception) -> str:
 def play(
     row: EpisodeRow, simulation: Any, simulators: Simulators, connection: Connection
 ) -> tuple[EpisodeRecord, np.ndarray | None]:
-    """One episode, from reset to success or the last control step: its record and, where asked for, its film."""
+    """One episode, from reset to success or the last control step: its record and, where asked for,
+    its film."""
     environment, front = simulators.environment, simulation.cameras[0]
     began, cpu, drawn = time.monotonic(), time.process_time(), simulation.renders
     everything, world = frozenset(simulation.cameras), frozenset(simulators.world_cameras)
@@ -93,15 +99,31 @@ def play(
     scene = simulation.scene_hash()
     film = [observation.images[front]]
     frames: deque[list[np.ndarray]] = deque(maxlen=simulators.world_frames)
-    frames.extend([[observation.images[camera] for camera in simulators.world_cameras]] * simulators.world_frames)
+    frames.extend(
+        [[observation.images[camera] for camera in simulators.world_cameras]]
+        * simulators.world_frames
+    )
     step, queries, success = 0, 0, False
     while step < environment.max_steps and not success:
-        history = np.stack([np.stack(camera) for camera in zip(*frames, strict=True)]) if frames else None
-        connection.send(("query", queries, step, simulation.language, observation.state, observation.images, history))
+        history = (
+            np.stack([np.stack(camera) for camera in zip(*frames, strict=True)]) if frames else None
+        )
+        connection.send(
+            (
+                "query",
+                queries,
+                step,
+                simulation.language,
+                observation.state,
+                observation.images,
+                history,
+            )
+        )
         actions = connection.recv()
         queries += 1
         for number, action in enumerate(actions[: environment.max_steps - step]):
-            # What the next query reads: both cameras at its own step, the world cameras over its history.
+            # What the next query reads: both cameras at its own step, the world cameras over its
+            # history.
             before_query = len(actions) - 1 - number
             if step + before_query + 1 >= environment.max_steps:
                 want = frozenset[str]()

@@ -1,9 +1,10 @@
 """Demonstrations by the scripted expert, written as a LeRobotDataset: parallel, resumable, exact.
 
-    episodes, played by worker processes -> staging folder, one file each -> dataset, in fixed order -> renamed into place
+    episodes, played by worker processes -> staging folder, one file each -> dataset, in fixed order
+    -> renamed into place
 
-An episode depends on (seed, task, initial state) alone, so a run that was killed and started again gives the dataset
-of an uninterrupted one, frame for frame.
+An episode depends on (seed, task, initial state) alone, so a run that was killed and started again
+gives the dataset of an uninterrupted one, frame for frame.
 """
 
 import dataclasses
@@ -45,14 +46,15 @@ def make_demonstrations(
 ) -> Path:
     """Write the LeRobotDataset of every task and initial state to ``folder`` and return ``folder``.
 
-    Features: ``observation.images.<camera>`` (image_size, image_size, 3) uint8 images of every camera of the simulation,
-    ``observation.state`` and ``action``, at 20 frames per second, with the task's instruction.
-    ``meta/expert.json`` keeps the settings and, per episode, task, initial state, frames and attempt.
-    ``progress(done, total)`` counts episodes. A finished folder is returned at once; a call that was killed is
-    continued by the same call, which plays only the missing episodes.
+    Features: ``observation.images.<camera>`` (image_size, image_size, 3) uint8 images of every
+    camera of the simulation, ``observation.state`` and ``action``, at 20 frames per second, with
+    the task's instruction. ``meta/expert.json`` keeps the settings and, per episode, task, initial
+    state, frames and attempt. ``progress(done, total)`` counts episodes. A finished folder is
+    returned at once; a call that was killed is continued by the same call, which plays only the
+    missing episodes.
 
-    Raises ``UserError`` when the folder holds demonstrations of other settings, when the expert cannot solve an
-    episode, or when the disk is full.
+    Raises ``UserError`` when the folder holds demonstrations of other settings, when the expert
+    cannot solve an episode, or when the disk is full.
     """
     prepare(environment)
     recipe = _recipe(environment, demonstrations)
@@ -67,7 +69,9 @@ def make_demonstrations(
         shutil.rmtree(staging, ignore_errors=True)
         return folder
     if not demonstrations.inits:
-        raise UserError("demonstrations.inits is empty: name the initial states that the expert shall play.")
+        raise UserError(
+            "demonstrations.inits is empty: name the initial states that the expert shall play."
+        )
     try:
         staging.mkdir(parents=True, exist_ok=True)
         staged_recipe = staging / "recipe.json"
@@ -79,23 +83,35 @@ def make_demonstrations(
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise UserError(f"The disk of {folder.parent} is full: free some space and give the same command again.") from error
+        raise UserError(
+            f"The disk of {folder.parent} is full: free some space and give the same command again."
+        ) from error
     shutil.rmtree(staging)
     return folder
 
 
 def _recipe(environment: Environment, demonstrations: Demonstrations) -> dict[str, dict[str, Any]]:
-    """All that decides the frames. ``max_steps`` is for policies; the dataset's name and what is held out change nothing."""
+    """All that decides the frames. ``max_steps`` is for policies; the dataset's name and what is
+    held out change nothing."""
     recipe = {
         "environment": dataclasses.asdict(environment),
         "demonstrations": dataclasses.asdict(demonstrations),
-        "simulator": {"mujoco": importlib.metadata.version("mujoco"), "MUJOCO_GL": os.environ["MUJOCO_GL"]},
+        "simulator": {
+            "mujoco": importlib.metadata.version("mujoco"),
+            "MUJOCO_GL": os.environ["MUJOCO_GL"],
+        },
     }
-    del recipe["environment"]["max_steps"], recipe["demonstrations"]["repo_id"], recipe["demonstrations"]["held_out"]
+    del (
+        recipe["environment"]["max_steps"],
+        recipe["demonstrations"]["repo_id"],
+        recipe["demonstrations"]["held_out"],
+    )
     return json.loads(json.dumps(recipe))
 
 
-def _check_recipe(folder: Path, found: dict[str, dict[str, Any]], recipe: dict[str, dict[str, Any]]) -> None:
+def _check_recipe(
+    folder: Path, found: dict[str, dict[str, Any]], recipe: dict[str, dict[str, Any]]
+) -> None:
     differing = [
         f"{section}.{key}"
         for section, values in recipe.items()
@@ -109,7 +125,9 @@ def _check_recipe(folder: Path, found: dict[str, dict[str, Any]], recipe: dict[s
         )
 
 
-def _episode_files(environment: Environment, demonstrations: Demonstrations, staging: Path) -> dict[Path, tuple[int, int]]:
+def _episode_files(
+    environment: Environment, demonstrations: Demonstrations, staging: Path
+) -> dict[Path, tuple[int, int]]:
     """The staged file of each (task, init), in the dataset's order."""
     return {
         staging / f"task{task:03d}-init{init:03d}.npz": (task, init)
@@ -141,7 +159,8 @@ def _play_missing(
         ) as pool,
     ):
         futures = [
-            pool.submit(record_episode, environment, demonstrations, task, init, file) for file, (task, init) in missing.items()
+            pool.submit(record_episode, environment, demonstrations, task, init, file)
+            for file, (task, init) in missing.items()
         ]
         try:
             for future in as_completed(futures):
@@ -159,8 +178,11 @@ _simulations: dict[tuple[Environment, int], Simulation] = {}
 
 
 def _start_worker() -> None:
-    """A worker must not outlive a killed parent: nobody would take its results, and it would hold a core."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent stops the work; an episode in flight is finished.
+    """A worker must not outlive a killed parent: nobody would take its results, and it would hold a
+    core."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # The parent stops the work; an episode in flight is finished.
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -171,8 +193,11 @@ def _start_worker() -> None:
     threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
-def record_episode(environment: Environment, demonstrations: Demonstrations, task: int, init: int, file: Path) -> None:
-    """Play one episode until the expert succeeds, draw it, and write it to ``file`` durably and at once.
+def record_episode(
+    environment: Environment, demonstrations: Demonstrations, task: int, init: int, file: Path
+) -> None:
+    """Play one episode until the expert succeeds, draw it, and write it to ``file`` durably and at
+    once.
 
     Raises ``UserError`` when the expert cannot solve it.
     """
@@ -243,9 +268,13 @@ def _assemble(
                 }
             )
         dataset.save_episode()
-        episodes.append({"task": task, "init": init, "frames": frames, "attempt": int(episode["attempt"])})
+        episodes.append(
+            {"task": task, "init": init, "frames": frames, "attempt": int(episode["attempt"])}
+        )
     dataset.finalize()
-    shutil.rmtree(partial / "images", ignore_errors=True)  # Single images, by now inside the parquet file.
+    shutil.rmtree(
+        partial / "images", ignore_errors=True
+    )  # Single images, by now inside the parquet file.
     _write_durably(partial / MANIFEST, {"recipe": recipe, "episodes": episodes})
     partial.replace(folder)
 

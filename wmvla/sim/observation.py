@@ -1,4 +1,5 @@
-"""What a simulation shows, and what every simulation can be asked: LIBERO's tasks and the suite's own control scenes alike."""
+"""What a simulation shows, and what every simulation can be asked: LIBERO's tasks and the suite's
+own control scenes alike."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,7 +9,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Observation:
-    """``state`` (S,) float32, in units of the simulation; ``images``: per wanted camera (H, W, 3) uint8, as policies see it."""
+    """``state`` (S,) float32, in units of the simulation; ``images``: per wanted camera (H, W, 3)
+    uint8, as policies see it."""
 
     state: np.ndarray
     images: dict[str, np.ndarray]
@@ -21,10 +23,11 @@ class StepResult:
 
 
 class Simulation(Protocol):
-    """One task, played episode by episode. An episode depends on (task, initial state, seed) and the actions alone.
+    """One task, played episode by episode. An episode depends on (task, initial state, seed) and
+    the actions alone.
 
-    ``cameras``: LeRobot's names, the front one first. ``renders``: images drawn so far. ``resets_are_cheap``: whether a reset
-    keeps what was built at the start.
+    ``cameras``: LeRobot's names, the front one first. ``renders``: images drawn so far.
+    ``resets_are_cheap``: whether a reset keeps what was built at the start.
     """
 
     language: str
@@ -37,7 +40,8 @@ class Simulation(Protocol):
     def renders(self) -> int: ...
 
     def reset(self, init: int, env_seed: int, want: frozenset[str]) -> Observation:
-        """Start an episode; the images of the cameras in ``want`` are drawn. Raises ``UserError`` for an unknown ``init``."""
+        """Start an episode; the images of the cameras in ``want`` are drawn. Raises ``UserError``
+        for an unknown ``init``."""
         ...
 
     def step(self, action: np.ndarray, want: frozenset[str]) -> StepResult:

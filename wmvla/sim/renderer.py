@@ -8,22 +8,31 @@ from wmvla.errors import UserError
 
 
 def choose_renderer() -> None:
-    """Set ``MUJOCO_GL`` to OSMesa where the user has not set it, and PyOpenGL's and Mesa's variables to match.
+    """Set ``MUJOCO_GL`` to OSMesa where the user has not set it, and PyOpenGL's and Mesa's
+    variables to match.
 
-    Raises ``UserError`` for a renderer that needs a display, and where OSMesa is wanted and cannot be loaded.
+    Raises ``UserError`` for a renderer that needs a display, and where OSMesa is wanted and cannot
+    be loaded.
     """
-    # Mesa's rasteriser threads cost 18 % more CPU time at these image sizes and draw the same pixels.
+    # Mesa's rasteriser threads cost 18 % more CPU time at these image sizes and draw the same
+    # pixels.
     os.environ.setdefault("LP_NUM_THREADS", "0")
     platform = os.environ.setdefault("MUJOCO_GL", "osmesa")
     if platform not in ("osmesa", "egl"):
-        raise UserError(f"MUJOCO_GL={platform} is not an offscreen renderer: set it to osmesa or egl.")
+        raise UserError(
+            f"MUJOCO_GL={platform} is not an offscreen renderer: set it to osmesa or egl."
+        )
     os.environ.setdefault("PYOPENGL_PLATFORM", platform)
     if platform == "osmesa" and not _loads("OSMesa"):
-        raise UserError("The OSMesa library is missing, without which no image is drawn: apt-get install libosmesa6.")
+        raise UserError(
+            "The OSMesa library is missing, without which no image is drawn: apt-get install"
+            " libosmesa6."
+        )
 
 
 def _loads(library: str) -> bool:
-    """Whether the dynamic linker finds a library and can load it; a damaged one counts as missing."""
+    """Whether the dynamic linker finds a library and can load it; a damaged one counts as
+    missing."""
     name = ctypes.util.find_library(library)
     if name is None:
         return False

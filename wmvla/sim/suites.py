@@ -1,4 +1,5 @@
-"""What belongs to an environment's suite: LIBERO's simulator, expert and sentences, or those of our own control scenes.
+"""What belongs to an environment's suite: LIBERO's simulator, expert and sentences, or those of our
+own control scenes.
 
 Imports happen inside the functions: what plays one of the two never loads the other.
 """
@@ -16,7 +17,8 @@ def is_control(environment: Environment) -> bool:
 
 
 def prepare(environment: Environment) -> None:
-    """Choose the renderer and make the simulator importable. ``UserError`` where something is missing."""
+    """Choose the renderer and make the simulator importable. ``UserError`` where something is
+    missing."""
     if is_control(environment):
         from wmvla.sim.renderer import choose_renderer
 
@@ -38,8 +40,11 @@ def make_simulation(environment: Environment, task: int) -> Simulation:
     return LiberoSimulation(environment, task)
 
 
-def record(environment: Environment, simulation: Any, demonstrations: Demonstrations, init: int) -> dict[str, Any]:
-    """The scripted expert's episode: ``state`` (T, S), ``action`` (T, A), ``attempt`` and, per camera, images (T, H, W, 3).
+def record(
+    environment: Environment, simulation: Any, demonstrations: Demonstrations, init: int
+) -> dict[str, Any]:
+    """The scripted expert's episode: ``state`` (T, S), ``action`` (T, A), ``attempt`` and, per
+    camera, images (T, H, W, 3).
 
     Raises ``UserError`` when the expert cannot solve it.
     """
@@ -67,7 +72,8 @@ def sentence(environment: Environment, task: int) -> str:
 
 
 def known_sentences(environment: Environment) -> list[str]:
-    """Every instruction of the simulator that the environment belongs to, sorted, each once: what a tokenizer is trained on."""
+    """Every instruction of the simulator that the environment belongs to, sorted, each once: what a
+    tokenizer is trained on."""
     if is_control(environment):
         return [LANGUAGE]
     from wmvla.sim.libero.language import task_sentences

@@ -1,4 +1,5 @@
-"""What one optimizer step is fed: this process's slice of the batch, augmented, preprocessed, with its noise and weights."""
+"""What one optimizer step is fed: this process's slice of the batch, augmented, preprocessed, with
+its noise and weights."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.processor import PolicyProcessorPipeline
 from torch import Tensor
 
+from wmvla.data.dataset import TrainingData, action_is_pad
 from wmvla.policy.modeling_smolvla_world import MEMORY_NOISE, MEMORY_ORDER, SmolVLAWorldPolicy
 from wmvla.streams import generator
-from wmvla.train.data import TrainingData, action_is_pad
 from wmvla.train.job import TrainingJob
 from wmvla.train.streams import batch_rows, flow_noise, image_shifts, shift_images
 from wmvla.world.memory import another_sample
@@ -22,9 +23,9 @@ from wmvla.world.memory import another_sample
 class StepBatch:
     """``noise`` (B, chunk, A) and ``time`` (B,) of flow matching.
 
-    Non-obvious: SmolVLA averages over the actions that lie inside their episode. The weights (B,) make the slices' averages
-    add up to that of the whole batch, whatever the number of processes: n_i * processes / (sum of all n). The same holds for
-    parts of a slice (``cut``).
+    Non-obvious: SmolVLA averages over the actions that lie inside their episode. The weights (B,)
+    make the slices' averages add up to that of the whole batch, whatever the number of processes:
+    n_i * processes / (sum of all n). The same holds for parts of a slice (``cut``).
     """
 
     batch: dict[str, Any]
@@ -38,7 +39,10 @@ def cut(fed: StepBatch, parts: int) -> Iterator[StepBatch]:
     size = len(fed.time) // parts
     for first in range(0, len(fed.time), size):
         mine = slice(first, first + size)
-        batch = {key: value[mine] if isinstance(value, Tensor | list) else value for key, value in fed.batch.items()}
+        batch = {
+            key: value[mine] if isinstance(value, Tensor | list) else value
+            for key, value in fed.batch.items()
+        }
         yield StepBatch(batch, fed.noise[mine], fed.time[mine], fed.weight[mine] * parts)
 
 
@@ -70,7 +74,9 @@ def step_batches(
         features = {key: raw.pop(key) for key in data.encoded}
         batch = preprocessor(raw) | features
         memory = generator("memory", job.seed, step, rank)
-        batch |= memory_draws(policy, len(batch["observation.state"]), memory, device, job.accumulation_steps)
+        batch |= memory_draws(
+            policy, len(batch["observation.state"]), memory, device, job.accumulation_steps
+        )
         batch["observation.state"] = batch["observation.state"] + state_noise.to(device)
         inside = (~action_is_pad(data.ends, everyone, data.chunk)).sum(1).float()
         weight = inside[mine] * ranks / inside.sum()
@@ -78,9 +84,14 @@ def step_batches(
 
 
 def memory_draws(
-    policy: PreTrainedPolicy, size: int, draws: torch.Generator, device: torch.device, parts: int = 1
+    policy: PreTrainedPolicy,
+    size: int,
+    draws: torch.Generator,
+    device: torch.device,
+    parts: int = 1,
 ) -> dict[str, Tensor]:
-    """What memory ``random`` or ``shuffle`` and the imagination bank need of ``draws``, under its batch keys.
+    """What memory ``random`` or ``shuffle`` and the imagination bank need of ``draws``, under its
+    batch keys.
 
     Args:
         parts: into which the batch is cut; ``shuffle`` takes its other sample from the same part.
@@ -92,5 +103,7 @@ def memory_draws(
     if shape is not None:
         drawn[MEMORY_NOISE] = torch.randn(shape, generator=draws).to(device)
     if policy.config.world_memory_mode_train == "shuffle":
-        drawn[MEMORY_ORDER] = torch.cat([another_sample(size // parts, draws) for _ in range(parts)]).to(device)
+        drawn[MEMORY_ORDER] = torch.cat(
+            [another_sample(size // parts, draws) for _ in range(parts)]
+        ).to(device)
     return drawn

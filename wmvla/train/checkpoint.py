@@ -1,4 +1,5 @@
-"""Checkpoints in LeRobot's layout, written atomically: ``<folder>/<step>/pretrained_model`` and ``training_state``."""
+"""Checkpoints in LeRobot's layout, written atomically: ``<folder>/<step>/pretrained_model`` and
+``training_state``."""
 
 import io
 import json
@@ -26,7 +27,11 @@ def pretrained_folder(folder: Path, step: int) -> Path:
 
 def latest_step(folder: Path) -> int:
     """The newest finished checkpoint's step; 0 when there is none."""
-    steps = [int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit()] if folder.is_dir() else []
+    steps = (
+        [int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit()]
+        if folder.is_dir()
+        else []
+    )
     return max(steps, default=0)
 
 
@@ -38,7 +43,8 @@ def save_checkpoint(
     optimizer_state: dict[str, Any],
     weights: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write the checkpoint of ``step``, then remove the older ones; ``weights``: the policy's, where it holds only a share."""
+    """Write the checkpoint of ``step``, then remove the older ones; ``weights``: the policy's,
+    where it holds only a share."""
     with new_folder(step_folder(folder, step)) as unfinished:
         pretrained = unfinished / "pretrained_model"
         policy.save_pretrained(pretrained, state_dict=weights)
@@ -58,4 +64,6 @@ def save_checkpoint(
 
 def load_optimizer_state(folder: Path, step: int) -> dict[str, Any]:
     """What ``save_checkpoint`` was given as ``optimizer_state``."""
-    return torch.load(step_folder(folder, step) / "training_state" / "optimizer.pt", weights_only=True, mmap=True)
+    return torch.load(
+        step_folder(folder, step) / "training_state" / "optimizer.pt", weights_only=True, mmap=True
+    )

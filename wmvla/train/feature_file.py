@@ -1,4 +1,5 @@
-"""The file of cached vision features: what one camera shows, one row per dataset frame, and what decides its content."""
+"""The file of cached vision features: what one camera shows, one row per dataset frame, and what
+decides its content."""
 
 import hashlib
 import json
@@ -15,20 +16,24 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.utils.feature_utils import dataset_to_policy_features
 from torch import Tensor
 
+from wmvla.data.frames import dataset_fingerprint
 from wmvla.errors import UserError
 from wmvla.files import sync_folder, write_json
 from wmvla.policy.frozen_vision import encode_images, vision_hash
-from wmvla.world.frames import dataset_fingerprint
-from wmvla.world.latents_file import read_layout
-from wmvla.world.latents_partial import Partial, remove_records
+from wmvla.world.latents.file import read_layout
+from wmvla.world.latents.partial import Partial, remove_records
 
-STORED: dict[torch.dtype, np.dtype] = {torch.float32: np.dtype("<f4"), torch.bfloat16: np.dtype("<i2")}
+STORED: dict[torch.dtype, np.dtype] = {
+    torch.float32: np.dtype("<f4"),
+    torch.bfloat16: np.dtype("<i2"),
+}
 """How numpy, which knows no bf16, stores a feature's type: bf16 as the same 16 bits."""
 
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """Features of the dataset's camera ``camera``, which is the policy's ``key``: ``rows`` x ``tokens`` x ``width``."""
+    """Features of the dataset's camera ``camera``, which is the policy's ``key``: ``rows`` x
+    ``tokens`` x ``width``."""
 
     folder: Path
     camera: str
@@ -42,7 +47,8 @@ class FeatureFile:
 
     @property
     def path(self) -> Path:
-        """Its name carries a hash of all that decides its content, so that a stale file is never found."""
+        """Its name carries a hash of all that decides its content, so that a stale file is never
+        found."""
         key = hashlib.sha256(json.dumps(self.made_of, sort_keys=True).encode()).hexdigest()[:16]
         camera = re.sub(r"[^\w-]", "_", self.camera.removeprefix("observation.images."))
         return self.folder / f"vision_features_{camera}_{key}.npy"
@@ -58,7 +64,8 @@ class FeatureFile:
         return STORED[self.dtype]
 
     def finish(self, unfinished: Partial) -> None:
-        """Metadata first, then the file under its own name, then the records: a kill between any two is continued."""
+        """Metadata first, then the file under its own name, then the records: a kill between any
+        two is continued."""
         write_json(self.metadata, self.made_of)
         unfinished.partial.replace(self.path)
         sync_folder(self.path.parent)
@@ -74,9 +81,17 @@ class FeatureFile:
         try:
             found = json.loads(self.metadata.read_text())
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.metadata} cannot be read ({error}): delete it and {self.path.name}.") from error
-        if found != self.made_of or (layout.rows, layout.width) != (self.rows, self.tokens * self.width):
-            raise UserError(f"{self.path} is another file than its name says: delete it and {self.metadata.name}.")
+            raise UserError(
+                f"{self.metadata} cannot be read ({error}): delete it and {self.path.name}."
+            ) from error
+        if found != self.made_of or (layout.rows, layout.width) != (
+            self.rows,
+            self.tokens * self.width,
+        ):
+            raise UserError(
+                f"{self.path} is another file than its name says: delete it and"
+                f" {self.metadata.name}."
+            )
         return OpenFeatures(self, np.asarray(np.load(self.path, mmap_mode="r")))
 
 
@@ -94,7 +109,12 @@ class OpenFeatures:
 
 
 def describe(
-    folder: Path, camera: str, key: str, policy: SmolVLAPolicy, precision: str, metadata: LeRobotDatasetMetadata
+    folder: Path,
+    camera: str,
+    key: str,
+    policy: SmolVLAPolicy,
+    precision: str,
+    metadata: LeRobotDatasetMetadata,
 ) -> FeatureFile:
     """The file of one camera; one black image is encoded to learn shape and type."""
     image = dataset_to_policy_features(metadata.features)[camera].shape

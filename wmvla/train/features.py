@@ -1,7 +1,9 @@
-"""Training on cached vision features: made once by whoever comes first, read by every arm, seed and process.
+"""Training on cached vision features: made once by whoever comes first, read by every arm, seed and
+process.
 
-Non-obvious: features are made with ``BATCH_ROWS`` images at once, and a matrix product's last bits depend on how many rows it
-has. So losses are those of a training that encodes its images to rounding, not to the bit.
+Non-obvious: features are made with ``BATCH_ROWS`` images at once, and a matrix product's last bits
+depend on how many rows it has. So losses are those of a training that encodes its images to
+rounding, not to the bit.
 """
 
 import sys
@@ -18,20 +20,24 @@ from accelerate import Accelerator
 from lerobot.configs import FeatureType, NormalizationMode
 from lerobot.datasets import LeRobotDatasetMetadata
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
-from lerobot.processor import NormalizerProcessorStep, PolicyProcessorPipeline, RenameObservationsProcessorStep
+from lerobot.processor import (
+    NormalizerProcessorStep,
+    PolicyProcessorPipeline,
+    RenameObservationsProcessorStep,
+)
 from torch import Tensor, distributed
 
+from wmvla.data.dataset import Numbers, as_floats, camera_keys, episode_ends, open_dataset
+from wmvla.data.images import StoredImages
+from wmvla.data.readers import read_ahead
 from wmvla.errors import UserError
 from wmvla.policy.frozen_vision import encode_images, is_vision_frozen, take_features
 from wmvla.progress import Progress
-from wmvla.train.data import Numbers, as_floats, camera_keys, episode_ends, open_dataset
 from wmvla.train.feature_file import FeatureFile, describe
-from wmvla.train.images import StoredImages
 from wmvla.train.job import TrainingJob
-from wmvla.train.preemption import Stopped
-from wmvla.train.readers import read_ahead
-from wmvla.world.latents_partial import InUseError, Range
-from wmvla.world.rows_writer import write_rows
+from wmvla.train.parallel.preemption import Stopped
+from wmvla.world.latents.partial import InUseError, Range
+from wmvla.world.latents.rows_writer import write_rows
 
 BATCH_ROWS = 32
 WAIT_SECONDS = 2.0
@@ -39,7 +45,8 @@ WAIT_SECONDS = 2.0
 
 
 class FeatureData(Numbers):
-    """A dataset whose images are encoded already; its batches carry features, under the policy's camera keys."""
+    """A dataset whose images are encoded already; its batches carry features, under the policy's
+    camera keys."""
 
     def __init__(self, job: TrainingJob, chunk: int, files: list[FeatureFile]) -> None:
         super().__init__(open_dataset(job.dataset_repo_id, dataset_root(job)), chunk)
@@ -48,7 +55,9 @@ class FeatureData(Numbers):
 
     def batches(self, rows: Iterable[np.ndarray], device: str = "cpu") -> Iterator[dict[str, Any]]:
         picked = list(rows)
-        for batch, features in zip(picked, read_ahead(self._read, picked, pinned=device != "cpu"), strict=True):
+        for batch, features in zip(
+            picked, read_ahead(self._read, picked, pinned=device != "cpu"), strict=True
+        ):
             there = [feature.to(device, non_blocking=True) for feature in features]
             yield dict(zip(self.encoded, there, strict=True)) | self.batch(batch)
 
@@ -65,17 +74,22 @@ def train_on_features(
     asked_to_stop: Callable[[], bool],
     any_asked: Callable[[bool], bool],
 ) -> FeatureData:
-    """Make the features that are missing in the folder ``job.vision_cache``, and turn ``policy`` to them.
+    """Make the features that are missing in the folder ``job.vision_cache``, and turn ``policy`` to
+    them.
 
     Args:
         any_asked: whether any of the processes says yes, asked by all.
 
     Raises:
-        UserError: features are not the same in every step of this training. Stopped: as was asked for.
+        UserError: features are not the same in every step of this training. Stopped: as was asked
+        for.
     """
     keys = cached_cameras(job, policy, preprocessor, camera_keys(metadata))
     folder = Path(job.vision_cache) / job.dataset_repo_id
-    files = [describe(folder, camera, key, policy, job.precision, metadata) for camera, key in keys.items()]
+    files = [
+        describe(folder, camera, key, policy, job.precision, metadata)
+        for camera, key in keys.items()
+    ]
     shared = accelerator.num_processes > 1
     group = distributed.new_group(backend="gloo", timeout=timedelta(days=7)) if shared else None
     for file in files:
@@ -88,7 +102,9 @@ def train_on_features(
                     print(f"{job.case} waits: {error}", file=sys.stderr, flush=True)
                 waited = True
                 if any_asked(asked_to_stop()):
-                    raise Stopped(f"{job.case} was asked to stop while it waited for vision features") from None
+                    raise Stopped(
+                        f"{job.case} was asked to stop while it waited for vision features"
+                    ) from None
                 time.sleep(WAIT_SECONDS)
     data = FeatureData(job, policy.config.chunk_size, files)
     take_features(policy)
@@ -96,7 +112,10 @@ def train_on_features(
 
 
 def cached_cameras(
-    job: TrainingJob, policy: SmolVLAPolicy, preprocessor: PolicyProcessorPipeline, cameras: list[str]
+    job: TrainingJob,
+    policy: SmolVLAPolicy,
+    preprocessor: PolicyProcessorPipeline,
+    cameras: list[str],
 ) -> dict[str, str]:
     """The dataset's cameras, and what the policy calls them.
 
@@ -107,7 +126,9 @@ def cached_cameras(
     if not is_vision_frozen(policy):
         why = "its vision tower or connector is trained (policy.train_expert_only is off)"
     if job.training.image_shift:
-        why = f"its images are shifted at random (training.image_shift = {job.training.image_shift})"
+        why = (
+            f"its images are shifted at random (training.image_shift = {job.training.image_shift})"
+        )
     renamed: dict[str, str] = {}
     for step in preprocessor.steps:
         if isinstance(step, RenameObservationsProcessorStep):
@@ -117,7 +138,10 @@ def cached_cameras(
             if mode is not NormalizationMode.IDENTITY:
                 why = f"its processors normalise images ({mode.value})"
     if why:
-        raise UserError(f"{job.case}: vision features cannot be cached, for {why}: set cache_vision = false for the machine.")
+        raise UserError(
+            f"{job.case}: vision features cannot be cached, for {why}: set cache_vision = false for"
+            " the machine."
+        )
     return {camera: renamed.get(camera, camera) for camera in cameras}
 
 
@@ -129,7 +153,8 @@ def dataset_root(job: TrainingJob) -> Path | None:
 def _told_by_first(exists: bool, group: distributed.ProcessGroup | None) -> bool:
     """What the first process sees.
 
-    Non-obvious: the others do not look before, because a cluster's file system remembers for a while that it was not there.
+    Non-obvious: the others do not look before, because a cluster's file system remembers for a
+    while that it was not there.
     """
     told = [exists]
     if group is not None:
@@ -151,14 +176,30 @@ def _make(
 
     def make(ranges: list[Range]) -> Iterator[tuple[int, np.ndarray]]:
         rows = [np.arange(*bounds) for bounds in ranges]
-        for (first, _), (read,) in zip(ranges, read_ahead(images.read, rows, pinned=device != "cpu"), strict=True):
+        for (first, _), (read,) in zip(
+            ranges, read_ahead(images.read, rows, pinned=device != "cpu"), strict=True
+        ):
             if asked_to_stop():
                 raise Stopped(f"{job.case} was asked to stop while it encoded images")
-            features = encode_images(policy, file.key, as_floats(read, device), job.precision).flatten(1).cpu()
+            features = (
+                encode_images(policy, file.key, as_floats(read, device), job.precision)
+                .flatten(1)
+                .cpu()
+            )
             if not features.isfinite().all():
-                raise UserError(f"{job.case}: the vision tower gave features that are not finite, near row {first}.")
-            yield first, (features.view(torch.int16) if features.dtype is torch.bfloat16 else features).numpy()
+                raise UserError(
+                    f"{job.case}: the vision tower gave features that are not finite, near row"
+                    f" {first}."
+                )
+            yield (
+                first,
+                (
+                    features.view(torch.int16) if features.dtype is torch.bfloat16 else features
+                ).numpy(),
+            )
 
     shape = file.rows, file.tokens * file.width
     progress = partial(Progress, f"vision {file.camera.rpartition('.')[2]}")
-    write_rows(file.path, shape, file.made_of, make, file.finish, BATCH_ROWS, progress, file.stored, group)
+    write_rows(
+        file.path, shape, file.made_of, make, file.finish, BATCH_ROWS, progress, file.stored, group
+    )

@@ -1,4 +1,5 @@
-"""A loss or gradient that is not finite ends a training, in all of its processes, and the step is named."""
+"""A loss or gradient that is not finite ends a training, in all of its processes, and the step is
+named."""
 
 import torch
 from torch import Tensor
@@ -24,12 +25,13 @@ class FiniteSteps:
         self.pending.append((step, finite))
 
     def check(self) -> None:
-        """UserError for the first step since the last check that was not finite; to be asked before a step is saved."""
+        """UserError for the first step since the last check that was not finite; to be asked before
+        a step is saved."""
         told = torch.stack([finite for _, finite in self.pending]).tolist()
         for (step, _), finite in zip(self.pending, told, strict=True):
             if not finite:
                 raise UserError(
-                    f"{self.case}: the loss or a gradient is not finite at step {step}; no checkpoint holds that step:"
-                    " look at the data, or lower the learning rate."
+                    f"{self.case}: the loss or a gradient is not finite at step {step}; no"
+                    " checkpoint holds that step: look at the data, or lower the learning rate."
                 )
         self.pending.clear()

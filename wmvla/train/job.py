@@ -1,4 +1,5 @@
-"""What one training run is told, as a JSON file: written by whoever starts it, read by every process."""
+"""What one training run is told, as a JSON file: written by whoever starts it, read by every
+process."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -13,8 +14,9 @@ from wmvla.recipe import Training
 class TrainingJob:
     """One optimisation run.
 
-    Non-obvious: exactly one of ``scratch`` and ``base`` is set. With ``scratch`` a new SmolVLA is made from these
-    configuration fields; with ``base`` the run starts from that checkpoint, and ``world`` (if any) adds the world parts.
+    Non-obvious: exactly one of ``scratch`` and ``base`` is set. With ``scratch`` a new SmolVLA is
+    made from these configuration fields; with ``base`` the run starts from that checkpoint, and
+    ``world`` (if any) adds the world parts.
     """
 
     case: str
@@ -29,13 +31,17 @@ class TrainingJob:
     precision: str = "fp32"
     """``fp32``, or ``bf16`` by autocast."""
     strategy: str = "ddp"
-    """What the processes share (``wmvla.train.strategy``): ``ddp``, ``zero1``, ``zero2``, ``zero3`` or ``fsdp``."""
+    """What the processes share (``wmvla.train.parallel.strategy``): ``ddp``, ``zero1``, ``zero2``,
+    ``zero3`` or ``fsdp``."""
     accumulation_steps: int = 1
-    """Parts in which each process works off its slice of a batch, one after the other; they change memory, not losses."""
+    """Parts in which each process works off its slice of a batch, one after the other; they change
+    memory, not losses."""
     vision_cache: str = ""
-    """Folder of cached vision features (``wmvla.train.features``); empty: every step encodes its images."""
+    """Folder of cached vision features (``wmvla.train.features``); empty: every step encodes its
+    images."""
     trackers: tuple[str, ...] = ()
-    """``tensorboard``, ``wandb``, or what else accelerate knows; beside the metrics file, which is always written."""
+    """``tensorboard``, ``wandb``, or what else accelerate knows; beside the metrics file, which is
+    always written."""
     base: str = ""
     scratch: dict[str, Any] | None = None
     world: dict[str, Any] | None = None
@@ -54,4 +60,10 @@ class TrainingJob:
     def parse(cls, text: str) -> "TrainingJob":
         """The job in the JSON that ``write`` wrote."""
         content = json.loads(text)
-        return cls(**{**content, "training": Training(**content["training"]), "trackers": tuple(content["trackers"])})
+        return cls(
+            **{
+                **content,
+                "training": Training(**content["training"]),
+                "trackers": tuple(content["trackers"]),
+            }
+        )

@@ -1,4 +1,5 @@
-"""The training loop on accelerate: one for every arm, resumable to the step, independent of the number of processes."""
+"""The training loop on accelerate: one for every arm, resumable to the step, independent of the
+number of processes."""
 
 import math
 import time
@@ -8,25 +9,31 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 
+from wmvla.data.dataset import TrainingData, open_data, open_metadata
 from wmvla.progress import Progress
 from wmvla.recipe import Training
 from wmvla.train.batches import step_batches
-from wmvla.train.checkpoint import latest_step, load_optimizer_state, pretrained_folder, save_checkpoint
-from wmvla.train.data import TrainingData, open_data, open_metadata
+from wmvla.train.checkpoint import (
+    latest_step,
+    load_optimizer_state,
+    pretrained_folder,
+    save_checkpoint,
+)
 from wmvla.train.features import train_on_features
 from wmvla.train.finite import FiniteSteps
 from wmvla.train.job import TrainingJob
 from wmvla.train.metrics import MetricsFile
-from wmvla.train.preemption import Stopped, agreement
-from wmvla.train.ranks import as_rank_0_sees
+from wmvla.train.parallel.preemption import Stopped, agreement
+from wmvla.train.parallel.ranks import as_rank_0_sees
+from wmvla.train.parallel.strategy import check_strategy, prepare
 from wmvla.train.start import refuse_other_dataset, start
 from wmvla.train.step import optimize
-from wmvla.train.strategy import check_strategy, prepare
 from wmvla.train.trackers import check_trackers, finish_trackers, log_to_trackers, start_trackers
 
 
 def learning_rate(training: Training, step: int) -> float:
-    """Linear warm-up, then a cosine to ``final_learning_rate_fraction`` at the last step; ``step`` counts from 0."""
+    """Linear warm-up, then a cosine to ``final_learning_rate_fraction`` at the last step; ``step``
+    counts from 0."""
     peak = training.learning_rate
     if step < training.warmup_steps:
         return peak * (step + 1) / training.warmup_steps
@@ -36,14 +43,16 @@ def learning_rate(training: Training, step: int) -> float:
 
 
 def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -> Path:
-    """Run the job to its end, from its newest checkpoint, and return the final ``pretrained_model`` folder.
+    """Run the job to its end, from its newest checkpoint, and return the final ``pretrained_model``
+    folder.
 
     Args:
         asked_to_stop: looked at after each step.
 
     Raises:
         Stopped: as was asked for, with a checkpoint of the last step.
-        UserError: a loss or gradient that is not finite, among others; no checkpoint holds its step.
+        UserError: a loss or gradient that is not finite, among others; no checkpoint holds its
+        step.
     """
     training, folder = job.training, Path(job.checkpoints)
     check_trackers(job.trackers)
@@ -59,7 +68,9 @@ def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -
     policy.train()
     any_asked = agreement(accelerator)
     if job.vision_cache:
-        data: TrainingData = train_on_features(job, policy, processors[0], metadata, accelerator, asked_to_stop, any_asked)
+        data: TrainingData = train_on_features(
+            job, policy, processors[0], metadata, accelerator, asked_to_stop, any_asked
+        )
     else:
         data = open_data(root, job.dataset_repo_id, policy.config.chunk_size)
     prepared = prepare(job, policy, accelerator)
@@ -76,7 +87,9 @@ def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -
         rate = learning_rate(training, step)
         for group in prepared.optimizer.param_groups:
             group["lr"] = rate
-        values, is_finite = optimize(prepared, policy, fed, training.gradient_clip_norm, accelerator, job.accumulation_steps)
+        values, is_finite = optimize(
+            prepared, policy, fed, training.gradient_clip_norm, accelerator, job.accumulation_steps
+        )
         done = step + 1
         finite.add(done, is_finite)
         if metrics is not None:
@@ -97,7 +110,10 @@ def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -
             accelerator.wait_for_everyone()
         if stopping and done < training.steps:
             finish_trackers(accelerator)
-            raise Stopped(f"{job.case} was asked to stop and did after step {done} of {training.steps}, with a checkpoint")
+            raise Stopped(
+                f"{job.case} was asked to stop and did after step {done} of {training.steps}, with"
+                " a checkpoint"
+            )
     finish_trackers(accelerator)
     return pretrained_folder(folder, training.steps)
 

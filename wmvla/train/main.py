@@ -1,4 +1,5 @@
-"""``python -m wmvla.train.main JOB.json``, alone or under torchrun or srun: run one training job."""
+"""``python -m wmvla.train.main JOB.json``, alone or under torchrun or srun: run one training
+job."""
 
 import os
 import sys
@@ -9,12 +10,13 @@ from typing import NoReturn
 import torch
 
 from wmvla.errors import UserError, disk_full_is_a_user_error
-from wmvla.train.preemption import STOPPED, Stopped, catch_sigterm
-from wmvla.train.ranks import read_job
+from wmvla.train.parallel.preemption import STOPPED, Stopped, catch_sigterm
+from wmvla.train.parallel.ranks import read_job
 
 
 def main() -> int:
-    """Exit code 0 when the final checkpoint exists, 2 for bad input, ``STOPPED`` (75) after SIGTERM."""
+    """Exit code 0 when the final checkpoint exists, 2 for bad input, ``STOPPED`` (75) after
+    SIGTERM."""
     asked_to_stop = catch_sigterm()
     torch.set_num_threads(1)
     from wmvla.train.loop import train
@@ -34,8 +36,9 @@ def main() -> int:
 def leave(code: int) -> NoReturn:
     """End this process at once, without taking its objects apart.
 
-    Non-obvious: that may hang for ever. Who frees the last of a DDP model waits for gloo's threads with Python's lock in hand,
-    and one of these may wait for that lock to free what its last all-reduce was given. All that is to last is on the disk.
+    Non-obvious: that may hang for ever. Who frees the last of a DDP model waits for gloo's threads
+    with Python's lock in hand, and one of these may wait for that lock to free what its last
+    all-reduce was given. All that is to last is on the disk.
     """
     sys.stdout.flush()
     sys.stderr.flush()

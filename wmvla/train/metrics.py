@@ -1,4 +1,5 @@
-"""``metrics/<case>.jsonl``: one line per optimizer step, written in batches so that a step costs no host copy."""
+"""``metrics/<case>.jsonl``: one line per optimizer step, written in batches so that a step costs no
+host copy."""
 
 import json
 import math
@@ -10,7 +11,8 @@ from torch import Tensor
 
 
 class MetricsFile:
-    """Appends to ``path``; on a resume, lines behind ``step`` (the checkpoint's) are cut off first."""
+    """Appends to ``path``; on a resume, lines behind ``step`` (the checkpoint's) are cut off
+    first."""
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
@@ -23,7 +25,7 @@ class MetricsFile:
             try:
                 row = json.loads(line)
             except json.JSONDecodeError:
-                break  # the half-written line of a killed process; the steps behind it are run again
+                break  # half a line, of a killed process; the steps behind it are run again
             if row["step"] <= step:
                 kept.append(line)
                 self.seconds_before = row["seconds"]
@@ -36,7 +38,8 @@ class MetricsFile:
         self.pending.append((step, learning_rate, samples, values))
 
     def flush(self, seconds: float) -> list[dict[str, Any]]:
-        """Copy what is pending to the host at once, append it and return it, up to a step that is not finite.
+        """Copy what is pending to the host at once, append it and return it, up to a step that is
+        not finite.
 
         Args:
             seconds: training time of this process.
@@ -49,7 +52,12 @@ class MetricsFile:
             for (step, rate, samples, tensors), row in zip(self.pending, table, strict=True):
                 if not all(map(math.isfinite, row)):
                     break  # the training ends with it (``FiniteSteps``); JSON has no such numbers
-                self.last = {"step": step, "learning_rate": rate, "samples": samples, **unflat(row, tensors)}
+                self.last = {
+                    "step": step,
+                    "learning_rate": rate,
+                    "samples": samples,
+                    **unflat(row, tensors),
+                }
                 lines.append({**self.last, "seconds": round(self.seconds_before + seconds, 3)})
                 file.write(json.dumps(lines[-1]) + "\n")
         self.pending.clear()
@@ -62,6 +70,10 @@ def flat(values: dict[str, Tensor]) -> Tensor:
 
 
 def unflat(row: list[float], values: dict[str, Tensor]) -> dict[str, Any]:
-    """The inverse of ``flat`` on the host, with the names and shapes of ``values``: numbers and lists of numbers."""
+    """The inverse of ``flat`` on the host, with the names and shapes of ``values``: numbers and
+    lists of numbers."""
     numbers = iter(row)
-    return {name: [next(numbers) for _ in range(len(value))] if value.ndim else next(numbers) for name, value in values.items()}
+    return {
+        name: [next(numbers) for _ in range(len(value))] if value.ndim else next(numbers)
+        for name, value in values.items()
+    }

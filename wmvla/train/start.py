@@ -13,16 +13,18 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.processor import PolicyProcessorPipeline
 from lerobot.utils.feature_utils import dataset_to_policy_features
 
+from wmvla.data.frames import dataset_fingerprint
 from wmvla.policy.conversion import Pipelines, add_world, load_with_processors
 from wmvla.policy.processor_smolvla_world import WorldLatentsProcessorStep
 from wmvla.recipe import BaseModel, Environment
 from wmvla.train.checkpoint import pretrained_folder
 from wmvla.train.job import TrainingJob
-from wmvla.world.frames import dataset_fingerprint
-from wmvla.world.latents import LatentCache
+from wmvla.world.latents.cache import LatentCache
 
 
-def tiny_policy_fields(model: BaseModel, environment: Environment, n_action_steps: int, vlm: Path) -> dict[str, Any]:
+def tiny_policy_fields(
+    model: BaseModel, environment: Environment, n_action_steps: int, vlm: Path
+) -> dict[str, Any]:
     """Fields of ``SmolVLAConfig`` for a policy that is trained here from nothing."""
     return {
         "vlm_model_name": str(vlm),
@@ -43,7 +45,9 @@ def from_scratch(
 ) -> tuple[SmolVLAPolicy, Pipelines]:
     """A new SmolVLA for the dataset, with processors normalised by its statistics."""
     features = dataset_to_policy_features(metadata.features)
-    outputs = {key: feature for key, feature in features.items() if feature.type is FeatureType.ACTION}
+    outputs = {
+        key: feature for key, feature in features.items() if feature.type is FeatureType.ACTION
+    }
     inputs = {key: feature for key, feature in features.items() if key not in outputs}
     config = SmolVLAConfig(**fields, device=device, input_features=inputs, output_features=outputs)
     with torch.random.fork_rng(devices=[]):
@@ -52,7 +56,9 @@ def from_scratch(
     return policy.to(device), make_pre_post_processors(config, dataset_stats=metadata.stats)
 
 
-def refuse_other_dataset(preprocessor: PolicyProcessorPipeline, metadata: LeRobotDatasetMetadata) -> None:
+def refuse_other_dataset(
+    preprocessor: PolicyProcessorPipeline, metadata: LeRobotDatasetMetadata
+) -> None:
     """Refuse latents that were made of another dataset than the one that is trained on.
 
     Raises:
@@ -60,11 +66,20 @@ def refuse_other_dataset(preprocessor: PolicyProcessorPipeline, metadata: LeRobo
     """
     for step in preprocessor.steps:
         if isinstance(step, WorldLatentsProcessorStep):
-            LatentCache(Path(step.path), step.window, step.width, step.camera, dataset=dataset_fingerprint(metadata))
+            LatentCache(
+                Path(step.path),
+                step.window,
+                step.width,
+                step.camera,
+                dataset=dataset_fingerprint(metadata),
+            )
 
 
-def start(job: TrainingJob, metadata: LeRobotDatasetMetadata, step: int, device: str) -> tuple[PreTrainedPolicy, Pipelines]:
-    """The run's policy at ``step``: from its own checkpoint when it has one, else from the base or from nothing."""
+def start(
+    job: TrainingJob, metadata: LeRobotDatasetMetadata, step: int, device: str
+) -> tuple[PreTrainedPolicy, Pipelines]:
+    """The run's policy at ``step``: from its own checkpoint when it has one, else from the base or
+    from nothing."""
     if step:
         return load_with_processors(pretrained_folder(Path(job.checkpoints), step), device)
     if job.scratch is not None:

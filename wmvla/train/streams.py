@@ -1,7 +1,9 @@
-"""Every random number of a training run, by counter: a function of (seed, step), never of what ran before.
+"""Every random number of a training run, by counter: a function of (seed, step), never of what ran
+before.
 
-So a resumed run continues exactly, and the samples, their augmentation and their noise do not depend on how many processes
-share the batch: each process draws the numbers of the whole batch and takes its slice.
+So a resumed run continues exactly, and the samples, their augmentation and their noise do not
+depend on how many processes share the batch: each process draws the numbers of the whole batch and
+takes its slice.
 """
 
 from functools import lru_cache
@@ -14,7 +16,8 @@ from wmvla.streams import generator
 
 
 def batch_rows(seed: int, step: int, batch_size: int, rows: int) -> np.ndarray:
-    """Dataset rows (batch_size,) of one optimizer step: every epoch visits each row once, in its own random order."""
+    """Dataset rows (batch_size,) of one optimizer step: every epoch visits each row once, in its
+    own random order."""
     position = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs, offsets = position // rows, position % rows
     picked = np.empty(batch_size, np.int64)
@@ -25,14 +28,18 @@ def batch_rows(seed: int, step: int, batch_size: int, rows: int) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, rows: int) -> np.ndarray:
-    """The order of one epoch. It is kept: drawn for each step, LIBERO's would cost minutes before the first one."""
+    """The order of one epoch. It is kept: drawn for each step, LIBERO's would cost minutes before
+    the first one."""
     return torch.randperm(rows, generator=generator("order", seed, epoch)).numpy()
 
 
-def flow_noise(draws: torch.Generator, batch_size: int, chunk: int, width: int) -> tuple[Tensor, Tensor]:
+def flow_noise(
+    draws: torch.Generator, batch_size: int, chunk: int, width: int
+) -> tuple[Tensor, Tensor]:
     """Noise (B, chunk, width) and time (B,) of flow matching, distributed as in SmolVLA.
 
-    SmolVLA's time is 0.999 x + 0.001 with x ~ Beta(1.5, 1), whose inverse distribution function is u^(1 / 1.5).
+    SmolVLA's time is 0.999 x + 0.001 with x ~ Beta(1.5, 1), whose inverse distribution function is
+    u^(1 / 1.5).
     """
     noise = torch.randn(batch_size, chunk, width, generator=draws)
     uniform = torch.rand(batch_size, generator=draws)

@@ -19,13 +19,20 @@ def check_trackers(names: tuple[str, ...]) -> None:
         if name not in known:
             raise UserError(f"tracker {name!r} is unknown: choose {', '.join(known)}.")
         if name not in available:
-            raise UserError(f"tracker {name!r} is not installed: uv pip install {name}, or leave the tracker out.")
+            raise UserError(
+                f"tracker {name!r} is not installed: uv pip install {name}, or leave the tracker"
+                " out."
+            )
 
 
 def start_trackers(accelerator: Accelerator, job: TrainingJob) -> None:
     """Open the job's trackers, one run named after the case."""
     if job.trackers:
-        settings = {key: value for key, value in asdict(job.training).items() if isinstance(value, int | float | str)}
+        settings = {
+            key: value
+            for key, value in asdict(job.training).items()
+            if isinstance(value, int | float | str)
+        }
         accelerator.init_trackers(job.case, config={"case": job.case, "seed": job.seed, **settings})
 
 

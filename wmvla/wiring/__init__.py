@@ -1,4 +1,5 @@
-"""Wiring tripwires: what must hold before anything is trained, each a function that raises ``WiringError`` or gives figures."""
+"""Wiring tripwires: what must hold before anything is trained, each a function that raises
+``WiringError`` or gives figures."""
 
 from collections.abc import Callable
 

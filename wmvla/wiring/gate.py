@@ -1,4 +1,5 @@
-"""Do no harm: with closed gates every fusion point is SmolVLA bit for bit; and every gate can open."""
+"""Do no harm: with closed gates every fusion point is SmolVLA bit for bit; and every gate can
+open."""
 
 from typing import Any
 
@@ -15,16 +16,26 @@ from wmvla.wiring.samples import copied, flow_draws, observation, raw_batch
 FUSION_POINTS: dict[str, dict[str, Any]] = {
     "F1": {},
     "F2": {"enable_world_injection": False, "world_inject_suffix_in": True},
-    "F3a-prefix": {"enable_world_injection": False, "world_prefix_tokens": 1, "world_prefix_block": "prefix"},
-    "F3a-state": {"enable_world_injection": False, "world_prefix_tokens": 1, "world_prefix_block": "state"},
+    "F3a-prefix": {
+        "enable_world_injection": False,
+        "world_prefix_tokens": 1,
+        "world_prefix_block": "prefix",
+    },
+    "F3a-state": {
+        "enable_world_injection": False,
+        "world_prefix_tokens": 1,
+        "world_prefix_block": "state",
+    },
     "F3b": {"enable_world_injection": False, "world_prefix_cross_attn": True},
     "bank": {"world_num_hypotheses": 2},
 }
-"""Fields of ``SmolVLAWorldConfig``, by the words of PROTOCOL.md; F3a takes as many tokens as the memory has."""
+"""Fields of ``SmolVLAWorldConfig``, by the words of PROTOCOL.md; F3a takes as many tokens as the
+memory has."""
 
 
 def check_gate(inputs: WiringInputs) -> dict[str, float | str]:
-    """Every fusion point: loss, gradients, chunks and ``select_action`` of SmolVLA; a gradient at 0; open after one step.
+    """Every fusion point: loss, gradients, chunks and ``select_action`` of SmolVLA; a gradient at
+    0; open after one step.
 
     Returns:
         the size of each gate's gradient at 0.
@@ -37,11 +48,14 @@ def check_gate(inputs: WiringInputs) -> dict[str, float | str]:
         world = {**inputs.world, **fields, "world_gate_init": 0.0, "world_prefix_gate_init": 0.0}
         if "world_prefix_tokens" in fields:
             world["world_prefix_tokens"] = world.get("future_offset", 8)
-        # Every memory that reaches the policy here is one that training or a rollout could give it, and not 0.
+        # Every memory that reaches the policy here is one that training or a rollout could give it,
+        # and not 0.
         world |= {"world_memory_mode_train": "oracle", "world_memory_mode_rollout": "random"}
         policy, (with_latents, _) = add_world(inputs.base, world, inputs.seed, inputs.device)
         pad_alike(plain, policy)
-        _same_training(name, plain, policy, preprocessor(copied(raw)), with_latents(copied(raw)), inputs.seed)
+        _same_training(
+            name, plain, policy, preprocessor(copied(raw)), with_latents(copied(raw)), inputs.seed
+        )
         _same_actions(name, plain, policy, preprocessor(observation(raw)), inputs.seed)
         figures[f"gate_gradient_{name}"] = _opens(name, policy)
     return figures
@@ -50,12 +64,17 @@ def check_gate(inputs: WiringInputs) -> dict[str, float | str]:
 def pad_alike(plain: SmolVLAPolicy, policy: SmolVLAWorldPolicy) -> None:
     """Give both the same prefix length.
 
-    Non-obvious: the world tokens of F3a stand in the prefix padding. SmolVLA padded to the same length computes the same bits;
-    padding by itself moves the last ones, because products of other shapes are summed in another order.
+    Non-obvious: the world tokens of F3a stand in the prefix padding. SmolVLA padded to the same
+    length computes the same bits; padding by itself moves the last ones, because products of other
+    shapes are summed in another order.
     """
     extra = policy.config.world_prefix_tokens
     # Longer than any prefix with its world tokens, so that both are padded to it.
-    length = 64 * len(plain.config.image_features) + plain.config.tokenizer_max_length + 1 + extra if extra else 0
+    length = (
+        64 * len(plain.config.image_features) + plain.config.tokenizer_max_length + 1 + extra
+        if extra
+        else 0
+    )
     plain.model.prefix_length = length
     if extra:
         policy.model.padded_length = length
@@ -79,12 +98,20 @@ def _same_training(
         losses.append(details.get("action_loss_per_sample", loss))
         losses[-1].mean().backward()
         gradients.append({key: p.grad for key, p in model.named_parameters() if p.grad is not None})
-    expect(torch.equal(*losses), f"{name}: with the gate at 0 the loss is not SmolVLA's: {losses[1]} and {losses[0]}")
+    expect(
+        torch.equal(*losses),
+        f"{name}: with the gate at 0 the loss is not SmolVLA's: {losses[1]} and {losses[0]}",
+    )
     for key, gradient in gradients[0].items():
-        expect(torch.equal(gradient, gradients[1][key]), f"{name}: with the gate at 0 the gradient of {key} is not SmolVLA's")
+        expect(
+            torch.equal(gradient, gradients[1][key]),
+            f"{name}: with the gate at 0 the gradient of {key} is not SmolVLA's",
+        )
 
 
-def _same_actions(name: str, plain: SmolVLAPolicy, policy: SmolVLAWorldPolicy, batch: dict[str, Tensor], seed: int) -> None:
+def _same_actions(
+    name: str, plain: SmolVLAPolicy, policy: SmolVLAWorldPolicy, batch: dict[str, Tensor], seed: int
+) -> None:
     noise, _ = flow_draws(plain, seed)
     plain.eval()
     policy.eval()
@@ -93,18 +120,30 @@ def _same_actions(name: str, plain: SmolVLAPolicy, policy: SmolVLAWorldPolicy, b
     memory_noise = torch.randn(shape, generator=generator("wiring memory", seed))
     plain.reset()
     policy.reset()
-    chunks = plain.predict_action_chunk(copied(batch), noise), policy.predict_action_chunk(copied(batch), noise, memory_noise)
+    chunks = (
+        plain.predict_action_chunk(copied(batch), noise),
+        policy.predict_action_chunk(copied(batch), noise, memory_noise),
+    )
     expect(torch.equal(*chunks), f"{name}: with the gate at 0 the action chunk is not SmolVLA's")
     plain.reset()
     policy.reset()
     for step in range(2):
-        actions = plain.select_action(copied(batch), noise), policy.select_action(copied(batch), noise)
-        expect(torch.equal(*actions), f"{name}: with the gate at 0 action {step} of select_action is not SmolVLA's")
+        actions = (
+            plain.select_action(copied(batch), noise),
+            policy.select_action(copied(batch), noise),
+        )
+        expect(
+            torch.equal(*actions),
+            f"{name}: with the gate at 0 action {step} of select_action is not SmolVLA's",
+        )
 
 
 def _opens(name: str, policy: SmolVLAWorldPolicy) -> float:
-    """The gate's gradient, from the training step before; then one optimizer step must move the gate."""
-    gates: list[nn.Parameter] = [p for key, p in policy.world_fusion.named_parameters() if key.endswith("gate")]
+    """The gate's gradient, from the training step before; then one optimizer step must move the
+    gate."""
+    gates: list[nn.Parameter] = [
+        p for key, p in policy.world_fusion.named_parameters() if key.endswith("gate")
+    ]
     assert len(gates) == 1
     (gate,) = gates
     size = 0.0 if gate.grad is None else float(gate.grad.abs())

@@ -13,8 +13,9 @@ class WiringError(RuntimeError):
 class WiringInputs:
     """The parts that a run is about to train from.
 
-    ``base``: ``pretrained_model`` folder of the SmolVLA that every arm starts from. ``dataset_root``: None for the hub cache.
-    ``world``: the fields of ``SmolVLAWorldConfig`` that ``add_world`` takes. ``device``: ``cpu`` or ``cuda``.
+    ``base``: ``pretrained_model`` folder of the SmolVLA that every arm starts from.
+    ``dataset_root``: None for the hub cache. ``world``: the fields of ``SmolVLAWorldConfig`` that
+    ``add_world`` takes. ``device``: ``cpu`` or ``cuda``.
     """
 
     base: Path

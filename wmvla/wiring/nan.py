@@ -11,7 +11,8 @@ from wmvla.wiring.samples import copied, flow_draws, observation, raw_batch
 
 
 def check_nan(inputs: WiringInputs) -> dict[str, float | str]:
-    """NaN in the memory stops a rollout before it acts, and in the latents a training at the step where it comes in.
+    """NaN in the memory stops a rollout before it acts, and in the latents a training at the step
+    where it comes in.
 
     Returns:
         the sentences with which both stopped.
@@ -20,7 +21,9 @@ def check_nan(inputs: WiringInputs) -> dict[str, float | str]:
     config = policy.config
     raw = raw_batch(inputs, config.chunk_size)
     noise, time = flow_draws(policy, inputs.seed)
-    memory = torch.zeros(len(noise), config.memory_tokens, config.world_latent_dim, device=inputs.device)
+    memory = torch.zeros(
+        len(noise), config.memory_tokens, config.world_latent_dim, device=inputs.device
+    )
     memory[0, 0, 0] = torch.nan
     figures: dict[str, float | str] = {}
     try:

@@ -1,7 +1,9 @@
-"""A toy whose action *is* the future: what an oracle memory must gain on it, and what no other memory may.
+"""A toy whose action *is* the future: what an oracle memory must gain on it, and what no other
+memory may.
 
-Nothing in it can be predicted from the past or seen in an image: the action is a fixed projection of the future latents, which
-are noise. So a memory that carries the future lowers the action loss far below SmolVLA's, and any other memory leaves it there.
+Nothing in it can be predicted from the past or seen in an image: the action is a fixed projection
+of the future latents, which are noise. So a memory that carries the future lowers the action loss
+far below SmolVLA's, and any other memory leaves it there.
 """
 
 import tempfile
@@ -25,9 +27,15 @@ from wmvla.streams import generator
 from wmvla.world.memory import another_sample
 
 MODEL = BaseModel(
-    source="tiny", text_hidden=32, text_layers=2, text_heads=2, text_key_value_heads=1, vision_hidden=32, vision_heads=2,
+    source="tiny",
+    text_hidden=32,
+    text_layers=2,
+    text_heads=2,
+    text_key_value_heads=1,
+    vision_hidden=32,
+    vision_heads=2,
     chunk_size=4,
-)  # fmt: skip
+)
 SIZE, WIDTH, ACTION, BATCH = 32, 8, 3, 64
 SENTENCE = "reach what is not there yet"
 LEARNING_RATE = 1e-2
@@ -56,7 +64,9 @@ def train_toy(memory: str, steps: int, seed: int = 0, **world: Any) -> ToyResult
     policy.train()
     trained = [p for p in policy.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.0)
-    projection = torch.randn(WIDTH, ACTION, generator=generator("toy projection", seed)) * WIDTH**-0.5
+    projection = (
+        torch.randn(WIDTH, ACTION, generator=generator("toy projection", seed)) * WIDTH**-0.5
+    )
     losses = []
     for step in range(steps):
         batch, noise, time = toy_batch(policy, projection, generator("toy step", seed, step))
@@ -66,23 +76,33 @@ def train_toy(memory: str, steps: int, seed: int = 0, **world: Any) -> ToyResult
         optimizer.step()
         optimizer.zero_grad()
         losses.append(details.get("action_loss_per_sample", loss).detach().mean())
-    gates = policy.world_fusion.gates().values() if isinstance(policy, SmolVLAWorldPolicy) else [torch.zeros(())]
+    gates = (
+        policy.world_fusion.gates().values()
+        if isinstance(policy, SmolVLAWorldPolicy)
+        else [torch.zeros(())]
+    )
     return ToyResult(float(torch.stack(losses[-TAIL:]).mean()), float(next(iter(gates))))
 
 
 def toy_policy(vlm: Path, memory: str, seed: int, world: dict[str, Any]) -> PreTrainedPolicy:
     """A SmolVLA from ``seed``, with world parts unless ``memory`` is ``none``."""
     fields: dict[str, Any] = {
-        "vlm_model_name": str(vlm), "load_vlm_weights": False, "num_vlm_layers": MODEL.text_layers,
-        "expert_width_multiplier": MODEL.expert_width_multiplier, "chunk_size": MODEL.chunk_size,
-        "n_action_steps": MODEL.chunk_size, "resize_imgs_with_padding": (SIZE, SIZE), "freeze_vision_encoder": True,
-        "train_expert_only": True, "device": "cpu",
+        "vlm_model_name": str(vlm),
+        "load_vlm_weights": False,
+        "num_vlm_layers": MODEL.text_layers,
+        "expert_width_multiplier": MODEL.expert_width_multiplier,
+        "chunk_size": MODEL.chunk_size,
+        "n_action_steps": MODEL.chunk_size,
+        "resize_imgs_with_padding": (SIZE, SIZE),
+        "freeze_vision_encoder": True,
+        "train_expert_only": True,
+        "device": "cpu",
         "input_features": {
             "observation.images.image": PolicyFeature(FeatureType.VISUAL, (3, SIZE, SIZE)),
             "observation.state": PolicyFeature(FeatureType.STATE, (ACTION,)),
         },
         "output_features": {"action": PolicyFeature(FeatureType.ACTION, (ACTION,))},
-    }  # fmt: skip
+    }
     torch.manual_seed(seed)
     plain = SmolVLAPolicy(SmolVLAConfig(**fields))
     if memory == "none":
@@ -94,14 +114,19 @@ def toy_policy(vlm: Path, memory: str, seed: int, world: dict[str, Any]) -> PreT
         "world_inject_num_heads": 4,
         "world_prefix_num_heads": 4,
     }
-    policy = SmolVLAWorldPolicy(SmolVLAWorldConfig(**fields, **geometry, world_memory_mode_train=memory, **world))
+    policy = SmolVLAWorldPolicy(
+        SmolVLAWorldConfig(**fields, **geometry, world_memory_mode_train=memory, **world)
+    )
     policy.load_state_dict(plain.state_dict(), strict=False)
     policy.ready_to_train = True  # its latents come from no cache
     return policy
 
 
-def toy_batch(policy: PreTrainedPolicy, projection: Tensor, draws: torch.Generator) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """One batch: an image and a state that tell nothing, latents of noise, and the actions (B, chunk, A) that they fix."""
+def toy_batch(
+    policy: PreTrainedPolicy, projection: Tensor, draws: torch.Generator
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """One batch: an image and a state that tell nothing, latents of noise, and the actions (B,
+    chunk, A) that they fix."""
     chunk = MODEL.chunk_size
     history = torch.randn(BATCH, 4, WIDTH, generator=draws)
     future = torch.randn(BATCH, 8, WIDTH, generator=draws)

@@ -7,15 +7,16 @@ import torch
 from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor
 
+from wmvla.data.dataset import open_data
 from wmvla.streams import generator
-from wmvla.train.data import open_data
 from wmvla.wiring.inputs import WiringInputs
 
 SAMPLES = 4
 
 
 def raw_batch(inputs: WiringInputs, chunk: int) -> dict[str, Any]:
-    """``SAMPLES`` rows spread over the dataset, the last one included, as the data loader gives them."""
+    """``SAMPLES`` rows spread over the dataset, the last one included, as the data loader gives
+    them."""
     data = open_data(inputs.dataset_root, inputs.dataset_repo_id, chunk)
     rows = np.linspace(0, int(data.ends[-1]) - 1, SAMPLES).astype(int)
     return next(iter(data.batches([rows])))
@@ -23,12 +24,16 @@ def raw_batch(inputs: WiringInputs, chunk: int) -> dict[str, Any]:
 
 def copied(batch: dict[str, Any]) -> dict[str, Any]:
     """The batch with tensors of its own, for what changes its batch."""
-    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in batch.items()}
+    return {
+        key: value.clone() if isinstance(value, Tensor) else value for key, value in batch.items()
+    }
 
 
 def observation(raw: dict[str, Any]) -> dict[str, Any]:
     """What a rollout sees of a batch: images, state and task."""
-    return {key: value for key, value in raw.items() if key.startswith("observation.") or key == "task"}
+    return {
+        key: value for key, value in raw.items() if key.startswith("observation.") or key == "task"
+    }
 
 
 def flow_draws(policy: PreTrainedPolicy, seed: int) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,8 @@ from wmvla.wiring.planted_toy import train_toy
 
 STEPS = 400
 SEED = 0
-"""Not the plan's: the toy asks whether the code works, and at some seeds (21) 400 steps are too few for it to say so."""
+"""Not the plan's: the toy asks whether the code works, and at some seeds (21) 400 steps are too few
+for it to say so."""
 GAIN = 0.5
 """The oracle's action loss is at most this share of SmolVLA's."""
 NO_GAIN = 0.95
@@ -13,25 +14,34 @@ NO_GAIN = 0.95
 
 
 def check_toy(inputs: WiringInputs) -> dict[str, float | str]:
-    """Oracle memory at least halves the action loss of the planted toy; zero and shuffled memory do not lower it.
+    """Oracle memory at least halves the action loss of the planted toy; zero and shuffled memory do
+    not lower it.
 
     Returns:
         the action losses, and the gates at the end.
     """
-    results = {memory: train_toy(memory, STEPS, SEED) for memory in ("none", "oracle", "zero", "shuffle")}
+    results = {
+        memory: train_toy(memory, STEPS, SEED) for memory in ("none", "oracle", "zero", "shuffle")
+    }
     plain, oracle = results["none"], results["oracle"]
     expect(
         oracle.action_loss <= GAIN * plain.action_loss,
-        f"on the planted toy oracle memory reaches an action loss of {oracle.action_loss:.3f}, SmolVLA {plain.action_loss:.3f}:"
-        " the memory does not reach the action",
+        f"on the planted toy oracle memory reaches an action loss of {oracle.action_loss:.3f},"
+        f" SmolVLA {plain.action_loss:.3f}: the memory does not reach the action",
     )
     for memory in ("zero", "shuffle"):
         loss = results[memory].action_loss
         expect(
             loss >= NO_GAIN * plain.action_loss,
-            f"on the planted toy {memory} memory reaches an action loss of {loss:.3f}, SmolVLA {plain.action_loss:.3f}: the"
-            " future leaks into it",
+            f"on the planted toy {memory} memory reaches an action loss of {loss:.3f}, SmolVLA"
+            f" {plain.action_loss:.3f}: the future leaks into it",
         )
-        expect(abs(results[memory].gate) < abs(oracle.gate) / 2, f"on the planted toy {memory} memory opens its gate")
+        expect(
+            abs(results[memory].gate) < abs(oracle.gate) / 2,
+            f"on the planted toy {memory} memory opens its gate",
+        )
     losses = {f"action_loss_{memory}": result.action_loss for memory, result in results.items()}
-    return {**losses, **{f"gate_{memory}": result.gate for memory, result in results.items() if memory != "none"}}
+    return {
+        **losses,
+        **{f"gate_{memory}": result.gate for memory, result in results.items() if memory != "none"},
+    }

@@ -1,8 +1,9 @@
 """The frozen world encoder: clips of m camera frames to one latent each, by V-JEPA 2 or DINOv2.
 
-V-JEPA 2 sees the m frames of a clip together; its latent is the mean over all tokens of the encoder half. DINOv2 sees a single
-frame (m = 1); its latent is the mean over the *patch* tokens, without the class token and the registers. So in both a latent
-averages over places of the image (and times of the clip), and nothing that V-JEPA 2 has no counterpart of is mixed in.
+V-JEPA 2 sees the m frames of a clip together; its latent is the mean over all tokens of the encoder
+half. DINOv2 sees a single frame (m = 1); its latent is the mean over the *patch* tokens, without
+the class token and the registers. So in both a latent averages over places of the image (and times
+of the clip), and nothing that V-JEPA 2 has no counterpart of is mixed in.
 """
 
 import hashlib
@@ -17,7 +18,10 @@ from wmvla.errors import UserError
 
 VIDEO_MODELS = ("vjepa2",)
 IMAGE_MODELS = ("dinov2", "dinov2_with_registers")
-POOLING = {"vjepa2": "mean over all tokens", **dict.fromkeys(IMAGE_MODELS, "mean over patch tokens")}
+POOLING = {
+    "vjepa2": "mean over all tokens",
+    **dict.fromkeys(IMAGE_MODELS, "mean over patch tokens"),
+}
 TOLERANCE = 1e-3
 """How far outside [0, 1] a float pixel may lie by rounding."""
 PREPROCESSING = (
@@ -28,7 +32,8 @@ PREPROCESSING = (
 
 
 class WorldEncoder(nn.Module):
-    """Clips of frames to latents. One preprocessing, that of the model's own processor, serves the cache and the rollout.
+    """Clips of frames to latents. One preprocessing, that of the model's own processor, serves the
+    cache and the rollout.
 
     Args:
         name: folder or hub id of a V-JEPA 2 or a DINOv2, with its processor.
@@ -48,7 +53,9 @@ class WorldEncoder(nn.Module):
                     f"The world encoder {name!r} is a {self.kind}, not one of {', '.join(POOLING)}:"
                     " set policy.world_vision_model_name."
                 )
-            kind_of_processor = AutoVideoProcessor if self.kind in VIDEO_MODELS else AutoImageProcessor
+            kind_of_processor = (
+                AutoVideoProcessor if self.kind in VIDEO_MODELS else AutoImageProcessor
+            )
             self.processor = kind_of_processor.from_pretrained(name)
             model = AutoModel.from_pretrained(name, dtype=torch.float32)
         except OSError as error:
@@ -57,7 +64,9 @@ class WorldEncoder(nn.Module):
                 f" policy.world_vision_model_name ({str(error).splitlines()[0]})."
             ) from error
         self.name = name
-        self.revision: str | None = None if Path(name).exists() else getattr(config, "_commit_hash", None)
+        self.revision: str | None = (
+            None if Path(name).exists() else getattr(config, "_commit_hash", None)
+        )
         self.width: int = config.hidden_size
         self.pooling = POOLING[self.kind]
         self.model = model.to(device).eval().requires_grad_(False)
@@ -65,19 +74,21 @@ class WorldEncoder(nn.Module):
     def preprocess(self, frames: Tensor) -> Tensor:
         """Frames (N, 3, H, W), uint8 or float in [0, 1] -> what the model sees, (N, 3, h, w).
 
-        Non-obvious: floats go back to the 8 bits that a camera gives. The processor resizes bytes to bytes, so that frames of a
-        dataset (bytes) and of a rollout (the same bytes / 255) end in the same numbers.
+        Non-obvious: floats go back to the 8 bits that a camera gives. The processor resizes bytes
+        to bytes, so that frames of a dataset (bytes) and of a rollout (the same bytes / 255) end in
+        the same numbers.
 
         Raises:
-            FloatingPointError: floats that are not finite or lie outside [0, 1]; as bytes they would look like a picture.
+            FloatingPointError: floats that are not finite or lie outside [0, 1]; as bytes they
+            would look like a picture.
         """
         frames = frames.to(self.model.device)
         if frames.dtype != torch.uint8:
             low, high = frames.aminmax()
             if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
                 raise FloatingPointError(
-                    f"A world camera's frame is not finite or not in [0, 1] (it spans {low:.3g} to {high:.3g}):"
-                    " no latent is made from it."
+                    f"A world camera's frame is not finite or not in [0, 1] (it spans {low:.3g} to"
+                    f" {high:.3g}): no latent is made from it."
                 )
             frames = (frames * 255).round().clamp(0, 255).to(torch.uint8)
         if self.kind in VIDEO_MODELS:
@@ -88,7 +99,8 @@ class WorldEncoder(nn.Module):
     def encode(self, clips: Tensor) -> Tensor:
         """Preprocessed clips (N, m, 3, h, w) -> latents (N, D), float32.
 
-        Non-obvious: ``get_vision_features`` skips the predictor half, which ``forward`` would run for nothing.
+        Non-obvious: ``get_vision_features`` skips the predictor half, which ``forward`` would run
+        for nothing.
         """
         self.check_window(clips.shape[1])
         if self.kind in VIDEO_MODELS:
@@ -98,7 +110,8 @@ class WorldEncoder(nn.Module):
         return self.model(clips[:, 0]).last_hidden_state[:, others:].mean(dim=1).float()
 
     def encode_windows(self, frames: Tensor, window: int) -> Tensor:
-        """Consecutive frames (B, C, T + m - 1, 3, H, W) of C cameras -> latents (B, T, C * D) of the T windows of m frames.
+        """Consecutive frames (B, C, T + m - 1, 3, H, W) of C cameras -> latents (B, T, C * D) of
+        the T windows of m frames.
 
         The cameras' latents lie side by side, in the frames' order: front, then wrist.
         """
@@ -111,8 +124,8 @@ class WorldEncoder(nn.Module):
     def check_window(self, window: int) -> None:
         """Refuse windows that the model would not see whole.
 
-        Non-obvious: V-JEPA 2 takes frames in tubelets of two. Of an odd number it would silently drop the last, the newest one;
-        a single frame it repeats.
+        Non-obvious: V-JEPA 2 takes frames in tubelets of two. Of an odd number it would silently
+        drop the last, the newest one; a single frame it repeats.
 
         Raises:
             UserError: a DINOv2 with m > 1, or a V-JEPA 2 with an odd m > 1.
@@ -125,15 +138,19 @@ class WorldEncoder(nn.Module):
         tubelet = getattr(self.model.config, "tubelet_size", 1)
         if window > 1 and window % tubelet:
             raise UserError(
-                f"The world encoder {self.name!r} takes frames in groups of {tubelet}, and would drop the newest of a window of"
-                f" {window}: set policy.latent_suffix to a multiple of {tubelet}, or to 'm1'."
+                f"The world encoder {self.name!r} takes frames in groups of {tubelet}, and would"
+                f" drop the newest of a window of {window}: set policy.latent_suffix to a multiple"
+                f" of {tubelet}, or to 'm1'."
             )
 
     def fingerprint(self) -> str:
-        """Hash of weights and preprocessing, 16 hex digits: tells whether a cache and a rollout used the same encoder."""
+        """Hash of weights and preprocessing, 16 hex digits: tells whether a cache and a rollout
+        used the same encoder."""
         settings = json.loads(self.processor.to_json_string())
         seen = {key: settings.get(key) for key in PREPROCESSING}
-        digest = hashlib.sha256(json.dumps([self.kind, self.pooling, seen], sort_keys=True).encode())
+        digest = hashlib.sha256(
+            json.dumps([self.kind, self.pooling, seen], sort_keys=True).encode()
+        )
         for key, value in sorted(self.model.state_dict().items()):
             digest.update(key.encode())
             digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())

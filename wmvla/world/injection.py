@@ -5,15 +5,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 WATCHED = 8
-"""Samples of a batch whose attention weights are logged; all of them would cost a twentieth of a small model's step."""
+"""Samples of a batch whose attention weights are logged; all of them would cost a twentieth of a
+small model's step."""
 
 
 class GatedCrossAttention(nn.Module):
     """``h <- h + tanh(g) * CrossAttn(h, proj(memory))``, with the gate ``g`` starting at ``gate``.
 
-    Non-obvious: at ``g = 0`` the output equals ``h`` bit for bit, and still ``g`` gets a gradient, because the attention is
-    computed. Skipping it at a closed gate in training would keep the gate closed for ever. The gate has shape (1,):
-    DeepSpeed fails on 0-dimensional parameters.
+    Non-obvious: at ``g = 0`` the output equals ``h`` bit for bit, and still ``g`` gets a gradient,
+    because the attention is computed. Skipping it at a closed gate in training would keep the gate
+    closed for ever. The gate has shape (1,): DeepSpeed fails on 0-dimensional parameters.
 
     Args:
         width: hidden width H; a multiple of ``heads``.
@@ -33,17 +34,23 @@ class GatedCrossAttention(nn.Module):
         self.key_value = nn.Linear(width, 2 * width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
 
-    def forward(self, hidden: Tensor, memory: Tensor, watch: bool = False) -> tuple[Tensor, Tensor, Tensor | None]:
-        """hidden (B, S, H), memory (B, M, D) -> (B, S, H) and, for the log, the context (B, S, H) and the weights.
+    def forward(
+        self, hidden: Tensor, memory: Tensor, watch: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """hidden (B, S, H), memory (B, M, D) -> (B, S, H) and, for the log, the context (B, S, H)
+        and the weights.
 
         Args:
-            watch: give the weights (up to ``WATCHED``, heads, S, M) of the first samples, without gradient. They are computed
+            watch: give the weights (up to ``WATCHED``, heads, S, M) of the first samples, without
+            gradient. They are computed
                 apart, for the fused kernel keeps them to itself.
         """
         tokens = self.memory_norm(self.memory_proj(memory) + self.slots)
         query = self._split(self.query(self.hidden_norm(hidden.to(self.gate))))
         key, value = map(self._split, self.key_value(tokens).chunk(2, dim=-1))
-        context = self.output(functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+        context = self.output(
+            functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        )
         weights = self._weights(query[:WATCHED].detach(), key[:WATCHED].detach()) if watch else None
         return hidden + (torch.tanh(self.gate) * context).to(hidden), context, weights
 
@@ -75,18 +82,24 @@ class PrefixTokens(nn.Module):
         return self.norm(self.proj(memory[:, : len(self.slots)]) + self.slots)
 
 
-def gated_tokens(output: Tensor, scores: Tensor, values: Tensor, normaliser: Tensor, gate: Tensor) -> Tensor:
-    """Attention over tokens that count with weight ``m = tanh(g)``, joined to attention over the others.
+def gated_tokens(
+    output: Tensor, scores: Tensor, values: Tensor, normaliser: Tensor, gate: Tensor
+) -> Tensor:
+    """Attention over tokens that count with weight ``m = tanh(g)``, joined to attention over the
+    others.
 
-    With ``r_j = exp(s_j - L)`` for the gated tokens, where ``L`` is the log of the softmax's sum over the other tokens, the
-    joint output is ``(output + m sum_j r_j v_j) / (1 + |m| sum_j r_j)``: at m = 1 the plain softmax over all tokens.
+    With ``r_j = exp(s_j - L)`` for the gated tokens, where ``L`` is the log of the softmax's sum
+    over the other tokens, the joint output is ``(output + m sum_j r_j v_j) / (1 + |m| sum_j r_j)``:
+    at m = 1 the plain softmax over all tokens.
 
-    Non-obvious: multiplying the tokens themselves by the gate would do harm, for even a zero key takes its share of a softmax.
-    Here m = 0 leaves ``output`` bit for bit as it was, and the gate's gradient there is that of the numerator.
+    Non-obvious: multiplying the tokens themselves by the gate would do harm, for even a zero key
+    takes its share of a softmax. Here m = 0 leaves ``output`` bit for bit as it was, and the gate's
+    gradient there is that of the numerator.
 
     Args:
         output: attention over the other tokens (B, heads, Q, d).
-        scores: of the gated tokens (B, heads, Q, n); -inf where one may not be seen. values: (B, heads, n, d).
+        scores: of the gated tokens (B, heads, Q, n); -inf where one may not be seen. values: (B,
+        heads, n, d).
         normaliser: L (B, heads, Q). gate: g (1,).
     """
     weight = torch.tanh(gate)

@@ -5,11 +5,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 HYPOTHESIS_NOISE = 0.1
-"""Standard deviation of the noise on the query slots, where hypotheses differ by noise; latents have 1."""
+"""Standard deviation of the noise on the query slots, where hypotheses differ by noise; latents
+have 1."""
 
 
 class ProphetLayer(nn.Module):
-    """A pre-norm transformer layer whose result is wanted at the last places only: nothing is computed for the others.
+    """A pre-norm transformer layer whose result is wanted at the last places only: nothing is
+    computed for the others.
 
     Args:
         width: D, a multiple of ``heads``. dropout: of the two residual branches.
@@ -21,22 +23,32 @@ class ProphetLayer(nn.Module):
         self.attention_norm, self.feedforward_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
-        self.up, self.down = nn.Linear(width, 2 * width, bias=False), nn.Linear(2 * width, width, bias=False)
+        self.up, self.down = (
+            nn.Linear(width, 2 * width, bias=False),
+            nn.Linear(2 * width, width, bias=False),
+        )
 
     def forward(self, tokens: Tensor, wanted: int) -> Tensor:
         """tokens (B, L, D) -> the last ``wanted`` of them after the layer (B, wanted, D)."""
         split = self.query_key_value(self.attention_norm(tokens)).unflatten(-1, (3, self.heads, -1))
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
-        context = functional.scaled_dot_product_attention(query[:, :, -wanted:], key, value).transpose(1, 2).flatten(2)
+        context = (
+            functional.scaled_dot_product_attention(query[:, :, -wanted:], key, value)
+            .transpose(1, 2)
+            .flatten(2)
+        )
         tokens = tokens[:, -wanted:] + self._drop(self.output(context))
-        return tokens + self._drop(self.down(functional.relu(self.up(self.feedforward_norm(tokens)))))
+        return tokens + self._drop(
+            self.down(functional.relu(self.up(self.feedforward_norm(tokens))))
+        )
 
     def _drop(self, branch: Tensor) -> Tensor:
         return functional.dropout(branch, self.dropout, self.training) if self.dropout else branch
 
 
 class Prophet(nn.Module):
-    """``z_{t-T+1..t} -> z^_{t+1..t+K}``: K learned query slots behind the history, a pre-norm transformer, read at the slots.
+    """``z_{t-T+1..t} -> z^_{t+1..t+K}``: K learned query slots behind the history, a pre-norm
+    transformer, read at the slots.
 
     Args:
         width: latent width D; a multiple of ``heads``.
@@ -44,7 +56,9 @@ class Prophet(nn.Module):
         horizon: latents predicted, K.
     """
 
-    def __init__(self, width: int, history: int, horizon: int, layers: int, heads: int, dropout: float) -> None:
+    def __init__(
+        self, width: int, history: int, horizon: int, layers: int, heads: int, dropout: float
+    ) -> None:
         super().__init__()
         self.horizon, self.dropout = horizon, dropout
         self.slots = nn.Parameter(0.02 * torch.randn(horizon, width))
@@ -53,12 +67,16 @@ class Prophet(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.readout = nn.Linear(width, width)
 
-    def forward(self, history: Tensor, noise: Tensor | None = None, method: str = "noise") -> Tensor:
+    def forward(
+        self, history: Tensor, noise: Tensor | None = None, method: str = "noise"
+    ) -> Tensor:
         """history (B, T, D) -> (B, K, D).
 
         Args:
-            noise: standard normal (B, K, D) that makes this one of several hypotheses: added to the query slots, scaled by
-                ``HYPOTHESIS_NOISE``, or, with method ``dropout``, deciding which of their features are dropped.
+            noise: standard normal (B, K, D) that makes this one of several hypotheses: added to the
+            query slots, scaled by
+                ``HYPOTHESIS_NOISE``, or, with method ``dropout``, deciding which of their features
+                are dropped.
         """
         slots = self.slots.expand(history.shape[0], -1, -1)
         tokens = torch.cat([history, slots], dim=1) + self.position
@@ -76,19 +94,30 @@ class Prophet(nn.Module):
 
 
 class ImaginationBank(nn.Module):
-    """N hypotheses of the future. One Prophet varied by ``dropout`` or ``noise``, or an ``ensemble`` of N Prophets.
+    """N hypotheses of the future. One Prophet varied by ``dropout`` or ``noise``, or an
+    ``ensemble`` of N Prophets.
 
     Args:
         hypotheses: N. The others as for ``Prophet``.
     """
 
     def __init__(
-        self, hypotheses: int, method: str, width: int, history: int, horizon: int, layers: int, heads: int, dropout: float
+        self,
+        hypotheses: int,
+        method: str,
+        width: int,
+        history: int,
+        horizon: int,
+        layers: int,
+        heads: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.hypotheses, self.method, self.horizon = hypotheses, method, horizon
         count = hypotheses if method == "ensemble" else 1
-        self.prophets = nn.ModuleList(Prophet(width, history, horizon, layers, heads, dropout) for _ in range(count))
+        self.prophets = nn.ModuleList(
+            Prophet(width, history, horizon, layers, heads, dropout) for _ in range(count)
+        )
 
     @property
     def needs_noise(self) -> bool:
@@ -110,7 +139,9 @@ class ImaginationBank(nn.Module):
 
 def cosine_per_step(prediction: Tensor, target: Tensor) -> Tensor:
     """Cosine similarity (..., K) of predicted and true latents (..., K, D)."""
-    lengths = torch.linalg.vector_norm(prediction, dim=-1) * torch.linalg.vector_norm(target, dim=-1)
+    lengths = torch.linalg.vector_norm(prediction, dim=-1) * torch.linalg.vector_norm(
+        target, dim=-1
+    )
     return (prediction * target).sum(-1) / lengths.clamp_min(1e-6)
 
 
@@ -127,11 +158,13 @@ def world_loss(cosine: Tensor, valid: Tensor) -> Tensor:
     return ((1 - cosine) * inside).sum(-1) / inside.sum(-1).clamp_min(1)
 
 
-def bank_loss(bank: Tensor, target: Tensor, valid: Tensor, best_of_n: bool) -> tuple[Tensor, Tensor]:
+def bank_loss(
+    bank: Tensor, target: Tensor, valid: Tensor, best_of_n: bool
+) -> tuple[Tensor, Tensor]:
     """World loss (B,) of a bank (B, N, K, D) and the cosines (B, K) that it is made of.
 
-    With ``best_of_n`` those of each sample's best hypothesis, so that they may spread over several futures; else those of the
-    hypotheses' mean.
+    With ``best_of_n`` those of each sample's best hypothesis, so that they may spread over several
+    futures; else those of the hypotheses' mean.
     """
     if bank.shape[1] == 1 or not best_of_n:
         cosine = cosine_per_step(bank.mean(1) if bank.shape[1] > 1 else bank[:, 0], target)

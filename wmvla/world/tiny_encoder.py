@@ -1,7 +1,9 @@
-"""World encoders small enough for two cores, with random weights from a seed: a V-JEPA 2 and a DINOv2 folder.
+"""World encoders small enough for two cores, with random weights from a seed: a V-JEPA 2 and a
+DINOv2 folder.
 
-They stand where ``facebook/vjepa2-vitg-fpc64-256`` and ``facebook/dinov2-base`` stand at full scale. Random weights still make
-distinct latents of distinct clips; what they know about the world is nothing, and reports at this scale say so.
+They stand where ``facebook/vjepa2-vitg-fpc64-256`` and ``facebook/dinov2-base`` stand at full
+scale. Random weights still make distinct latents of distinct clips; what they know about the world
+is nothing, and reports at this scale say so.
 """
 
 from collections.abc import Callable
@@ -25,7 +27,8 @@ PATCH = 16
 
 
 def make_tiny_encoder(folder: Path, world: World, image_size: int) -> Path:
-    """Write a tiny V-JEPA 2 (config, random weights, video processor) to ``folder`` and return it."""
+    """Write a tiny V-JEPA 2 (config, random weights, video processor) to ``folder`` and return
+    it."""
     config = VJEPA2Config.from_dict(
         {
             "crop_size": image_size,
@@ -41,7 +44,12 @@ def make_tiny_encoder(folder: Path, world: World, image_size: int) -> Path:
             "pred_num_mask_tokens": 1,
         }
     )
-    return _write(folder, lambda: VJEPA2Model(config), VJEPA2VideoProcessor(crop_size=image_size), world.encoder_seed)
+    return _write(
+        folder,
+        lambda: VJEPA2Model(config),
+        VJEPA2VideoProcessor(crop_size=image_size),
+        world.encoder_seed,
+    )
 
 
 def make_tiny_dinov2(folder: Path, world: World, image_size: int) -> Path:
@@ -57,13 +65,17 @@ def make_tiny_dinov2(folder: Path, world: World, image_size: int) -> Path:
     )
     # facebook/dinov2-base: shortest edge to 256, then the middle 224
     processor = BitImageProcessor(
-        size={"shortest_edge": int(image_size * 256 / 224)}, crop_size={"height": image_size, "width": image_size}
+        size={"shortest_edge": int(image_size * 256 / 224)},
+        crop_size={"height": image_size, "width": image_size},
     )
     return _write(folder, lambda: Dinov2Model(config), processor, world.encoder_seed)
 
 
 def _write(
-    folder: Path, make: Callable[[], PreTrainedModel], processor: VJEPA2VideoProcessor | BitImageProcessor, seed: int
+    folder: Path,
+    make: Callable[[], PreTrainedModel],
+    processor: VJEPA2VideoProcessor | BitImageProcessor,
+    seed: int,
 ) -> Path:
     if folder.exists():
         return folder

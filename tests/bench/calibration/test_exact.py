@@ -9,7 +9,7 @@ from bench.calibration.exact import (
     tango_coverage,
     wilson_coverage,
 )
-from bench.stats.power import mcnemar_power
+from bench.judge.stats.power import mcnemar_power
 
 
 def test_mcnemars_size_by_hand() -> None:
@@ -19,7 +19,9 @@ def test_mcnemars_size_by_hand() -> None:
 
 
 def test_both_powers_agree() -> None:
-    assert mcnemar_power_enumerated(40, 0.2, 0.3, 0.05) == pytest.approx(mcnemar_power(40, 0.2, 0.05, 0.05), abs=1e-7)
+    assert mcnemar_power_enumerated(40, 0.2, 0.3, 0.05) == pytest.approx(
+        mcnemar_power(40, 0.2, 0.05, 0.05), abs=1e-7
+    )
 
 
 def test_wilson_covers_as_published() -> None:

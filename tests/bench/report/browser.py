@@ -1,4 +1,5 @@
-"""Chromium without a window, driven through the DevTools protocol over two pipes: no port, no driver, no package."""
+"""Chromium without a window, driven through the DevTools protocol over two pipes: no port, no
+driver, no package."""
 
 import base64
 import json
@@ -43,7 +44,15 @@ class Browser:
         # The protocol wants descriptors 3 and 4, which Python cannot promise; the shell can.
         command = f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}'
         self.process = subprocess.Popen(
-            ["bash", "-c", command, executable, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            [
+                "bash",
+                "-c",
+                command,
+                executable,
+                *FLAGS,
+                f"--user-data-dir={profile}",
+                "about:blank",
+            ],
             pass_fds=(to_browser, from_browser),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -62,7 +71,10 @@ class Browser:
         """The result of one command. AssertionError where the browser says that it failed."""
         self._last += 1
         message: Message = {"id": self._last, "method": method, "params": parameters}
-        os.write(self._write, json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0")
+        os.write(
+            self._write,
+            json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0",
+        )
         found = self._next(lambda answer: answer.get("id") == message["id"])
         assert "error" not in found, (method, found["error"])
         result: Message = found["result"]
@@ -70,7 +82,9 @@ class Browser:
 
     def event(self, session: str, method: str) -> Message:
         """The first event of that kind that was not taken yet; waits for it."""
-        found = self._next(lambda message: message.get("sessionId") == session and message.get("method") == method)
+        found = self._next(
+            lambda message: message.get("sessionId") == session and message.get("method") == method
+        )
         self._waiting.remove(found)
         return found
 
@@ -96,7 +110,9 @@ class Browser:
 
     def _receive(self, end: float) -> Message:
         while b"\0" not in self._buffer:
-            assert select.select([self._read], [], [], max(0, end - time.monotonic()))[0], "the browser does not answer"
+            assert select.select([self._read], [], [], max(0, end - time.monotonic()))[0], (
+                "the browser does not answer"
+            )
             read = os.read(self._read, 1 << 20)
             assert read, "the browser has ended"
             self._buffer += read
@@ -106,7 +122,8 @@ class Browser:
 
 
 class Page:
-    """A page that is open in a window of the given size, light or dark, with or without its own script.
+    """A page that is open in a window of the given size, light or dark, with or without its own
+    script.
 
     `pixels`: of the screen, along either side of one of the page's.
     """
@@ -123,10 +140,17 @@ class Page:
     ) -> None:
         self.browser = browser
         self.target = browser.command("Target.createTarget", url="about:blank")["targetId"]
-        self.session = browser.command("Target.attachToTarget", targetId=self.target, flatten=True)["sessionId"]
+        self.session = browser.command("Target.attachToTarget", targetId=self.target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.command(f"{domain}.enable")
-        screen = {"width": width, "height": height, "deviceScaleFactor": pixels, "mobile": width < 760}
+        screen = {
+            "width": width,
+            "height": height,
+            "deviceScaleFactor": pixels,
+            "mobile": width < 760,
+        }
         self.command("Emulation.setDeviceMetricsOverride", **screen)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.command("Emulation.setEmulatedMedia", features=[scheme])
@@ -141,18 +165,31 @@ class Page:
         return self.browser.command(method, self.session, **parameters)
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression, a promise waited for. AssertionError where it throws."""
-        found = self.command("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=True)
+        """The value of a JavaScript expression, a promise waited for. AssertionError where it
+        throws."""
+        found = self.command(
+            "Runtime.evaluate",
+            expression=expression,
+            returnByValue=True,
+            awaitPromise=True,
+            userGesture=True,
+        )
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
     def click(self, selector: str) -> None:
         """Scroll to the middle of an element and press the mouse there, as a person does."""
         box = self.evaluate(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); "
-            f"e.scrollIntoView({{block: 'center', behavior: 'instant'}}); return e.getBoundingClientRect().toJSON() }})()"
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
+            " e.scrollIntoView({block: 'center', behavior: 'instant'}); return"
+            " e.getBoundingClientRect().toJSON() })()"
         )
-        where = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2, "button": "left", "clickCount": 1}
+        where = {
+            "x": box["x"] + box["width"] / 2,
+            "y": box["y"] + box["height"] / 2,
+            "button": "left",
+            "clickCount": 1,
+        }
         for kind in ("mousePressed", "mouseReleased"):
             self.command("Input.dispatchMouseEvent", type=kind, **where)
 
@@ -160,11 +197,16 @@ class Page:
         """Press one key on what has the focus."""
         for kind in ("keyDown", "keyUp"):
             told = {"text": text} if text and kind == "keyDown" else {}
-            self.command("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **told)
+            self.command(
+                "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **told
+            )
 
     def requests(self) -> list[str]:
         """Every address that the page has asked for, itself included."""
-        return [event["request"]["url"] for event in self.browser.events(self.session, "Network.requestWillBeSent")]
+        return [
+            event["request"]["url"]
+            for event in self.browser.events(self.session, "Network.requestWillBeSent")
+        ]
 
     def complaints(self) -> list[str]:
         """What was thrown, and what stands in the console as an error or a warning."""
@@ -174,7 +216,11 @@ class Page:
         return [
             *(event["exceptionDetails"]["text"] for event in thrown),
             *(entry["text"] for entry in logged if entry["level"] in ("error", "warning")),
-            *(str(event["args"]) for event in said if event["type"] in ("error", "warning", "assert")),
+            *(
+                str(event["args"])
+                for event in said
+                if event["type"] in ("error", "warning", "assert")
+            ),
         ]
 
     def screenshot(self, path: Path, whole: bool = False) -> None:

@@ -42,11 +42,15 @@ def finish(run_dir: Path) -> None:
         path.with_name(f"later-{path.name}.kept").rename(path)
 
 
-def test_an_unfinished_page_says_so_and_loads_itself_again_only_when_followed(run_dir: Path) -> None:
+def test_an_unfinished_page_says_so_and_loads_itself_again_only_when_followed(
+    run_dir: Path,
+) -> None:
     plain = write_report(run_dir).read_text()
     assert "<b>Unfinished.</b> 8 of 10 episodes are finished." in plain
     assert 'http-equiv="refresh"' not in plain
-    assert '<meta http-equiv="refresh" content="10">' in write_report(run_dir, refresh=10).read_text()
+    assert (
+        '<meta http-equiv="refresh" content="10">' in write_report(run_dir, refresh=10).read_text()
+    )
     finish(run_dir)
     whole = write_report(run_dir, refresh=10).read_text()
     assert "Unfinished" not in whole
@@ -74,7 +78,9 @@ def test_follow_rewrites_the_page_until_the_run_is_finished(
     assert not list(run_dir.glob(".*partial"))
 
 
-def test_ctrl_c_leaves_a_page_that_stands_still(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_leaves_a_page_that_stands_still(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(seconds: float) -> None:
         assert 'http-equiv="refresh"' in (run_dir / "report.html").read_text()
         raise KeyboardInterrupt
@@ -101,7 +107,12 @@ class Terminal:
         environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "50"}
         command = [sys.executable, "-m", "bench.cli", *arguments]
         self.process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment,
+            start_new_session=True,
         )
         os.close(slave)
         self.read = b""
@@ -111,7 +122,8 @@ class Terminal:
         return self.read.decode(errors="replace")
 
     def read_until(self, wanted: str) -> None:
-        """Read until `wanted` is there; fails after `WAIT_SECONDS`, and where the program ends before."""
+        """Read until `wanted` is there; fails after `WAIT_SECONDS`, and where the program ends
+        before."""
         end = time.monotonic() + WAIT_SECONDS
         while wanted not in self.text:
             assert time.monotonic() < end, self.text
@@ -152,15 +164,22 @@ def test_ctrl_c_ends_watching_in_order(watched: Terminal) -> None:
     assert "Traceback" not in watched.text
 
 
-def test_without_a_terminal_the_status_is_printed_once(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_the_status_is_printed_once(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["status", str(run_dir)]) == 0
     plain = capsys.readouterr().out
     assert main(["status", str(run_dir), "--watch"]) == 0
     assert capsys.readouterr().out == plain
 
 
-def test_only_one_way_of_showing_at_a_time(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (["status", str(run_dir), "--watch", "--json"], ["report", str(run_dir), "--follow", "--json"]):
+def test_only_one_way_of_showing_at_a_time(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (
+        ["status", str(run_dir), "--watch", "--json"],
+        ["report", str(run_dir), "--follow", "--json"],
+    ):
         with pytest.raises(SystemExit) as ended:
             main(command)
         assert ended.value.code == 2
@@ -182,7 +201,9 @@ def test_the_table_takes_names_as_they_are() -> None:
         "failed": "it said [/b]",
     }
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(table({"run": "run [b]", "done": 0, "cases": [case]}, lambda each: each["failed"]))
+    console.print(
+        table({"run": "run [b]", "done": 0, "cases": [case]}, lambda each: each["failed"])
+    )
     told = console.export_text()
     assert "E0-[red]none[/red]" in told
     assert "it said [/b]" in told

@@ -10,9 +10,7 @@ from synthetic_run import core_plan, write_run
 
 from bench.report.write import write_report
 
-HOSTILE = (
-    """<script>alert(1)</script><img src=x onerror=alert(2)>" onload="alert(3)' {{ 7 * 7 }} </title></style> | a ]]> &lt;"""
-)
+HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(2)>" onload="alert(3)' {{ 7 * 7 }} </title></style> | a ]]> &lt;"""
 
 
 @pytest.fixture
@@ -24,9 +22,15 @@ def run_dir(tmp_path: Path) -> Path:
         question=f"question {HOSTILE}",
         summary=f"summary {HOSTILE}",
         cannot_say=(f"cannot {HOSTILE}",),
-        arms={name: dataclasses.replace(arm, title=f"title {HOSTILE}") for name, arm in plan.arms.items()},
+        arms={
+            name: dataclasses.replace(arm, title=f"title {HOSTILE}")
+            for name, arm in plan.arms.items()
+        },
         claims=tuple(
-            dataclasses.replace(claim, id=f"{claim.id} {HOSTILE}", says=f"says {HOSTILE}", asked=True) for claim in plan.claims
+            dataclasses.replace(
+                claim, id=f"{claim.id} {HOSTILE}", says=f"says {HOSTILE}", asked=True
+            )
+            for claim in plan.claims
         ),
     )
     outcomes = {case.rollout: ["error", True, *[False] * 22] for case in plan.rollout_cases()}
@@ -35,7 +39,10 @@ def run_dir(tmp_path: Path) -> Path:
     for journal in (run_dir / "episodes").iterdir():
         rows = [json.loads(line) for line in journal.read_text().splitlines()]
         journal.write_text(
-            "".join(json.dumps({**row, "error": row["error"] and f"error {HOSTILE} \ud800"}) + "\n" for row in rows)
+            "".join(
+                json.dumps({**row, "error": row["error"] and f"error {HOSTILE} \ud800"}) + "\n"
+                for row in rows
+            )
         )
     record = {f"key {HOSTILE}": f"value {HOSTILE}"}
     provenance = {
@@ -47,7 +54,13 @@ def run_dir(tmp_path: Path) -> Path:
         "git": {"commit": f"commit {HOSTILE}", "dirty": True},
     }
     (run_dir / "provenance.json").write_text(json.dumps(provenance))
-    speed = {"figure": f"figure {HOSTILE}", "unit": f"unit {HOSTILE}", "machine": HOSTILE, "value": 1.5, HOSTILE: 2}
+    speed = {
+        "figure": f"figure {HOSTILE}",
+        "unit": f"unit {HOSTILE}",
+        "machine": HOSTILE,
+        "value": 1.5,
+        HOSTILE: 2,
+    }
     (run_dir / "throughput.json").write_text(json.dumps({"benchmarks": [{"extra_info": speed}]}))
     (run_dir / "videos").mkdir()
     (run_dir / "videos" / '"onload=alert(1)<b>.mp4').write_text("")
@@ -76,7 +89,19 @@ def test_html_has_no_element_of_theirs(run_dir: Path) -> None:
     assert found.names.count("title") > 1  # of figures
     assert "img" not in found.names
     assert found.handlers == []
-    for what in ("question", "cannot", "title", "says", "error", "value", "key", "cpu", "commit", "figure", "unit"):
+    for what in (
+        "question",
+        "cannot",
+        "title",
+        "says",
+        "error",
+        "value",
+        "key",
+        "cpu",
+        "commit",
+        "figure",
+        "unit",
+    ):
         assert f"{what} <script>alert(1)</script>" in found.text, what
     assert "{{ 7 * 7 }}" in found.text
 

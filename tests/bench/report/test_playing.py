@@ -29,15 +29,25 @@ def test_means_are_of_the_episodes_that_were_played() -> None:
     assert (found["hard_resets"], found["policy_batch"]) == (0, 1)
 
 
-@pytest.mark.parametrize("record", [None, {"seconds": 3.0}, {"seconds": 0.1, "played": 0, "rollout_workers": None}])
+@pytest.mark.parametrize(
+    "record", [None, {"seconds": 3.0}, {"seconds": 0.1, "played": 0, "rollout_workers": None}]
+)
 def test_what_is_not_known_is_not_told(record: dict[str, object] | None) -> None:
     found = playing("E0-none-s0", [old(row) for row in ROWS], record)
-    assert (found["episodes_per_minute"], found["rollout_workers"], found["hard_resets"]) == (None, None, None)
+    assert (found["episodes_per_minute"], found["rollout_workers"], found["hard_resets"]) == (
+        None,
+        None,
+        None,
+    )
     assert playing("E0-none-s0", [], record)["cpu_seconds"] is None
 
 
 def test_hard_resets_and_batches_are_counted() -> None:
-    rows = [{**ROWS[0], "reset": "hard", "policy_batch": 5}, {**ROWS[1], "task": 2, "reset": "hard"}, ROWS[3]]
+    rows = [
+        {**ROWS[0], "reset": "hard", "policy_batch": 5},
+        {**ROWS[1], "task": 2, "reset": "hard"},
+        ROWS[3],
+    ]
     rows += [{**ROWS[3], "task": 2, "reset": "hard"}, old(ROWS[0])]
     assert hard_resets(rows) == {"libero_object task 2": 2, "libero_object task 7": 1}
     assert list(hard_resets(rows)) == ["libero_object task 2", "libero_object task 7"]
@@ -45,10 +55,14 @@ def test_hard_resets_and_batches_are_counted() -> None:
 
 
 def test_the_report_tells_gaps_hard_resets_and_batches(tmp_path: Path) -> None:
-    run_dir = write_run(tmp_path / "run", PLAN, {"E0-none": [True, None, True, None], "E1-zero": [True] * 4})
+    run_dir = write_run(
+        tmp_path / "run", PLAN, {"E0-none": [True, None, True, None], "E1-zero": [True] * 4}
+    )
     journal = run_dir / "episodes" / "E0-none-s0.jsonl"
     rows = [json.loads(line) for line in journal.read_text().splitlines()]
-    journal.write_text("".join(json.dumps({**row, "reset": "hard", "policy_batch": 7}) + "\n" for row in rows))
+    journal.write_text(
+        "".join(json.dumps({**row, "reset": "hard", "policy_batch": 7}) + "\n" for row in rows)
+    )
     write_report(run_dir)
     told = json.loads((run_dir / "report.json").read_text())
     assert {"case": "E0-none-s0", "number": 2, "episodes": "1, 3"} in told["missing"]

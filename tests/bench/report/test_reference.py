@@ -1,4 +1,5 @@
-"""Committed runs are goldens: from their plan, journals and metrics today's code must read the same numbers."""
+"""Committed runs are goldens: from their plan, journals and metrics today's code must read the same
+numbers."""
 
 import json
 import shutil

@@ -1,4 +1,5 @@
-"""Templates of a user's own: they replace ours by name, are escaped all the same, and end in one line where they are broken."""
+"""Templates of a user's own: they replace ours by name, are escaped all the same, and end in one
+line where they are broken."""
 
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def test_a_template_of_the_same_name_goes_before_ours(run_dir: Path, folder: Pat
 
 def test_an_own_page_may_use_our_parts_and_is_escaped(run_dir: Path, folder: Path) -> None:
     (folder / "report.html.j2").write_text(
-        '{% import "figures.html.j2" as figures %}{% include "own.svg" %}{{ "<b>" }}{{ figures.forest(forest) }}'
+        '{% import "figures.html.j2" as figures %}{% include "own.svg" %}{{ "<b>" }}{{'
+        " figures.forest(forest) }}"
     )
     (folder / "own.svg").write_text('<svg><text>{{ "<i>" }}</text></svg>')
     mine = write_report(run_dir, folder).read_text()
@@ -67,7 +69,9 @@ def test_a_broken_template_is_one_line(
 
 def test_a_folder_that_replaces_nothing_is_refused(run_dir: Path, folder: Path) -> None:
     (folder / "raport.html.j2").write_text("")
-    with pytest.raises(UserError, match=r"replaces no template; those that can be replaced are beside\.html\.j2, "):
+    with pytest.raises(
+        UserError, match=r"replaces no template; those that can be replaced are beside\.html\.j2, "
+    ):
         write_report(run_dir, folder)
     with pytest.raises(UserError, match="no such folder"):
         write_report(run_dir, folder / "nowhere")
@@ -81,7 +85,15 @@ def test_the_script_is_the_one_that_the_policy_names(run_dir: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "told"),
-    [(None, "-"), (0.03644, "0.0364"), (694.4, "694"), (999.7, "1000"), (1093.6, "1094"), (-25600, "-25600"), (6e12, "6e+12")],
+    [
+        (None, "-"),
+        (0.03644, "0.0364"),
+        (694.4, "694"),
+        (999.7, "1000"),
+        (1093.6, "1094"),
+        (-25600, "-25600"),
+        (6e12, "6e+12"),
+    ],
 )
 def test_figures_of_thousands_are_whole(value: float | None, told: str) -> None:
     assert figure(value) == told

@@ -1,4 +1,5 @@
-"""Reports: pure, the same bytes again, self-contained, escaped, and whole when pieces are missing."""
+"""Reports: pure, the same bytes again, self-contained, escaped, and whole when pieces are
+missing."""
 
 import html.parser
 import json
@@ -11,13 +12,14 @@ from pathlib import Path
 import pytest
 from synthetic_run import REALISTIC, core_plan, drawn_outcomes, write_run
 
-from bench.machine import load_machine
-from bench.overrides import parse_overrides
-from bench.plan import Plan, make_plan
+from bench.plan.document import Plan
+from bench.plan.machine import load_machine
+from bench.plan.make import make_plan
+from bench.plan.overrides import parse_overrides
+from bench.plan.suite import load_suite
 from bench.report.content import reproduce_command
 from bench.report.filters import duration, no_markup, one_line, typeset
 from bench.report.write import write_report
-from bench.suite import load_suite
 from wmvla.errors import UserError
 
 NAMES = ("report.html", "report.md", "report.json")
@@ -67,14 +69,21 @@ def test_the_same_bytes_again_and_elsewhere(run_dir: Path, tmp_path: Path) -> No
     for name in NAMES:
         (moved / name).unlink()
     environment = {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
-    subprocess.run([sys.executable, "-m", "bench.cli", "report", str(moved)], env=environment, check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-m", "bench.cli", "report", str(moved)],
+        env=environment,
+        check=True,
+        timeout=60,
+    )
     assert {name: (moved / name).read_bytes() for name in NAMES} == first
 
 
 def test_nothing_is_loaded_from_elsewhere(run_dir: Path) -> None:
     source = write_report(run_dir).read_text()
     assert not re.findall(r"""\ssrc\s*=|url\(|@import|//[a-z]+\.""", source)
-    assert {target[:1] for target in re.findall(r"""href="([^"]*)""", source) if target != "data:,"} == {"#"}
+    assert {
+        target[:1] for target in re.findall(r"""href="([^"]*)""", source) if target != "data:,"
+    } == {"#"}
     assert "default-src 'none'" in source
     assert "prefers-color-scheme: dark" in source
 
@@ -110,7 +119,9 @@ def test_everything_that_was_found_is_told(run_dir: Path) -> None:
 def test_tasks_are_told_where_there_are_several(run_dir: Path, tmp_path: Path) -> None:
     assert "Success by task" not in write_report(run_dir).with_suffix(".md").read_text()
     plan = core_plan("full", episodes=5)
-    report = write_report(write_run(tmp_path / "several", plan, drawn_outcomes(plan, REALISTIC), metrics=False))
+    report = write_report(
+        write_run(tmp_path / "several", plan, drawn_outcomes(plan, REALISTIC), metrics=False)
+    )
     content, text = json.loads(report.with_suffix(".json").read_text()), read(report)
     section = text[text.index("Success of each rollout") : text.index("The claims and their tests")]
     for rate in content["rates"]:
@@ -135,9 +146,14 @@ def test_steps_to_success_stand_apart_from_the_claims(run_dir: Path) -> None:
 def test_held_out_figures_are_told_with_their_baselines(run_dir: Path) -> None:
     text = read(write_report(run_dir))
     content = json.loads((run_dir / "report.json").read_text())
-    section = text[text.index("Prophet on held-out demonstrations") : text.index("Action error on replayed")]
+    section = text[
+        text.index("Prophet on held-out demonstrations") : text.index("Action error on replayed")
+    ]
     for replay in content["replays"]:
-        for value in (*replay["prophet"]["cosine"], *content["replays"][0]["prophet"]["mean_delta_cosine"]):
+        for value in (
+            *replay["prophet"]["cosine"],
+            *content["replays"][0]["prophet"]["mean_delta_cosine"],
+        ):
             assert f"{value:.2f}" in section
     errors = text[text.index("Action error on replayed") : text.index("Throughput")]
     for replay in content["replays"]:
@@ -146,8 +162,15 @@ def test_held_out_figures_are_told_with_their_baselines(run_dir: Path) -> None:
 
 def test_without_held_out_demonstrations_the_report_says_so(tmp_path: Path) -> None:
     plan = core_plan("full", episodes=2)
-    report = write_report(write_run(tmp_path / "run", plan, drawn_outcomes(plan, REALISTIC), metrics=False))
-    assert read(report).count("Not measured: this scale has no demonstrations that are held out of training.") == 2
+    report = write_report(
+        write_run(tmp_path / "run", plan, drawn_outcomes(plan, REALISTIC), metrics=False)
+    )
+    assert (
+        read(report).count(
+            "Not measured: this scale has no demonstrations that are held out of training."
+        )
+        == 2
+    )
     assert "Not measured" in report.with_suffix(".md").read_text()
 
 
@@ -156,7 +179,9 @@ def test_a_part_of_the_replays_is_marked(run_dir: Path) -> None:
     assert "1 of 2 trainings were replayed so far." in read(write_report(run_dir))
 
 
-@pytest.mark.parametrize("missing", ["episodes", "metrics", "cases", "provenance.json", "episodes/E2-pred-s0.jsonl"])
+@pytest.mark.parametrize(
+    "missing", ["episodes", "metrics", "cases", "provenance.json", "episodes/E2-pred-s0.jsonl"]
+)
 def test_missing_pieces_are_marked(run_dir: Path, missing: str) -> None:
     path = run_dir / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -164,7 +189,10 @@ def test_missing_pieces_are_marked(run_dir: Path, missing: str) -> None:
     marks = {
         "episodes": "0 of 120 episodes are finished",
         "metrics": "No training has logged a step yet",
-        "cases": "All episodes are finished; 19 of 19 cases are not: demonstrations, base, latents, wiring-gate, ",
+        "cases": (
+            "All episodes are finished; 19 of 19 cases are not: demonstrations, base, latents,"
+            " wiring-gate, "
+        ),
         "provenance.json": "No provenance was recorded",
         "episodes/E2-pred-s0.jsonl": "Unfinished. 96 of 120 episodes are finished",
     }
@@ -172,9 +200,16 @@ def test_missing_pieces_are_marked(run_dir: Path, missing: str) -> None:
 
 
 @pytest.mark.parametrize("git", [{"git": {"error": "not a git repository"}}, {}])
-def test_a_run_of_sources_without_a_repository_has_a_report(run_dir: Path, git: dict[str, object]) -> None:
+def test_a_run_of_sources_without_a_repository_has_a_report(
+    run_dir: Path, git: dict[str, object]
+) -> None:
     path = run_dir / "provenance.json"
-    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "git"} | git))
+    path.write_text(
+        json.dumps(
+            {key: value for key, value in json.loads(path.read_text()).items() if key != "git"}
+            | git
+        )
+    )
     report = write_report(run_dir)
     assert ("not a git repository" in report.read_text()) == bool(git)
     assert ", source" not in report.with_suffix(".md").read_text()
@@ -193,17 +228,25 @@ def test_a_partial_run_is_marked_everywhere(tmp_path: Path) -> None:
 
 def test_a_killed_training_leaves_half_a_line(run_dir: Path) -> None:
     path = run_dir / "metrics" / "E2-train-s0.jsonl"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:100]) + '{"step": 101, "los')
+    path.write_text(
+        "".join(path.read_text().splitlines(keepends=True)[:100]) + '{"step": 101, "los'
+    )
     write_report(run_dir)
     content = json.loads((run_dir / "report.json").read_text())
-    (training,) = (training for training in content["training"] if training["case"] == "E2-train-s0")
+    (training,) = (
+        training for training in content["training"] if training["case"] == "E2-train-s0"
+    )
     assert training["steps"] == 100
 
 
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("metrics/E0-train-s0.jsonl", '{"step": 1}\nnot json\n{"step": 3}\n', "line 2 is not a logged step"),
+        (
+            "metrics/E0-train-s0.jsonl",
+            '{"step": 1}\nnot json\n{"step": 3}\n',
+            "line 2 is not a logged step",
+        ),
         ("metrics/E0-train-s0.jsonl", '{"loss": 1}\n', "line 1 is not a logged step"),
         ("cases/base.json", "{", "base.json: not valid JSON"),
         ("provenance.json", "[]", "provenance.json: must be a JSON object"),
@@ -223,19 +266,31 @@ def test_markdown_fits_a_comment_and_its_tables_hold(run_dir: Path) -> None:
 
 
 def test_the_command_to_reproduce_resolves_to_the_same_plan() -> None:
-    for plan in (core_plan("mini", seeds=(0, 2), arms=("E0", "E2"), batch_size=50), core_plan("smoke")):
+    for plan in (
+        core_plan("mini", seeds=(0, 2), arms=("E0", "E2"), batch_size=50),
+        core_plan("smoke"),
+    ):
         assert _resolved(reproduce_command(plan)).hash == plan.hash
 
 
 def _resolved(command: str) -> Plan:
     words = dict(word.split("=") for word in command.removeprefix("make bench ").split())
-    overrides = parse_overrides(**{name.lower(): words[name] for name in ("SEEDS", "ARMS", "EPISODES", "STEPS", "BATCH_SIZE")})
-    return make_plan(load_suite(words["SUITE"]), words["SCALE"], load_machine(words["MACHINE"]), overrides)
+    overrides = parse_overrides(
+        **{
+            name.lower(): words[name]
+            for name in ("SEEDS", "ARMS", "EPISODES", "STEPS", "BATCH_SIZE")
+        }
+    )
+    return make_plan(
+        load_suite(words["SUITE"]), words["SCALE"], load_machine(words["MACHINE"]), overrides
+    )
 
 
 def test_a_full_scale_report_is_quick_and_light(tmp_path: Path) -> None:
     plan = core_plan("full")
-    report = write_report(write_run(tmp_path / "run", plan, drawn_outcomes(plan, REALISTIC), metrics=False))
+    report = write_report(
+        write_run(tmp_path / "run", plan, drawn_outcomes(plan, REALISTIC), metrics=False)
+    )
     assert report.stat().st_size < 2_000_000
 
 
@@ -259,5 +314,6 @@ def test_helpers() -> None:
     assert typeset("E1-zero - E0 is -3.0 to -1e-5, 5 %") == "E1-zero − E0 is −3.0 to −1e-5, 5\xa0%"  # noqa: RUF001
     assert typeset("-") == "\N{EN DASH}"
     assert (
-        typeset('excludes "E1 = E0"') == "excludes \N{LEFT DOUBLE QUOTATION MARK}E1\xa0=\xa0E0\N{RIGHT DOUBLE QUOTATION MARK}"
+        typeset('excludes "E1 = E0"')
+        == "excludes \N{LEFT DOUBLE QUOTATION MARK}E1\xa0=\xa0E0\N{RIGHT DOUBLE QUOTATION MARK}"
     )

@@ -1,4 +1,5 @@
-"""Damages of the files of a run, drawn by hypothesis: of their bytes, of their lines, and of the documents in them."""
+"""Damages of the files of a run, drawn by hypothesis: of their bytes, of their lines, and of the
+documents in them."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +15,18 @@ ODD_VALUES = st.one_of(
     st.just(10**400),
     st.floats(allow_nan=True, allow_infinity=True),
     st.text(max_size=20),
-    st.sampled_from(["", "\x00", "\u202e‮ﷺ", "🙂" * 50, "<script>alert(1)</script>", "../../etc/passwd", "NaN", "E9-pred"]),
+    st.sampled_from(
+        [
+            "",
+            "\x00",
+            "\u202e‮ﷺ",
+            "🙂" * 50,
+            "<script>alert(1)</script>",
+            "../../etc/passwd",
+            "NaN",
+            "E9-pred",
+        ]
+    ),
     st.lists(st.integers(), max_size=3),
     st.dictionaries(st.text(max_size=5), st.none(), max_size=3),
     st.just([[[[]]]]),
@@ -23,14 +35,32 @@ ODD_VALUES = st.one_of(
 ODD_BYTES = st.one_of(
     st.binary(max_size=20),
     st.sampled_from(
-        [b"\xff\xfe", b"\n", b"\n\n", b"\r", b"{}", b"[]", b"null", b"NaN", b"[" * 5000, b"\xed\xa0\x80", b"1" * 5000]
+        [
+            b"\xff\xfe",
+            b"\n",
+            b"\n\n",
+            b"\r",
+            b"{}",
+            b"[]",
+            b"null",
+            b"NaN",
+            b"[" * 5000,
+            b"\xed\xa0\x80",
+            b"1" * 5000,
+        ]
     ),
 )
 
 
 def ways(document: Any, inside: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The way to every value in a document, itself first."""
-    children = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    children = (
+        document.items()
+        if isinstance(document, dict)
+        else enumerate(document)
+        if isinstance(document, list)
+        else ()
+    )
     return [inside, *(way for key, value in children for way in ways(value, (*inside, key)))]
 
 

@@ -8,7 +8,7 @@ import pytest
 from sealed_run import sealed_run, small_plan
 
 from bench import cli
-from bench.checksums import sha256_of
+from bench.formats.checksums import sha256_of
 from bench.verify import reports
 from bench.verify.damage import Findings
 from bench.verify.manifest import MANIFEST, REPORTS, files_of
@@ -35,7 +35,9 @@ def reports_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def once(found: Findings, templates: Path | None) -> dict[str, bytes] | None:
         assert templates is None
-        key = "".join(sha256_of(path) for name, path in files_of(found.run_dir).items() if name not in REPORTS)
+        key = "".join(
+            sha256_of(path) for name, path in files_of(found.run_dir).items() if name not in REPORTS
+        )
         if key not in made:
             made[key] = rebuild(found)
         return made[key]
@@ -79,7 +81,9 @@ def test_a_thousand_flips_of_a_larger_run(original: Path, tmp_path: Path) -> Non
     assert missed_flips(run_dir, FLIPS, seed=1) == []
 
 
-def test_the_command_line_names_the_file_of_a_flip(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_names_the_file_of_a_flip(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spread = random.Random(2)
     for name, path in files_of(run_dir).items():
         before = flip(path, spread)

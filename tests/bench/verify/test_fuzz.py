@@ -1,5 +1,5 @@
-"""A thousand damages of plans, journals, metrics, records and configurations: each ends in one line or is named, none in a
-traceback, and none in a number that is silently another one."""
+"""A thousand damages of plans, journals, metrics, records and configurations: each ends in one line
+or is named, none in a traceback, and none in a number that is silently another one."""
 
 import contextlib
 import io
@@ -16,19 +16,31 @@ from hypothesis import strategies as st
 from mutations import ODD_BYTES, ODD_VALUES, mutate_bytes, mutate_file
 from sealed_run import sealed_run, small_plan
 
-from bench import cli, machine, plan
-from bench.machine import load_machine
+from bench import cli
+from bench.plan import machine, make
+from bench.plan.machine import load_machine
+from bench.plan.suite import SUITES
 from bench.report.write import write_report
-from bench.suite import SUITES
 
-FUZZED = ("plan.json", "provenance.json", "manifest.json", "cases", "episodes", "metrics", "replays")
+FUZZED = (
+    "plan.json",
+    "provenance.json",
+    "manifest.json",
+    "cases",
+    "episodes",
+    "metrics",
+    "replays",
+)
 MANY = settings(max_examples=1000, suppress_health_check=list(HealthCheck), deadline=None)
 SOME = settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
 
 
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return sealed_run(tmp_path_factory.mktemp("results") / "run", small_plan(arms=("E0", "E2"), episodes=4, steps=3))
+    return sealed_run(
+        tmp_path_factory.mktemp("results") / "run",
+        small_plan(arms=("E0", "E2"), episodes=4, steps=3),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -38,20 +50,29 @@ def old(sealed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (run_dir / "manifest.json").unlink()
     for path in (run_dir / "cases").glob("*.json"):
         record = json.loads(path.read_text())
-        path.write_text(json.dumps({key: value for key, value in record.items() if key not in ("sums", "sha256")}))
+        path.write_text(
+            json.dumps(
+                {key: value for key, value in record.items() if key not in ("sums", "sha256")}
+            )
+        )
     write_report(run_dir)
     return run_dir
 
 
 def files(run_dir: Path) -> list[str]:
     found = [
-        path for name in FUZZED for path in ([run_dir / name] if (run_dir / name).is_file() else (run_dir / name).rglob("*"))
+        path
+        for name in FUZZED
+        for path in (
+            [run_dir / name] if (run_dir / name).is_file() else (run_dir / name).rglob("*")
+        )
     ]
     return sorted(path.relative_to(run_dir).as_posix() for path in found if path.is_file())
 
 
 def call(*arguments: str) -> tuple[int, str, str]:
-    """Exit code and output of the command line, in this process; whatever is raised is a failure."""
+    """Exit code and output of the command line, in this process; whatever is raised is a
+    failure."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = cli.main(list(arguments))
@@ -66,13 +87,21 @@ def numbers(report: Any, place: str = "") -> dict[str, Any]:
     """Every number of a report by its place."""
     if isinstance(report, dict | list):
         children = report.items() if isinstance(report, dict) else enumerate(report)
-        return {way: number for key, value in children for way, number in numbers(value, f"{place}.{key}").items()}
+        return {
+            way: number
+            for key, value in children
+            for way, number in numbers(value, f"{place}.{key}").items()
+        }
     return {place: report} if isinstance(report, int | float) else {}
 
 
 def told_by_the_report(report: dict[str, Any]) -> bool:
     """Whether a report says itself that something is missing: episodes, or cases."""
-    return bool(report["missing"]) or not report["complete"] or not all(stage["done"] for stage in report["stages"])
+    return (
+        bool(report["missing"])
+        or not report["complete"]
+        or not all(stage["done"] for stage in report["stages"])
+    )
 
 
 def check_damage(original: Path, data: st.DataObject) -> None:
@@ -81,20 +110,27 @@ def check_damage(original: Path, data: st.DataObject) -> None:
         run_dir = Path(shutil.copytree(original, Path(folder) / "results" / "run"))
         name = data.draw(st.sampled_from(files(original)))
         mutate_file(data.draw, run_dir, name, files(original))
-        changed = not (run_dir / name).is_file() or (run_dir / name).read_bytes() != (original / name).read_bytes()
+        changed = (
+            not (run_dir / name).is_file()
+            or (run_dir / name).read_bytes() != (original / name).read_bytes()
+        )
         sealed = (original / "manifest.json").exists()
         code, out, err = call("verify", str(run_dir))
         assert code in (0, 1, 2)
         assert code != 2 or one_clear_line(err), err
         if sealed and changed:
             assert code != 0
-            assert name in (out if code == 1 else err) or (name == "manifest.json" and "manifest.json" in out)
+            assert name in (out if code == 1 else err) or (
+                name == "manifest.json" and "manifest.json" in out
+            )
         for command in (["status", str(run_dir)], ["report", str(run_dir)]):
             code, _, err = call(*command)
             assert code in (0, 2)
             assert code != 2 or one_clear_line(err), err
         if sealed and code == 0:
-            before, after = (json.loads((folder / "report.json").read_text()) for folder in (original, run_dir))
+            before, after = (
+                json.loads((folder / "report.json").read_text()) for folder in (original, run_dir)
+            )
             assert numbers(before) == numbers(after) or told_by_the_report(after)
 
 
@@ -132,7 +168,15 @@ def mutate_toml(draw: Any, text: bytes) -> bytes:
     if draw(st.integers(0, 3)) == 0:
         return mutate_bytes(draw, text)
     lines = text.splitlines(keepends=True)
-    at = draw(st.sampled_from([number for number, line in enumerate(lines) if line.strip() and not line.startswith(b"#")]))
+    at = draw(
+        st.sampled_from(
+            [
+                number
+                for number, line in enumerate(lines)
+                if line.strip() and not line.startswith(b"#")
+            ]
+        )
+    )
     kind = draw(st.sampled_from(["value", "value", "value", "delete", "double", "rename", "bytes"]))
     if kind == "value":
         odd = json.dumps(draw(ODD_VALUES)).replace("NaN", "nan").replace("Infinity", "inf").encode()
@@ -149,18 +193,32 @@ def mutate_toml(draw: Any, text: bytes) -> bytes:
 
 
 def check_config(data: st.DataObject) -> None:
-    """A damaged suite or machine gives a plan, which its hash names, or one line."""
+    """A damaged suite or machine gives a document, which its hash names, or one line."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        suites = Path(shutil.copytree(SUITES, Path(folder) / "suites", ignore=shutil.ignore_patterns("*.py", "__pycache__")))
+        suites = Path(
+            shutil.copytree(
+                SUITES,
+                Path(folder) / "suites",
+                ignore=shutil.ignore_patterns("*.py", "__pycache__"),
+            )
+        )
         machines = Path(shutil.copytree(machine.MACHINES, Path(folder) / "machines"))
         path = data.draw(
-            st.sampled_from([suites / "core" / "suite.toml", suites / "fusion" / "suite.toml", machines / "cpu.toml"])
+            st.sampled_from(
+                [
+                    suites / "core" / "suite.toml",
+                    suites / "fusion" / "suite.toml",
+                    machines / "cpu.toml",
+                ]
+            )
         )
         path.write_bytes(mutate_toml(data.draw, path.read_bytes()))
-        patch.setattr(plan, "SUITES", suites)
-        patch.setattr(plan, "load_machine", lambda name: load_machine(name, machines))
+        patch.setattr(make, "SUITES", suites)
+        patch.setattr(make, "load_machine", lambda name: load_machine(name, machines))
         suite = "fusion" if "fusion" in str(path) else "core"
-        code, out, err = call("plan", suite, "--scale=mini", "--machine=cpu", "--json", f"--results={folder}/results")
+        code, out, err = call(
+            "plan", suite, "--scale=mini", "--machine=cpu", "--json", f"--results={folder}/results"
+        )
         assert code in (0, 2)
         assert one_clear_line(err) if code == 2 else json.loads(out)
 

@@ -1,4 +1,5 @@
-"""What `wmbench verify` says of good runs, of unfinished and old ones, and of those that somebody changed with care."""
+"""What `wmbench verify` says of good runs, of unfinished and old ones, and of those that somebody
+changed with care."""
 
 import json
 import shutil
@@ -13,7 +14,7 @@ from sealed_run import edit, edit_line, finish, sealed_run, small_plan, told, un
 from synthetic_run import REALISTIC, drawn_outcomes, write_run
 
 from bench import cli
-from bench.checksums import is_intact, sha256_of, signed
+from bench.formats.checksums import is_intact, sha256_of, signed
 from bench.report.write import write_report
 from bench.verify.manifest import MANIFEST, files_of, seal_of, write_manifest
 from bench.verify.verify import verify
@@ -42,11 +43,13 @@ IMAGES = {name: f"sha256:{name * 64}" for name in "ab"}
 
 
 def in_images(run_dir: Path, began: str | None, **cases: str | None) -> list[str]:
-    """The notes on images, of a run that began in one and has cases that were carried out in these."""
+    """The notes on images, of a run that began in one and has cases that were carried out in
+    these."""
     edit(run_dir / "provenance.json", lambda document: document.update(image_digest=began))
     for case, image in cases.items():
         edit(
-            run_dir / "cases" / f"{case.replace('_', '-')}.json", lambda record, image=image: record.update(image_digest=image)
+            run_dir / "cases" / f"{case.replace('_', '-')}.json",
+            lambda record, image=image: record.update(image_digest=image),
         )
     seal_again(run_dir)
     verified = verify(run_dir)
@@ -59,7 +62,10 @@ def test_a_case_of_another_image_is_told(run_dir: Path) -> None:
     report = (run_dir / "report.html").read_text()
     assert IMAGES["a"] in report
     assert in_images(run_dir, IMAGES["a"], E2_pred_s0=IMAGES["b"], E2_zero_s0=None) == [
-        "the run began in image sha256:aaaaaaaaaaaa..., but E2-pred-s0 is of image sha256:bbbbbbbbbbbb...",
+        (
+            "the run began in image sha256:aaaaaaaaaaaa..., but E2-pred-s0 is of image"
+            " sha256:bbbbbbbbbbbb..."
+        ),
         "the run began in image sha256:aaaaaaaaaaaa..., but E2-zero-s0 is of no image",
     ]
     assert in_images(run_dir, None, base=None, E2_pred_s0=IMAGES["b"], E2_zero_s0=IMAGES["b"]) == [
@@ -87,21 +93,31 @@ def test_a_sealed_run_is_right(original: Path, capsys: pytest.CaptureFixture[str
 def test_the_seal_is_what_sha256sum_gives(original: Path) -> None:
     evidence = "find plan.json provenance.json cases episodes metrics replays -type f"
     command = f"{evidence} | LC_ALL=C sort | xargs sha256sum | sha256sum"
-    done = subprocess.run(["sh", "-c", command], cwd=original, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=original, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split()[0] == seal_of(original)
 
 
 def test_verifying_writes_nothing_and_needs_no_torch(original: Path) -> None:
-    before = {name: (path.read_bytes(), path.stat().st_mtime_ns) for name, path in files_of(original).items()}
+    before = {
+        name: (path.read_bytes(), path.stat().st_mtime_ns)
+        for name, path in files_of(original).items()
+    }
     script = (
         "import sys, socket, bench.cli\n"
         "socket.socket.connect = lambda *a: sys.exit('network')\n"
         f"code = bench.cli.main(['verify', {str(original)!r}])\n"
         "sys.exit(code or 'torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
-    assert {name: (path.read_bytes(), path.stat().st_mtime_ns) for name, path in files_of(original).items()} == before
+    assert {
+        name: (path.read_bytes(), path.stat().st_mtime_ns)
+        for name, path in files_of(original).items()
+    } == before
 
 
 @pytest.mark.parametrize("plan", REFERENCES, ids=lambda path: path.parent.name)
@@ -118,7 +134,9 @@ def test_json_tells_the_same(run_dir: Path, capsys: pytest.CaptureFixture[str]) 
     assert any("line 2: 'step' is 99" in damage["what"] for damage in found["damages"])
 
 
-def test_a_published_seal_is_held_against_the_evidence(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_published_seal_is_held_against_the_evidence(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     seal = seal_of(run_dir)
     assert cli.main(["verify", str(run_dir), "--seal", seal]) == 0
     edit_line(run_dir / "episodes" / "E2-pred-s0.jsonl", 1, seconds=1.0)
@@ -130,12 +148,17 @@ def test_a_published_seal_is_held_against_the_evidence(run_dir: Path, capsys: py
 
 def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["verify", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"error: {tmp_path}: not a run directory (it has no plan.json)\n"
+    assert (
+        capsys.readouterr().err == f"error: {tmp_path}: not a run directory (it has no plan.json)\n"
+    )
 
 
 def test_an_unfinished_run_is_said_to_be_one(tmp_path: Path) -> None:
     plan = small_plan()
-    outcomes = {**drawn_outcomes(plan, REALISTIC), "E2-random-s0": [True, False, None, None, None, None]}
+    outcomes = {
+        **drawn_outcomes(plan, REALISTIC),
+        "E2-random-s0": [True, False, None, None, None, None],
+    }
     run_dir = finish(write_run(tmp_path / "run", plan, outcomes), plan)
     (run_dir / "cases" / "E2-random-s0.json").unlink()
     with (run_dir / "episodes" / "E2-random-s0.jsonl").open("a") as journal:
@@ -144,10 +167,17 @@ def test_an_unfinished_run_is_said_to_be_one(tmp_path: Path) -> None:
     assert write_manifest(run_dir, ran=False) is None
     verified = verify(run_dir)
     assert (verified.state, verified.damages) == ("unfinished", ())
-    assert "episodes/E2-random-s0.jsonl: line 3 is half written; it does not count" in verified.notes
-    assert any("1 of 19 cases are not done, 4 episodes are missing" in note for note in verified.notes)
+    assert (
+        "episodes/E2-random-s0.jsonl: line 3 is half written; it does not count" in verified.notes
+    )
+    assert any(
+        "1 of 19 cases are not done, 4 episodes are missing" in note for note in verified.notes
+    )
     edit_line(run_dir / "metrics" / "E1-train-s0.jsonl", 3, loss_total=0.01)
-    assert ["metrics/E1-train-s0.jsonl: changed after E1-train-s0 ended" in line for line in told(run_dir)] == [True]
+    assert [
+        "metrics/E1-train-s0.jsonl: changed after E1-train-s0 ended" in line
+        for line in told(run_dir)
+    ] == [True]
 
 
 def test_a_half_line_of_a_case_that_is_done_is_wrong(run_dir: Path) -> None:
@@ -158,7 +188,10 @@ def test_a_half_line_of_a_case_that_is_done_is_wrong(run_dir: Path) -> None:
 
 def test_a_finished_run_without_its_manifest_is_wrong(run_dir: Path) -> None:
     (run_dir / MANIFEST).unlink()
-    assert told(run_dir) == ["manifest.json: missing, and the run is finished and has a report; wmbench report writes both"]
+    assert told(run_dir) == [
+        "manifest.json: missing, and the run is finished and has a report; wmbench report writes"
+        " both"
+    ]
 
 
 def test_a_run_that_nobody_has_reported_is_not_sealed(tmp_path: Path) -> None:
@@ -172,14 +205,42 @@ JOURNAL = "episodes/E2-pred-s0.jsonl"
 @pytest.mark.parametrize(
     ("change", "file", "what"),
     [
-        (lambda run: edit_line(run / JOURNAL, 2, noise_seed=1), JOURNAL, "line 2: 'noise_seed' is 1, the plan says "),
-        (lambda run: edit_line(run / JOURNAL, 2, index=77), JOURNAL, "line 2: 'index' is 77, the plan's table has 6"),
-        (lambda run: edit_line(run / JOURNAL, 2, case="E0-none-s0"), JOURNAL, "line 2: 'case' is 'E0-none-s0'"),
-        (lambda run: edit_line(run / JOURNAL, 2, scene_hash="f00"), JOURNAL, "line 2: the scene of libero_object task 7"),
-        (lambda run: edit_line(run / JOURNAL, 2, status="timeout", success=True), JOURNAL, "line 2: 'success' is true"),
+        (
+            lambda run: edit_line(run / JOURNAL, 2, noise_seed=1),
+            JOURNAL,
+            "line 2: 'noise_seed' is 1, the plan says ",
+        ),
+        (
+            lambda run: edit_line(run / JOURNAL, 2, index=77),
+            JOURNAL,
+            "line 2: 'index' is 77, the plan's table has 6",
+        ),
+        (
+            lambda run: edit_line(run / JOURNAL, 2, case="E0-none-s0"),
+            JOURNAL,
+            "line 2: 'case' is 'E0-none-s0'",
+        ),
+        (
+            lambda run: edit_line(run / JOURNAL, 2, scene_hash="f00"),
+            JOURNAL,
+            "line 2: the scene of libero_object task 7",
+        ),
+        (
+            lambda run: edit_line(run / JOURNAL, 2, status="timeout", success=True),
+            JOURNAL,
+            "line 2: 'success' is true",
+        ),
         (lambda run: edit_line(run / JOURNAL, 2, steps=5000), JOURNAL, "line 2: 'steps' is 5000"),
-        (lambda run: edit_line(run / JOURNAL, 2, seconds=float("nan")), JOURNAL, "line 2: not valid JSON: it says NaN"),
-        (lambda run: edit_line(run / JOURNAL, 2, success="yes"), JOURNAL, "line 2: 'success': 'yes' is not of type 'boolean'"),
+        (
+            lambda run: edit_line(run / JOURNAL, 2, seconds=float("nan")),
+            JOURNAL,
+            "line 2: not valid JSON: it says NaN",
+        ),
+        (
+            lambda run: edit_line(run / JOURNAL, 2, success="yes"),
+            JOURNAL,
+            "line 2: 'success': 'yes' is not of type 'boolean'",
+        ),
         (
             lambda run: (run / JOURNAL).write_text(
                 (run / JOURNAL).read_text() + (run / JOURNAL).read_text().splitlines()[0] + "\n"
@@ -188,7 +249,9 @@ JOURNAL = "episodes/E2-pred-s0.jsonl"
             "line 7: episode 0 stands already in episodes/E2-pred-s0.jsonl line 1",
         ),
         (
-            lambda run: (run / JOURNAL).write_text("".join((run / JOURNAL).read_text().splitlines(True)[:4])),
+            lambda run: (run / JOURNAL).write_text(
+                "".join((run / JOURNAL).read_text().splitlines(True)[:4])
+            ),
             JOURNAL,
             "episodes 4, 5 are missing, and cases/E2-pred-s0.json says that the case is done",
         ),
@@ -198,22 +261,33 @@ JOURNAL = "episodes/E2-pred-s0.jsonl"
             "the journal of no rollout of the plan",
         ),
         (
-            lambda run: edit(run / "cases" / "E2-pred-s0.json", lambda record: record.update(succeeded=0)),
+            lambda run: edit(
+                run / "cases" / "E2-pred-s0.json", lambda record: record.update(succeeded=0)
+            ),
             "cases/E2-pred-s0.json",
             "'succeeded' is 0, its journal gives ",
         ),
         (
-            lambda run: edit(run / "cases" / "E2-replay-s0.json", lambda record: record["prophet"]["cosine"].append(1.0)),
+            lambda run: edit(
+                run / "cases" / "E2-replay-s0.json",
+                lambda record: record["prophet"]["cosine"].append(1.0),
+            ),
             "cases/E2-replay-s0.json",
             "'prophet' is not what replays/E2-replay-s0.jsonl gives",
         ),
         (
-            lambda run: edit(run / "cases" / "E1-train-s0.json", lambda record: record["last"].update(loss_total=0.0)),
+            lambda run: edit(
+                run / "cases" / "E1-train-s0.json",
+                lambda record: record["last"].update(loss_total=0.0),
+            ),
             "cases/E1-train-s0.json",
             "'last': differs from the last line of metrics/E1-train-s0.jsonl in loss_total",
         ),
         (
-            lambda run: edit(run / "cases" / "E2-pred-s0.json", lambda record: record["sums"].update(checkpoint="0" * 64)),
+            lambda run: edit(
+                run / "cases" / "E2-pred-s0.json",
+                lambda record: record["sums"].update(checkpoint="0" * 64),
+            ),
             "cases/E2-pred-s0.json",
             "'sums.checkpoint': it began from checkpoint 000000000000...",
         ),
@@ -227,14 +301,19 @@ JOURNAL = "episodes/E2-pred-s0.jsonl"
             "provenance.json",
             "'packages': 5 is not of type",
         ),
-        (lambda run: (run / "metrics" / "x.jsonl").write_text(""), "metrics/x.jsonl", "the metrics of no training of the plan"),
+        (
+            lambda run: (run / "metrics" / "x.jsonl").write_text(""),
+            "metrics/x.jsonl",
+            "the metrics of no training of the plan",
+        ),
     ],
 )
 @pytest.mark.parametrize("again", [False, True], ids=["changed", "sealed-again"])
 def test_what_does_not_fit_together_is_named(
     run_dir: Path, change: Callable[[Path], object], file: str, what: str, again: bool
 ) -> None:
-    """Also where records and manifest were made anew: the sums are right then, and the content still is not."""
+    """Also where records and manifest were made anew: the sums are right then, and the content
+    still is not."""
     change(run_dir)
     if again:
         seal_again(run_dir)
@@ -243,9 +322,10 @@ def test_what_does_not_fit_together_is_named(
 
 def test_a_number_in_the_report_is_named_by_its_place(run_dir: Path) -> None:
     edit(run_dir / "report.json", lambda report: report["claims"][0].update(difference=0.25))
-    assert any("report.json: 'claims[E1 = E0].difference'" in line and "it says 0.25" in line for line in told(run_dir)), told(
-        run_dir
-    )
+    assert any(
+        "report.json: 'claims[E1 = E0].difference'" in line and "it says 0.25" in line
+        for line in told(run_dir)
+    ), told(run_dir)
 
 
 @pytest.mark.parametrize("name", ["report.md", "report.html"])
@@ -253,7 +333,10 @@ def test_a_line_of_a_report_is_named(run_dir: Path, name: str) -> None:
     text = (run_dir / name).read_text()
     assert "INCONCLUSIVE" in text
     (run_dir / name).write_text(text.replace("INCONCLUSIVE", "SUPPORTED", 1))
-    assert any(line.startswith(f"{name}: line ") and "is not what the evidence gives" in line for line in told(run_dir))
+    assert any(
+        line.startswith(f"{name}: line ") and "is not what the evidence gives" in line
+        for line in told(run_dir)
+    )
 
 
 def test_a_report_of_another_version_is_held_to_its_numbers(run_dir: Path) -> None:
@@ -286,12 +369,18 @@ def test_a_missing_file_and_an_unknown_one_are_named(run_dir: Path) -> None:
     (run_dir / "notes.txt").write_text("mine")
     assert told(run_dir) == [
         "logs/E0-train-s0.log: missing: manifest.json has a sum of it",
-        "notes.txt: unknown: manifest.json has no sum of it; if it is yours, wmbench report adds it",
+        (
+            "notes.txt: unknown: manifest.json has no sum of it; if it is yours, wmbench report"
+            " adds it"
+        ),
     ]
 
 
-def test_a_report_does_not_bless_a_damage(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A log has no record that vouches for it: its sum stays that of the run's end, however often a report is made."""
+def test_a_report_does_not_bless_a_damage(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A log has no record that vouches for it: its sum stays that of the run's end, however often a
+    report is made."""
     (run_dir / "logs" / "E0-train-s0.log").write_text("another story\n")
     (run_dir / "videos").mkdir()
     (run_dir / "videos" / "E0-none-s0-0.mp4").write_bytes(b"film")
@@ -308,8 +397,12 @@ def test_a_case_that_was_done_again_is_sealed_again(run_dir: Path) -> None:
     assert told(run_dir) == []
 
 
-def test_a_damaged_manifest_is_not_replaced(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (run_dir / MANIFEST).write_text((run_dir / MANIFEST).read_text().replace('"bytes": ', '"bytes": 1', 1))
+def test_a_damaged_manifest_is_not_replaced(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run_dir / MANIFEST).write_text(
+        (run_dir / MANIFEST).read_text().replace('"bytes": ', '"bytes": 1', 1)
+    )
     assert cli.main(["report", str(run_dir)]) == 2
     assert "manifest.json: changed after it was written" in capsys.readouterr().err
 
@@ -321,7 +414,10 @@ def test_a_damaged_manifest_is_not_replaced(run_dir: Path, capsys: pytest.Captur
         (JOURNAL, lambda path: edit_line(path, 1, success=False)),
         ("plan.json", lambda path: edit(path, lambda plan: plan.update(cannot_say=[]))),
         ("provenance.json", lambda path: edit(path, lambda told: told.update(python="3.99"))),
-        ("cases/E0-none-s0.json", lambda path: path.write_text(path.read_text().replace('"seconds"', '"second"'))),
+        (
+            "cases/E0-none-s0.json",
+            lambda path: path.write_text(path.read_text().replace('"seconds"', '"second"')),
+        ),
     ],
 )
 def test_no_report_is_made_of_what_was_changed(
@@ -346,28 +442,37 @@ def test_a_removed_line_is_missing_until_it_is_played_again(run_dir: Path) -> No
     ]
 
 
-def test_records_of_the_executor_are_signed_and_make_a_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench import executor as module
-    from bench.executor import Executor
+def test_records_of_the_executor_are_signed_and_make_a_chain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.run import executor as module
+    from bench.run.executor import Executor
 
     plan = small_plan()
     run_dir = tmp_path / "results" / plan.run_name
 
     def stage(context: Any, case: Any) -> dict[str, Any]:
         name = "checkpoints" if case.kind == "train" else "stray"
-        folder = context.run_dir / name / case.id if case.kind == "train" else context.cache / case.id
+        folder = (
+            context.run_dir / name / case.id if case.kind == "train" else context.cache / case.id
+        )
         folder.mkdir(parents=True)
         (folder / "model.safetensors").write_text(case.id)
-        return {"artefacts": {"checkpoint" if case.kind in ("base", "train") else "dataset": folder}}
+        return {
+            "artefacts": {"checkpoint" if case.kind in ("base", "train") else "dataset": folder}
+        }
 
     monkeypatch.setattr(module, "STAGES", dict.fromkeys(module.STAGES, stage))
     Executor(plan, run_dir).ensure("E0-train-s0")
-    base, train = (json.loads((run_dir / "cases" / f"{case}.json").read_text()) for case in ("base", "E0-train-s0"))
+    base, train = (
+        json.loads((run_dir / "cases" / f"{case}.json").read_text())
+        for case in ("base", "E0-train-s0")
+    )
     assert is_intact(base)
     assert is_intact(train)
     assert train["sums"]["checkpoint"] == base["sums"]["outside"]["checkpoint"]
     assert train["sums"]["files"] == {
-        "checkpoints/E0-train-s0": sha256_of(run_dir / "checkpoints" / "E0-train-s0"),
+        "checkpoints/E0-train-s0": sha256_of(run_dir / "checkpoints" / "E0-train-s0")
     }
 
 

@@ -35,7 +35,8 @@ def data_flags(toy: Toy) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The commands are the process's main: they write ``sys.argv``, LeRobot's set up logging and accelerate's state."""
+    """The commands are the process's main: they write ``sys.argv``, LeRobot's set up logging and
+    accelerate's state."""
     monkeypatch.setattr("sys.argv", ["pytest"])
     logger = logging.getLogger()
     handlers, level = list(logger.handlers), logger.level

@@ -1,4 +1,5 @@
-"""A simulator without physics whose outcomes are planned; in a module of its own, for every simulator process imports it."""
+"""A simulator without physics whose outcomes are planned; in a module of its own, for every
+simulator process imports it."""
 
 import numpy as np
 
@@ -36,7 +37,9 @@ class PlannedSimulation:
         pass
 
     def _seen(self, want: frozenset[str]) -> Observation:
-        images = {name: np.full((self.size, self.size, 3), 10 * self.number, np.uint8) for name in want}
+        images = {
+            name: np.full((self.size, self.size, 3), 10 * self.number, np.uint8) for name in want
+        }
         return Observation(np.zeros(8, np.float32), images)
 
 

@@ -18,7 +18,10 @@ def test_a_smolvla_and_then_its_cache_elsewhere(base, world_flags, tmp_path, cap
 
 
 def test_missing_latents_are_told_in_one_line(base, world_flags, tmp_path, capsys):
-    assert main([str(base), str(tmp_path / "world"), *world_flags, f"--policy.cache_dir={tmp_path}"]) == 0
+    assert (
+        main([str(base), str(tmp_path / "world"), *world_flags, f"--policy.cache_dir={tmp_path}"])
+        == 0
+    )
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "statistics" in line]
     assert f"because {tmp_path}" in line
 
@@ -35,7 +38,10 @@ def test_a_field_given_with_smolvlas_default_is_not_inherited(base, world_flags,
     ("flags", "line"),
     [
         (["--policy.no_such_field=1"], "unrecognized arguments: --policy.no_such_field=1"),
-        (["--policy.context_frames=four"], "--policy.context_frames: Couldn't parse 'four' into an int"),
+        (
+            ["--policy.context_frames=four"],
+            "--policy.context_frames: Couldn't parse 'four' into an int",
+        ),
         (["--policy.world_camera=back"], "policy.world_camera = 'back' is unknown"),
         (["--policy.num_expert_layers=1"], "policy.num_expert_layers = 1 cannot be set"),
         (["--sed=3"], "unrecognized arguments: --sed=3"),
@@ -45,6 +51,8 @@ def test_a_field_given_with_smolvlas_default_is_not_inherited(base, world_flags,
 )
 def test_mistakes_end_in_one_line(flags, line, base, world_flags, tmp_path, capsys):
     assert main([str(base), str(tmp_path / "world"), *flags, *world_flags]) == 2
-    (printed,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error: ")]
+    (printed,) = [
+        text for text in capsys.readouterr().err.splitlines() if text.startswith("error: ")
+    ]
     assert line in printed
     assert not (tmp_path / "world").exists()

@@ -1,4 +1,5 @@
-"""``lerobot-wm-latents``: makes what the policy reads, checks what came from elsewhere, and says what is wrong in one line."""
+"""``lerobot-wm-latents``: makes what the policy reads, checks what came from elsewhere, and says
+what is wrong in one line."""
 
 import json
 import os
@@ -11,9 +12,9 @@ import numpy as np
 import pytest
 
 from wmvla.commands.latents import main
+from wmvla.data.frames import DatasetFrames
 from wmvla.world.encoder import WorldEncoder
-from wmvla.world.frames import DatasetFrames
-from wmvla.world.latents import LatentCache, latents_path, metadata_path
+from wmvla.world.latents.cache import LatentCache, latents_path, metadata_path
 from wmvla.world.tiny_encoder import make_tiny_dinov2, make_tiny_encoder
 
 from ..conftest import EPISODES, SIZE, WORLD, Toy
@@ -51,7 +52,8 @@ def refusal(result: tuple[int, list[str], list[str]]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "camera", "cameras"), [("m4", "front", 1), ("m2_wrist", "wrist", 1), ("m4_both", "both", 2)]
+    ("suffix", "camera", "cameras"),
+    [("m4", "front", 1), ("m2_wrist", "wrist", 1), ("m4_both", "both", 2)],
 )
 def test_it_makes_what_the_policy_reads(run, toy, dataset, tmp_path, suffix, camera, cameras):
     code, out, err = run(
@@ -62,8 +64,13 @@ def test_it_makes_what_the_policy_reads(run, toy, dataset, tmp_path, suffix, cam
     assert code == 0
     assert out == [f"{path}: {sum(EPISODES)} x {cameras * WIDTH} latents"]
     assert "33/33" in err[-1]
-    frames, encoder = DatasetFrames(toy.repo_id, toy.dataset, camera), WorldEncoder(str(toy.encoder))
-    LatentCache(path, int(suffix[1]), cameras * WIDTH, camera, frames.fingerprint, encoder.fingerprint())
+    frames, encoder = (
+        DatasetFrames(toy.repo_id, toy.dataset, camera),
+        WorldEncoder(str(toy.encoder)),
+    )
+    LatentCache(
+        path, int(suffix[1]), cameras * WIDTH, camera, frames.fingerprint, encoder.fingerprint()
+    )
     if suffix == "m4":
         assert path.read_bytes() == latents_path(toy.cache, toy.repo_id, "vjepa", "m4").read_bytes()
 
@@ -84,14 +91,29 @@ def test_torchrun_makes_the_same_bytes_as_one_process(toy, dataset, tmp_path):
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "wmvla.commands.latents",
         *dataset, f"--policy.cache_dir={tmp_path}", f"--policy.world_vision_model_name={toy.encoder}", "--batch_size=10",
     ]  # fmt: skip
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     path = latents_path(tmp_path, toy.repo_id, "vjepa", "m4")
     assert done.stdout.splitlines() == [f"{path}: {sum(EPISODES)} x {WIDTH} latents"]
-    assert sorted(entry.name for entry in path.parent.iterdir()) == sorted([path.name, metadata_path(path).name])
+    assert sorted(entry.name for entry in path.parent.iterdir()) == sorted(
+        [path.name, metadata_path(path).name]
+    )
     single = tmp_path / "single"
     assert (
-        main([*dataset, f"--policy.cache_dir={single}", f"--policy.world_vision_model_name={toy.encoder}", "--batch_size=10"])
+        main(
+            [
+                *dataset,
+                f"--policy.cache_dir={single}",
+                f"--policy.world_vision_model_name={toy.encoder}",
+                "--batch_size=10",
+            ]
+        )
         == 0
     )
     assert path.read_bytes() == latents_path(single, toy.repo_id, "vjepa", "m4").read_bytes()
@@ -110,25 +132,36 @@ FIGURES = ["rows", "width", "NaN or infinite", "all-zero rows", "mean cosine of 
 
 
 def test_check_prints_what_is_in_a_file(run, brought, toy, tmp_path):
-    code, out, err = run("--check", f"--policy.dataset_repo_id={toy.repo_id}", f"--policy.cache_dir={tmp_path}")
+    code, out, err = run(
+        "--check", f"--policy.dataset_repo_id={toy.repo_id}", f"--policy.cache_dir={tmp_path}"
+    )
     assert (code, err) == (0, [])
     assert out[0] == str(brought)
-    values = {name: next(line for line in out if line.startswith(f"  {name} ")).removeprefix(f"  {name} ") for name in FIGURES}
+    values = {
+        name: next(line for line in out if line.startswith(f"  {name} ")).removeprefix(f"  {name} ")
+        for name in FIGURES
+    }
     stored = np.load(brought).astype(np.float64)
     unit = stored / np.linalg.norm(stored, axis=1, keepdims=True)
     assert values["rows"].strip() == str(sum(EPISODES))
     assert values["width"].strip() == str(WIDTH)
     assert values["NaN or infinite"].strip() == "0 values in 0 rows"
     assert values["all-zero rows"].strip() == "0"
-    assert float(values["mean cosine of neighbours"]) == pytest.approx((unit[1:] * unit[:-1]).sum(1).mean(), abs=1e-4)
+    assert float(values["mean cosine of neighbours"]) == pytest.approx(
+        (unit[1:] * unit[:-1]).sum(1).mean(), abs=1e-4
+    )
     assert "--dataset.repo_id" in out[-1]
     assert not metadata_path(brought).exists()
 
 
-def test_check_with_the_dataset_writes_the_metadata_that_the_policy_needs(run, brought, toy, dataset, tmp_path):
+def test_check_with_the_dataset_writes_the_metadata_that_the_policy_needs(
+    run, brought, toy, dataset, tmp_path
+):
     with pytest.raises(ValueError, match="lerobot-wm-latents --check"):
         LatentCache(brought, 4, WIDTH)
-    code, out, _ = run("--check", *dataset, f"--policy.cache_dir={tmp_path}", f"--policy.world_latent_dim={WIDTH}")
+    code, out, _ = run(
+        "--check", *dataset, f"--policy.cache_dir={tmp_path}", f"--policy.world_latent_dim={WIDTH}"
+    )
     assert code == 0
     assert out[-1] == f"usable; its metadata is in {metadata_path(brought).name}"
     cache, made = (
@@ -154,8 +187,15 @@ def test_check_with_the_dataset_writes_the_metadata_that_the_policy_needs(run, b
 
 
 def test_check_with_the_encoder_tells_whether_it_made_them(run, brought, toy, dataset, tmp_path):
-    given = ["--check", *dataset, f"--policy.cache_dir={tmp_path}", "--policy.world_vision_model_name"]
-    other = make_tiny_encoder(tmp_path / "other", WORLD.__class__(**{**WORLD.__dict__, "encoder_seed": 1}), SIZE)
+    given = [
+        "--check",
+        *dataset,
+        f"--policy.cache_dir={tmp_path}",
+        "--policy.world_vision_model_name",
+    ]
+    other = make_tiny_encoder(
+        tmp_path / "other", WORLD.__class__(**{**WORLD.__dict__, "encoder_seed": 1}), SIZE
+    )
     code, out, _ = run(*given, other)
     assert code == 1
     assert out[-1].startswith("not usable: another encoder, window, camera or dataset made it")
@@ -186,15 +226,26 @@ def test_check_finds_latents_of_another_window(run, brought, toy, dataset, tmp_p
         ("float32", "holds float32 values of shape (33, 32), not fp16 latents"),
         ("three_dimensional", "not fp16 latents of shape (rows, width)"),
         ("nan_rows", "2 rows hold NaN or infinite values, the first is row 7"),
-        ("unfinished", "8 rows between 25 and 32 are all zeros: whoever made the file did not finish it"),
+        (
+            "unfinished",
+            "8 rows between 25 and 32 are all zeros: whoever made the file did not finish it",
+        ),
         ("other_window", "made with windows of 8 frames, but the policy asks for 4"),
         ("other_camera", "made from camera 'wrist', but policy.world_camera = 'front'"),
-        ("other_dataset", "made from another dataset (toy/noise, fingerprint 0123456789abcdef) than this one"),
-        ("other_content", "it is not the file that train_world_latents_vjepa_m4.fp16.json describes"),
+        (
+            "other_dataset",
+            "made from another dataset (toy/noise, fingerprint 0123456789abcdef) than this one",
+        ),
+        (
+            "other_content",
+            "it is not the file that train_world_latents_vjepa_m4.fp16.json describes",
+        ),
         ("other_length", "it has 30 rows, but the dataset toy/noise has 33 frames"),
     ],
 )
-def test_check_answers_no_to_a_bad_file_and_leaves_it_alone(run, toy, dataset, tmp_path, case, message):
+def test_check_answers_no_to_a_bad_file_and_leaves_it_alone(
+    run, toy, dataset, tmp_path, case, message
+):
     folder = tmp_path / toy.repo_id
     shutil.copytree(BAD / case, folder)
     before = {entry.name: entry.read_bytes() for entry in folder.iterdir()}
@@ -225,19 +276,30 @@ def test_check_keeps_what_the_metadata_knows(run, toy, dataset, tmp_path):
 
 
 def test_a_file_of_another_width_is_not_usable(run, brought, toy, dataset, tmp_path):
-    code, out, _ = run("--check", *dataset, f"--policy.cache_dir={tmp_path}", "--policy.world_latent_dim=1408")
-    assert (code, out[-1]) == (1, "not usable: its latents have width 32, but policy.world_latent_dim = 1408")
+    code, out, _ = run(
+        "--check", *dataset, f"--policy.cache_dir={tmp_path}", "--policy.world_latent_dim=1408"
+    )
+    assert (code, out[-1]) == (
+        1,
+        "not usable: its latents have width 32, but policy.world_latent_dim = 1408",
+    )
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--policy.latent_sufix=m4"], "unrecognized arguments: --policy.latent_sufix=m4 (see lerobot-wm-latents --help)"),
+        (
+            ["--policy.latent_sufix=m4"],
+            "unrecognized arguments: --policy.latent_sufix=m4 (see lerobot-wm-latents --help)",
+        ),
         (["--batch_size=many"], "`batch_size`: Couldn't parse 'many' into an int"),
         (["--batch_size=0"], "--batch_size=0 must be at least 1"),
         (["--policy.latent_suffix=latest"], "does not tell the temporal window"),
         (["--policy.world_rollout_temporal_window=2"], "contradicts policy.latent_suffix = 'm4'"),
-        (["--policy.world_camera=wrist"], "contradicts policy.latent_suffix = 'm4': call it m4_wrist."),
+        (
+            ["--policy.world_camera=wrist"],
+            "contradicts policy.latent_suffix = 'm4': call it m4_wrist.",
+        ),
         (["--policy.latent_suffix=m4_wrist", "--policy.world_camera=front"], "call it m4."),
         (["--policy.world_latents_source=clip"], "--policy.world_vision_model_name is missing"),
         (["--dataset.root=/nowhere"], "/nowhere is not a LeRobotDataset"),
@@ -247,7 +309,11 @@ def test_a_file_of_another_width_is_not_usable(run, brought, toy, dataset, tmp_p
 )
 def test_bad_usage_is_refused(run, dataset, tmp_path, flags, message):
     known = {flag.partition("=")[0] for flag in flags}
-    given = [flag for flag in [*dataset, f"--policy.cache_dir={tmp_path}"] if flag.partition("=")[0] not in known]
+    given = [
+        flag
+        for flag in [*dataset, f"--policy.cache_dir={tmp_path}"]
+        if flag.partition("=")[0] not in known
+    ]
     assert message in refusal(run(*given, *flags))
 
 

@@ -1,4 +1,5 @@
-"""Stock ``lerobot-train`` trains a ``smolvla_world``; ``lerobot-wm-train`` takes the reference's flags, refuses in one line."""
+"""Stock ``lerobot-train`` trains a ``smolvla_world``; ``lerobot-wm-train`` takes the reference's
+flags, refuses in one line."""
 
 import json
 import os
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 
 from wmvla.commands.lerobot_main import joined
 from wmvla.commands.train import lerobots_arguments, main
-from wmvla.world.latents import LatentCache, latents_path
+from wmvla.world.latents.cache import LatentCache, latents_path
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -34,7 +35,12 @@ def stock_run(toy, base, world_flags, data_flags, tmp_path_factory) -> Path:
         f"--output_dir={output}", "--steps=3", "--save_freq=2",
     ]  # fmt: skip
     ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+        command,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
     return output
@@ -48,7 +54,10 @@ def test_stock_training_starts_from_the_checkpoint_and_its_processors(stock_run,
     mean, std = LatentCache(latents_path(toy.cache, toy.repo_id, "vjepa", "m4"), 4, 32).statistics()
     assert torch.equal(after["world_mean"], mean)
     assert torch.equal(after["world_std"], std)
-    steps = [json.loads((place / "policy_preprocessor.json").read_text())["steps"] for place in (base, folder)]
+    steps = [
+        json.loads((place / "policy_preprocessor.json").read_text())["steps"]
+        for place in (base, folder)
+    ]
     assert steps[1][:-1] == steps[0]
     assert steps[1][-1]["registry_name"] == "world_latents"
     state = next(path.name for path in base.glob("policy_preprocessor_*normalizer*"))
@@ -67,16 +76,26 @@ def test_stock_lerobot_loads_what_it_trained(stock_run):
 
 
 def test_a_run_that_was_cut_off_continues(stock_run, base):
-    """As LeRobot's does: from the last checkpoint, to the step that was asked for; the source is not needed any more."""
+    """As LeRobot's does: from the last checkpoint, to the step that was asked for; the source is
+    not needed any more."""
     config = stock_run / "checkpoints" / "000002" / "pretrained_model" / "train_config.json"
     assert str(base) not in config.read_text()
     assert main([f"--config_path={config}", "--resume=true", "--steps=4", "--save_freq=4"]) == 0
-    assert (stock_run / "checkpoints" / "000004" / "pretrained_model" / "model.safetensors").is_file()
+    assert (
+        stock_run / "checkpoints" / "000004" / "pretrained_model" / "model.safetensors"
+    ).is_file()
 
 
 def test_the_rename_map_of_a_start_is_the_policys_and_flags_may_have_a_space(base):
     rename_map = '{"observation.images.front": "observation.images.image"}'
-    arguments = ["--policy.type", "smolvla_world", "--policy.init_from_policy_path", str(base), "--rename_map", rename_map]
+    arguments = [
+        "--policy.type",
+        "smolvla_world",
+        "--policy.init_from_policy_path",
+        str(base),
+        "--rename_map",
+        rename_map,
+    ]
     moved = lerobots_arguments(joined(arguments))
     assert moved == [
         "--policy.type=smolvla_world",
@@ -90,57 +109,106 @@ def test_the_rename_map_of_a_start_is_the_policys_and_flags_may_have_a_space(bas
     [
         (["--polcy.x=3"], "unrecognized arguments: --polcy.x=3"),
         (["--policy.no_such_field=1"], "unrecognized arguments: --policy.no_such_field=1"),
-        (["--policy.context_frames=four"], "--policy.context_frames: Couldn't parse 'four' into an int"),
+        (
+            ["--policy.context_frames=four"],
+            "--policy.context_frames: Couldn't parse 'four' into an int",
+        ),
         (["--policy.context_frames=0"], "policy.context_frames = 0 must be at least 1"),
-        (["--policy.world_memory_mode_train=perfect"], "policy.world_memory_mode_train = 'perfect' is unknown"),
-        (["--policy.world_memory_mode_rollout=oracle"], "policy.world_memory_mode_rollout = 'oracle' is not possible"),
+        (
+            ["--policy.world_memory_mode_train=perfect"],
+            "policy.world_memory_mode_train = 'perfect' is unknown",
+        ),
+        (
+            ["--policy.world_memory_mode_rollout=oracle"],
+            "policy.world_memory_mode_rollout = 'oracle' is not possible",
+        ),
         (["--policy.cache_dir"], "--policy.cache_dir: expected one argument"),
-        (["--policy.init_from_policy_path=/nowhere"], "/nowhere is neither a checkpoint folder nor a hub id"),
+        (
+            ["--policy.init_from_policy_path=/nowhere"],
+            "/nowhere is neither a checkpoint folder nor a hub id",
+        ),
         (["--policy.push_to_hub=true"], "'repo_id' argument missing"),
         (["--steps=many"], "`steps`: Couldn't parse 'many' into an int"),
     ],
 )
 def test_mistakes_end_in_one_line(flags, line, world_flags, data_flags, capsys):
-    assert line in refused(["--policy.type=smolvla_world", *world_flags, *data_flags, *flags], capsys)
+    assert line in refused(
+        ["--policy.type=smolvla_world", *world_flags, *data_flags, *flags], capsys
+    )
 
 
-def test_mistakes_beside_a_checkpoint_end_in_one_line(stock_run, base, data_flags, tmp_path, capsys):
+def test_mistakes_beside_a_checkpoint_end_in_one_line(
+    stock_run, base, data_flags, tmp_path, capsys
+):
     checkpoint = stock_run / "checkpoints" / "last" / "pretrained_model"
     for flags, line in (
         (["--policy.path=/nowhere"], "/nowhere is neither"),
-        (["--policy.path", str(checkpoint), "--policy.no_such_field=1"], "unrecognized arguments: --policy.no_such_field=1"),
-        ([f"--policy.path={checkpoint}", "--policy.world_memory_mode_train=x"], "world_memory_mode_train = 'x' is unknown"),
+        (
+            ["--policy.path", str(checkpoint), "--policy.no_such_field=1"],
+            "unrecognized arguments: --policy.no_such_field=1",
+        ),
+        (
+            [f"--policy.path={checkpoint}", "--policy.world_memory_mode_train=x"],
+            "world_memory_mode_train = 'x' is unknown",
+        ),
         ([f"--policy.path={checkpoint}", "--rename_map={"], "--rename_map={ is not JSON"),
         ([f"--policy.path={checkpoint}", '--rename_map={"a": "b"}'], "leads from a to b"),
-        ([f"--policy.path={checkpoint}", f"--output_dir={stock_run}"], f"Output directory {stock_run} already exists"),
-        (["--config_path=/nowhere/train_config.json", "--resume=true"], "/nowhere/train_config.json"),
+        (
+            [f"--policy.path={checkpoint}", f"--output_dir={stock_run}"],
+            f"Output directory {stock_run} already exists",
+        ),
+        (
+            ["--config_path=/nowhere/train_config.json", "--resume=true"],
+            "/nowhere/train_config.json",
+        ),
         (["--policy.type=smolvla_wrld"], "invalid choice: 'smolvla_wrld'"),
     ):
         assert line in refused([*flags, *data_flags], capsys)
 
 
-def test_latents_that_do_not_fit_stop_the_first_step_with_one_line(base, stock_run, world_flags, data_flags, tmp_path, capsys):
+def test_latents_that_do_not_fit_stop_the_first_step_with_one_line(
+    base, stock_run, world_flags, data_flags, tmp_path, capsys
+):
     checkpoint = stock_run / "checkpoints" / "last" / "pretrained_model"
     start = ["--policy.type=smolvla_world", *world_flags, f"--policy.init_from_policy_path={base}"]
     for number, (flags, line) in enumerate(
         (
             ([*start, f"--policy.cache_dir={tmp_path}"], f"World latents are missing: {tmp_path}"),
             ([*start, "--policy.latent_suffix=m8"], "_m8.fp16.npy does not exist"),
-            ([f"--policy.path={checkpoint}", f"--policy.cache_dir={tmp_path}"], f"asks for the latents {tmp_path}"),
-            ([f"--policy.path={checkpoint}", "--policy.world_inject_suffix_in=true"], "other policy.world_* fields"),
             (
-                ["--policy.type=smolvla_world", *world_flags, f"--policy.pretrained_path={base}", *smolvla_flags(base)],
+                [f"--policy.path={checkpoint}", f"--policy.cache_dir={tmp_path}"],
+                f"asks for the latents {tmp_path}",
+            ),
+            (
+                [f"--policy.path={checkpoint}", "--policy.world_inject_suffix_in=true"],
+                "other policy.world_* fields",
+            ),
+            (
+                [
+                    "--policy.type=smolvla_world",
+                    *world_flags,
+                    f"--policy.pretrained_path={base}",
+                    *smolvla_flags(base),
+                ],
                 "is a plain SmolVLA",
             ),
         )
     ):
-        assert line in refused([*flags, *data_flags, f"--output_dir={tmp_path / str(number)}"], capsys)
+        assert line in refused(
+            [*flags, *data_flags, f"--output_dir={tmp_path / str(number)}"], capsys
+        )
 
 
 def smolvla_flags(base: Path) -> list[str]:
     """The fields without which the toy's weights do not fit, for LeRobot does not inherit them."""
     config = PreTrainedConfig.from_pretrained(base)
-    names = ("vlm_model_name", "num_vlm_layers", "chunk_size", "n_action_steps", "expert_width_multiplier")
+    names = (
+        "vlm_model_name",
+        "num_vlm_layers",
+        "chunk_size",
+        "n_action_steps",
+        "expert_width_multiplier",
+    )
     return [f"--policy.{name}={getattr(config, name)}" for name in names]
 
 

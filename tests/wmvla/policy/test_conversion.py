@@ -1,4 +1,5 @@
-"""A SmolVLA checkpoint becomes a ``smolvla_world`` one: same actions, same loss, same processors; and what is refused."""
+"""A SmolVLA checkpoint becomes a ``smolvla_world`` one: same actions, same loss, same processors;
+and what is refused."""
 
 import json
 import shutil
@@ -12,15 +13,15 @@ from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from safetensors.torch import load_file, save_file
 
+from wmvla.data.dataset import open_data
 from wmvla.errors import UserError
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.conversion import convert, load_policy, load_with_processors, rewrite
 from wmvla.policy.inheritance import OF_THE_RUN
 from wmvla.policy.modeling_smolvla_world import FRAMES
 from wmvla.policy.processor_smolvla_world import LATENTS_PATH
-from wmvla.train.data import open_data
 from wmvla.train.loop import train
-from wmvla.world.latents import LatentCache, latents_path
+from wmvla.world.latents.cache import LatentCache, latents_path
 
 from ..conftest import MODEL, SIZE
 
@@ -42,7 +43,9 @@ def raw(toy):
 @pytest.fixture
 def config(toy, base):
     def made(**changes):
-        return SmolVLAWorldConfig(**{**toy.world, "init_from_policy_path": str(base), "device": "cpu", **changes})
+        return SmolVLAWorldConfig(
+            **{**toy.world, "init_from_policy_path": str(base), "device": "cpu", **changes}
+        )
 
     return made
 
@@ -61,7 +64,11 @@ def test_stock_lerobot_loads_the_same_actions_loss_and_processors(config, base, 
 
     batch, world_batch = before(dict(raw)), world_before(dict(raw))
     for key, value in batch.items():
-        same = torch.equal(value, world_batch[key]) if isinstance(value, torch.Tensor) else value == world_batch[key]
+        same = (
+            torch.equal(value, world_batch[key])
+            if isinstance(value, torch.Tensor)
+            else value == world_batch[key]
+        )
         assert same, key
     actions = torch.randn(3, 7)
     assert torch.equal(after(actions), world_after(actions))
@@ -79,14 +86,20 @@ def test_stock_lerobot_loads_the_same_actions_loss_and_processors(config, base, 
     assert torch.equal(plain.predict_action_chunk(batch, noise), chunk)
 
 
-def test_every_field_of_smolvla_is_inherited_and_nothing_depends_on_the_source(config, base, toy, tmp_path):
+def test_every_field_of_smolvla_is_inherited_and_nothing_depends_on_the_source(
+    config, base, toy, tmp_path
+):
     source = tmp_path / "source"
     shutil.copytree(base, source)
     convert(config(init_from_policy_path=str(source)), tmp_path / "world", seed=1)
     shutil.rmtree(source)
-    world, plain = (PreTrainedConfig.from_pretrained(folder) for folder in (tmp_path / "world", base))
+    world, plain = (
+        PreTrainedConfig.from_pretrained(folder) for folder in (tmp_path / "world", base)
+    )
     for field in fields(SmolVLAConfig):
-        assert field.name in OF_THE_RUN or getattr(world, field.name) == getattr(plain, field.name), field.name
+        assert field.name in OF_THE_RUN or getattr(world, field.name) == getattr(
+            plain, field.name
+        ), field.name
     assert plain.chunk_size != SmolVLAConfig().chunk_size
     assert str(source) not in (tmp_path / "world" / "config.json").read_text()
     policy, _, _ = stock(tmp_path / "world")
@@ -99,7 +112,9 @@ def test_the_seed_makes_the_world_parts(config, tmp_path, caplog):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         convert(config(), tmp_path / name, seed)
         weights.append(load_file(tmp_path / name / "model.safetensors"))
-    prophet = next(key for key, value in weights[0].items() if key.startswith("prophet.") and value.ndim == 2)
+    prophet = next(
+        key for key, value in weights[0].items() if key.startswith("prophet.") and value.ndim == 2
+    )
     assert torch.equal(weights[0][prophet], weights[1][prophet])
     assert not torch.equal(weights[0][prophet], weights[2][prophet])
     assert "lacks" not in caplog.text
@@ -126,11 +141,15 @@ def test_raw_latents_need_no_statistics(config, raw, tmp_path):
     assert (policy.world_std == 1).all()
 
 
-def test_a_cache_elsewhere_is_refused_until_the_checkpoint_is_written_again(config, toy, raw, tmp_path):
+def test_a_cache_elsewhere_is_refused_until_the_checkpoint_is_written_again(
+    config, toy, raw, tmp_path
+):
     convert(config(), tmp_path / "world", seed=1)
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(toy.cache, elsewhere)
-    moved = PreTrainedConfig.from_pretrained(tmp_path / "world", cli_overrides=[f"--cache_dir={elsewhere}"])
+    moved = PreTrainedConfig.from_pretrained(
+        tmp_path / "world", cli_overrides=[f"--cache_dir={elsewhere}"]
+    )
     policy = get_policy_class("smolvla_world").from_pretrained(tmp_path / "world", config=moved)
     _, (preprocessor, _) = load_with_processors(tmp_path / "world", "cpu")
     with pytest.raises(UserError, match=f"asks for the latents {elsewhere}.*lerobot-wm-convert"):
@@ -157,7 +176,10 @@ def test_images_get_the_names_of_the_data(config, raw, tmp_path):
     policy, preprocessor, _ = stock(tmp_path / "world")
     plain, plain_preprocessor, _ = stock(tmp_path / "plain")
     assert policy.config.world_camera_keys == ("observation.images.front",)
-    renamed = {key.replace(FRONT, "observation.images.front") if key == FRONT else key: value for key, value in raw.items()}
+    renamed = {
+        key.replace(FRONT, "observation.images.front") if key == FRONT else key: value
+        for key, value in raw.items()
+    }
     noise, time = torch.randn(6, MODEL.chunk_size, 32), torch.rand(6)
     losses = [
         policy(preprocessor(renamed), noise, time, "none")[0],
@@ -192,7 +214,10 @@ def test_a_hub_id_is_read_from_the_local_cache(config, base, tmp_path, monkeypat
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert convert(config(init_from_policy_path="owner/smolvla"), tmp_path / "world", seed=1)
     assert torch.equal(
-        *(load_file(folder / "model.safetensors")["model.state_proj.weight"] for folder in (base, tmp_path / "world"))
+        *(
+            load_file(folder / "model.safetensors")["model.state_proj.weight"]
+            for folder in (base, tmp_path / "world")
+        )
     )
 
 
@@ -229,14 +254,38 @@ def test_sources_that_are_no_complete_smolvla_are_refused(config, base, tmp_path
     key = "model.state_proj.weight"
     for name, change, message in (
         ("lacking", weights(lambda loaded: loaded.pop(key)), f"lacks {key}"),
-        ("unknown", weights(lambda loaded: loaded.update(extra=torch.ones(1))), "policy has not, extra"),
-        ("shapes", weights(lambda loaded: loaded.update({key: torch.ones(2, 2)})), f"{key} is \\(2, 2\\)"),
+        (
+            "unknown",
+            weights(lambda loaded: loaded.update(extra=torch.ones(1))),
+            "policy has not, extra",
+        ),
+        (
+            "shapes",
+            weights(lambda loaded: loaded.update({key: torch.ones(2, 2)})),
+            f"{key} is \\(2, 2\\)",
+        ),
         ("cut", lambda folder: (folder / "model.safetensors").write_bytes(b"cut"), "is damaged"),
         ("no_weights", lambda folder: (folder / "model.safetensors").unlink(), "does not exist"),
-        ("no_processors", lambda folder: (folder / "policy_preprocessor.json").unlink(), "migrate_policy_normalization"),
-        ("no_postprocessor", lambda folder: (folder / "policy_postprocessor.json").unlink(), "policy_postprocessor.json"),
-        ("other", lambda folder: (folder / "config.json").write_text('{"type": "act"}'), "is a act checkpoint"),
-        ("no_json", lambda folder: (folder / "config.json").write_text("{"), "config.json cannot be read"),
+        (
+            "no_processors",
+            lambda folder: (folder / "policy_preprocessor.json").unlink(),
+            "migrate_policy_normalization",
+        ),
+        (
+            "no_postprocessor",
+            lambda folder: (folder / "policy_postprocessor.json").unlink(),
+            "policy_postprocessor.json",
+        ),
+        (
+            "other",
+            lambda folder: (folder / "config.json").write_text('{"type": "act"}'),
+            "is a act checkpoint",
+        ),
+        (
+            "no_json",
+            lambda folder: (folder / "config.json").write_text("{"),
+            "config.json cannot be read",
+        ),
         ("empty", lambda folder: (folder / "config.json").unlink(), "has no config.json"),
     ):
         with pytest.raises(UserError, match=message):
@@ -269,5 +318,8 @@ def test_a_checkpoint_of_another_version_is_one_line(config, tmp_path):
     convert(config(), world, seed=1)
     fields = json.loads((world / "config.json").read_text())
     (world / "config.json").write_text(json.dumps({**fields, "world_temporal_window": 2}))
-    with pytest.raises(UserError, match=r"config\.json does not fit this program's smolvla_world.*world_temporal_window"):
+    with pytest.raises(
+        UserError,
+        match=r"config\.json does not fit this program's smolvla_world.*world_temporal_window",
+    ):
         load_policy(world)

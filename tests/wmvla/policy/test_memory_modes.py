@@ -3,11 +3,25 @@
 import pytest
 import torch
 
-from wmvla.policy.modeling_smolvla_world import FRAMES, MEMORY_NOISE, MEMORY_ORDER, SmolVLAWorldPolicy
+from wmvla.policy.modeling_smolvla_world import (
+    FRAMES,
+    MEMORY_NOISE,
+    MEMORY_ORDER,
+    SmolVLAWorldPolicy,
+)
 from wmvla.policy.processor_smolvla_world import FUTURE, HISTORY
 from wmvla.policy.tiny_vlm import make_tiny_vlm
 from wmvla.streams import generator
-from wmvla.wiring.planted_toy import ACTION, BATCH, MODEL, SENTENCE, SIZE, WIDTH, toy_batch, toy_policy
+from wmvla.wiring.planted_toy import (
+    ACTION,
+    BATCH,
+    MODEL,
+    SENTENCE,
+    SIZE,
+    WIDTH,
+    toy_batch,
+    toy_policy,
+)
 
 MEAN, STD = torch.linspace(-1, 1, WIDTH), torch.linspace(0.5, 2, WIDTH)
 
@@ -42,12 +56,18 @@ def test_training_modes_that_need_no_prophet(vlm, hypotheses):
     expected = {
         "zero": lambda batch: torch.zeros_like(noise),
         "oracle": lambda batch: ((batch[FUTURE] - MEAN) / STD).repeat(1, hypotheses, 1),
-        "shuffle": lambda batch: ((batch[FUTURE] - MEAN) / STD)[batch[MEMORY_ORDER]].repeat(1, hypotheses, 1),
+        "shuffle": lambda batch: ((batch[FUTURE] - MEAN) / STD)[batch[MEMORY_ORDER]].repeat(
+            1, hypotheses, 1
+        ),
         "random": lambda batch: noise,
-        "history": lambda batch: ((batch[HISTORY] - MEAN) / STD).repeat_interleave(2 * hypotheses, 1),
+        "history": lambda batch: ((batch[HISTORY] - MEAN) / STD).repeat_interleave(
+            2 * hypotheses, 1
+        ),
     }
     for mode, want in expected.items():
-        memory, batch = trained_on(make(vlm, mode, world_num_hypotheses=hypotheses), **{MEMORY_NOISE: noise})
+        memory, batch = trained_on(
+            make(vlm, mode, world_num_hypotheses=hypotheses), **{MEMORY_NOISE: noise}
+        )
         assert torch.allclose(memory, want(batch)), mode
 
 
@@ -88,7 +108,8 @@ def test_shuffle_needs_another_sample(vlm):
 
 @pytest.mark.parametrize("mode", ["pred", "zero", "random", "hold", "history"])
 def test_rollout_memory_is_that_of_recorded_latents(vlm, mode, monkeypatch):
-    """``memory_from_latents`` is what replays are measured with; live rollouts build theirs from frames."""
+    """``memory_from_latents`` is what replays are measured with; live rollouts build theirs from
+    frames."""
     policy = make(vlm, "pred").eval()
     policy.config.world_memory_mode_rollout = mode
     history, future = torch.randn(2, 4, WIDTH), torch.randn(2, 8, WIDTH)
@@ -96,11 +117,15 @@ def test_rollout_memory_is_that_of_recorded_latents(vlm, mode, monkeypatch):
     noise = torch.randn(2, 8, WIDTH)
     assert policy.memory_noise_shape(2) == ((2, 8, WIDTH) if mode == "random" else None)
     with torch.no_grad():
-        live = policy._rollout_memory({"observation.state": torch.zeros(2, ACTION), FRAMES: None}, noise)
+        live = policy._rollout_memory(
+            {"observation.state": torch.zeros(2, ACTION), FRAMES: None}, noise
+        )
     assert torch.allclose(live, policy.memory_from_latents(mode, history, future, noise))
 
 
 def test_oracle_is_the_recorded_future(vlm):
     policy = make(vlm, "pred").eval()
     history, future = torch.randn(2, 4, WIDTH), torch.randn(2, 8, WIDTH)
-    assert torch.allclose(policy.memory_from_latents("oracle", history, future), (future - MEAN) / STD)
+    assert torch.allclose(
+        policy.memory_from_latents("oracle", history, future), (future - MEAN) / STD
+    )

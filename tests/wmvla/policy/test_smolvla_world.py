@@ -1,4 +1,5 @@
-"""Do no harm: with the gate closed ``smolvla_world`` is SmolVLA bit for bit; and the gate can open."""
+"""Do no harm: with the gate closed ``smolvla_world`` is SmolVLA bit for bit; and the gate can
+open."""
 
 from dataclasses import replace
 
@@ -9,11 +10,11 @@ from lerobot.utils.import_utils import register_third_party_plugins
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from wmvla.data.dataset import open_data
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.conversion import add_world, load_policy, load_with_processors
 from wmvla.policy.modeling_smolvla_world import FRAMES
 from wmvla.policy.processor_smolvla_world import HISTORY
-from wmvla.train.data import open_data
 from wmvla.train.loop import train
 from wmvla.world.tiny_encoder import make_tiny_encoder
 
@@ -45,13 +46,16 @@ def raw(toy):
 
 def noise_and_time(batch_size: int) -> tuple[Tensor, Tensor]:
     draws = torch.Generator().manual_seed(7)
-    return torch.randn(batch_size, MODEL.chunk_size, 32, generator=draws), torch.rand(batch_size, generator=draws)
+    return torch.randn(batch_size, MODEL.chunk_size, 32, generator=draws), torch.rand(
+        batch_size, generator=draws
+    )
 
 
 def observation(batch_size: int = 1) -> dict[str, Tensor]:
     draws = torch.Generator().manual_seed(11)
     images = {
-        f"observation.images.{name}": torch.rand(batch_size, 3, SIZE, SIZE, generator=draws) for name in ("image", "image2")
+        f"observation.images.{name}": torch.rand(batch_size, 3, SIZE, SIZE, generator=draws)
+        for name in ("image", "image2")
     }
     return {
         **images,
@@ -67,7 +71,12 @@ def test_closed_gate_gives_the_loss_and_gradients_of_smolvla(plain, world, raw):
         policy.train()
         loss, details = policy(preprocessor(dict(raw)), noise, time, "none")
         loss.mean().backward()
-        results.append((details.get("action_loss_per_sample", loss), {k: p.grad for k, p in policy.named_parameters()}))
+        results.append(
+            (
+                details.get("action_loss_per_sample", loss),
+                {k: p.grad for k, p in policy.named_parameters()},
+            )
+        )
     (plain_loss, plain_gradients), (world_loss, world_gradients) = results
     assert torch.equal(plain_loss, world_loss)
     shared = [key for key, gradient in plain_gradients.items() if gradient is not None]
@@ -78,7 +87,9 @@ def test_closed_gate_gives_the_loss_and_gradients_of_smolvla(plain, world, raw):
 
 @pytest.mark.parametrize("mode", ["pred", "zero", "random"])
 def test_closed_gate_gives_the_actions_of_smolvla(plain, base, toy, mode):
-    world, (preprocessor, _) = add_world(base, {**toy.world, "world_memory_mode_rollout": mode}, seed=3, device="cpu")
+    world, (preprocessor, _) = add_world(
+        base, {**toy.world, "world_memory_mode_rollout": mode}, seed=3, device="cpu"
+    )
     noise, _ = noise_and_time(2)
     batch = preprocessor(observation(2))
     frames = {FRAMES: torch.rand(2, 1, world.config.world_frames, 3, SIZE, SIZE)}
@@ -87,7 +98,9 @@ def test_closed_gate_gives_the_actions_of_smolvla(plain, base, toy, mode):
     plain[0].reset()
     world.reset()
     for _ in range(3):  # the second and third come from the queue, or from a new chunk
-        assert torch.equal(plain[0].select_action(dict(batch), noise), world.select_action(dict(batch), noise))
+        assert torch.equal(
+            plain[0].select_action(dict(batch), noise), world.select_action(dict(batch), noise)
+        )
 
 
 def test_the_gate_learns_from_zero(world, raw):
@@ -115,7 +128,8 @@ def test_an_open_gate_lets_the_memory_reach_the_action(world):
 
 
 def test_stepwise_frames_give_the_memory_of_collected_frames(world):
-    """Stock evaluation calls select_action at every step; the engine collects frames. Both see the same memory."""
+    """Stock evaluation calls select_action at every step; the engine collects frames. Both see the
+    same memory."""
     policy, (preprocessor, _) = world
     with torch.no_grad():
         policy.world_fusion.late.gate.fill_(0.5)
@@ -132,7 +146,9 @@ def test_stepwise_frames_give_the_memory_of_collected_frames(world):
     seen = [frames[0]] * need + frames
     for query in range(0, count, 2):
         history = torch.stack(seen[query + 1 : query + 1 + need], dim=1)[:, None]
-        chunk = policy.predict_action_chunk({**batch, camera: frames[query], FRAMES: history}, noise)
+        chunk = policy.predict_action_chunk(
+            {**batch, camera: frames[query], FRAMES: history}, noise
+        )
         assert torch.equal(chunk[:, 0], stepwise[query])
         assert torch.equal(chunk[:, 1], stepwise[query + 1])
 
@@ -140,7 +156,9 @@ def test_stepwise_frames_give_the_memory_of_collected_frames(world):
 @pytest.mark.parametrize("ask", ["predict_action_chunk", "select_action"])
 def test_a_memory_that_is_not_finite_makes_no_action(world, monkeypatch, ask):
     policy, (preprocessor, _) = world
-    monkeypatch.setattr(policy, "encode_history", lambda batch: torch.full((1, 4, WORLD.encoder_hidden), torch.nan))
+    monkeypatch.setattr(
+        policy, "encode_history", lambda batch: torch.full((1, 4, WORLD.encoder_hidden), torch.nan)
+    )
     with pytest.raises(FloatingPointError, match="not finite"):
         getattr(policy, ask)({**preprocessor(observation()), FRAMES: None})
 
@@ -163,9 +181,18 @@ def test_lerobot_finds_the_plugin_by_its_distribution():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"world_memory_mode_rollout": "oracle"}, "in a live rollout the future is not known yet; choose pred, zero"),
-        ({"world_memory_mode_train": "perd"}, "world_memory_mode_train = 'perd' is unknown: choose pred, oracle"),
-        ({"world_rollout_temporal_window": 8, "latent_suffix": "m4"}, "contradicts policy.latent_suffix"),
+        (
+            {"world_memory_mode_rollout": "oracle"},
+            "in a live rollout the future is not known yet; choose pred, zero",
+        ),
+        (
+            {"world_memory_mode_train": "perd"},
+            "world_memory_mode_train = 'perd' is unknown: choose pred, oracle",
+        ),
+        (
+            {"world_rollout_temporal_window": 8, "latent_suffix": "m4"},
+            "contradicts policy.latent_suffix",
+        ),
         ({"latent_suffix": "final"}, "does not tell the temporal window"),
         ({"world_latent_dim": 30}, "not a multiple of"),
     ],
@@ -184,7 +211,10 @@ def test_a_checkpoint_of_other_shapes_is_refused(base, toy, tmp_path):
     shutil.copytree(base, copy)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "max_state_dim": 16}))
-    with pytest.raises(ValueError, match=r"has other shapes than the policy: model\.state_proj\.weight is \(32, 32\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"has other shapes than the policy: model\.state_proj\.weight is \(32, 32\)",
+    ):
         load_policy(copy)
     (copy / "config.json").write_text(json.dumps(config))
     weights = load_file(copy / "model.safetensors")

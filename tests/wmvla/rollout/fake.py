@@ -1,7 +1,8 @@
-"""A simulator without physics, for the engine's tests: its images tell the step, its success the sum of the actions.
+"""A simulator without physics, for the engine's tests: its images tell the step, its success the
+sum of the actions.
 
-Faults are planned by task in a file, one for each time that the task is made; a try of an episode is a making, where every
-row has a task of its own.
+Faults are planned by task in a file, one for each time that the task is made; a try of an episode
+is a making, where every row has a task of its own.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from wmvla.recipe import Environment, EpisodeRow
 from wmvla.rollout.engine import roll_out
 from wmvla.rollout.episode import Answer, Query
 from wmvla.rollout.worker import Simulators
-from wmvla.sim.libero.cameras import ALL
+from wmvla.sim.libero.fast.cameras import ALL
 from wmvla.sim.observation import Observation, StepResult
 
 FAULTS = {
@@ -37,7 +38,8 @@ FAULTY_STEP = 3
 
 
 class FakeSimulation:
-    """Succeeds when the actions' first entries add up to at least 1. ``state`` tells its process and the fault planned."""
+    """Succeeds when the actions' first entries add up to at least 1. ``state`` tells its process
+    and the fault planned."""
 
     cameras = tuple(sorted(ALL))
     language = "do nothing"
@@ -77,12 +79,21 @@ class FakeSimulation:
 
     def _observe(self, want: frozenset[str]) -> Observation:
         self.renders += len(want)
-        images = {name: np.full((2, 2, 3), self.step_number + 100 * (name == "image2"), np.uint8) for name in want}
-        return Observation(np.array([self.step_number, os.getpid(), self.fault == "kill while asking"], np.float64), images)
+        images = {
+            name: np.full((2, 2, 3), self.step_number + 100 * (name == "image2"), np.uint8)
+            for name in want
+        }
+        return Observation(
+            np.array(
+                [self.step_number, os.getpid(), self.fault == "kill while asking"], np.float64
+            ),
+            images,
+        )
 
 
 def plan_faults(folder: Path, faults: dict[int, list[str]]) -> None:
-    """``faults[task]``: what happens to each try of its episode, in order; then nothing does any more."""
+    """``faults[task]``: what happens to each try of its episode, in order; then nothing does any
+    more."""
     (folder / "faults.json").write_text(json.dumps(faults))
 
 
@@ -100,7 +111,8 @@ def make_fake(environment: Environment, task: int) -> FakeSimulation:
 
 
 class CountingPolicy:
-    """Answers each query with actions that depend on the row and the query alone; remembers what it was shown."""
+    """Answers each query with actions that depend on the row and the query alone; remembers what it
+    was shown."""
 
     def __init__(self, n_action_steps: int, largest_batch: int = 1) -> None:
         self.n_action_steps, self.largest_batch = n_action_steps, largest_batch

@@ -1,4 +1,5 @@
-"""What comes through our path is what LeRobot's ``select_action`` gives, called at every step with the same noise."""
+"""What comes through our path is what LeRobot's ``select_action`` gives, called at every step with
+the same noise."""
 
 from collections.abc import Callable, Iterator
 
@@ -31,9 +32,17 @@ FEATURES = {
     "device": "cpu",
 }
 STATE = FEATURES["input_features"]["observation.state"]
-ONE_CAMERA = {**FEATURES, "input_features": {"observation.image": IMAGE, "observation.state": STATE}}
+ONE_CAMERA = {
+    **FEATURES,
+    "input_features": {"observation.image": IMAGE, "observation.state": STATE},
+}
 STATISTICS = {
-    key: {"mean": torch.full((n,), 0.2), "std": torch.full((n,), 1.5), "min": -torch.ones(n), "max": torch.ones(n)}
+    key: {
+        "mean": torch.full((n,), 0.2),
+        "std": torch.full((n,), 1.5),
+        "min": -torch.ones(n),
+        "max": torch.ones(n),
+    }
     for key, n in (("observation.state", 8), ("action", 7))
 }
 
@@ -53,7 +62,8 @@ def act_ensemble() -> ACTConfig:
 
 
 def tdmpc() -> TDMPCConfig:
-    """It plans anew at every step, from noise and from the plan of the step before. Its one image must have this name."""
+    """It plans anew at every step, from noise and from the plan of the step before. Its one image
+    must have this name."""
     return TDMPCConfig(
         **ONE_CAMERA, horizon=3, n_gaussian_samples=16, n_pi_samples=4, n_elites=4, cem_iterations=2, mlp_dim=16, latent_dim=8,
         image_encoder_hidden_dim=8, state_encoder_hidden_dim=16, q_ensemble_size=2,
@@ -80,14 +90,18 @@ def policy(request: pytest.FixtureRequest) -> AnyPolicy:
     stock = get_policy_class(config.type)(config).eval()
     preprocessor, postprocessor = make_pre_post_processors(config, dataset_stats=STATISTICS)
     if request.param == "tdmpc":
-        (renaming,) = (step for step in preprocessor.steps if isinstance(step, RenameObservationsProcessorStep))
+        (renaming,) = (
+            step for step in preprocessor.steps if isinstance(step, RenameObservationsProcessorStep)
+        )
         renaming.rename_map = {"observation.images.image": "observation.image"}
     return AnyPolicy(stock, (preprocessor, postprocessor))
 
 
 def observation(episode: int, step: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     draws = np.random.default_rng([episode, step])
-    images = {name: draws.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for name in ("image", "image2")}
+    images = {
+        name: draws.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for name in ("image", "image2")
+    }
     return images, draws.normal(size=8).astype(np.float32)
 
 
@@ -96,29 +110,39 @@ def row(episode: int) -> EpisodeRow:
 
 
 def played(policy: AnyPolicy, episode: int) -> Iterator[np.ndarray]:
-    """The actions of an episode, asked for as the engine does; one step at a time, so that another can come between."""
+    """The actions of an episode, asked for as the engine does; one step at a time, so that another
+    can come between."""
     kept: dict = {}
     actions: list[np.ndarray] = []
     number = 0
     for step in range(STEPS):
         if not actions:
             images, state = observation(episode, step)
-            (answer,) = policy.act([Query(row(episode), number, step, "pick", state, images, None, kept)])
+            (answer,) = policy.act(
+                [Query(row(episode), number, step, "pick", state, images, None, kept)]
+            )
             actions, number = list(answer.actions), number + 1
         yield actions.pop(0)
 
 
-def stock_actions(policy: AnyPolicy, episode: int, asked: Callable[[int], int | None]) -> np.ndarray:
-    """As LeRobot's ``rollout`` does it; ``asked(step)`` is the query that our path makes at this step."""
+def stock_actions(
+    policy: AnyPolicy, episode: int, asked: Callable[[int], int | None]
+) -> np.ndarray:
+    """As LeRobot's ``rollout`` does it; ``asked(step)`` is the query that our path makes at this
+    step."""
     stock = policy.policy
     stock.reset()
     actions = []
     for step in range(STEPS):
         images, state = observation(episode, step)
-        seen = preprocess_observation({"pixels": {name: image[None] for name, image in images.items()}})
+        seen = preprocess_observation(
+            {"pixels": {name: image[None] for name, image in images.items()}}
+        )
         seen = {**seen, "observation.state": torch.from_numpy(state)[None], "task": ["pick"]}
         if (number := asked(step)) is not None:
-            torch.manual_seed(query_seed(Query(row(episode), number, step, "", state, images, None)))
+            torch.manual_seed(
+                query_seed(Query(row(episode), number, step, "", state, images, None))
+            )
         with torch.no_grad():
             actions.append(policy.postprocessor(stock.select_action(policy.preprocessor(seen))))
     stock.reset()
@@ -135,7 +159,10 @@ def test_actions_are_those_of_select_action_at_every_step(policy):
 
 def test_episodes_in_flight_do_not_see_each_other(policy):
     alone = [np.stack(list(played(policy, episode))) for episode in (4, 5)]
-    together = [np.stack(actions) for actions in zip(*zip(played(policy, 4), played(policy, 5), strict=True), strict=True)]
+    together = [
+        np.stack(actions)
+        for actions in zip(*zip(played(policy, 4), played(policy, 5), strict=True), strict=True)
+    ]
     assert np.array_equal(together, alone)
     assert not np.allclose(alone[0], alone[1], atol=1e-3)
 
@@ -151,7 +178,9 @@ def test_noise_is_the_episodes_own_and_leaves_the_global_generator_alone(policy)
 
 def test_a_copy_with_own_state_shares_all_weights(policy):
     other = with_own_state(policy.policy)
-    for (name, ours), (_, theirs) in zip(policy.policy.state_dict().items(), other.state_dict().items(), strict=True):
+    for (name, ours), (_, theirs) in zip(
+        policy.policy.state_dict().items(), other.state_dict().items(), strict=True
+    ):
         assert ours.data_ptr() == theirs.data_ptr(), name
 
 
@@ -166,7 +195,10 @@ def test_which_policies_are_asked_for_whole_chunks():
 
 def test_actions_of_another_robot_are_refused():
     config = act()
-    policy = AnyPolicy(get_policy_class("act")(config).eval(), make_pre_post_processors(config, dataset_stats=STATISTICS))
+    policy = AnyPolicy(
+        get_policy_class("act")(config).eval(),
+        make_pre_post_processors(config, dataset_stats=STATISTICS),
+    )
     policy.config.output_features = {"action": PolicyFeature(FeatureType.ACTION, (6,))}
     with pytest.raises(UserError, match="acts with 7 numbers, its environment takes 6"):
         next(played(policy, 0))

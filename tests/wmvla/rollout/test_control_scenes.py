@@ -1,4 +1,5 @@
-"""The control scenes through the real engine: seven frames tell where the ball arrives, the last one alone does not."""
+"""The control scenes through the real engine: seven frames tell where the ball arrives, the last
+one alone does not."""
 
 from collections.abc import Sequence
 
@@ -9,7 +10,16 @@ from wmvla.recipe import Environment, EpisodeRow
 from wmvla.rollout.engine import roll_out
 from wmvla.rollout.episode import Answer, EpisodeRecord, Query
 from wmvla.rollout.worker import Simulators
-from wmvla.sim.control.scenes import CATCH, LANGUAGE, MARK, PADDLE_REACH, RELEASE, SPEED_X, STEPS, draw_scene
+from wmvla.sim.control.scenes import (
+    CATCH,
+    LANGUAGE,
+    MARK,
+    PADDLE_REACH,
+    RELEASE,
+    SPEED_X,
+    STEPS,
+    draw_scene,
+)
 from wmvla.sim.suites import make_simulation
 
 FRAMES = 7
@@ -27,7 +37,8 @@ def place(image: np.ndarray, colour: tuple) -> np.ndarray | None:
 
 
 class Extrapolating:
-    """Sends the paddle to where the ball arrives if it goes on as in the frames that it is shown; by the mark, where one is."""
+    """Sends the paddle to where the ball arrives if it goes on as in the frames that it is shown;
+    by the mark, where one is."""
 
     largest_batch = 4
 
@@ -48,7 +59,9 @@ class Extrapolating:
         elif self.remembers:
             assert query.frames.shape == (1, FRAMES, 64, 64, 3)
             assert np.array_equal(query.frames[0, -1], last)
-            across += (ball - place(query.frames[0, 0], RED))[1] * (STEPS - query.step) / (FRAMES - 1)
+            across += (
+                (ball - place(query.frames[0, 0], RED))[1] * (STEPS - query.step) / (FRAMES - 1)
+            )
         way = np.array([ball[0] + SPEED_X * (STEPS - query.step), across]) - query.state
         return np.tile(way / (STEPS - RELEASE) / PADDLE_REACH, (RELEASE, 1))
 
@@ -56,24 +69,38 @@ class Extrapolating:
 def play(scene: str, remembers: bool, workers: int) -> dict[int, EpisodeRecord]:
     records = {}
     simulators = Simulators(
-        Environment(scene, (0,), 64, STEPS), FRAMES if remembers else 0, ("image",) if remembers else (), make_simulation
+        Environment(scene, (0,), 64, STEPS),
+        FRAMES if remembers else 0,
+        ("image",) if remembers else (),
+        make_simulation,
     )
-    roll_out(ROWS, Extrapolating(remembers), simulators, workers, lambda row, record: records.update({row.index: record}))
+    roll_out(
+        ROWS,
+        Extrapolating(remembers),
+        simulators,
+        workers,
+        lambda row, record: records.update({row.index: record}),
+    )
     assert {record.status for record in records.values()} == {"ok"}
     return records
 
 
 @pytest.mark.parametrize(
-    ("scene", "remembers", "fewest", "most"), [(CATCH, True, 60, 60), (CATCH, False, 10, 30), (MARK, False, 60, 60)]
+    ("scene", "remembers", "fewest", "most"),
+    [(CATCH, True, 60, 60), (CATCH, False, 10, 30), (MARK, False, 60, 60)],
 )
-def test_who_remembers_catches_every_ball_and_who_does_not_a_third(scene: str, remembers: bool, fewest: int, most: int) -> None:
+def test_who_remembers_catches_every_ball_and_who_does_not_a_third(
+    scene: str, remembers: bool, fewest: int, most: int
+) -> None:
     records = play(scene, remembers, workers=2)
     assert fewest <= sum(record.success for record in records.values()) <= most
     for row in ROWS:
         record = records[row.index]
         assert (record.steps, record.queries, record.reset) == (STEPS, 2, "cheap")
         assert record.scene_hash == draw_scene(scene, row.init, row.env_seed).hash()
-        assert record.renders == (8 if remembers else 2), "the first image, and those that the second query reads"
+        assert record.renders == (8 if remembers else 2), (
+            "the first image, and those that the second query reads"
+        )
 
 
 def test_episodes_do_not_depend_on_who_plays_them() -> None:

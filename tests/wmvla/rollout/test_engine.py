@@ -1,4 +1,5 @@
-"""The engine: every row once, whatever happens to the simulators; only the frames that are read are drawn."""
+"""The engine: every row once, whatever happens to the simulators; only the frames that are read are
+drawn."""
 
 import dataclasses
 import time
@@ -12,7 +13,9 @@ def test_results_do_not_depend_on_the_number_of_workers(tmp_path):
     rows = [row(index) for index in range(9)]
     one, _ = play(tmp_path, rows, workers=1)
     two, _ = play(tmp_path, rows[::-1], workers=2)
-    assert {i: without_clock(r) for i, r in one.items()} == {i: without_clock(r) for i, r in two.items()}
+    assert {i: without_clock(r) for i, r in one.items()} == {
+        i: without_clock(r) for i, r in two.items()
+    }
     assert sorted(one) == list(range(9))
     assert {record.success for record in one.values()} == {True, False}
 
@@ -31,13 +34,19 @@ def test_an_episode_ends_at_success_or_at_the_last_step(tmp_path):
 def test_a_film_shows_every_step_and_changes_nothing(tmp_path):
     plain, _ = play(tmp_path, [row(5)])
     films = {}
-    records, policy = play(tmp_path, [row(5)], film=True, on_film=lambda row, frames: films.update({row.index: frames}))
+    records, policy = play(
+        tmp_path, [row(5)], film=True, on_film=lambda row, frames: films.update({row.index: frames})
+    )
     steps = records[5].steps
     assert films[5].shape == (steps + 1, 2, 2, 3)
     assert films[5][:, 0, 0, 0].tolist() == list(range(steps + 1)), "of the front camera"
     assert records[5].renders > plain[5].renders
-    assert dataclasses.replace(without_clock(records[5]), renders=0) == dataclasses.replace(without_clock(plain[5]), renders=0)
-    assert [int(query.images["image"][0, 0, 0]) for query in policy.queries] == [query.step for query in policy.queries]
+    assert dataclasses.replace(without_clock(records[5]), renders=0) == dataclasses.replace(
+        without_clock(plain[5]), renders=0
+    )
+    assert [int(query.images["image"][0, 0, 0]) for query in policy.queries] == [
+        query.step for query in policy.queries
+    ]
 
 
 def test_without_memory_only_query_frames_are_drawn(tmp_path):
@@ -46,19 +55,33 @@ def test_without_memory_only_query_frames_are_drawn(tmp_path):
     assert records[1].renders == 2 * records[1].queries
     assert (records[1].reset, records[1].policy_batch) == ("cheap", 1)
     assert all(query.frames is None for query in policy.queries)
-    assert [int(query.images["image"][0, 0, 0]) for query in policy.queries] == list(range(0, 30, 4))
+    assert [int(query.images["image"][0, 0, 0]) for query in policy.queries] == list(
+        range(0, 30, 4)
+    )
 
 
 @pytest.mark.parametrize("cameras", [("image",), ("image2",), ("image", "image2")])
-@pytest.mark.parametrize(("n_action_steps", "world_frames"), [(4, 3), (4, 4), (4, 7), (1, 7), (8, 7)])
-def test_a_query_carries_the_last_consecutive_frames(tmp_path, n_action_steps, world_frames, cameras):
+@pytest.mark.parametrize(
+    ("n_action_steps", "world_frames"), [(4, 3), (4, 4), (4, 7), (1, 7), (8, 7)]
+)
+def test_a_query_carries_the_last_consecutive_frames(
+    tmp_path, n_action_steps, world_frames, cameras
+):
     """The fake's images are 100 brighter from the second camera."""
-    records, policy = play(tmp_path, [row(1)], n_action_steps=n_action_steps, world_frames=world_frames, cameras=cameras)
+    records, policy = play(
+        tmp_path,
+        [row(1)],
+        n_action_steps=n_action_steps,
+        world_frames=world_frames,
+        cameras=cameras,
+    )
     drawn = set()
     for query in policy.queries:
         now = query.number * n_action_steps
         steps = [max(0, step) for step in range(now - world_frames + 1, now + 1)]
-        drawn |= {(camera, step) for camera in cameras for step in steps} | {(camera, now) for camera in ("image", "image2")}
+        drawn |= {(camera, step) for camera in cameras for step in steps} | {
+            (camera, now) for camera in ("image", "image2")
+        }
         assert query.frames.shape == (len(cameras), world_frames, 2, 2, 3)
         for camera, frames in zip(cameras, query.frames, strict=True):
             assert (frames[:, 0, 0, 0] - 100 * (camera == "image2")).tolist() == steps
@@ -79,7 +102,9 @@ def test_waiting_queries_are_answered_together_without_a_barrier(tmp_path):
     assert {record.policy_batch for record in records.values()} <= {1, 2, 3}
     assert max(record.policy_batch for record in records.values()) == 3
     for index, record in one_by_one.items():
-        assert without_clock(record) == dataclasses.replace(without_clock(records[index]), policy_batch=1)
+        assert without_clock(record) == dataclasses.replace(
+            without_clock(records[index]), policy_batch=1
+        )
 
 
 def test_a_simulator_keeps_to_its_task_while_that_has_rows(tmp_path):
@@ -106,5 +131,7 @@ def test_what_the_policy_keeps_is_its_episode_s_own(tmp_path):
 
     play(tmp_path, [row(0), row(1, task=1)], policy=KeepingPolicy(2))
     assert {index for index, *_ in seen} == {0, 1}
-    assert len([number for index, number, _ in seen if (index, number) == (1, 0)]) == 2, "it started again"
+    assert len([number for index, number, _ in seen if (index, number) == (1, 0)]) == 2, (
+        "it started again"
+    )
     assert all(asked == list(range(number)) for _, number, asked in seen)

@@ -1,7 +1,9 @@
-"""Hundreds of faults, drawn from a seed: no episode lost, none counted twice, no hang, and the right table at the end.
+"""Hundreds of faults, drawn from a seed: no episode lost, none counted twice, no hang, and the
+right table at the end.
 
-Simulators raise, die and hang; the disk of the journal fills up; the engine is killed in the middle of a line. After each of
-the last two the run is started again, as a user would, until nothing is left to play.
+Simulators raise, die and hang; the disk of the journal fills up; the engine is killed in the middle
+of a line. After each of the last two the run is started again, as a user would, until nothing is
+left to play.
 """
 
 import dataclasses
@@ -39,7 +41,11 @@ class FaultyJournal(Journal):
         self.monkeypatch, self.draws, self.share, self.faults = monkeypatch, draws, share, Counter()
 
     def append(self, row):
-        fault = self.draws.choice(["full disk", "half a line"]) if self.draws.random() < self.share else None
+        fault = (
+            self.draws.choice(["full disk", "half a line"])
+            if self.draws.random() < self.share
+            else None
+        )
         self.faults[fault] += 1
         if fault is None:
             return super().append(row)
@@ -47,7 +53,11 @@ class FaultyJournal(Journal):
 
         def write_a_part(descriptor, data, offset):
             write(descriptor, data[:written], offset)
-            raise EngineKilledError if fault == "half a line" else OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise (
+                EngineKilledError
+                if fault == "half a line"
+                else OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            )
 
         with self.monkeypatch.context() as patch:
             patch.setattr(os, "pwrite", write_a_part)
@@ -55,18 +65,22 @@ class FaultyJournal(Journal):
 
 
 def draw_faults(draws, rows):
-    """Most episodes meet at most TRIES - 1 faults, some meet one at every try; for that, their simulation must be made."""
+    """Most episodes meet at most TRIES - 1 faults, some meet one at every try; for that, their
+    simulation must be made."""
     planned = {}
     for index in range(rows):
         if draws.random() < 0.04:
-            planned[index] = [draws.choice(sorted(set(FAULTS) - AT_MAKE - {"hang in reset"}))] * ALWAYS
+            planned[index] = [
+                draws.choice(sorted(set(FAULTS) - AT_MAKE - {"hang in reset"}))
+            ] * ALWAYS
         else:
             planned[index] = draws.choices(sorted(FAULTS), k=draws.choice([0, 1, 1, 2]))
     return planned
 
 
 def survive(folder, monkeypatch, seed, rows, workers, silence):
-    """Play ``rows`` episodes through faults, starting again after each that ends the run; how many of each kind there were."""
+    """Play ``rows`` episodes through faults, starting again after each that ends the run; how many
+    of each kind there were."""
     draws = random.Random(seed)
     whole, _ = play(folder, [row(index, index) for index in range(rows)], workers=workers)
     planned = draw_faults(draws, rows)
@@ -83,23 +97,34 @@ def survive(folder, monkeypatch, seed, rows, workers, silence):
                 policy,
                 simulators,
                 workers,
-                lambda row, record: journal.append({**dataclasses.asdict(row), "case": "E0", **dataclasses.asdict(record)}),
+                lambda row, record: journal.append(
+                    {**dataclasses.asdict(row), "case": "E0", **dataclasses.asdict(record)}
+                ),
                 silence,
             )
         except (UserError, EngineKilledError) as end:
             ends.append(str(end))
         finished = journal.finished()
         left = [row for row in table if row.index not in finished]
-    assert len(ends) == journal.faults["full disk"] + journal.faults["half a line"], "nothing else ended a run"
-    line = f"{journal.path}: cannot record an episode: No space left on device; nothing before it is lost, make room"
-    assert sum(end.startswith(line) and "\n" not in end for end in ends) == journal.faults["full disk"]
+    assert len(ends) == journal.faults["full disk"] + journal.faults["half a line"], (
+        "nothing else ended a run"
+    )
+    line = (
+        f"{journal.path}: cannot record an episode: No space left on device; nothing before it is"
+        " lost, make room"
+    )
+    assert (
+        sum(end.startswith(line) and "\n" not in end for end in ends) == journal.faults["full disk"]
+    )
 
     lines = journal.rows()
     assert sorted(line["index"] for line in lines) == list(range(rows)), "none lost, none twice"
     for line in lines:
         faults = planned[line["index"]]
         if len(faults) < TRIES:
-            assert {key: line[key] for key in PLAYED} == {key: getattr(whole[line["index"]], key) for key in PLAYED}
+            assert {key: line[key] for key in PLAYED} == {
+                key: getattr(whole[line["index"]], key) for key in PLAYED
+            }
         else:
             assert (line["status"], line["success"]) == ("error", False)
             assert line["error"].startswith(FAULTS[faults[0]])

@@ -24,7 +24,9 @@ def read(path: Path) -> tuple[NDArray[np.uint8], float]:
         stream = film.streams.video[0]
         assert stream.codec_context.name == "h264"
         assert stream.codec_context.pix_fmt == "yuv420p", "the only one that every browser plays"
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in film.decode(stream)]), float(stream.average_rate)
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in film.decode(stream)]), float(
+            stream.average_rate
+        )
 
 
 def test_a_film_has_every_frame_enlarged_and_holds_the_last(tmp_path: Path) -> None:
@@ -39,7 +41,10 @@ def test_a_film_has_every_frame_enlarged_and_holds_the_last(tmp_path: Path) -> N
     assert [path.name for path in (tmp_path / "videos").iterdir()] == ["a.mp4"]
 
 
-@pytest.mark.parametrize(("height", "width", "shape"), [(256, 256, (256, 256)), (300, 401, (300, 402)), (1, 3, (256, 768))])
+@pytest.mark.parametrize(
+    ("height", "width", "shape"),
+    [(256, 256, (256, 256)), (300, 401, (300, 402)), (1, 3, (256, 768))],
+)
 def test_any_size_of_frame(tmp_path: Path, height: int, width: int, shape: tuple[int, int]) -> None:
     write_film(tmp_path / "a.mp4", frames_of(1, height, width), fps=10)
     read_again, fps = read(tmp_path / "a.mp4")
@@ -48,9 +53,13 @@ def test_any_size_of_frame(tmp_path: Path, height: int, width: int, shape: tuple
 
 def test_side_by_side_each_has_its_place_and_its_label() -> None:
     left, right = frames_of(12), frames_of(20, first=60)
-    film = side_by_side(left, right, "E2-pred-s0\nsolved after 11 steps", "E0-none-s0\nnot solved after 19 steps")
+    film = side_by_side(
+        left, right, "E2-pred-s0\nsolved after 11 steps", "E0-none-s0\nnot solved after 19 steps"
+    )
     assert film.shape == (20, LABEL_HEIGHT + 256, 2 * 256 + GAP, 3)
-    assert (film[:, LABEL_HEIGHT:, :256] == hold(left, 20)[:, :1, :1]).all(), "the shorter one is held"
+    assert (film[:, LABEL_HEIGHT:, :256] == hold(left, 20)[:, :1, :1]).all(), (
+        "the shorter one is held"
+    )
     assert (film[:, LABEL_HEIGHT:, 256 + GAP :] == right[:, :1, :1]).all()
     labels = film[0, :LABEL_HEIGHT]
     assert (labels[:, :256] < 128).any(), "there is text"

@@ -1,4 +1,5 @@
-"""A terminal sends Ctrl-C to all processes of a command: the simulators leave it to the engine, which ends them."""
+"""A terminal sends Ctrl-C to all processes of a command: the simulators leave it to the engine,
+which ends them."""
 
 import os
 import signal

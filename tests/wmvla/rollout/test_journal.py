@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wmvla.errors import UserError
-from wmvla.rollout.journal import LATER_TYPES, Journal, Row, journal_files, read_all, shard_journal_path
+from wmvla.rollout.journal import (
+    LATER_TYPES,
+    Journal,
+    Row,
+    journal_files,
+    read_all,
+    shard_journal_path,
+)
 from wmvla.rollout.shard import Shard
 
 
@@ -86,13 +93,28 @@ def test_a_half_written_first_line_is_cut_off(tmp_path: Path) -> None:
             json.dumps({**row_of(0), "status": "lost"}),
             "line 2: 'status' is 'lost', not one of ok, error, timeout",
         ),
-        (json.dumps({**row_of(0), "reset": "warm"}), "line 2: 'reset' is 'warm', not one of cheap, hard, null"),
+        (
+            json.dumps({**row_of(0), "reset": "warm"}),
+            "line 2: 'reset' is 'warm', not one of cheap, hard, null",
+        ),
         (json.dumps({**row_of(0), "policy_batch": None}), "line 2: 'policy_batch' is None"),
-        (json.dumps({**row_of(0), "steps": 2**31}), "line 2: 'steps' is 2147483648, not a number from 0 to 2147483647"),
-        (json.dumps({**row_of(0), "seconds": float("nan")}), "line 2: 'seconds' is nan, not a number"),
-        (json.dumps({**row_of(0), "noise_seed": 2**63}), "line 2: 'noise_seed' is 9223372036854775808, not a number"),
+        (
+            json.dumps({**row_of(0), "steps": 2**31}),
+            "line 2: 'steps' is 2147483648, not a number from 0 to 2147483647",
+        ),
+        (
+            json.dumps({**row_of(0), "seconds": float("nan")}),
+            "line 2: 'seconds' is nan, not a number",
+        ),
+        (
+            json.dumps({**row_of(0), "noise_seed": 2**63}),
+            "line 2: 'noise_seed' is 9223372036854775808, not a number",
+        ),
         (json.dumps({**row_of(0), "env_seed": -1}), "line 2: 'env_seed' is -1, not a number"),
-        (json.dumps({key: value for key, value in row_of(0).items() if key != "task"}), "missing key 'task'"),
+        (
+            json.dumps({key: value for key, value in row_of(0).items() if key != "task"}),
+            "missing key 'task'",
+        ),
     ],
 )
 def test_a_broken_line_is_named(tmp_path: Path, line: str, message: str) -> None:
@@ -126,10 +148,13 @@ except UserError as error:
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
-    """A file size limit stands for the disk: the kernel takes 100 bytes of the line and refuses the rest."""
+    """A file size limit stands for the disk: the kernel takes 100 bytes of the line and refuses the
+    rest."""
     path = tmp_path / "a.jsonl"
     script = FILL_THE_DISK.format(tests=str(Path(__file__).parent), path=str(path))
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 2, done.stderr
     assert "cannot record an episode" in done.stdout
     assert done.stdout.count("\n") == 1
@@ -155,8 +180,15 @@ def test_the_shards_of_every_split_are_read_and_nothing_else(tmp_path: Path) -> 
     path = tmp_path / "E2-pred-s0.jsonl"
     assert journal_files(path) == read_all(path) == []
     mine = [path, *(shard_journal_path(path, Shard(*shard)) for shard in ((1, 2), (2, 2), (3, 16)))]
-    assert [file.name for file in mine[1:]] == [f"E2-pred-s0.shard-{name}.jsonl" for name in ("1-of-2", "2-of-2", "3-of-16")]
-    for name in ("E2-pred-s01.jsonl", "E2-pred-s0.shard-1-of-2.jsonl.bak", "E2-pred-s0.shard-a.jsonl", "E2-pred-s0xjsonl"):
+    assert [file.name for file in mine[1:]] == [
+        f"E2-pred-s0.shard-{name}.jsonl" for name in ("1-of-2", "2-of-2", "3-of-16")
+    ]
+    for name in (
+        "E2-pred-s01.jsonl",
+        "E2-pred-s0.shard-1-of-2.jsonl.bak",
+        "E2-pred-s0.shard-a.jsonl",
+        "E2-pred-s0xjsonl",
+    ):
         (tmp_path / name).write_text("not a journal of this case\n")
     for index, file in enumerate(mine):
         Journal(file).append(row_of(index))
@@ -173,15 +205,23 @@ def test_an_episode_in_two_files_is_an_error_that_names_both_lines(tmp_path: Pat
     with pytest.raises(UserError) as refused:
         read_all(path)
     first, second = f"{path} line 2", f"{tmp_path / 'a.shard-2-of-2.jsonl'} line 3"
-    assert str(refused.value) == f"{second}: episode 1 is recorded already in {first}; remove one of the two lines"
+    assert (
+        str(refused.value)
+        == f"{second}: episode 1 is recorded already in {first}; remove one of the two lines"
+    )
 
 
 @given(st.permutations(range(8)), st.integers(1, 4), st.data())
-def test_shards_cut_anywhere_are_read_as_one_and_continue(order: list[int], of: int, data: st.DataObject) -> None:
-    """kill -9 of any shards: what is whole stays, what is missing is known, and the other shards' lines are untouched."""
+def test_shards_cut_anywhere_are_read_as_one_and_continue(
+    order: list[int], of: int, data: st.DataObject
+) -> None:
+    """kill -9 of any shards: what is whole stays, what is missing is known, and the other shards'
+    lines are untouched."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.jsonl"
-        file_of = {index: Journal(shard_journal_path(path, Shard(index % of + 1, of))) for index in order}
+        file_of = {
+            index: Journal(shard_journal_path(path, Shard(index % of + 1, of))) for index in order
+        }
         for index in order:
             file_of[index].append(row_of(index))
         whole = {file: file.read_bytes() for file in journal_files(path)}
@@ -191,5 +231,7 @@ def test_shards_cut_anywhere_are_read_as_one_and_continue(order: list[int], of: 
         assert kept >= {index for index in order if file_of[index].path != cut}
         for index in sorted(set(order) - kept):
             file_of[index].append(row_of(index))
-        assert sorted(read_all(path), key=lambda row: row["index"]) == [row_of(index) for index in range(8)]
+        assert sorted(read_all(path), key=lambda row: row["index"]) == [
+            row_of(index) for index in range(8)
+        ]
         assert all(file.read_bytes() == text for file, text in whole.items() if file != cut)

@@ -1,4 +1,5 @@
-"""World latents of a rollout: each window is encoded once in its episode, and what comes out is what whole histories give."""
+"""World latents of a rollout: each window is encoded once in its episode, and what comes out is
+what whole histories give."""
 
 import numpy as np
 import pytest
@@ -25,12 +26,23 @@ class Episode:
 
     def __init__(self, index, cameras=1, steps=40):
         self.index, self.kept, self.asked = index, {}, 0
-        self.frames = np.random.default_rng(index).integers(0, 256, (cameras, steps, SIZE, SIZE, 3), np.uint8)
+        self.frames = np.random.default_rng(index).integers(
+            0, 256, (cameras, steps, SIZE, SIZE, 3), np.uint8
+        )
 
     def query(self, step):
         steps = np.maximum(0, np.arange(step - (T + M - 2), step + 1))
         self.asked += 1
-        return Query(row(self.index), self.asked - 1, step, "", np.zeros(8), {}, self.frames[:, steps], self.kept)
+        return Query(
+            row(self.index),
+            self.asked - 1,
+            step,
+            "",
+            np.zeros(8),
+            {},
+            self.frames[:, steps],
+            self.kept,
+        )
 
 
 def whole(encoder, queries):
@@ -41,10 +53,12 @@ def whole(encoder, queries):
 
 @pytest.mark.parametrize("cameras", [1, 2])
 @pytest.mark.parametrize(
-    ("n_action_steps", "windows"), [(1, [1, 1, 1, 1, 1, 1]), (3, [1, 3, 3, 3, 3, 3]), (8, [1, 4, 4, 4, 4])]
+    ("n_action_steps", "windows"),
+    [(1, [1, 1, 1, 1, 1, 1]), (3, [1, 3, 3, 3, 3, 3]), (8, [1, 4, 4, 4, 4])],
 )
 def test_a_window_is_encoded_once(encoder, n_action_steps, windows, cameras):
-    """At step 0 the T windows are one; later ones overlap where fewer than T steps lie between the queries."""
+    """At step 0 the T windows are one; later ones overlap where fewer than T steps lie between the
+    queries."""
     episode, latents, counts = Episode(1, cameras), HistoryLatents(encoder, T, M), []
     for number in range(len(windows)):
         before, query = latents.encoded, episode.query(number * n_action_steps)
@@ -53,7 +67,9 @@ def test_a_window_is_encoded_once(encoder, n_action_steps, windows, cameras):
         assert history.shape == (1, T, cameras * encoder.width)
         torch.testing.assert_close(history, whole(encoder, [query]), rtol=1e-5, atol=1e-5)
     assert counts == windows
-    assert len(episode.kept["latents"]) == min(T, 1 + (len(windows) - 1) * n_action_steps), "older windows are dropped"
+    assert len(episode.kept["latents"]) == min(T, 1 + (len(windows) - 1) * n_action_steps), (
+        "older windows are dropped"
+    )
 
 
 def test_a_history_with_nothing_known_is_encoded_bit_for_bit_as_a_whole(encoder):
@@ -64,8 +80,13 @@ def test_a_history_with_nothing_known_is_encoded_bit_for_bit_as_a_whole(encoder)
 def test_windows_of_waiting_queries_go_in_one_batch(encoder, monkeypatch):
     batches = []
     encode = encoder.encode
-    monkeypatch.setattr(encoder, "encode", lambda clips: batches.append(len(clips)) or encode(clips))
-    latents, (one, two, three) = HistoryLatents(encoder, T, M), (Episode(index, cameras=2) for index in range(3))
+    monkeypatch.setattr(
+        encoder, "encode", lambda clips: batches.append(len(clips)) or encode(clips)
+    )
+    latents, (one, two, three) = (
+        HistoryLatents(encoder, T, M),
+        (Episode(index, cameras=2) for index in range(3)),
+    )
     latents([one.query(8)])
     queries = [one.query(10), two.query(0), three.query(5)]
     history = latents(queries)

@@ -1,4 +1,5 @@
-"""Who may work in a run directory at the same time: one whole run, the shards of one split, or different cases."""
+"""Who may work in a run directory at the same time: one whole run, the shards of one split, or
+different cases."""
 
 import contextlib
 import subprocess
@@ -25,7 +26,9 @@ with lock(Path(sys.argv[1]), parse_shard(sys.argv[3]) if sys.argv[3] else None, 
 
 
 @contextlib.contextmanager
-def held(directory: Path, shard: str = "", cases: tuple[str, ...] = (), seconds: float = 60) -> Iterator[subprocess.Popen[str]]:
+def held(
+    directory: Path, shard: str = "", cases: tuple[str, ...] = (), seconds: float = 60
+) -> Iterator[subprocess.Popen[str]]:
     """Another process holds the directory; it is killed at the end."""
     arguments = [sys.executable, "-c", HOLD, str(directory), str(seconds), shard, *cases]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as holder:
@@ -55,7 +58,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         ("3/3", "1/3", None),
     ],
 )
-def test_who_may_work_beside_whom(tmp_path: Path, impatient: None, first: str, second: str, busy: str | None) -> None:
+def test_who_may_work_beside_whom(
+    tmp_path: Path, impatient: None, first: str, second: str, busy: str | None
+) -> None:
     shard = parse_shard(second) if second else None
     with held(tmp_path, first):
         if busy is None:
@@ -64,7 +69,10 @@ def test_who_may_work_beside_whom(tmp_path: Path, impatient: None, first: str, s
             return
         with pytest.raises(UserError) as refused, lock(tmp_path, shard):
             pass
-        assert str(refused.value) == f"{tmp_path}: {busy} is at work in this directory; wait for it or stop it"
+        assert (
+            str(refused.value)
+            == f"{tmp_path}: {busy} is at work in this directory; wait for it or stop it"
+        )
     with lock(tmp_path, shard):
         pass
 
@@ -77,7 +85,11 @@ def test_who_may_work_beside_whom(tmp_path: Path, impatient: None, first: str, s
         (("E0-train-s0", ""), ("E0-train-s0 E2-train-s0", ""), "case E0-train-s0 of another run"),
         (("E0-train-s0 E1-train-s0", ""), ("E1-train-s0", ""), "case E1-train-s0 of another run"),
         (("E0-none-s0", "1/2"), ("E0-none-s0", "2/2"), None),
-        (("E0-none-s0", "1/2"), ("E0-none-s0", "1/2"), "shard 1/2 of case E0-none-s0 of another run"),
+        (
+            ("E0-none-s0", "1/2"),
+            ("E0-none-s0", "1/2"),
+            "shard 1/2 of case E0-none-s0 of another run",
+        ),
         (("E0-none-s0", "1/2"), ("E0-none-s0", "2/3"), "shard 1/2 of case E0-none-s0"),
         (("E0-none-s0", "1/2"), ("E1-zero-s0", "2/3"), None),
         (("E0-none-s0", "1/2"), ("E0-none-s0", ""), "shard 1/2 of case E0-none-s0"),
@@ -90,7 +102,11 @@ def test_who_may_work_beside_whom(tmp_path: Path, impatient: None, first: str, s
     ],
 )
 def test_which_cases_may_be_done_beside_which(
-    tmp_path: Path, impatient: None, first: tuple[str, str], second: tuple[str, str], busy: str | None
+    tmp_path: Path,
+    impatient: None,
+    first: tuple[str, str],
+    second: tuple[str, str],
+    busy: str | None,
 ) -> None:
     cases, shard = second[0].split(), parse_shard(second[1]) if second[1] else None
     with held(tmp_path, first[1], tuple(first[0].split())):
@@ -100,15 +116,22 @@ def test_which_cases_may_be_done_beside_which(
             return
         with pytest.raises(UserError) as refused, lock(tmp_path, shard, cases):
             pass
-        assert str(refused.value) == f"{tmp_path}: {busy} is at work in this directory; wait for it or stop it"
+        assert (
+            str(refused.value)
+            == f"{tmp_path}: {busy} is at work in this directory; wait for it or stop it"
+        )
     with lock(tmp_path, shard, cases):
         pass
 
 
 def test_a_refusal_leaves_no_lock_behind(tmp_path: Path, impatient: None) -> None:
-    """Of several cases the first is free and the second is not: the first one's lock is given back at once."""
+    """Of several cases the first is free and the second is not: the first one's lock is given back
+    at once."""
     with held(tmp_path, cases=("E1-train-s0",)):
-        with pytest.raises(UserError, match="E1-train-s0"), lock(tmp_path, cases=("E0-train-s0", "E1-train-s0")):
+        with (
+            pytest.raises(UserError, match="E1-train-s0"),
+            lock(tmp_path, cases=("E0-train-s0", "E1-train-s0")),
+        ):
             pass
         with held(tmp_path, cases=("E0-train-s0",)):
             pass
@@ -119,7 +142,9 @@ def test_many_begin_at_the_same_moment(tmp_path: Path, impatient: None) -> None:
     with contextlib.ExitStack() as together:
         arguments = [sys.executable, "-c", HOLD, str(tmp_path), "60", ""]
         holders = [
-            together.enter_context(subprocess.Popen([*arguments, f"case-{number}"], stdout=subprocess.PIPE, text=True))
+            together.enter_context(
+                subprocess.Popen([*arguments, f"case-{number}"], stdout=subprocess.PIPE, text=True)
+            )
             for number in range(8)
         ]
         together.callback(lambda: [holder.kill() for holder in holders])
@@ -146,5 +171,8 @@ def test_a_dying_run_is_waited_for(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_a_run_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be used as a run directory"), lock(tmp_path / "file"):
+    with (
+        pytest.raises(UserError, match="cannot be used as a run directory"),
+        lock(tmp_path / "file"),
+    ):
         pass

@@ -1,4 +1,5 @@
-"""The policy's side of a rollout: every random number from the episode's own stream, many queries in one forward pass."""
+"""The policy's side of a rollout: every random number from the episode's own stream, many queries
+in one forward pass."""
 
 import dataclasses
 
@@ -22,7 +23,10 @@ def checkpoints(toy, tmp_path_factory):
     """A plain policy and one with a memory."""
     root = tmp_path_factory.mktemp("rollout-policy")
     base = train(toy.scratch_job(root / "base"))
-    return {"E0": base, "E2": train(toy.scratch_job(root / "E2", scratch=None, base=str(base), world=toy.world))}
+    return {
+        "E0": base,
+        "E2": train(toy.scratch_job(root / "E2", scratch=None, base=str(base), world=toy.world)),
+    }
 
 
 def make_query(episode, number, with_frames, step=None):
@@ -36,7 +40,8 @@ def make_query(episode, number, with_frames, step=None):
 
 
 def open_policy(checkpoint, mode, **how):
-    """A policy whose memory, where it has one, bears on its actions: training had no time to open the gate."""
+    """A policy whose memory, where it has one, bears on its actions: training had no time to open
+    the gate."""
     policy = RolloutPolicy(checkpoint, mode, 2, "cpu", **how)
     if mode != "none":
         torch.nn.init.ones_(policy.policy.world_fusion.late.gate)
@@ -44,13 +49,18 @@ def open_policy(checkpoint, mode, **how):
 
 
 def actions(policy, *queries):
-    return [answer.actions for answer in policy.act([dataclasses.replace(query, kept={}) for query in queries])]
+    return [
+        answer.actions
+        for answer in policy.act([dataclasses.replace(query, kept={}) for query in queries])
+    ]
 
 
 @pytest.mark.parametrize("mode", ["pred", "zero", "random", "hold", "history"])
 def test_the_policy_draws_from_the_episode_stream_alone(checkpoints, mode):
     policy = RolloutPolicy(checkpoints["E2"], mode, 2, "cpu")
-    assert (policy.world_frames, policy.world_cameras) == ((0, ()) if mode in ("zero", "random") else (FRAMES, ("image",)))
+    assert (policy.world_frames, policy.world_cameras) == (
+        (0, ()) if mode in ("zero", "random") else (FRAMES, ("image",))
+    )
     same = make_query(0, 0, policy.world_frames > 0)
 
     def query(episode, number):
@@ -68,7 +78,10 @@ def test_the_policy_draws_from_the_episode_stream_alone(checkpoints, mode):
 def test_queries_answered_together_get_the_answers_that_they_get_alone(checkpoints, arm, mode):
     policy = open_policy(checkpoints[arm], mode)
     assert policy.largest_batch == 1, "on a CPU"
-    queries = [make_query(episode, number, policy.world_frames > 0) for episode, number in ((0, 3), (1, 0), (2, 1), (0, 4))]
+    queries = [
+        make_query(episode, number, policy.world_frames > 0)
+        for episode, number in ((0, 3), (1, 0), (2, 1), (0, 4))
+    ]
     alone = [answer for query in queries for answer in actions(policy, query)]
     together = actions(policy, *queries)
     if policy.world_frames:
@@ -81,7 +94,9 @@ def test_queries_answered_together_get_the_answers_that_they_get_alone(checkpoin
 
 
 def test_the_cpu_seconds_of_a_batch_are_shared(checkpoints):
-    answers = RolloutPolicy(checkpoints["E0"], "none", 2, "cpu", 4).act([make_query(index, 0, False) for index in range(4)])
+    answers = RolloutPolicy(checkpoints["E0"], "none", 2, "cpu", 4).act(
+        [make_query(index, 0, False) for index in range(4)]
+    )
     assert len({answer.cpu_seconds for answer in answers}) == 1
     assert answers[0].cpu_seconds > 0
 
@@ -106,7 +121,9 @@ def test_overlapping_windows_give_the_actions_of_whole_histories(checkpoints):
 def test_a_memory_that_is_not_finite_raises(checkpoints, monkeypatch):
     policy = open_policy(checkpoints["E2"], "pred")
     monkeypatch.setattr(
-        policy.latents.encoder, "encode", lambda clips: torch.full((len(clips), policy.latents.encoder.width), torch.nan)
+        policy.latents.encoder,
+        "encode",
+        lambda clips: torch.full((len(clips), policy.latents.encoder.width), torch.nan),
     )
     with pytest.raises(FloatingPointError, match="world memory is not finite"):
         policy.act([make_query(0, 0, True), make_query(1, 0, True)])

@@ -1,4 +1,5 @@
-"""Simulators that raise, die, hang or cannot start: replaced, and no episode lost; or one line that says why nothing plays."""
+"""Simulators that raise, die, hang or cannot start: replaced, and no episode lost; or one line that
+says why nothing plays."""
 
 import ctypes.util
 import os
@@ -25,7 +26,9 @@ def test_broken_simulators_are_replaced_and_no_episode_is_lost(tmp_path):
     whole, _ = play(tmp_path, [row(index, index) for index in range(8)])
     plan_faults(tmp_path, {index: [fault] for index, fault in enumerate(FAULTS)})
     records, _ = play(tmp_path, [row(index, index) for index in range(8)], silence=2.0)
-    assert {i: without_clock(r) for i, r in records.items()} == {i: without_clock(r) for i, r in whole.items()}
+    assert {i: without_clock(r) for i, r in records.items()} == {
+        i: without_clock(r) for i, r in whole.items()
+    }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -46,7 +49,9 @@ def test_a_slow_policy_does_not_make_its_simulators_look_hung(tmp_path, monkeypa
             time.sleep(1.5)
             return super().act(queries)
 
-    records, _ = play(tmp_path, [row(index) for index in range(3)], max_steps=4, silence=1.0, policy=SlowPolicy(4))
+    records, _ = play(
+        tmp_path, [row(index) for index in range(3)], max_steps=4, silence=1.0, policy=SlowPolicy(4)
+    )
     assert {record.status for record in records.values()} == {"ok"}
     assert len(records) == 3
 
@@ -57,9 +62,15 @@ def test_simulators_that_cannot_be_made_end_the_run_in_one_line(tmp_path, fault,
     plan_faults(tmp_path, {0: [fault] * 99})
     with pytest.raises(UserError) as caught:
         play(tmp_path, [row(index) for index in range(rows)])
-    # Two simulators; when the last of their tries has failed, the other one may have begun one more.
-    assert len((tmp_path / "tries-0").read_text()) <= 2 * TRIES + 1, "it does not take as long as all rows would"
-    assert str(caught.value) == f"No simulator can play fake task 0: {FAULTS[fault]}. Try 'wmbench doctor'."
+    # Two simulators; when the last of their tries has failed, the other one may have begun one
+    # more.
+    assert len((tmp_path / "tries-0").read_text()) <= 2 * TRIES + 1, (
+        "it does not take as long as all rows would"
+    )
+    assert (
+        str(caught.value)
+        == f"No simulator can play fake task 0: {FAULTS[fault]}. Try 'wmbench doctor'."
+    )
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -84,7 +95,9 @@ def test_what_only_the_user_can_mend_ends_the_run_at_once(tmp_path):
 
 def test_rows_that_failed_first_are_recorded_once_a_simulation_was_made():
     recorded = []
-    waiting = Todo([row(0), row(1)], 2, lambda row, record: recorded.append((row.index, record.status)))
+    waiting = Todo(
+        [row(0), row(1)], 2, lambda row, record: recorded.append((row.index, record.status))
+    )
     first = waiting.take(None, ())
     for _ in range(TRIES):
         waiting.failed(first, "error", "no sight")
@@ -117,7 +130,9 @@ def test_a_killed_engine_leaves_no_simulator_behind(tmp_path):
     """Not even one that hangs, and never again looks at its connection."""
     script = tmp_path / "hanging.py"
     script.write_text(HANGING)
-    engine = psutil.Popen([sys.executable, script, tmp_path], env={**os.environ, "PYTHONPATH": str(Path.cwd())})
+    engine = psutil.Popen(
+        [sys.executable, script, tmp_path], env={**os.environ, "PYTHONPATH": str(Path.cwd())}
+    )
     _until(lambda: all((tmp_path / f"tries-{task}").exists() for task in (0, 1)))
     family = engine.children(recursive=True)
     assert len(family) >= 3, "two simulators and what started them"
@@ -160,18 +175,35 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("renderer", ["egl", "osmesa"])
 def test_gl_that_fails_at_start_is_one_line(tmp_path, renderer):
-    """EGL is asked for a device that no machine has; OSMesa is a library that loads and cannot draw."""
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "MUJOCO_GL": renderer, "PYOPENGL_PLATFORM": renderer}
+    """EGL is asked for a device that no machine has; OSMesa is a library that loads and cannot
+    draw."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path.cwd()),
+        "MUJOCO_GL": renderer,
+        "PYOPENGL_PLATFORM": renderer,
+    }
     if renderer == "egl":
         environment["MUJOCO_EGL_DEVICE_ID"] = "99"
     else:
         library = ctypes.util.find_library("OSMesa")
         assert library is not None
-        (found,) = {file.path for file in psutil.Process().memory_maps() if "/libc.so" in file.path or "/libc-" in file.path}
+        (found,) = {
+            file.path
+            for file in psutil.Process().memory_maps()
+            if "/libc.so" in file.path or "/libc-" in file.path
+        }
         shutil.copy(Path(found).parent / "libutil.so.1", tmp_path / library)
         environment["LD_LIBRARY_PATH"] = str(tmp_path)
     script = tmp_path / "play.py"
     script.write_text(LIBERO)
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.stdout.count("\n") == 1, done.stdout + done.stderr
     assert done.stdout.startswith("error: No simulator can play"), done.stdout

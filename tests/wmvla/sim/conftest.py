@@ -20,7 +20,9 @@ def open_simulation() -> Iterator[OpenSimulation]:
 
     @cache
     def open_(suite: str, task: int) -> LiberoSimulation:
-        opened.append(LiberoSimulation(Environment(suite, (task,), image_size=64, max_steps=200), task))
+        opened.append(
+            LiberoSimulation(Environment(suite, (task,), image_size=64, max_steps=200), task)
+        )
         return opened[-1]
 
     yield open_

@@ -39,12 +39,17 @@ if __name__ == "__main__":
 """
 
 
-def _kill_after_first_episode(folder: Path, environment: Environment, demonstrations: Demonstrations) -> int:
-    """Start the child, kill -9 it once its first episode is on disk, and see its worker leave too; episodes on disk."""
+def _kill_after_first_episode(
+    folder: Path, environment: Environment, demonstrations: Demonstrations
+) -> int:
+    """Start the child, kill -9 it once its first episode is on disk, and see its worker leave too;
+    episodes on disk."""
     script = folder.with_name("child.py")
     script.write_text(CHILD.format(environment=environment, demonstrations=demonstrations))
     staging = folder.with_name(f"{folder.name}.staging")
-    with subprocess.Popen([sys.executable, str(script), str(folder)], stderr=subprocess.DEVNULL) as child:
+    with subprocess.Popen(
+        [sys.executable, str(script), str(folder)], stderr=subprocess.DEVNULL
+    ) as child:
         deadline = time.monotonic() + DEADLINE
         while not list(staging.glob("*.npz")):
             assert child.poll() is None, "it ended by itself"
@@ -60,7 +65,8 @@ def _kill_after_first_episode(folder: Path, environment: Environment, demonstrat
 
 
 def _content(folder: Path) -> dict[str, object]:
-    """Every file by its relative path: tables without the random fingerprint in their metadata, the rest as bytes."""
+    """Every file by its relative path: tables without the random fingerprint in their metadata, the
+    rest as bytes."""
     return {
         str(file.relative_to(folder)): parquet.read_table(file).replace_schema_metadata(None)
         if file.suffix == ".parquet"
@@ -72,8 +78,12 @@ def _content(folder: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     ("environment", "demonstrations"),
-    # That LIBERO's episodes depend on nothing before them, and that training reads them, has default tests of its own.
-    [pytest.param(ENVIRONMENT, DEMONSTRATIONS, marks=pytest.mark.slow, id="LIBERO"), pytest.param(CATCH, CAUGHT, id="catch")],
+    # That LIBERO's episodes depend on nothing before them, and that training reads them, has
+    # default tests of its own.
+    [
+        pytest.param(ENVIRONMENT, DEMONSTRATIONS, marks=pytest.mark.slow, id="LIBERO"),
+        pytest.param(CATCH, CAUGHT, id="catch"),
+    ],
 )
 def test_killed_and_continued_equals_uninterrupted(
     tmp_path: Path, environment: Environment, demonstrations: Demonstrations
@@ -85,17 +95,26 @@ def test_killed_and_continued_equals_uninterrupted(
     staging = tmp_path / "interrupted.staging"
     kept = {path: path.stat().st_mtime_ns for path in staging.glob("*.npz")}
     seen: list[tuple[int, int]] = []
-    (staging / f"task{task:03}-init{demonstrations.inits[-1]:03}.npz.1").write_bytes(b"cut off in the middle")
+    (staging / f"task{task:03}-init{demonstrations.inits[-1]:03}.npz.1").write_bytes(
+        b"cut off in the middle"
+    )
 
     def progress(done: int, total: int) -> None:
         seen.append((done, total))
         assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
-    assert make_demonstrations(environment, demonstrations, interrupted, workers=1, progress=progress) == interrupted
+    assert (
+        make_demonstrations(environment, demonstrations, interrupted, workers=1, progress=progress)
+        == interrupted
+    )
     assert seen == [(done, total) for done in range(done_before, total + 1)]
     make_demonstrations(environment, demonstrations, uninterrupted, workers=2)
     assert _content(interrupted) == _content(uninterrupted)
-    assert {path.name for path in tmp_path.iterdir()} == {"interrupted", "uninterrupted", "child.py"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "interrupted",
+        "uninterrupted",
+        "child.py",
+    }
 
     # Finished: returned at once, and nobody else's settings are taken for it.
     before = time.monotonic()
@@ -107,12 +126,16 @@ def test_killed_and_continued_equals_uninterrupted(
     _assert_is_what_was_played(interrupted, environment, demonstrations)
 
 
-def _assert_is_what_was_played(folder: Path, environment: Environment, demonstrations: Demonstrations) -> None:
+def _assert_is_what_was_played(
+    folder: Path, environment: Environment, demonstrations: Demonstrations
+) -> None:
     """Stock LeRobot reads it."""
     dataset = LeRobotDataset("local/test", root=folder)
     manifest = json.loads((folder / "meta" / "expert.json").read_text())
     (task,) = environment.tasks
-    assert [(e["task"], e["init"]) for e in manifest["episodes"]] == [(task, init) for init in demonstrations.inits]
+    assert [(e["task"], e["init"]) for e in manifest["episodes"]] == [
+        (task, init) for init in demonstrations.inits
+    ]
     assert len(dataset) == sum(e["frames"] for e in manifest["episodes"])
     assert dataset.fps == 20
     last = dataset[len(dataset) - 1]
@@ -128,7 +151,9 @@ def _assert_is_what_was_played(folder: Path, environment: Environment, demonstra
 
 
 def test_an_expert_that_fails_is_named(
-    tmp_path: Path, open_simulation: Callable[[str, int], LiberoSimulation], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    open_simulation: Callable[[str, int], LiberoSimulation],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     simulation = open_simulation("libero_object", 7)
     monkeypatch.setitem(module._simulations, (simulation.environment, 7), simulation)

@@ -25,6 +25,13 @@ def arm(toy: Toy, base_job: TrainingJob) -> Callable[..., TrainingJob]:
     checkpoint = pretrained_folder(Path(base_job.checkpoints), TRAINING.steps)
 
     def make(folder: Path, **changes: object) -> TrainingJob:
-        return toy.scratch_job(folder, case="E2-train-s0", scratch=None, base=str(checkpoint), world=toy.world, **changes)
+        return toy.scratch_job(
+            folder,
+            case="E2-train-s0",
+            scratch=None,
+            base=str(checkpoint),
+            world=toy.world,
+            **changes,
+        )
 
     return make

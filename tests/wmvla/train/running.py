@@ -40,7 +40,10 @@ def start(job: TrainingJob, path: Path, processes: int) -> subprocess.Popen:
 
 def kill(launcher: subprocess.Popen) -> None:
     """Kill -9 a training: its launcher, if it has one, and all of its processes."""
-    processes = [*psutil.Process(launcher.pid).children(recursive=True), psutil.Process(launcher.pid)]
+    processes = [
+        *psutil.Process(launcher.pid).children(recursive=True),
+        psutil.Process(launcher.pid),
+    ]
     for process in processes:
         process.kill()
     psutil.wait_procs(processes, timeout=20)

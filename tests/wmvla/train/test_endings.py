@@ -1,4 +1,5 @@
-"""How a training ends early: asked to stop, it saves its last step; at a number that is not finite, it saves nothing of it."""
+"""How a training ends early: asked to stop, it saves its last step; at a number that is not finite,
+it saves nothing of it."""
 
 import os
 import signal
@@ -14,15 +15,15 @@ import psutil
 import pytest
 import torch
 
+from wmvla.data.dataset import StreamedData, open_metadata
+from wmvla.data.readers import reader_count
 from wmvla.errors import UserError
 from wmvla.train.checkpoint import latest_step
-from wmvla.train.data import StreamedData, open_metadata
 from wmvla.train.finite import FiniteSteps, all_finite
 from wmvla.train.job import TrainingJob
 from wmvla.train.loop import train
-from wmvla.train.preemption import STOPPED, Stopped
-from wmvla.train.readers import reader_count
-from wmvla.train.replicated import Replicated
+from wmvla.train.parallel.preemption import STOPPED, Stopped
+from wmvla.train.parallel.replicated import Replicated
 
 from ..conftest import TRAINING
 from .running import kill, metrics, start
@@ -31,7 +32,8 @@ LONG = replace(TRAINING, steps=60, save_every=1000)
 
 
 def stop(job: TrainingJob, folder: Path, processes: int) -> tuple[int, str]:
-    """Start the job and send SIGTERM when it has done a few steps; its exit code and what it told."""
+    """Start the job and send SIGTERM when it has done a few steps; its exit code and what it
+    told."""
     child = start(job, folder / "job.json", processes)
     lines, deadline = Path(job.metrics), time.monotonic() + 180
     while time.monotonic() < deadline and child.poll() is None:
@@ -51,7 +53,10 @@ def assert_stopped_with_a_checkpoint(job: TrainingJob, told: str) -> None:
     done = latest_step(Path(job.checkpoints))
     assert 3 <= done < LONG.steps
     assert metrics(job)[-1]["step"] == done
-    sentence = f"stopped: {job.case} was asked to stop and did after step {done} of 60, with a checkpoint: continue with the"
+    sentence = (
+        f"stopped: {job.case} was asked to stop and did after step {done} of 60, with a checkpoint:"
+        " continue with the"
+    )
     assert sentence in told
 
 
@@ -70,7 +75,9 @@ def test_sigterm_ends_a_training_after_its_step_and_the_same_command_continues_i
 @pytest.mark.parametrize("strategy", ["ddp", "zero2"])
 def test_two_processes_stop_after_the_same_step(strategy, arm, tmp_path):
     """Only their launcher is told, and tells them; its own exit code is any but 0."""
-    job, reference = (arm(tmp_path / name, training=LONG, strategy=strategy) for name in ("stopped", "reference"))
+    job, reference = (
+        arm(tmp_path / name, training=LONG, strategy=strategy) for name in ("stopped", "reference")
+    )
     code, told = stop(job, tmp_path, 2)
     assert code != 0
     assert_stopped_with_a_checkpoint(job, told)
@@ -89,12 +96,18 @@ def test_stopping_leaves_a_checkpoint_between_two_regular_ones(arm, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_line_and_exit_2(arm, tmp_path):
-    job = arm(tmp_path, training=replace(TRAINING, learning_rate=1e30, warmup_steps=0, save_every=1, log_every=4))
+    job = arm(
+        tmp_path,
+        training=replace(TRAINING, learning_rate=1e30, warmup_steps=0, save_every=1, log_every=4),
+    )
     child = start(job, tmp_path / "job.json", 1)
     _, errors = child.communicate(timeout=120)
     assert child.returncode == 2, errors[-2000:]
     (told,) = [line for line in errors.splitlines() if line.startswith("error: ")]
-    assert "E2-train-s0: the loss or a gradient is not finite at step 2; no checkpoint holds that step" in told
+    assert (
+        "E2-train-s0: the loss or a gradient is not finite at step 2; no checkpoint holds that step"
+        in told
+    )
     assert "Traceback" not in errors
     assert latest_step(Path(job.checkpoints)) == 1
     assert [row["step"] for row in metrics(job)] == [1]
@@ -103,7 +116,8 @@ def test_a_loss_that_is_not_finite_ends_in_one_line_and_exit_2(arm, tmp_path):
 def test_a_gradient_that_is_not_finite_is_never_saved(
     arm: Callable[..., TrainingJob], toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Of the world parts, whose norms this configuration does not even log, at a step with a finite loss."""
+    """Of the world parts, whose norms this configuration does not even log, at a step with a finite
+    loss."""
     steps = []
     gradients = Replicated.gradients
 
@@ -116,7 +130,8 @@ def test_a_gradient_that_is_not_finite_is_never_saved(
 
     monkeypatch.setattr(Replicated, "gradients", broken)
     job = replace(
-        arm(tmp_path, training=replace(TRAINING, save_every=2, log_every=2)), world={**toy.world, "log_grad_stats": False}
+        arm(tmp_path, training=replace(TRAINING, save_every=2, log_every=2)),
+        world={**toy.world, "log_grad_stats": False},
     )
     with pytest.raises(UserError, match="not finite at step 3;"):
         train(job)
@@ -125,7 +140,8 @@ def test_a_gradient_that_is_not_finite_is_never_saved(
 
 
 def test_readers_of_data_outlive_sigterm(toy):
-    """Slurm signals every process of a job; the training needs its readers for the step that it finishes."""
+    """Slurm signals every process of a job; the training needs its readers for the step that it
+    finishes."""
     data = StreamedData(open_metadata(toy.dataset, toy.repo_id), toy.dataset, 4)
     before = set(psutil.Process().children())
     batches = data.batches([np.array([row, row + 1]) for row in range(0, 30, 2)])
@@ -150,8 +166,12 @@ def test_the_first_of_several_steps_is_named_and_checked_ones_are_forgotten():
 def test_a_training_process_leaves_although_a_thread_never_ends():
     """It stands for one of gloo's that waits for Python's lock."""
     program = "import threading, time\nfrom wmvla.train.main import leave\n"
-    program += "threading.Thread(target=time.sleep, args=(600,)).start()\nprint('told', end='')\nleave(75)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    program += (
+        "threading.Thread(target=time.sleep, args=(600,)).start()\nprint('told', end='')\nleave(75)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
     assert (done.returncode, done.stdout) == (75, "told")
 
 

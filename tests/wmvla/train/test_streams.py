@@ -1,4 +1,5 @@
-"""Counter-based randomness: every row once an epoch, the same numbers whenever they are asked for."""
+"""Counter-based randomness: every row once an epoch, the same numbers whenever they are asked
+for."""
 
 import numpy as np
 import torch
@@ -10,7 +11,12 @@ from wmvla.streams import generator
 from wmvla.train.streams import batch_rows, flow_noise, shift_images
 
 
-@given(rows=st.integers(1, 40), batch=st.integers(1, 17), seed=st.integers(0, 5), epochs=st.integers(1, 3))
+@given(
+    rows=st.integers(1, 40),
+    batch=st.integers(1, 17),
+    seed=st.integers(0, 5),
+    epochs=st.integers(1, 3),
+)
 def test_every_epoch_visits_every_row_once(rows, batch, seed, epochs):
     steps = -(-rows * epochs // batch)
     order = np.concatenate([batch_rows(seed, step, batch, rows) for step in range(steps)])

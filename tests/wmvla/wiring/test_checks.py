@@ -67,8 +67,12 @@ def test_other_processors_trip(inputs, monkeypatch):
 
     def other_statistics(*arguments):
         policy, (preprocessor, postprocessor) = sound(*arguments)
-        (normaliser,) = [step for step in preprocessor.steps if "normalizer" in type(step).__name__.lower()]
-        normaliser.load_state_dict({key: value + 1 for key, value in normaliser.state_dict().items()})
+        (normaliser,) = [
+            step for step in preprocessor.steps if "normalizer" in type(step).__name__.lower()
+        ]
+        normaliser.load_state_dict(
+            {key: value + 1 for key, value in normaliser.state_dict().items()}
+        )
         return policy, (preprocessor, postprocessor)
 
     monkeypatch.setattr(wmvla.wiring.processors, "add_world", other_statistics)
@@ -79,7 +83,11 @@ def test_other_processors_trip(inputs, monkeypatch):
 def test_another_encoder_in_the_rollout_trips(inputs, tmp_path):
     other = make_tiny_encoder(tmp_path / "other", dataclasses.replace(WORLD, encoder_seed=1), SIZE)
     with pytest.raises((WiringError, ValueError), match="encoder"):
-        CHECKS["latents"](dataclasses.replace(inputs, world={**inputs.world, "world_vision_model_name": str(other)}))
+        CHECKS["latents"](
+            dataclasses.replace(
+                inputs, world={**inputs.world, "world_vision_model_name": str(other)}
+            )
+        )
 
 
 def test_a_memory_that_is_not_looked_at_trips(inputs, monkeypatch):
@@ -99,7 +107,9 @@ def test_a_memory_that_is_not_looked_at_trips(inputs, monkeypatch):
 def test_a_toy_that_learns_otherwise_trips(inputs, monkeypatch, losses, message):
     sound = {"none": 1.0, "oracle": 0.3, "zero": 1.0, "shuffle": 1.0, **losses}
     monkeypatch.setattr(
-        wmvla.wiring.toy, "train_toy", lambda memory, steps, seed: ToyResult(sound[memory], 0.2 * (memory == "oracle"))
+        wmvla.wiring.toy,
+        "train_toy",
+        lambda memory, steps, seed: ToyResult(sound[memory], 0.2 * (memory == "oracle")),
     )
     with pytest.raises(WiringError, match=message):
         CHECKS["toy"](inputs)

@@ -1,13 +1,19 @@
-"""The world encoder: the same frames give the same latents in the cache and in a rollout; models are told apart."""
+"""The world encoder: the same frames give the same latents in the cache and in a rollout; models
+are told apart."""
 
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BitImageProcessor, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+from transformers import (
+    BertConfig,
+    BitImageProcessor,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersModel,
+)
 
+from wmvla.data.frames import DatasetFrames
 from wmvla.world.encoder import WorldEncoder
-from wmvla.world.frames import DatasetFrames
-from wmvla.world.latents_stream import stream_latents
+from wmvla.world.latents.stream import stream_latents
 from wmvla.world.tiny_encoder import make_tiny_dinov2, make_tiny_encoder
 
 from ..conftest import EPISODES, SIZE, WORLD, Toy
@@ -23,23 +29,42 @@ def vjepa(toy: Toy) -> WorldEncoder:
 
 @pytest.fixture(scope="module")
 def dino(tmp_path_factory) -> WorldEncoder:
-    return WorldEncoder(str(make_tiny_dinov2(tmp_path_factory.mktemp("dino") / "encoder", WORLD, SIZE)))
+    return WorldEncoder(
+        str(make_tiny_dinov2(tmp_path_factory.mktemp("dino") / "encoder", WORLD, SIZE))
+    )
 
 
 @pytest.mark.parametrize("camera", ["front", "wrist", "both"])
-@pytest.mark.parametrize(("model", "window"), [("vjepa", 4), ("vjepa", 1), ("vjepa", 2), ("dino", 1)])
-def test_the_same_frames_give_the_same_latents_in_cache_and_rollout(toy, request, model, window, camera):
-    """The cache reads bytes of the dataset; the rollout has floats of C cameras, and repeats an episode's first frame."""
+@pytest.mark.parametrize(
+    ("model", "window"), [("vjepa", 4), ("vjepa", 1), ("vjepa", 2), ("dino", 1)]
+)
+def test_the_same_frames_give_the_same_latents_in_cache_and_rollout(
+    toy, request, model, window, camera
+):
+    """The cache reads bytes of the dataset; the rollout has floats of C cameras, and repeats an
+    episode's first frame."""
     encoder = request.getfixturevalue(model)
     frames = DatasetFrames(toy.repo_id, toy.dataset, camera)
     count = sum(EPISODES)
-    cached = torch.cat([latents for _, latents in stream_latents(frames, encoder, window, [(0, 10), (10, 25), (25, count)])])
+    cached = torch.cat(
+        [
+            latents
+            for _, latents in stream_latents(
+                frames, encoder, window, [(0, 10), (10, 25), (25, count)]
+            )
+        ]
+    )
     assert cached.dtype == torch.float32
     assert cached.shape == (count, WIDTH * len(frames.keys))
     seen = torch.stack(frames.read(0, count)).float() / 255
     rows = [(0, 0), (1, 0), (2, 0), (10, 0), (19, 0), (20, 20), (21, 20), (32, 20)]
     need = HISTORY + window - 1
-    histories = torch.stack([seen[:, [max(start, row - back) for back in range(need - 1, -1, -1)]] for row, start in rows])
+    histories = torch.stack(
+        [
+            seen[:, [max(start, row - back) for back in range(need - 1, -1, -1)]]
+            for row, start in rows
+        ]
+    )
     online = encoder.encode_windows(histories, window)
     assert online.shape == (len(rows), HISTORY, WIDTH * len(frames.keys))
     for (row, start), latents in zip(rows, online, strict=True):
@@ -58,7 +83,9 @@ def test_two_cameras_lie_side_by_side_front_first(toy, vjepa):
 
 def test_other_sizes_are_resized_and_cropped_as_the_models_processor_does(vjepa):
     frames = torch.randint(0, 256, (5, 3, 48, 80), dtype=torch.uint8)
-    wanted = vjepa.processor(videos=[list(frames.numpy())], return_tensors="pt")["pixel_values_videos"][0]
+    wanted = vjepa.processor(videos=[list(frames.numpy())], return_tensors="pt")[
+        "pixel_values_videos"
+    ][0]
     assert vjepa.preprocess(frames).shape == (5, 3, SIZE, SIZE)
     assert torch.equal(vjepa.preprocess(frames), wanted)
     assert torch.equal(vjepa.preprocess(frames.float() / 255), wanted)
@@ -90,10 +117,18 @@ def test_dinov2_is_pooled_over_its_patches(dino):
 
 def test_registers_are_no_patches(tmp_path):
     config = Dinov2WithRegistersConfig.from_dict(
-        {"image_size": SIZE, "patch_size": 16, "hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1}
+        {
+            "image_size": SIZE,
+            "patch_size": 16,
+            "hidden_size": 32,
+            "num_attention_heads": 2,
+            "num_hidden_layers": 1,
+        }
     )
     Dinov2WithRegistersModel(config).save_pretrained(tmp_path)
-    BitImageProcessor(size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE}).save_pretrained(tmp_path)
+    BitImageProcessor(
+        size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE}
+    ).save_pretrained(tmp_path)
     encoder = WorldEncoder(str(tmp_path))
     clips = torch.rand(1, 1, 3, SIZE, SIZE)
     with torch.no_grad():
@@ -104,7 +139,10 @@ def test_registers_are_no_patches(tmp_path):
 
 
 def test_a_window_that_the_model_would_not_see_whole_is_refused(vjepa, dino):
-    with pytest.raises(ValueError, match=r"sees single frames, but the window is 4: set policy.latent_suffix to 'm1'"):
+    with pytest.raises(
+        ValueError,
+        match=r"sees single frames, but the window is 4: set policy.latent_suffix to 'm1'",
+    ):
         dino.check_window(4)
     with pytest.raises(ValueError, match="would drop the newest of a window of 3"):
         vjepa.encode_windows(torch.rand(1, 1, 6, 3, SIZE, SIZE), 3)
@@ -119,7 +157,10 @@ def test_the_newest_frame_counts(vjepa):
 
 def test_another_kind_of_model_is_refused(tmp_path):
     BertConfig().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"is a bert, not one of vjepa2, dinov2, .*: set policy.world_vision_model_name"):
+    with pytest.raises(
+        ValueError,
+        match=r"is a bert, not one of vjepa2, dinov2, .*: set policy.world_vision_model_name",
+    ):
         WorldEncoder(str(tmp_path))
 
 

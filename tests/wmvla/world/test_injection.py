@@ -22,8 +22,13 @@ def attention(seed: int, spread: float):
 @given(st.integers(0, 2**31), st.floats(0.1, 8))
 def test_a_wide_open_gate_is_the_softmax_over_all_tokens(seed, spread):
     scores, values = attention(seed, spread)
-    plain, normaliser = scores[..., :KEYS].softmax(-1) @ values[:, :, :KEYS], scores[..., :KEYS].logsumexp(-1)
-    joined = gated_tokens(plain, scores[..., KEYS:], values[:, :, KEYS:], normaliser, torch.tensor([20.0]))
+    plain, normaliser = (
+        scores[..., :KEYS].softmax(-1) @ values[:, :, :KEYS],
+        scores[..., :KEYS].logsumexp(-1),
+    )
+    joined = gated_tokens(
+        plain, scores[..., KEYS:], values[:, :, KEYS:], normaliser, torch.tensor([20.0])
+    )
     assert torch.allclose(joined, scores.softmax(-1) @ values, atol=1e-4)
 
 
@@ -31,7 +36,10 @@ def test_a_wide_open_gate_is_the_softmax_over_all_tokens(seed, spread):
 @given(st.integers(0, 2**31), st.floats(0.1, 50))
 def test_a_closed_gate_changes_no_bit_and_still_learns(seed, spread):
     scores, values = attention(seed, spread)
-    plain, normaliser = scores[..., :KEYS].softmax(-1) @ values[:, :, :KEYS], scores[..., :KEYS].logsumexp(-1)
+    plain, normaliser = (
+        scores[..., :KEYS].softmax(-1) @ values[:, :, :KEYS],
+        scores[..., :KEYS].logsumexp(-1),
+    )
     gate = torch.zeros(1, requires_grad=True)
     joined = gated_tokens(plain, scores[..., KEYS:], values[:, :, KEYS:], normaliser, gate)
     assert torch.equal(joined, plain)
@@ -42,9 +50,14 @@ def test_a_closed_gate_changes_no_bit_and_still_learns(seed, spread):
 
 def test_a_token_that_may_not_be_seen_counts_for_nothing():
     scores, values = attention(0, 1.0)
-    plain, normaliser = scores[..., :KEYS].softmax(-1) @ values[:, :, :KEYS], scores[..., :KEYS].logsumexp(-1)
+    plain, normaliser = (
+        scores[..., :KEYS].softmax(-1) @ values[:, :, :KEYS],
+        scores[..., :KEYS].logsumexp(-1),
+    )
     hidden = torch.full_like(scores[..., KEYS:], float("-inf"))
-    assert torch.equal(gated_tokens(plain, hidden, values[:, :, KEYS:], normaliser, torch.tensor([0.7])), plain)
+    assert torch.equal(
+        gated_tokens(plain, hidden, values[:, :, KEYS:], normaliser, torch.tensor([0.7])), plain
+    )
 
 
 @pytest.mark.parametrize("gate", [0.0, 0.5])
@@ -57,7 +70,9 @@ def test_cross_attention_attends_to_the_memory(gate):
     assert torch.allclose(weights.sum(-1), torch.ones(2, 2, 3))
     _, value = path.key_value(path.memory_norm(path.memory_proj(memory) + path.slots)).chunk(2, -1)
     read = (weights @ value.unflatten(-1, (2, 4)).transpose(1, 2)).transpose(1, 2).flatten(2)
-    assert torch.allclose(path.output(read), context, atol=1e-6)  # the logged weights are the ones that were applied
+    assert torch.allclose(
+        path.output(read), context, atol=1e-6
+    )  # the logged weights are the ones that were applied
     assert path(hidden, memory)[2] is None
     assert torch.allclose(injected, hidden + torch.tanh(torch.tensor(gate)) * context)
     assert torch.equal(injected, hidden) == (gate == 0)

@@ -12,12 +12,20 @@ HISTORY, HORIZON, WIDTH = 4, 3, 8
 
 def bank(hypotheses: int, method: str, dropout: float = 0.0) -> ImaginationBank:
     torch.manual_seed(0)
-    return ImaginationBank(hypotheses, method, WIDTH, HISTORY, HORIZON, layers=1, heads=2, dropout=dropout).eval()
+    return ImaginationBank(
+        hypotheses, method, WIDTH, HISTORY, HORIZON, layers=1, heads=2, dropout=dropout
+    ).eval()
 
 
-@pytest.mark.parametrize(("method", "dropout"), [("noise", 0.0), ("dropout", 0.3), ("ensemble", 0.0)])
+@pytest.mark.parametrize(
+    ("method", "dropout"), [("noise", 0.0), ("dropout", 0.3), ("ensemble", 0.0)]
+)
 def test_hypotheses_differ_and_replay(method, dropout):
-    made, history, noise = bank(3, method, dropout), torch.randn(5, HISTORY, WIDTH), torch.randn(5, 3 * HORIZON, WIDTH)
+    made, history, noise = (
+        bank(3, method, dropout),
+        torch.randn(5, HISTORY, WIDTH),
+        torch.randn(5, 3 * HORIZON, WIDTH),
+    )
     futures = made(history, noise)
     assert futures.shape == (5, 3, HORIZON, WIDTH)
     assert not torch.allclose(futures[:, 0], futures[:, 1])
@@ -27,7 +35,11 @@ def test_hypotheses_differ_and_replay(method, dropout):
 @pytest.mark.parametrize("method", ["noise", "dropout"])
 def test_a_hypothesis_is_the_prophet_varied_by_its_own_noise(method):
     """Folding the hypotheses into the batch mixes neither samples nor hypotheses."""
-    made, history, noise = bank(3, method, 0.3), torch.randn(5, HISTORY, WIDTH), torch.randn(5, 3 * HORIZON, WIDTH)
+    made, history, noise = (
+        bank(3, method, 0.3),
+        torch.randn(5, HISTORY, WIDTH),
+        torch.randn(5, 3 * HORIZON, WIDTH),
+    )
     futures = made(history, noise)
     alone = made.prophets[0](history[2:3], noise[2:3, HORIZON : 2 * HORIZON], method)
     assert torch.allclose(futures[2, 1], alone[0], atol=1e-6)
@@ -47,7 +59,9 @@ def test_best_of_n_is_the_smallest_loss_of_each_sample(seed, hypotheses):
     valid = torch.rand(6, HORIZON, generator=draws) > 0.4
     target = target[:, 0]
     losses, cosine = bank_loss(futures, target, valid, best_of_n=True)
-    each = torch.stack([world_loss(cosine_per_step(futures[:, n], target), valid) for n in range(hypotheses)], 1)
+    each = torch.stack(
+        [world_loss(cosine_per_step(futures[:, n], target), valid) for n in range(hypotheses)], 1
+    )
     assert torch.allclose(losses, each.min(1).values, atol=1e-6)
     assert torch.allclose(world_loss(cosine, valid), losses, atol=1e-6)
 

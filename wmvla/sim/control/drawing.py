@@ -1,6 +1,8 @@
-"""A control scene as MuJoCo draws it from above: a plane, a ball, a paddle and, in ``mark``, the arrival point.
+"""A control scene as MuJoCo draws it from above: a plane, a ball, a paddle and, in ``mark``, the
+arrival point.
 
-Nothing here has physics: every body is placed by hand, so an image costs less than a millisecond on one core.
+Nothing here has physics: every body is placed by hand, so an image costs less than a millisecond on
+one core.
 """
 
 import numpy as np
@@ -23,8 +25,10 @@ _MODEL = """
     <camera name="above" pos="0 0 2.6" fovy="45"/>
     <geom type="plane" size="2 2 1" rgba="0.2 0.2 0.25 1"/>
     <body name="ball" mocap="true"><geom type="sphere" size="0.09" rgba="0.9 0.3 0.2 1"/></body>
-    <body name="paddle" mocap="true"><geom type="box" size="0.04 0.15 0.04" rgba="0.3 0.8 0.4 1"/></body>
-    <body name="mark" mocap="true"><geom type="box" size="0.06 0.06 0.01" rgba="0.95 0.9 0.3 1"/></body>
+    <body name="paddle" mocap="true">
+      <geom type="box" size="0.04 0.15 0.04" rgba="0.3 0.8 0.4 1"/></body>
+    <body name="mark" mocap="true">
+      <geom type="box" size="0.06 0.06 0.01" rgba="0.95 0.9 0.3 1"/></body>
   </worldbody>
 </mujoco>
 """
@@ -34,7 +38,8 @@ _BELOW = np.array([0.0, 0.0, -1.0])
 
 
 class Drawing:
-    """Draws a control scene at ``image_size`` x ``image_size`` pixels, each object at the place (2,) that is told."""
+    """Draws a control scene at ``image_size`` x ``image_size`` pixels, each object at the place
+    (2,) that is told."""
 
     def __init__(self, image_size: int) -> None:
         self._model = mujoco.MjModel.from_xml_string(_MODEL.format(size=image_size))
@@ -44,7 +49,8 @@ class Drawing:
             self._renderer.scene.flags[flag] = False
 
     def draw(self, ball: np.ndarray, paddle: np.ndarray, mark: float | None) -> np.ndarray:
-        """Image (H, W, 3) uint8; ``mark``: where across the ball's way it lies, None for a scene without one."""
+        """Image (H, W, 3) uint8; ``mark``: where across the ball's way it lies, None for a scene
+        without one."""
         places = {
             "ball": [*ball, _HEIGHT],
             "paddle": [*paddle, _HEIGHT],
@@ -52,7 +58,8 @@ class Drawing:
         }
         for name, place in places.items():
             self._data.mocap_pos[self._model.body(name).mocapid[0]] = place
-        # The camera belongs to no body that kinematics would move it with: without mj_camlight it is silently wrong.
+        # The camera belongs to no body that kinematics would move it with: without mj_camlight it
+        # is silently wrong.
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
         self._renderer.update_scene(self._data, camera="above")

@@ -1,4 +1,5 @@
-"""A control scene as the policy plays it: the same interface as LIBERO's simulation, at a thousandth of its cost."""
+"""A control scene as the policy plays it: the same interface as LIBERO's simulation, at a
+thousandth of its cost."""
 
 import numpy as np
 
@@ -26,10 +27,12 @@ ALL = frozenset({FRONT})
 class ControlSimulation:
     """Task 0 of the scene ``environment.suite``.
 
-    Its states (2,) are the paddle's position along and across the ball's way (m), its actions (2,) the paddle's move in each
-    direction, in [-1, 1] of 7 cm; while the paddle is latched they move nothing. ``success`` is told at the last step alone.
+    Its states (2,) are the paddle's position along and across the ball's way (m), its actions (2,)
+    the paddle's move in each direction, in [-1, 1] of 7 cm; while the paddle is latched they move
+    nothing. ``success`` is told at the last step alone.
 
-    Raises ``UserError`` for an unknown scene or task, and for an episode that would end before the ball arrives.
+    Raises ``UserError`` for an unknown scene or task, and for an episode that would end before the
+    ball arrives.
     """
 
     cameras = (FRONT,)
@@ -38,12 +41,16 @@ class ControlSimulation:
 
     def __init__(self, environment: Environment, task: int) -> None:
         if environment.suite not in SCENES:
-            raise UserError(f"There is no control scene {environment.suite!r}: environment.suite takes {', '.join(SCENES)}.")
+            raise UserError(
+                f"There is no control scene {environment.suite!r}: environment.suite takes"
+                f" {', '.join(SCENES)}."
+            )
         if task != 0:
             raise UserError(f"{environment.suite} has no task {task}: environment.tasks takes 0.")
         if environment.max_steps != STEPS:
             raise UserError(
-                f"environment.max_steps is {environment.max_steps}: in {environment.suite} the ball arrives after {STEPS}."
+                f"environment.max_steps is {environment.max_steps}: in {environment.suite} the ball"
+                f" arrives after {STEPS}."
             )
         self._name = environment.suite
         self._drawing = Drawing(environment.image_size)
@@ -64,7 +71,9 @@ class ControlSimulation:
         if self.time >= RELEASE:
             self.paddle = self.paddle + PADDLE_REACH * np.clip(action.astype(np.float64), -1.0, 1.0)
         self.time += 1
-        return StepResult(self._observation(want), self.time == STEPS and self.distance() <= TOLERANCE)
+        return StepResult(
+            self._observation(want), self.time == STEPS and self.distance() <= TOLERANCE
+        )
 
     def distance(self) -> float:
         """From the paddle to where the ball arrives, m."""

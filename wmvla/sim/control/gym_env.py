@@ -1,4 +1,5 @@
-"""A control scene as a gymnasium environment, for stock ``lerobot-eval`` and whoever else plays gymnasium environments."""
+"""A control scene as a gymnasium environment, for stock ``lerobot-eval`` and whoever else plays
+gymnasium environments."""
 
 from typing import Any
 
@@ -14,8 +15,9 @@ from wmvla.sim.observation import Observation
 class ControlEnv(gymnasium.Env):
     """Scene ``scene`` (one of ``scenes.SCENES``), seen at ``image_size`` x ``image_size`` pixels.
 
-    Observations and ``info["is_success"]`` are named as LeRobot's own environments name them. The reward is 1 at the step that
-    succeeds, the last one. ``reset(seed=...)`` draws the initial state's number from gymnasium's own generator.
+    Observations and ``info["is_success"]`` are named as LeRobot's own environments name them. The
+    reward is 1 at the step that succeeds, the last one. ``reset(seed=...)`` draws the initial
+    state's number from gymnasium's own generator.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012  gymnasium's own interface
@@ -28,12 +30,16 @@ class ControlEnv(gymnasium.Env):
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (ACTION_DIM,), np.float32)
         self.observation_space = gymnasium.spaces.Dict(
             {
-                "pixels": gymnasium.spaces.Dict({FRONT: gymnasium.spaces.Box(0, 255, self._image.shape, np.uint8)}),
+                "pixels": gymnasium.spaces.Dict(
+                    {FRONT: gymnasium.spaces.Box(0, 255, self._image.shape, np.uint8)}
+                ),
                 "agent_pos": gymnasium.spaces.Box(-2.0, 2.0, (STATE_DIM,), np.float32),
             }
         )
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         super().reset(seed=seed)
         observation = self._simulation.reset(int(self.np_random.integers(NUMBER_OF_INITS)), 0, ALL)
         return self._seen(observation), {"is_success": False}
@@ -41,7 +47,13 @@ class ControlEnv(gymnasium.Env):
     def step(self, action: np.ndarray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         result = self._simulation.step(np.asarray(action), ALL)
         over = self._simulation.time == STEPS
-        return self._seen(result.observation), float(result.success), over, False, {"is_success": result.success}
+        return (
+            self._seen(result.observation),
+            float(result.success),
+            over,
+            False,
+            {"is_success": result.success},
+        )
 
     def render(self) -> np.ndarray:
         """The policy's own image (H, W, 3) uint8."""

@@ -1,4 +1,5 @@
-"""``--env.type=control`` for LeRobot: registered by the plugin, so that stock ``lerobot-eval`` plays the control scenes."""
+"""``--env.type=control`` for LeRobot: registered by the plugin, so that stock ``lerobot-eval``
+plays the control scenes."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +33,9 @@ class ControlEnvConfig(EnvConfig):
         self.features = {
             ACTION: PolicyFeature(type=FeatureType.ACTION, shape=(ACTION_DIM,)),
             "agent_pos": PolicyFeature(type=FeatureType.STATE, shape=(STATE_DIM,)),
-            f"pixels/{FRONT}": PolicyFeature(type=FeatureType.VISUAL, shape=(self.image_size, self.image_size, 3)),
+            f"pixels/{FRONT}": PolicyFeature(
+                type=FeatureType.VISUAL, shape=(self.image_size, self.image_size, 3)
+            ),
         }
 
     @property
@@ -51,5 +54,8 @@ def gym_id(scene: str) -> str:
 
 for _scene in SCENES:
     gymnasium.register(
-        gym_id(_scene), "wmvla.sim.control.gym_env:ControlEnv", max_episode_steps=STEPS, kwargs={"scene": _scene}
+        gym_id(_scene),
+        "wmvla.sim.control.gym_env:ControlEnv",
+        max_episode_steps=STEPS,
+        kwargs={"scene": _scene},
     )

@@ -1,4 +1,5 @@
-"""One demonstrated episode of a control scene: an expert that knows where the ball arrives goes there at an even pace."""
+"""One demonstrated episode of a control scene: an expert that knows where the ball arrives goes
+there at an even pace."""
 
 from typing import Any
 
@@ -12,22 +13,26 @@ from wmvla.sim.seeds import episode_seed
 
 
 def expert_action(simulation: ControlSimulation) -> np.ndarray:
-    """The expert's action (2,) float32: nothing while the paddle is latched, then the same share of the way at every step."""
+    """The expert's action (2,) float32: nothing while the paddle is latched, then the same share of
+    the way at every step."""
     if simulation.time < RELEASE:
         return np.zeros(ACTION_DIM, np.float32)
     way = simulation.scene.ball(STEPS) - simulation.paddle
     return np.clip(way / (STEPS - simulation.time) / PADDLE_REACH, -1.0, 1.0).astype(np.float32)
 
 
-def record(simulation: ControlSimulation, demonstrations: Demonstrations, init: int) -> dict[str, Any]:
-    """The expert's episode from ``init``: ``state`` (T, 2), ``action`` (T, 2), ``attempt`` and the images (T, H, W, 3).
+def record(
+    simulation: ControlSimulation, demonstrations: Demonstrations, init: int
+) -> dict[str, Any]:
+    """The expert's episode from ``init``: ``state`` (T, 2), ``action`` (T, 2), ``attempt`` and the
+    images (T, H, W, 3).
 
     Raises ``UserError`` where pushes are asked for: these scenes have none.
     """
     if demonstrations.push_strength:
         raise UserError(
-            f"demonstrations.push_strength is {demonstrations.push_strength:g}, but nothing pushes the paddle of a control "
-            "scene: set it to 0."
+            f"demonstrations.push_strength is {demonstrations.push_strength:g}, but nothing pushes"
+            " the paddle of a control scene: set it to 0."
         )
     observation = simulation.reset(init, episode_seed(demonstrations, 0, init))
     states, actions, images = [], [], []
@@ -40,4 +45,9 @@ def record(simulation: ControlSimulation, demonstrations: Demonstrations, init: 
         result = simulation.step(action)
         observation, success = result.observation, result.success
     assert success, f"the expert missed the ball of initial state {init}"
-    return {"state": np.stack(states), "action": np.stack(actions), "attempt": np.array(0), FRONT: np.stack(images)}
+    return {
+        "state": np.stack(states),
+        "action": np.stack(actions),
+        "attempt": np.array(0),
+        FRONT: np.stack(images),
+    }

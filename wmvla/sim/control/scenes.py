@@ -1,13 +1,15 @@
 """The control scenes: a ball crosses a plane, and a paddle must be where it arrives.
 
     t = 0 ... 12   the ball moves straight on; the paddle is latched, whatever is asked of it
-    t = 12 ... 24  the ball moves on as before; the paddle moves, and stands within reach of the ball at t = 24, or does not
+    t = 12 ... 24  the ball moves on as before; the paddle moves, and stands within reach of the
+    ball at t = 24, or does not
 
-A policy whose chunks are 12 actions long looks twice, at t = 0 and at t = 12. At t = 12 the ball is in the middle, whichever
-way it flies: its place there is drawn independently of its direction, so that one frame does not tell where it will arrive.
-``catch`` leaves it at that. ``mark`` is the same scene with the arrival point drawn beside the plane: the future adds nothing.
-In ``bounce`` the ball is slow or fast across its way, too, and bounces off walls that nobody sees: of two balls that fly to the
-same side one arrives there and the other, faster one on the opposite side.
+A policy whose chunks are 12 actions long looks twice, at t = 0 and at t = 12. At t = 12 the ball is
+in the middle, whichever way it flies: its place there is drawn independently of its direction, so
+that one frame does not tell where it will arrive. ``catch`` leaves it at that. ``mark`` is the same
+scene with the arrival point drawn beside the plane: the future adds nothing. In ``bounce`` the ball
+is slow or fast across its way, too, and bounces off walls that nobody sees: of two balls that fly
+to the same side one arrives there and the other, faster one on the opposite side.
 
 Lengths are in metres, velocities in metres a step.
 """
@@ -36,10 +38,11 @@ FIRST_X = -0.9
 SPEED_X = 0.068
 LAST_X = FIRST_X + SPEED_X * STEPS
 DIRECTIONS = (-0.05, 0.0, 0.05)
-"""The ball's velocity across its way, each as likely; arrival points of two directions are 0.6 apart."""
+"""The ball's velocity across its way, each as likely; arrival points of two directions are 0.6
+apart."""
 BOUNCING_DIRECTIONS = (-2 / 12, -1.4 / 12, -0.05, 0.05, 1.4 / 12, 2 / 12)
-"""The same in ``bounce``. Each wall lies 1.4 from the other: the middle ones come back to where they were, the fastest arrive
-where the slowest of the other side do."""
+"""The same in ``bounce``. Each wall lies 1.4 from the other: the middle ones come back to where
+they were, the fastest arrive where the slowest of the other side do."""
 WALL = 0.7
 """``bounce``: the walls are at +- this across the ball's way, and not drawn."""
 MIDDLE_SPREAD = 0.1
@@ -55,7 +58,8 @@ NUMBER_OF_INITS = 1_000_000
 
 @dataclass(frozen=True)
 class Draw:
-    """One initial state: the ball's place across its way at t = 12, its velocity across, and where the paddle begins (2,)."""
+    """One initial state: the ball's place across its way at t = 12, its velocity across, and where
+    the paddle begins (2,)."""
 
     middle: float
     direction: float
@@ -81,9 +85,17 @@ def draw_scene(name: str, init: int, env_seed: int) -> Draw:
     Raises ``UserError`` for a number out of range.
     """
     if not 0 <= init < NUMBER_OF_INITS:
-        raise UserError(f"The control scenes have no initial state {init}: inits take 0 to {NUMBER_OF_INITS - 1}.")
+        raise UserError(
+            f"The control scenes have no initial state {init}: inits take 0 to"
+            f" {NUMBER_OF_INITS - 1}."
+        )
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([init, env_seed])))
     middle = generator.uniform(-MIDDLE_SPREAD, MIDDLE_SPREAD)
     directions = BOUNCING_DIRECTIONS if name == BOUNCE else DIRECTIONS
     direction = directions[generator.integers(len(directions))]
-    return Draw(middle, direction, (LAST_X + generator.uniform(-PADDLE_SPREAD, PADDLE_SPREAD), 0.0), name == BOUNCE)
+    return Draw(
+        middle,
+        direction,
+        (LAST_X + generator.uniform(-PADDLE_SPREAD, PADDLE_SPREAD), 0.0),
+        name == BOUNCE,
+    )

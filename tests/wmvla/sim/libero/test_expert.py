@@ -15,7 +15,9 @@ OpenSimulation = Callable[[str, int], LiberoSimulation]
 
 
 @pytest.mark.parametrize("push_strength", [0.0, 1.5])
-def test_solves_initial_states_with_and_without_pushes(open_simulation: OpenSimulation, push_strength: float) -> None:
+def test_solves_initial_states_with_and_without_pushes(
+    open_simulation: OpenSimulation, push_strength: float
+) -> None:
     simulation = open_simulation("libero_object", 7)
     demonstrations = Demonstrations("local/test", "expert", push_strength=push_strength)
     for init in (20, 49):

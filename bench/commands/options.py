@@ -1,0 +1,201 @@
+"""The options that choose and change a plan, defined once for `wmbench` and for pytest."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.formats.toml import did_you_mean
+from bench.plan.document import Plan
+from bench.plan.make import resolve_plan
+from bench.plan.overrides import Overrides, parse_overrides
+from bench.plan.suite import SUITES
+from bench.run.srun import are_shared
+from wmvla.errors import UserError
+from wmvla.rollout.shard import Shard, parse_shard, shard_from_environment
+
+RESULTS = SUITES.parent / "results"
+TRACKERS = ("tensorboard", "wandb")
+USUAL_SPENDING = "obrien-fleming"
+
+_OVERRIDES = {
+    "seeds": "training seeds, for instance 0,1,2",
+    "arms": "arms to run, for instance E0,E2; claims that need another arm are not asked",
+    "episodes": "episodes per task, the same for every arm",
+    "steps": "training steps of every arm",
+    "batch_size": "samples per optimizer step; alone, it keeps the scale's sample budget",
+    "total_samples": "training samples of every arm, instead of steps",
+}
+
+
+def add_plan_options(add: Callable[..., Any]) -> None:
+    """Call `add` (`parser.addoption` of pytest, `parser.add_argument` of argparse) once for each
+    option."""
+    add(
+        "--scale",
+        default=None,
+        metavar="NAME",
+        help="how big: smoke, mini, small, full; default: the machine's",
+    )
+    add(
+        "--machine",
+        default=None,
+        metavar="NAME",
+        help=(
+            "where: a file of bench/plan/machines, for instance cpu or mi300x; default: what is"
+            " found here"
+        ),
+    )
+    for name, text in _OVERRIDES.items():
+        add(f"--{name.replace('_', '-')}", dest=name, default=None, metavar="N", help=text)
+    add(
+        "--sequential",
+        nargs="?",
+        const=USUAL_SPENDING,
+        default=None,
+        metavar="SPENDING",
+        help=(
+            "look before all episodes are played and stop what is decided: obrien-fleming (the"
+            " default) or pocock"
+        ),
+    )
+    add(
+        "--offline",
+        action="store_true",
+        default=False,
+        help=(
+            "nothing uses the network; 'plan' then lists which files must be where, and ends with 1"
+            " where some are missing"
+        ),
+    )
+    add(
+        "--trackers",
+        default=None,
+        metavar="NAMES",
+        help="metrics also to tensorboard and/or wandb, separated by commas",
+    )
+    add(
+        "--results",
+        default=None,
+        metavar="DIR",
+        help="folder of the run directories; default: results/",
+    )
+
+
+def add_run_options(add: Callable[..., Any]) -> None:
+    """The options of how a plan is carried out, which change nothing in it."""
+    add(
+        "--case",
+        dest="cases",
+        action="append",
+        default=[],
+        metavar="ID",
+        help=(
+            "carry out this case alone, beside other cases of the run; what it needs must be done."
+            " Several times: those cases"
+        ),
+    )
+    add(
+        "--shard",
+        default=None,
+        metavar="I/N",
+        help=(
+            "play part I of N of every rollout, beside the other parts; default: this rank of"
+            " torchrun or srun, else all"
+        ),
+    )
+    add(
+        "--deterministic",
+        action="store_true",
+        default=False,
+        help=(
+            "on a GPU too the policy answers one simulator at a time, so that no answer depends on"
+            " what is batched with it"
+        ),
+    )
+
+
+def shard_from(options: Any, *plans: Plan) -> Shard | None:
+    """The part of the episodes to play; None for all of them, and for the ranks of a training that
+    is named.
+
+    UserError for what is no shard, and in a sequential run.
+    """
+    if options.shard is not None:
+        shard: Shard | None = parse_shard(options.shard)
+    else:
+        shard = (
+            None
+            if any(are_shared(plan, options.cases) for plan in plans)
+            else shard_from_environment()
+        )
+    if shard is not None and options.sequential is not None:
+        raise UserError(
+            f"--sequential cannot be played in shards (this is {shard}): a look needs the episodes"
+            " of all; leave one out"
+        )
+    return shard
+
+
+def cases_from(plan: Plan, options: Any) -> tuple[str, ...]:
+    """The cases that are to be carried out alone, in the plan's order; () for all.
+
+    UserError for an unknown one, for a shard of what is no rollout, and for a part of a sequential
+    plan's rollouts.
+    """
+    wanted = {plan.case(case_id) for case_id in options.cases}
+    shard = shard_from(options, plan) if wanted else None
+    for case in wanted:
+        if shard is not None and case.kind != "rollout":
+            raise UserError(
+                f"--case={case.id}: only rollouts are played in shards, and this is shard {shard}"
+            )
+    left_out = [case.id for case in plan.rollout_cases() if case not in wanted]
+    if plan.sequential and left_out and any(case.kind == "rollout" for case in wanted):
+        raise UserError(
+            "--sequential needs all rollouts in one place, for its looks; give"
+            f" --case={left_out[0]} too"
+        )
+    return tuple(case.id for case in plan.cases if case in wanted)
+
+
+def overrides_from(options: Any) -> Overrides:
+    """The overrides in a namespace filled by those options. UserError names the one that is
+    wrong."""
+    return parse_overrides(**{name: getattr(options, name) for name in (*_OVERRIDES, "sequential")})
+
+
+def trackers_from(options: Any) -> tuple[str, ...]:
+    """Where metrics go beside their file. UserError names an unknown tracker."""
+    names = (
+        tuple(name.strip() for name in options.trackers.split(","))
+        if options.trackers is not None
+        else ()
+    )
+    for name in names:
+        if name not in TRACKERS:
+            raise UserError(
+                f"TRACKERS={options.trackers}: unknown tracker '{name}';"
+                f" {did_you_mean(name, TRACKERS)}"
+            )
+    return names
+
+
+def plan_from(suite: str, options: Any) -> Plan:
+    """The plan that those options ask for."""
+    return resolve_plan(suite, options.scale, options.machine, overrides_from(options))
+
+
+def run_dir_of(plan: Plan, options: Any) -> Path:
+    """Where the plan's run lives."""
+    return Path(options.results or RESULTS) / plan.run_name
+
+
+def as_flags(options: Any) -> list[str]:
+    """The same options as a command line, to hand them on; without ``--shard`` and ``--case``, each
+    process's own."""
+    flags = []
+    for name in ("scale", "machine", *_OVERRIDES, "sequential", "trackers", "results"):
+        value = getattr(options, name)
+        if value is not None:
+            flags.append(f"--{name.replace('_', '-')}={value}")
+    return flags + [f"--{name}" for name in ("offline", "deterministic") if getattr(options, name)]

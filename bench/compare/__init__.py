@@ -1,0 +1,1 @@
+"""Runs held against other runs, against control runs, and beside what others measured."""

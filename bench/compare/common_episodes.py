@@ -1,0 +1,65 @@
+"""Which episodes two runs have in common: equal rows of the episode tables, begun in equal
+scenes."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from bench.compare.parity import Run
+from bench.compare.reasons import no_episode_in_common, no_seed_in_common, other_scene
+from bench.judge.pairing import Outcomes, pair_outcomes
+from bench.plan.document import Plan
+from bench.record.journal import check_scenes
+from wmvla.recipe import EpisodeRow
+
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The common part of two plans, as the baseline has it."""
+
+    plan: Plan
+    """The baseline's, with those training seeds and those rows of the table that both have."""
+    index: dict[int, int]
+    """Of such a row in the other's table, the index in the baseline's."""
+
+
+def pair_runs(baseline: Run, other: Run) -> Pairing | str:
+    """The common episodes of two runs, or one sentence on why they are no pairs.
+
+    A pair is one initial state, one seed of the environment and one of the policy's noise, in one
+    scene.
+    """
+    one, two = baseline.plan, other.plan
+    rows = {_key(row): row for row in two.episodes}
+    common = {row: rows[_key(row)] for row in one.episodes if _key(row) in rows}
+    if not common:
+        return no_episode_in_common()
+    seeds = tuple(seed for seed in one.seeds if seed in two.seeds)
+    if not seeds:
+        return no_seed_in_common(one.seeds, two.seeds)
+    places = {(row.suite, row.task, row.init) for row in common}
+    left, right = (check_scenes(dict(run.rows)) for run in (baseline, other))
+    for place in sorted(places & set(left) & set(right)):
+        if left[place][0] != right[place][0]:
+            return other_scene(*place)
+    plan = dataclasses.replace(one, seeds=seeds, episodes=tuple(common))
+    return Pairing(plan, {theirs.index: ours.index for ours, theirs in common.items()})
+
+
+def outcomes_of(pairing: Pairing, baseline: Run, other: Run, rollout: str) -> Outcomes:
+    """Every common episode that both have finished; left is the other run, right the baseline."""
+    rows = {}
+    for seed in pairing.plan.seeds:
+        case = f"{rollout}-s{seed}"
+        rows[f"baseline:{case}"] = baseline.rows.get(case, [])
+        rows[f"other:{case}"] = [
+            {**row, "index": pairing.index[row["index"]]}
+            for row in other.rows.get(case, [])
+            if row["index"] in pairing.index
+        ]
+    return pair_outcomes(pairing.plan, rows, f"other:{rollout}", f"baseline:{rollout}")
+
+
+def _key(row: EpisodeRow) -> Key:
+    return tuple(value for name, value in dataclasses.asdict(row).items() if name != "index")

@@ -1,0 +1,208 @@
+"""What the control suites showed of the code that a run was made with: looked for once, and kept
+beside the run.
+
+A report is a function of its run directory alone, so it cannot look at other runs. `write_controls`
+looks, when ``wmbench run`` ends, and leaves ``controls.json``; the report tells what stands there.
+Only the same command given again looks again.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from bench.formats.json_file import read_object
+from bench.formats.toml import read_toml
+from bench.judge.verdict import ClaimResult, Verdict, judge
+from bench.plan.document import PLAN_FILE, Plan
+from bench.plan.files import load_plan
+from bench.plan.make import make_plan
+from bench.plan.overrides import Overrides
+from bench.plan.suite import SUITES, Control, Suite, known_suites, load_suite
+from bench.record.controls import (
+    CONTROLS_FILE,
+    CONTROLS_VERSION,
+    ControlResult,
+    ControlRun,
+    Controls,
+    Outcome,
+    PassedOver,
+)
+from bench.record.journal import read_journals
+from bench.record.privacy import anonymous
+from bench.wording import verdict_sentence
+from wmvla.errors import UserError
+from wmvla.files import write_json
+
+NOTHING_SAID = ("scale", "not asked", "sanity", "incomplete", "broken")
+"""Reasons for which a claim is left open whatever the instrument sees."""
+
+
+def write_controls(plan: Plan, run_dir: Path) -> None:
+    """Look for control runs beside `run_dir` and write what was found into it; a control itself
+    gets no such file.
+
+    UserError where a control suite's file is wrong, or where nothing can be written.
+    """
+    if plan.control:
+        return
+    path = Path(run_dir) / CONTROLS_FILE
+    content = dataclasses.asdict(look_for_controls(plan, Path(run_dir)))
+    try:
+        write_json(path, content)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot write what the controls showed: {error.strerror}"
+        ) from None
+
+
+def look_for_controls(plan: Plan, run_dir: Path) -> Controls:
+    """What the runs of control suites beside `run_dir` showed of its code on a machine of the same
+    name."""
+    code, machine = code_of(run_dir), plan.machine.name
+    suites = control_suites()
+    return Controls(
+        version=CONTROLS_VERSION,
+        machine=machine,
+        code_sha256=code,
+        controls=tuple(
+            _result(suite, runs, machine, code)
+            for suite, runs in _runs_by_suite(suites, run_dir.parent)
+        ),
+    )
+
+
+def control_suites() -> list[Suite]:
+    """The suites that say that they are controls, positive ones first."""
+    declared = [
+        name for name in known_suites() if "control" in read_toml(SUITES / name / "suite.toml")
+    ]
+    return sorted(map(load_suite, declared), key=lambda suite: suite.control != "positive")
+
+
+def code_of(run_dir: Path) -> str | None:
+    """The hash of a run's code; None where it is not recorded, and where cases were done after an
+    edit. ValueError where a file is damaged."""
+    began = _text(run_dir / "provenance.json", "code_sha256")
+    later = {_text(path, "code_sha256") for path in sorted((run_dir / "cases").glob("*.json"))} - {
+        None
+    }
+    return began if later <= {began} else None
+
+
+def outcome_of(kind: Control, verdict: Verdict) -> Outcome:
+    """A positive control must be SUPPORTED as a whole; a negative one must have been free to claim
+    a gain, and claim none."""
+    if kind == "positive":
+        return "shown" if verdict.decision == "SUPPORTED" else "failed"
+    if any(gain.decision == "SUPPORTED" for gain in _gains(verdict)):
+        return "failed"
+    return "undecided" if any(gain.why in NOTHING_SAID for gain in _gains(verdict)) else "shown"
+
+
+def _gains(verdict: Verdict) -> list[ClaimResult]:
+    return [result for result in verdict.claims if result.claim.kind == "superiority"]
+
+
+def _runs_by_suite(suites: list[Suite], results: Path) -> list[tuple[Suite, list[Path]]]:
+    """The run directories of each suite, by the names that plans give them.
+
+    Non-obvious: `controls-negative-mini-...` begins with the name of the suite `controls` too; the
+    longest name is right.
+    """
+    names = known_suites()
+    by_suite: dict[str, list[Path]] = {suite.name: [] for suite in suites}
+    for folder in sorted(path.parent for path in results.glob(f"*/{PLAN_FILE}")):
+        named_after = max(
+            (name for name in names if folder.name.startswith(f"{name}-")), key=len, default=""
+        )
+        if named_after in by_suite:
+            by_suite[named_after].append(folder)
+    return [(suite, by_suite[suite.name]) for suite in suites]
+
+
+def _result(suite: Suite, folders: list[Path], machine: str, code: str | None) -> ControlResult:
+    assert suite.control is not None
+    found: list[ControlRun] = []
+    passed_over: list[PassedOver] = []
+    for folder in folders:
+        try:
+            weighed = _weigh(suite, folder, machine, code)
+        except (
+            ValueError,
+            OSError,
+        ) as error:  # the damage of another run must not take this one's report away
+            detail = anonymous(" ".join(str(error).replace(f"{folder}/", "").split()))
+            weighed = PassedOver(folder.name, "unreadable", detail)
+        if isinstance(weighed, ControlRun):
+            found.append(weighed)
+        else:
+            passed_over.append(weighed)
+    return ControlResult(
+        suite=suite.name,
+        kind=suite.control,
+        scale=next(name for name, scale in suite.scales.items() if scale.concludes),
+        found=max(found, key=lambda run: (run.finished_at or "", run.run), default=None),
+        runs=len(found),
+        failed=sum(run.outcome == "failed" for run in found),
+        passed_over=tuple(passed_over),
+    )
+
+
+def _weigh(suite: Suite, folder: Path, machine: str, code: str | None) -> ControlRun | PassedOver:
+    """The run in `folder`, or why it does not count. ValueError where a file in it is damaged."""
+    plan = load_plan(folder)
+    if plan.suite != suite.name:
+        raise UserError(
+            f"the plan is of suite '{plan.suite}', the folder is named after '{suite.name}'"
+        )
+    theirs = code_of(folder)
+    if plan.machine.name != machine:
+        return PassedOver(folder.name, "machine")
+    if theirs is None or theirs != code:
+        return PassedOver(folder.name, "code")
+    if not plan.concludes:
+        return PassedOver(folder.name, "scale")
+    if not _as_its_suite_says(suite, plan):
+        return PassedOver(folder.name, "changed")
+    verdict = judge(plan, read_journals(plan, folder))
+    if verdict.why == "incomplete":
+        return PassedOver(folder.name, "unfinished")
+    assert suite.control is not None
+    ends = [
+        _text(folder / "cases" / f"{case.id}.json", "finished_at") for case in plan.rollout_cases()
+    ]
+    return ControlRun(
+        run=folder.name,
+        plan_hash=plan.hash,
+        decision=verdict.decision,
+        outcome=outcome_of(suite.control, verdict),
+        sentence=verdict_sentence(plan, verdict),
+        gains=tuple(gain.claim.id for gain in _gains(verdict) if gain.decision == "SUPPORTED"),
+        finished_at=max(filter(None, ends), default=None),
+        collected_at=_text(folder / "provenance.json", "collected_at"),
+        code_sha256=theirs,
+        has_report=(folder / "report.html").is_file(),
+    )
+
+
+def _as_its_suite_says(suite: Suite, plan: Plan) -> bool:
+    """Whether a run is the control that its suite describes: all claims, the same training, and no
+    fewer episodes.
+
+    Non-obvious: with a handful of episodes any negative control claims nothing, which shows
+    nothing.
+    """
+    if plan.scale not in suite.scales or not all(claim.asked for claim in plan.claims):
+        return False
+    asked = make_plan(suite, plan.scale, plan.machine, Overrides(seeds=plan.seeds)).recipe
+    same_size = dataclasses.replace(
+        plan.recipe,
+        rollout=dataclasses.replace(plan.recipe.rollout, episodes=asked.rollout.episodes),
+    )
+    return same_size == asked and plan.recipe.rollout.episodes >= asked.rollout.episodes
+
+
+def _text(path: Path, key: str) -> str | None:
+    """The text under a key of the JSON object in a file; None where there is none. UserError where
+    the file is damaged."""
+    found = (read_object(path) or {}).get(key)
+    return found if isinstance(found, str) else None

@@ -1,0 +1,86 @@
+"""What the control suites showed of the code of a run.
+
+Non-obvious: these are not among the names of ``bench.wording`` itself, because
+``bench.compare.control_runs`` needs those.
+"""
+
+import typing
+
+from bench.record.controls import ControlResult, ControlRun, Controls, PassedOver, Why
+
+NOT_LOOKED_FOR = "Not looked for yet: `wmbench run` looks for control runs when it ends."
+NO_CODE_VERSION = (
+    "This run records no code version, or was continued after an edit; no control run can be"
+    " matched with it."
+)
+BROKEN = (
+    "A control failed: its answer is known, and another one came out. For this code version the"
+    " instrument is broken, and the verdict of this run cannot be relied on, whatever it is."
+)
+
+
+def controls_note(controls: Controls | None) -> str | None:
+    """Why nothing can be said of any control, or None."""
+    if controls is None:
+        return NOT_LOOKED_FOR
+    return NO_CODE_VERSION if controls.code_sha256 is None else None
+
+
+def control_sentence(control: ControlResult, machine: str) -> str:
+    """What one control suite showed, or what to do to know it."""
+    name = f"{control.kind.capitalize()} control"
+    if control.found is None:
+        return " ".join(filter(None, [_none_yet(control, machine, name), _nearest(control)]))
+    told = f"{name} {_outcome(control, control.found)}"
+    if control.failed and control.runs > 1:
+        told += f" Of {control.runs} such runs of this code {control.failed} failed."
+    return told
+
+
+def _outcome(control: ControlResult, run: ControlRun) -> str:
+    ended = f", {run.finished_at[:10]}" if run.finished_at else ""
+    where = f"({run.run}{ended}, same code)"
+    if control.kind == "positive":
+        if run.outcome == "shown":
+            return f"shown: SUPPORTED, the instrument saw the effect that was built in {where}."
+        return (
+            f"FAILED {where}: an effect was built in and must be SUPPORTED, but the verdict is"
+            f" {run.sentence}"
+        )
+    if run.outcome == "failed":
+        claimed = ", ".join(f'"{claim}"' for claim in run.gains)
+        return f"FAILED {where}: no gain can be had, but it came out as SUPPORTED in {claimed}."
+    if run.outcome == "undecided":
+        return (
+            f"not shown {where}: no gain was claimed, but none could have been; its verdict is"
+            f" {run.sentence}"
+        )
+    return f"shown: {run.decision}, the instrument claimed no gain where none can be had {where}."
+
+
+def _none_yet(control: ControlResult, machine: str, name: str) -> str:
+    command = f"make bench SUITE={control.suite} SCALE={control.scale} MACHINE={machine}"
+    return f"{name}: none of this code version on machine {machine}; run {command}."
+
+
+def _nearest(control: ControlResult) -> str | None:
+    """Why the control run that comes nearest to speaking for this run does not."""
+    if not control.passed_over:
+        return None
+    reasons = typing.get_args(Why)
+    nearest = min(control.passed_over, key=lambda run: reasons.index(run.why))
+    return f"{nearest.run} does not count: {_reason(nearest)}."
+
+
+def _reason(run: PassedOver) -> str:
+    if run.why == "unreadable":
+        return f"it cannot be read ({run.detail})"
+    return {
+        "unfinished": "it is not finished",
+        "changed": "it leaves out arms or episodes, or trains otherwise than its suite says",
+        "scale": "a run of its scale shows nothing",
+        "code": (
+            "it is of other code; the command would find it finished, so move it elsewhere first"
+        ),
+        "machine": "it is of another machine",
+    }[run.why]

@@ -1,0 +1,43 @@
+"""In what two runs differ besides their episodes: the plan, and what their provenance tells of
+code, machine and renderer."""
+
+from bench.compare.parity import Run
+from bench.record.differences import differences
+
+LEFT_OUT = ("episodes", "cases")
+"""Long lists of the plan that follow from the rest of it."""
+RECORDED = (
+    ("git", "commit"),
+    ("git", "dirty"),
+    ("code_sha256",),
+    ("uv_lock_sha256",),
+    ("image_digest",),
+    ("packages", "torch"),
+    ("packages", "lerobot"),
+    ("packages", "mujoco"),
+    ("cpu", "model"),
+    ("gl_renderer",),
+    ("golden_frame_sha256",),
+)
+"""Entries of the provenance that are named where they differ."""
+
+
+def what_differs(one: Run, other: Run) -> list[str]:
+    """As ``recipe.training.steps: 600 and 300``; empty where nothing does."""
+    return [*differences(_plan(one), _plan(other)), *differences(_recorded(one), _recorded(other))]
+
+
+def _plan(run: Run) -> dict[str, object]:
+    return {key: value for key, value in run.plan.to_json().items() if key not in LEFT_OUT}
+
+
+def _recorded(run: Run) -> dict[str, object]:
+    return {".".join(path): _entry(run, path) for path in RECORDED}
+
+
+def _entry(run: Run, path: tuple[str, ...]) -> object:
+    """None where it is not recorded."""
+    found: object = run.provenance
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found

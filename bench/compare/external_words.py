@@ -1,0 +1,43 @@
+"""What is told of results that others measured."""
+
+from bench.judge.missing import as_ranges
+from bench.wording.numbers import percent
+
+IMPORT_NAME = "LeRobot evaluation"
+IMPORT_FLAWS = (
+    "The file tells no scene, no initial state and no noise seed: its episodes are nobody's pairs.",
+    (
+        "The file tells neither simulator nor package versions: whether it played the same task"
+        " cannot be checked."
+    ),
+    "The file tells no training: whether the checkpoint saw as many samples cannot be checked.",
+)
+UNPAIRED = "UNPAIRED"
+"""How everything is marked that is compared otherwise than episode by episode."""
+BESIDE = (
+    f"What others measured, as context: {UNPAIRED}, not ours to verify, and no part of the verdict."
+    " An interval is of the episodes alone (Wilson) and knows nothing of the flaws."
+)
+
+
+def import_source(file: str) -> str:
+    return f"LeRobot's evaluation, as written in {file}; imported, not played here."
+
+
+def imported_line(rollout: str, suite: str, successes: int, episodes: int, not_played: int) -> str:
+    """What was imported of one suite, in one line."""
+    told = (
+        f"{rollout} in {suite}: {successes} of {episodes} solved ({percent(successes / episodes)}),"
+        f" {UNPAIRED}"
+    )
+    return f"{told}; {not_played} more could not be played" if not_played else told
+
+
+def where(suite: str, tasks: tuple[int, ...]) -> str:
+    """``libero_spatial, tasks 0-9``."""
+    return f"{suite}, task{'s' if len(tasks) > 1 else ''} {as_ranges(sorted(tasks))}"
+
+
+def not_the_same_tasks(ours: str) -> str:
+    """Why our own success does not stand beside a rate."""
+    return f"other tasks: this run plays {ours}"

@@ -1,0 +1,112 @@
+"""LeRobot's ``eval_info.json`` as an external result. Read from what lerobot 0.6.1 writes
+(``eval_policy_all``), and ``lerobot-wm-eval`` in its shape.
+
+Non-obvious: its episodes have no seed, no initial state and no scene. Two files of the same command
+may have played different scenes, and a file cannot tell.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from bench.compare.external_words import IMPORT_FLAWS, IMPORT_NAME, import_source
+from bench.record.external import EXTERNAL_VERSION, External, Table, TaskCount, check
+from wmvla.errors import UserError
+
+
+def read_eval_info(path: Path, rollout: str) -> External:
+    """The episodes in an ``eval_info.json`` as those of `rollout`, a table for each suite.
+    UserError naming file and key."""
+    try:
+        content = path.read_bytes()
+        info = json.loads(content)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise UserError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON: {error}") from None
+    if (
+        not isinstance(info, dict)
+        or not isinstance(info.get("per_task"), list)
+        or not info["per_task"]
+    ):
+        raise UserError(
+            f"{path}: no eval_info.json of lerobot 0.6 (it has no list 'per_task'); give the file"
+            " that lerobot-eval wrote"
+        )
+    counts: dict[str, list[TaskCount]] = defaultdict(list)
+    for i, told in enumerate(info["per_task"]):
+        suite, count = _task(told, f"{path}: 'per_task[{i}]'")
+        if count.episodes:  # of a task that could not be played at all nothing is told
+            counts[suite].append(count)
+    _check_overall(info, sum(count.episodes for each in counts.values() for count in each), path)
+    if not counts:
+        raise UserError(f"{path}: it tells no episode; there is nothing to import")
+    broken = _not_played(info.get("not_played", []), path)
+    external = External(
+        version=EXTERNAL_VERSION,
+        kind="lerobot",
+        name=IMPORT_NAME,
+        source=import_source(path.name),
+        flaws=IMPORT_FLAWS,
+        tables=tuple(
+            _table(rollout, suite, each, broken.get(suite, 0)) for suite, each in counts.items()
+        ),
+        file_sha256=hashlib.sha256(content).hexdigest(),
+    )
+    check(external, str(path))
+    return external
+
+
+def _task(told: Any, where: str) -> tuple[str, TaskCount]:
+    """A suite, and what was solved in one of its tasks."""
+    if (
+        not isinstance(told, dict)
+        or not isinstance(told.get("task_group"), str)
+        or type(told.get("task_id")) is not int
+    ):
+        raise UserError(f"{where} must have a string 'task_group' and an integer 'task_id'")
+    metrics = told.get("metrics")
+    successes = metrics.get("successes") if isinstance(metrics, dict) else None
+    if not isinstance(successes, list) or not all(type(success) is bool for success in successes):
+        raise UserError(
+            f"{where} must have 'metrics.successes', a list of true and false for each episode"
+        )
+    return told["task_group"], TaskCount(told["task_id"], len(successes), sum(successes))
+
+
+def _check_overall(info: dict[str, Any], episodes: int, path: Path) -> None:
+    """What the file says of all tasks together must be what its tasks say."""
+    overall = info.get("overall")
+    said = overall.get("n_episodes") if isinstance(overall, dict) else None
+    if said != episodes:
+        raise UserError(
+            f"{path}: 'overall.n_episodes' is {said!r}, its tasks have {episodes}; the file was cut"
+            " or changed"
+        )
+
+
+def _not_played(told: Any, path: Path) -> dict[str, int]:
+    """Episodes by suite that ``lerobot-wm-eval`` could not play; stock LeRobot stops instead."""
+    if not isinstance(told, list) or not all(
+        isinstance(each, dict) and isinstance(each.get("task_group"), str) for each in told
+    ):
+        raise UserError(f"{path}: 'not_played' must be a list of episodes with a 'task_group' each")
+    found: dict[str, int] = defaultdict(int)
+    for each in told:
+        found[each["task_group"]] += 1
+    return found
+
+
+def _table(rollout: str, suite: str, counts: list[TaskCount], not_played: int) -> Table:
+    return Table(
+        rollout=rollout,
+        label="imported",
+        suite=suite,
+        tasks=tuple(count.task for count in counts),
+        episodes=sum(count.episodes for count in counts),
+        successes=sum(count.successes for count in counts),
+        by_task=tuple(counts),
+        not_played=not_played,
+    )

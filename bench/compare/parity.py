@@ -1,0 +1,271 @@
+"""Whether two runs of one plan on two machines, for instance ROCm and CUDA, are one experiment.
+
+Pure: run directories in, findings out. Sameness is asked first, of what cannot differ by chance:
+the plan, the code, the renderer, the scenes. Success is compared by two one-sided tests on the same
+episodes, for training on another device gives other weights. Speed is told and decides nothing.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.formats.json_file import read_object
+from bench.judge.claim_evidence import read
+from bench.judge.pairing import Contrast, pair_outcomes
+from bench.judge.stats.difference import tost_confidence
+from bench.plan.document import Plan
+from bench.plan.files import load_plan
+from bench.plan.suite import Claim
+from bench.record.differences import differences
+from bench.record.journal import check_scenes, read_journals
+from bench.record.run import THROUGHPUT
+from wmvla.errors import UserError
+from wmvla.rollout.journal import Row
+
+Status = Literal["same", "differs", "not shown"]
+Record = dict[str, Any]
+USUAL_MARGIN = 0.05
+"""Of a plan without a claim of equivalence: the published protocol's."""
+
+MOST_NAMED = 8
+
+
+@dataclass(frozen=True)
+class Run:
+    run_dir: Path
+    plan: Plan
+    rows: dict[str, list[Row]]
+    provenance: Record
+    figures: dict[str, Record]
+    """Of the throughput suite, by name; empty where it was not measured."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    what: str
+    status: Status
+    told: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Success:
+    """One rollout on both machines."""
+
+    rollout: str
+    planned: int
+    contrast: Contrast
+    """Success in the first run minus that in the second."""
+    status: Status
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A figure of both machines, and by how much the second is faster once each is divided by its
+    own matrix product."""
+
+    figure: str
+    unit: str
+    values: tuple[float, float]
+    normalised: tuple[float, float] | None
+    """For each 10^12 operations a second of the measured matrix product. None of the matrix product
+    itself."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    runs: tuple[Run, Run]
+    findings: tuple[Finding, ...]
+    margin: float
+    successes: tuple[Success, ...]
+    speeds: tuple[Speed, ...]
+
+    @property
+    def holds(self) -> bool:
+        statuses = [
+            *(each.status for each in self.findings),
+            *(each.status for each in self.successes),
+        ]
+        return all(status == "same" for status in statuses)
+
+
+def load_run(run_dir: Path) -> Run:
+    """What a run directory holds. UserError where it is none, or where its journals are not its
+    plan's."""
+    plan = load_plan(run_dir)
+    provenance = read_object(run_dir / "provenance.json") or {}
+    return Run(
+        run_dir, plan, read_journals(plan, run_dir), provenance, _read_figures(run_dir / THROUGHPUT)
+    )
+
+
+def compare(one: Run, other: Run) -> Parity:
+    """Everything in which the two runs may differ. Rollouts are compared where both plans have them
+    and episodes."""
+    findings = (
+        _plans(one.plan, other.plan),
+        _recorded(one, other, "code", [("code_sha256",)]),
+        _recorded(one, other, "renderer", [("gl_renderer",), ("packages", "mujoco")]),
+        _recorded(one, other, "golden frame", [("golden_frame_sha256",)]),
+        _scenes(one, other),
+    )
+    margin = margin_of(one.plan)
+    # Other episodes are no pairs.
+    comparable = one.plan.episodes == other.plan.episodes and one.plan.seeds == other.plan.seeds
+    names = (
+        dict.fromkeys(str(case.rollout) for case in one.plan.rollout_cases()) if comparable else {}
+    )
+    both = [name for name in names if other.plan.rollout_cases(name)]
+    return Parity(
+        (one, other),
+        findings,
+        margin,
+        tuple(_success(one, other, name, margin) for name in both),
+        _speeds(one, other),
+    )
+
+
+def margin_of(plan: Plan) -> float:
+    """The narrowest margin of the plan's claims of equivalence."""
+    return min(
+        (claim.margin for claim in plan.claims if claim.margin is not None), default=USUAL_MARGIN
+    )
+
+
+def _plans(one: Plan, other: Plan) -> Finding:
+    moved = dataclasses.replace(other, machine=one.machine)
+    if moved.hash == one.hash:
+        return Finding("plan", "same", (f"{one.suite} at {one.scale}, but for the machine",))
+    differing = list(differences(one.to_json(), moved.to_json()))
+    more = [f"and {len(differing) - MOST_NAMED} more"] if len(differing) > MOST_NAMED else []
+    return Finding("plan", "differs", (*differing[:MOST_NAMED], *more))
+
+
+def _recorded(one: Run, other: Run, what: str, paths: Sequence[tuple[str, ...]]) -> Finding:
+    """Entries of both runs' provenance."""
+    statuses: list[Status] = []
+    told = []
+    for path in paths:
+        left, right = _entry(one.provenance, path), _entry(other.provenance, path)
+        name = path[-1].removesuffix("_sha256").replace("_", " ")
+        if left is None or right is None:
+            lacking = [
+                run.run_dir.name for run, value in ((one, left), (other, right)) if value is None
+            ]
+            statuses.append("not shown")
+            told.append(f"{name}: not recorded in {' and '.join(lacking)}")
+        elif left == right:
+            statuses.append("same")
+            told.append(f"{name}: {_short(path, left)}")
+        else:
+            statuses.append("differs")
+            told.append(f"{name}: {_short(path, left)} and {_short(path, right)}")
+    return Finding(what, _worst(statuses), tuple(told))
+
+
+def _scenes(one: Run, other: Run) -> Finding:
+    """The scenes in which episodes began, by (suite, task, init)."""
+    left, right = (check_scenes(dict(run.rows)) for run in (one, other))
+    common = sorted(set(left) & set(right))
+    if not common:
+        return Finding("scenes", "not shown", ("no scene was begun in both runs",))
+    differing = [key for key in common if left[key][0] != right[key][0]]
+    alone = len(set(left) ^ set(right))
+    told = [f"{len(common) - len(differing)} of {len(common)} scenes are the same"]
+    told += [
+        f"{suite}, task {task}, init {init}: other scene"
+        for suite, task, init in differing[:MOST_NAMED]
+    ]
+    if alone:
+        told.append(f"{alone} scenes were begun in one run only")
+    return Finding(
+        "scenes", "differs" if differing else "not shown" if alone else "same", tuple(told)
+    )
+
+
+def _success(one: Run, other: Run, rollout: str, margin: float) -> Success:
+    """Two one-sided tests on the paired episodes, with broken ones read in each way.
+
+    Non-obvious: parity asks that *every* rollout is equivalent. An intersection of tests, each at
+    alpha, errs with alpha at most, so nothing is corrected (R. L. Berger (1982), Technometrics
+    24:295-300).
+    """
+    rows: dict[str, Sequence[Row]] = {}
+    for side, run in (("first", one), ("second", other)):
+        rows |= {f"{side}:{case.id}": run.rows[case.id] for case in run.plan.rollout_cases(rollout)}
+    plan = one.plan
+    outcomes = pair_outcomes(plan, rows, f"first:{rollout}", f"second:{rollout}")
+    claim = Claim(
+        f"parity of {rollout}", "equivalence", f"first:{rollout}", f"second:{rollout}", "", margin
+    )
+    readings = read(plan, claim, outcomes, (1 - plan.alpha, tost_confidence(plan.alpha)))
+    planned = len(plan.seeds) * len(plan.episodes)
+    shown = readings["failures"]
+    status: Status = "not shown"
+    if shown.pairs == planned and all(
+        reading.tost_interval.inside(margin) for reading in readings.values()
+    ):
+        status = "same"
+    elif all(
+        reading.interval.lower >= margin or reading.interval.upper <= -margin
+        for reading in readings.values()
+    ):
+        status = "differs"
+    return Success(rollout, planned, shown, status)
+
+
+def _speeds(one: Run, other: Run) -> tuple[Speed, ...]:
+    left, right = (run.figures.get(f"gemm_{run.plan.machine.precision}") for run in (one, other))
+    speeds = []
+    for name, info in one.figures.items():
+        if name not in other.figures or other.figures[name]["unit"] != info["unit"]:
+            continue
+        values = float(info["value"]), float(other.figures[name]["value"])
+        normalised = None
+        if (
+            left and right and not name.startswith("gemm") and info["unit"] != "x"
+        ):  # a ratio is one already
+            normalised = values[0] / float(left["value"]), values[1] / float(right["value"])
+        speeds.append(Speed(name, info["unit"], values, normalised))
+    return tuple(speeds)
+
+
+def _entry(provenance: Mapping[str, Any], path: Sequence[str]) -> str | None:
+    """A text in nested tables; None where it is missing or could not be found out."""
+    found: Any = provenance
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _short(path: Sequence[str], value: str) -> str:
+    return value[:16] if path[-1].endswith("_sha256") else value
+
+
+def _worst(statuses: Sequence[Status]) -> Status:
+    if "differs" in statuses:
+        return "differs"
+    return "not shown" if "not shown" in statuses else "same"
+
+
+def _read_figures(path: Path) -> dict[str, Record]:
+    """What the throughput suite told, by figure; empty where there is no such file. UserError for a
+    damaged one."""
+    measured = (read_object(path) or {}).get("benchmarks", [])
+    if not isinstance(measured, list):
+        raise UserError(
+            f"{path}: 'benchmarks' is no list; lay the throughput suite's --benchmark-json there"
+            " again"
+        )
+    told = [each.get("extra_info") for each in measured if isinstance(each, dict)]
+    figures = {}
+    for info in told:
+        if not isinstance(info, dict) or "figure" not in info:
+            continue
+        if not isinstance(info.get("value"), int | float) or not isinstance(info.get("unit"), str):
+            raise UserError(
+                f"{path}: figure '{info['figure']}' has no number and unit; measure it again"
+            )
+        figures[str(info["figure"])] = info
+    return figures

@@ -1,0 +1,148 @@
+"""The parity of two runs as one page of Markdown: a certificate, or the list of what differs."""
+
+from typing import Any
+
+from bench.compare.parity import Parity, Run, Speed, Success
+from bench.record.run import THROUGHPUT
+from bench.wording.numbers import interval_points, points
+from bench.wording.tables import markdown_table
+
+
+def parity_page(parity: Parity) -> str:
+    """One page; its first line says whether parity holds."""
+    one, other = parity.runs
+    names = f"{one.plan.run_name} and {other.plan.run_name}"
+    heading = f"Parity certificate: {names}" if parity.holds else f"No parity: {names}"
+    return "\n".join(
+        [
+            f"# {heading}",
+            "",
+            verdict(parity),
+            "",
+            *markdown_table(
+                ("", "first", "second"),
+                [[name, *values] for name, values in _machines(one, other).items()],
+            ),
+            "",
+            "## What must be the same",
+            "",
+            *markdown_table(
+                ("", "", ""),
+                [[each.what, each.status, "; ".join(each.told)] for each in parity.findings],
+            ),
+            "",
+            "## Success",
+            "",
+            *_successes(parity),
+            "",
+            "## Speed",
+            "",
+            *_speeds(parity),
+            "",
+        ]
+    )
+
+
+def verdict(parity: Parity) -> str:
+    """One sentence: parity, or what stands in its way."""
+    if parity.holds:
+        return (
+            "The two runs are one experiment on two machines: plan, code, renderer and scenes are"
+            f" the same, and every rollout is equivalent within {points(parity.margin).lstrip('+')}"
+            " points."
+        )
+    differing = [each.what for each in parity.findings if each.status == "differs"]
+    differing += [
+        f"success of {each.rollout}" for each in parity.successes if each.status == "differs"
+    ]
+    open_ones = [each.what for each in parity.findings if each.status == "not shown"]
+    open_ones += [
+        f"success of {each.rollout}" for each in parity.successes if each.status == "not shown"
+    ]
+    parts = [
+        f"{', '.join(differing)} differ" if differing else "",
+        f"not shown: {', '.join(open_ones)}" if open_ones else "",
+    ]
+    return f"{'; '.join(part for part in parts if part)}."
+
+
+def _machines(one: Run, other: Run) -> dict[str, list[str]]:
+    def of(tell: Any) -> list[str]:
+        return [str(tell(run) or "not recorded") for run in (one, other)]
+
+    return {
+        "machine": of(lambda run: run.plan.machine.name),
+        "commit": of(lambda run: (run.provenance.get("git") or {}).get("commit", "")[:12]),
+        "processor": of(lambda run: (run.provenance.get("cpu") or {}).get("model")),
+        "GPUs": of(_gpus),
+        "torch": of(lambda run: (run.provenance.get("packages") or {}).get("torch")),
+        "precision": of(lambda run: run.plan.machine.precision),
+    }
+
+
+def _gpus(run: Run) -> str:
+    devices = (run.provenance.get("torch") or {}).get("devices")
+    return "" if devices is None else ", ".join(device["name"] for device in devices) or "none"
+
+
+def _successes(parity: Parity) -> list[str]:
+    if not parity.successes:
+        return ["No rollout can be compared: the plans have other episodes."]
+    confidence = 100 * parity.successes[0].contrast.tost_interval.confidence
+    header = ("rollout", "pairs", "first - second, points", f"interval at {confidence:g} %", "")
+    lines = markdown_table(header, [_success_row(each) for each in parity.successes])
+    margin = points(parity.margin).lstrip("+")
+    return [
+        *lines,
+        "",
+        f"`same`: the interval lies inside {margin} points on either side (two one-sided tests).",
+    ]
+
+
+def _success_row(success: Success) -> list[str]:
+    found = success.contrast
+    pairs = f"{found.pairs} of {success.planned}"
+    return [
+        success.rollout,
+        pairs,
+        points(found.estimate),
+        interval_points(found.tost_interval),
+        success.status,
+    ]
+
+
+def _speeds(parity: Parity) -> list[str]:
+    missing = [str(run.run_dir) for run in parity.runs if not run.figures]
+    if missing:
+        return [
+            f"Not measured in {' and '.join(missing)}: lay the throughput suite's"
+            f" `--benchmark-json` there as `{THROUGHPUT}`."
+        ]
+    header = (
+        "figure",
+        "unit",
+        "first",
+        "second",
+        "second / first",
+        "the same for each TFLOP/s of the matrix product",
+    )
+    return [
+        *markdown_table(header, [_speed_row(speed) for speed in parity.speeds]),
+        "",
+        "Speed decides nothing here.",
+    ]
+
+
+def _speed_row(speed: Speed) -> list[str]:
+    first, second = speed.values
+    normalised = (
+        "-" if speed.normalised is None else f"{speed.normalised[1] / speed.normalised[0]:.2f}"
+    )
+    return [
+        speed.figure,
+        speed.unit,
+        f"{first:.4g}",
+        f"{second:.4g}",
+        f"{second / first:.2f}",
+        normalised,
+    ]

@@ -1,0 +1,141 @@
+"""Holds later runs against a baseline. Pure: what was read in, findings out.
+
+A regression is a loss beyond the threshold that is shown at alpha, with Holm's procedure over
+everything that is compared. Where none is shown, ``not_excluded`` is the loss that may still be
+there.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.compare import reasons as reasons
+from bench.compare.candidates import Candidate, LeftOut, paired_candidates, unpaired_candidates
+from bench.compare.common_episodes import pair_runs
+from bench.compare.sides import Side
+from bench.judge.claim_evidence import READINGS
+from bench.judge.stats.difference import Interval, tost_confidence
+from bench.judge.stats.holm import holm_adjusted, holm_rejected
+from bench.judge.stats.power import planning_rate, smallest_gain
+from wmvla.errors import UserError
+
+Status = Literal["regression", "broken", "incomplete", "none shown"]
+"""``broken``: errors or timeouts decide whether it is a regression. ``incomplete``: none so far,
+but episodes are missing."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    candidate: Candidate
+    status: Status
+    difference: float
+    """Later minus baseline; where tasks have other shares of the episodes, with equal weights in
+    both."""
+    interval: Interval
+    """At 1 - alpha, of this rollout alone."""
+    p: float
+    """One-sided, of a loss."""
+    p_adjusted: float
+    """Holm over everything that is compared."""
+    not_excluded: float
+    """Loss up to which the one-sided interval at 1 - alpha reaches; 0 where none is left."""
+    findable: float | None
+    """Least loss that so many pairs would show four times in five, at Holm's first level; None
+    without pairs, or of none."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    sides: tuple[Side, ...]
+    alpha: float
+    threshold: float
+    rollouts: tuple[Compared, ...]
+    left_out: tuple[LeftOut, ...]
+    unpaired_because: Mapping[str, str]
+    """By later side why its episodes are no pairs."""
+    common: Mapping[str, tuple[int, int]]
+    """By paired run how many episodes of the baseline's table it has in common, of how many."""
+
+    @property
+    def passes(self) -> bool:
+        """No regression is shown, and nothing is missing that could show one."""
+        return all(each.status == "none shown" for each in self.rollouts)
+
+
+def compare(sides: Sequence[Side], threshold: float = 0.0, unpaired: bool = False) -> Comparison:
+    """Hold all later sides against the first, episode by episode where the plans allow.
+
+    UserError where one cannot be compared at all, or only ``unpaired``, which was not asked for.
+    """
+    baseline, *others = sides
+    assert baseline.run is not None
+    candidates: list[Candidate] = []
+    left_out: list[LeftOut] = []
+    because: dict[str, str] = {}
+    common: dict[str, tuple[int, int]] = {}
+    for side in others:
+        pairing = pair_runs(baseline.run, side.run) if side.run else reasons.not_a_run(side.name)
+        if not isinstance(pairing, str):
+            common[side.name] = len(pairing.plan.episodes), len(baseline.run.plan.episodes)
+            found, out = paired_candidates(pairing, baseline.run, side)
+        elif unpaired:
+            because[side.name] = pairing
+            found, out = unpaired_candidates(baseline.run, side)
+        else:
+            raise UserError(reasons.cannot_be_paired(baseline.name, side.name, pairing))
+        if not found:
+            raise UserError(
+                reasons.nothing_to_compare(
+                    baseline.name, side.name, [f"{name}: {why}" for _, name, why in out]
+                )
+            )
+        candidates += found
+        left_out += out
+    alpha = baseline.run.plan.alpha
+    rollouts = _weigh(candidates, alpha, threshold)
+    return Comparison(
+        tuple(sides), alpha, threshold, tuple(rollouts), tuple(left_out), because, common
+    )
+
+
+def _weigh(candidates: Sequence[Candidate], alpha: float, threshold: float) -> list[Compared]:
+    """All of them together."""
+    adjusted = holm_adjusted([each.evidence["failures"].p for each in candidates])
+    rejected = {
+        reading: holm_rejected(
+            [
+                functools.partial(each.evidence[reading].loses_more_than, threshold)
+                for each in candidates
+            ],
+            alpha,
+        )
+        for reading in READINGS
+    }
+    found = []
+    for i, candidate in enumerate(candidates):
+        losses = [rejected[reading][i] for reading in READINGS]
+        status: Status = "incomplete" if candidate.missing else "none shown"
+        if any(losses):
+            status = "regression" if all(losses) else "broken"
+        shown = candidate.evidence["failures"]
+        found.append(
+            Compared(
+                candidate=candidate,
+                status=status,
+                difference=shown.difference,
+                interval=shown.interval(1 - alpha),
+                p=shown.p,
+                p_adjusted=adjusted[i],
+                not_excluded=max(0.0, -shown.interval(tost_confidence(alpha)).lower),
+                findable=_findable(candidate, alpha / len(candidates)),
+            )
+        )
+    return found
+
+
+def _findable(candidate: Candidate, level: float) -> float | None:
+    if candidate.won is None or candidate.lost is None:
+        return None
+    pairs = candidate.later.episodes
+    return smallest_gain(pairs, planning_rate(candidate.won + candidate.lost, pairs), level)

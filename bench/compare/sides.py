@@ -1,0 +1,83 @@
+"""What can be compared: a run directory, or an external result (``bench.record.external``)."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.compare.parity import Run, load_run
+from bench.judge.pairing import broken, solved
+from bench.record.external import External, Table, load_external
+from wmvla.errors import UserError
+
+Place = tuple[str, int]
+"""Suite and task."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Episodes of one rollout, over all training seeds."""
+
+    successes: int
+    episodes: int
+    broken: int = 0
+    """Of these episodes those that ended in an error or a timeout; no successes."""
+
+
+@dataclass(frozen=True)
+class Side:
+    name: str
+    path: Path
+    run: Run | None
+    external: External | None = None
+
+
+def load_sides(paths: Sequence[Path]) -> list[Side]:
+    """Read what is to be compared; the first must be a run. UserError where a path is neither, or
+    given twice."""
+    if len(paths) < 2:
+        raise UserError(
+            "give two or more to compare: the first is what the others are held against"
+        )
+    places = [path.resolve() for path in paths]
+    for path in paths:
+        if places.count(path.resolve()) > 1:
+            raise UserError(f"{path}: a run is always like itself; give each once")
+    names = [path.resolve().stem if path.is_file() else path.resolve().name for path in paths]
+    sides = []
+    for path, name in zip(paths, names, strict=True):
+        shown = name if names.count(name) == 1 else str(path)
+        if path.is_file():
+            sides.append(Side(shown, path, None, load_external(path)))
+        else:
+            sides.append(Side(shown, path, load_run(path)))
+    if sides[0].run is None:
+        raise UserError(
+            f"{paths[0]}: the first must be a run directory; the others are held against it"
+        )
+    return sides
+
+
+def rollouts_of(run: Run) -> list[str]:
+    return list(dict.fromkeys(case.rollout for case in run.plan.rollout_cases()))
+
+
+def tallies(run: Run, rollout: str) -> dict[Place, Tally]:
+    """What a rollout solved in each task, over all training seeds; tasks without episodes are left
+    out."""
+    rows = [row for case in run.plan.rollout_cases(rollout) for row in run.rows[case.id]]
+    by_place = defaultdict(list)
+    for row in rows:
+        by_place[row["suite"], row["task"]].append(row)
+    return {
+        place: Tally(sum(map(solved, found)), len(found), sum(map(broken, found)))
+        for place, found in sorted(by_place.items())
+    }
+
+
+def table_tallies(table: Table) -> dict[Place, Tally]:
+    """The same of a table that tells its tasks apart. What could not be played counts nowhere: its
+    task is not told."""
+    return {
+        (table.suite, count.task): Tally(count.successes, count.episodes) for count in table.by_task
+    }

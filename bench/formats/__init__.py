@@ -1,0 +1,1 @@
+"""JSON, TOML, schemas and checksums. Nothing here knows what an experiment is."""

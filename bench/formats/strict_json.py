@@ -1,0 +1,63 @@
+"""JSON as its standard has it: no NaN, no infinity, no key twice, and no number that cannot be
+computed with.
+
+Python's own reader takes all of these in silence.
+"""
+
+import json
+from typing import Any
+
+LARGEST = 1e300
+"""No number of a run is as large: sums and products of those below stay finite."""
+LONGEST = 2**63
+"""No integer is as large: arrays hold those below."""
+
+
+class NotStrictError(ValueError):
+    """Why a text is not JSON, in a few words."""
+
+
+def parse(text: bytes) -> Any:
+    """The document in a text. `NotStrictError` says where it is wrong."""
+    try:
+        return json.loads(
+            text.decode("utf-8"),
+            parse_constant=_refuse,
+            parse_float=_float,
+            parse_int=_int,
+            object_pairs_hook=_unique,
+        )
+    except UnicodeDecodeError as error:
+        raise NotStrictError(f"not UTF-8: byte {error.start} is {text[error.start]:#04x}") from None
+    except json.JSONDecodeError as error:
+        raise NotStrictError(f"not valid JSON: {error}") from None
+    except RecursionError:
+        raise NotStrictError("not valid JSON: nested too deeply") from None
+
+
+def _refuse(constant: str) -> None:
+    raise NotStrictError(f"not valid JSON: it says {constant}")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not -LARGEST < number < LARGEST:
+        raise NotStrictError(f"the number {text[:40]} is too large")
+    return number
+
+
+def _int(text: str) -> int:
+    if (
+        len(text) > 20 or not -LONGEST < (number := int(text)) < LONGEST
+    ):  # of thousands of digits Python makes no integer
+        raise NotStrictError(f"the number {text[:40]} is too large")
+    return number
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise NotStrictError(f"the key '{twice}' stands twice in one object")
+    return found

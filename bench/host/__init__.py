@@ -1,0 +1,1 @@
+"""What this computer is: cores, memory, GPUs, renderer, energy counters. Read, never guessed."""

@@ -1,0 +1,117 @@
+"""What this computer is: cores, memory, torch's accelerator, the OpenGL that renders. Read, never
+guessed."""
+
+import functools
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+Accelerator = Literal["cpu", "cuda", "rocm"]
+
+_CGROUP_MEMORY_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+_DRIVER_VERSION_FILES = (Path("/proc/driver/nvidia/version"), Path("/sys/module/amdgpu/version"))
+_PRINT_TORCH = """
+import json, torch
+devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+properties = [torch.cuda.get_device_properties(device) for device in devices]
+print(json.dumps({
+    "version": torch.__version__,
+    "cuda": torch.version.cuda,
+    "hip": torch.version.hip,
+    "devices": [{"name": p.name, "memory_bytes": p.total_memory} for p in properties],
+}))
+"""
+
+
+def cpu_model() -> str:
+    """The processor's name as the kernel gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def core_count() -> int:
+    """Cores that this process may use: fewer than the machine has under Slurm, taskset or a
+    cpuset."""
+    return len(os.sched_getaffinity(0))
+
+
+def memory_bytes() -> int:
+    """Memory that this process may use: the machine's, or a container's limit where that is
+    less."""
+    limits = [psutil.virtual_memory().total]
+    for path in _CGROUP_MEMORY_LIMITS:
+        if path.exists() and (text := path.read_text().strip()).isdigit():
+            limits.append(int(text))
+    return min(limits)
+
+
+@functools.cache
+def torch_build() -> dict[str, Any]:
+    """``{"version", "cuda", "hip", "devices": [{"name", "memory_bytes"}]}`` of the installed torch.
+
+    Non-obvious: a child process asks, so that no CUDA context is left in the caller, which may
+    fork. Raises ``RuntimeError`` with torch's own last line when it cannot be imported.
+    """
+    child = subprocess.run(
+        [sys.executable, "-c", _PRINT_TORCH],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if child.returncode != 0:
+        raise RuntimeError(
+            (child.stderr.strip().splitlines() or [f"torch exited with {child.returncode}"])[-1]
+        )
+    build: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
+    return build
+
+
+def driver_version() -> str | None:
+    """First line of the GPU driver's version file; None without a GPU driver."""
+    for path in _DRIVER_VERSION_FILES:
+        if path.exists():
+            return path.read_text().splitlines()[0].strip()
+    return None
+
+
+def gl_renderer() -> str:
+    """Vendor, renderer and version of the OpenGL that draws the frames. ``UserError`` where there
+    is none."""
+    from wmvla.sim.libero import assets
+
+    return assets.gl_renderer()
+
+
+def golden_frame() -> str:
+    """Hash of the frame of ``bench.host.golden_frame`` as it is drawn here.
+
+    Non-obvious: a child process draws, as `gl_renderer` asks one: a broken driver cannot take the
+    caller down.
+    """
+    from wmvla.sim.libero import assets
+
+    assets.prepare_libero()
+    command = [sys.executable, "-m", "bench.host.golden_frame"]
+    root = Path(__file__).resolve().parents[2]
+    child = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, cwd=root
+    )
+    if child.returncode != 0:
+        raise RuntimeError(
+            (child.stderr.strip().splitlines() or [f"drawing exited with {child.returncode}"])[-1]
+        )
+    return child.stdout.strip()

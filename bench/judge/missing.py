@@ -1,0 +1,41 @@
+"""Which episodes of a plan are not recorded yet. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from bench.judge.interim import follow
+from bench.plan.document import Plan
+from wmvla.rollout.journal import Row
+
+MOST_RANGES = 12
+"""Ranges that one sentence names."""
+
+
+def missing_episodes(plan: Plan, rows_by_case: Mapping[str, Sequence[Row]]) -> dict[str, list[int]]:
+    """Indices of the table's rows that lack in each rollout case, in order; cases that lack none
+    are left out.
+
+    Of a sequential plan those up to where the rollout ends, or as long as that is open, up to where
+    it is needed next.
+    """
+    looks = {} if plan.sequential is None else follow(plan, rows_by_case).looks
+    found = {}
+    for case in plan.rollout_cases():
+        recorded = {row["index"] for row in rows_by_case.get(case.id, ())}
+        wanted = plan.rows_until(looks.get(case.rollout, 1))
+        lacking = [episode.index for episode in wanted if episode.index not in recorded]
+        if lacking:
+            found[case.id] = lacking
+    return found
+
+
+def as_ranges(indices: Sequence[int], most: int = MOST_RANGES) -> str:
+    """``0-3, 7, 9-10``: rising numbers, neighbours drawn together; of more than `most` ranges the
+    first ones and the last."""
+    ranges: list[list[int]] = []
+    for index in indices:
+        if ranges and index == ranges[-1][1] + 1:
+            ranges[-1][1] = index
+        else:
+            ranges.append([index, index])
+    told = [str(first) if first == last else f"{first}-{last}" for first, last in ranges]
+    return ", ".join(told if len(told) <= most else [*told[: most - 1], "...", told[-1]])

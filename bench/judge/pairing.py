@@ -1,0 +1,165 @@
+"""Episodes of two rollouts, paired by row of the episode table and training seed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.judge.stats.difference import (
+    Interval,
+    bootstrap_differences,
+    bootstrap_interval,
+    hull,
+    score_interval,
+)
+from bench.judge.stats.mcnemar import cluster_flip_one_sided
+from bench.judge.stats.power import design_effect
+from bench.judge.stats.steps import StepsContrast, compare_steps
+from bench.plan.document import Plan
+from wmvla.rollout.journal import Row
+
+RowsByCase = Mapping[str, Sequence[Row]]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What two rollouts did in the same episodes. All arrays have shape (pairs,)."""
+
+    left: NDArray[np.bool_]
+    """Success, where an episode with an error or a timeout counts as a failure."""
+    right: NDArray[np.bool_]
+    left_broken: NDArray[np.bool_]
+    """The episode ended in an error or a timeout: its success is not known."""
+    right_broken: NDArray[np.bool_]
+    clusters: NDArray[np.int64]
+    """Equal for pairs of one (training seed, task, init)."""
+    seeds: NDArray[np.int64]
+    """Training seed."""
+    left_steps: NDArray[np.int64]
+    """Control steps until the episode ended."""
+    right_steps: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    """Index of the episode in the plan's table."""
+
+    @property
+    def broken(self) -> int:
+        return int((self.left_broken | self.right_broken).sum())
+
+    def among(self, chosen: NDArray[np.bool_]) -> "Outcomes":
+        """Of the pairs whose row of the table is `chosen`, shape (rows of the table,)."""
+        kept = {field.name: getattr(self, field.name)[chosen[self.rows]] for field in fields(self)}
+        kept["clusters"] = np.unique(kept["clusters"], return_inverse=True)[1]
+        return Outcomes(**kept)
+
+    def readings(self) -> dict[str, NDArray[np.int64]]:
+        """left - right of each pair, with the broken episodes read in each of three ways.
+
+        ``failures``: all as failures, which is what is shown. ``against``, ``for``: as bad and as
+        good for the left rollout as can be. The truth lies between the last two.
+        """
+        best_left, best_right = self.left | self.left_broken, self.right | self.right_broken
+        return {
+            "failures": _minus(self.left, self.right),
+            "against": _minus(self.left, best_right),
+            "for": _minus(best_left, self.right),
+        }
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A paired difference with its intervals and its one-sided exact test."""
+
+    pairs: int
+    left_only: int
+    right_only: int
+    estimate: float | None
+    interval: Interval
+    """At 1 - alpha; of a sequential plan at what keeps that over all looks."""
+    tost_interval: Interval
+    """At 1 - 2 alpha, or what keeps that over all looks."""
+    p: float
+    """One-sided, left > right, clusters flipped whole."""
+    design_effect: float
+    """How many pairs are worth one independent pair."""
+
+
+def pair_outcomes(plan: Plan, rows_by_case: RowsByCase, left: str, right: str) -> Outcomes:
+    """Every episode that both rollouts have finished, over all training seeds, in table order."""
+    columns: list[tuple[int, ...]] = []
+    cluster_ids: dict[tuple[int, int, int], int] = {}
+    for seed in plan.seeds:
+        left_rows = {row["index"]: row for row in rows_by_case.get(f"{left}-s{seed}", ())}
+        right_rows = {row["index"]: row for row in rows_by_case.get(f"{right}-s{seed}", ())}
+        for episode in plan.episodes:
+            one, other = left_rows.get(episode.index), right_rows.get(episode.index)
+            if one is None or other is None:
+                continue
+            cluster = cluster_ids.setdefault((seed, episode.task, episode.init), len(cluster_ids))
+            flags = (solved(one), solved(other), broken(one), broken(other))
+            columns.append((*flags, cluster, seed, one["steps"], other["steps"], episode.index))
+    table = np.array(columns, dtype=np.int64).reshape(-1, 9)
+    left_column, right_column, left_broken, right_broken = (
+        table[:, i].astype(np.bool_) for i in range(4)
+    )
+    return Outcomes(
+        left_column, right_column, left_broken, right_broken, *(table[:, i] for i in range(4, 9))
+    )
+
+
+def contrast(
+    differences: NDArray[np.int64],
+    clusters: NDArray[np.int64],
+    groups: NDArray[np.int64] | None,
+    confidences: tuple[float, float],
+    resamples: int,
+    seed: int,
+) -> Contrast:
+    """The paired difference of `differences` (left - right of each pair, shape (pairs,)).
+
+    `confidences` of the interval that is shown and of the one that shows equivalence. `groups`
+    labels what is resampled before the clusters, where that is to be done: the training seed of
+    each pair.
+    """
+    pairs = len(differences)
+    left_only, right_only = int((differences > 0).sum()), int((differences < 0).sum())
+    intervals = [score_interval(left_only, right_only, pairs, level) for level in confidences]
+    p = 1.0
+    if pairs:
+        resampled = bootstrap_differences(differences, clusters, resamples, seed, groups)
+        intervals = [hull(one, bootstrap_interval(resampled, one.confidence)) for one in intervals]
+        p = cluster_flip_one_sided(np.bincount(clusters, weights=differences).astype(np.int64))
+    return Contrast(
+        pairs=pairs,
+        left_only=left_only,
+        right_only=right_only,
+        estimate=(left_only - right_only) / pairs if pairs else None,
+        interval=intervals[0],
+        tost_interval=intervals[1],
+        p=p,
+        design_effect=max(
+            design_effect(differences, labels)
+            for labels in (clusters, groups)
+            if labels is not None
+        ),
+    )
+
+
+def contrast_steps(outcomes: Outcomes, most_steps: int) -> StepsContrast | None:
+    """How fast the two rollouts succeed; errors and timeouts count as failures, and failures as
+    slower than any success."""
+    left, right, clusters = outcomes.left_steps, outcomes.right_steps, outcomes.clusters
+    return compare_steps(left, right, outcomes.left, outcomes.right, clusters, most_steps)
+
+
+def solved(row: Row) -> bool:
+    """Success; an episode that ended in an error or a timeout did not succeed."""
+    return row["status"] == "ok" and bool(row["success"])
+
+
+def broken(row: Row) -> bool:
+    return bool(row["status"] != "ok")
+
+
+def _minus(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.int64]:
+    return one.astype(np.int64) - other.astype(np.int64)

@@ -1,0 +1,68 @@
+"""What looking before the end costs and saves, by the normal approximation."""
+
+import functools
+import math
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import ndtr, ndtri
+
+from bench.judge.stats.sequential import crossing_chances, normal_boundaries
+
+LARGEST_DRIFT = 20.0
+"""Of a statistic whose every look is sure to cross."""
+
+
+def nominal_confidence(boundary: float) -> float:
+    """Confidence at one look of the two-sided interval that goes with a one-sided boundary there.
+
+    With the boundaries of a one-sided test at alpha / 2, the intervals of all looks hold the truth
+    together with a chance of 1 - alpha, and so does the last one, for whatever reason it is the
+    last: repeated confidence intervals, C. Jennison and B. W. Turnbull (1989), J. R. Stat. Soc. B
+    51:305-361.
+    """
+    return 1 - 2 * float(ndtr(-boundary))
+
+
+@functools.cache
+def inflation(fractions: tuple[float, ...], spent: tuple[float, ...], power: float) -> float:
+    """How many times the pairs of one look at the end it takes for the same `power`, if all are
+    played where nothing is shown.
+
+    Source: Jennison and Turnbull (2000), section 2.3 (the ratio R).
+    """
+    fixed = float(-ndtri(spent[-1]) + ndtri(power))
+    return (drift_for(fractions, spent, power) / fixed) ** 2
+
+
+@functools.cache
+def drift_for(fractions: tuple[float, ...], spent: tuple[float, ...], power: float) -> float:
+    """Mean of the standardised statistic of all the data with which it crosses a boundary with the
+    chance `power`."""
+    boundaries = normal_boundaries(fractions, spent)
+    return float(
+        brentq(
+            lambda drift: sum(crossing_chances(fractions, boundaries, drift)) - power,
+            0.0,
+            LARGEST_DRIFT,
+            xtol=1e-9,
+        )
+    )
+
+
+def mean_share(fractions: tuple[float, ...], spent: tuple[float, ...], drift: float) -> float:
+    """Mean share of the pairs that is played until a boundary is crossed, or the end."""
+    crossing = crossing_chances(fractions, normal_boundaries(fractions, spent), drift)
+    return float(np.dot(crossing, fractions) + 1 - sum(crossing))
+
+
+def chance_above(estimate: float, se: float, fraction: float, truth: float, least: float) -> float:
+    """Chance that the estimate from all the data is above `least`, given the one at `fraction` of
+    it.
+
+    `se` is the standard error of that final estimate, `truth` what the rest of the data is drawn
+    around. Conditional power, as in Jennison and Turnbull (2000), section 10.2.
+    """
+    assert 0 < fraction < 1
+    mean = fraction * estimate + (1 - fraction) * truth
+    return float(ndtr((mean - least) / (se * math.sqrt(1 - fraction))))

@@ -1,0 +1,40 @@
+"""Whether a plan that is read is one that could have been made: what it says twice it says alike.
+Pure."""
+
+from collections.abc import Iterable
+
+from bench.plan.cases import Case, make_cases
+from bench.plan.document import Plan
+from bench.plan.episode_table import make_episode_table
+
+MOST_RESAMPLES = 1_000_000
+
+
+def contradiction(plan: Plan) -> str | None:
+    """What of a plan's content does not fit the rest of it, in one sentence; None where all does.
+
+    Non-obvious: the hash of a plan that was changed is made again in a moment. Whoever does so must
+    not get a report of episodes that no command would have planned, nor one that ends in a
+    traceback. Only trainings and rollouts are compared with what would be planned today: checks on
+    the way to them were added over time, and old runs can still be read.
+    """
+    if _results(plan.cases) != _results(make_cases(plan.arms, plan.seeds, held_out=False)):
+        return "its 'cases' are not those of its arms and seeds"
+    recipe = plan.recipe
+    rows = len(recipe.environment.tasks) * recipe.rollout.episodes
+    if len(plan.episodes) != rows or plan.episodes != make_episode_table(recipe):
+        return "its 'episodes' are not those of its recipe"
+    if not 1 <= plan.method.bootstrap_resamples <= MOST_RESAMPLES:
+        return (
+            f"'method.bootstrap_resamples' is {plan.method.bootstrap_resamples}, not from 1 to"
+            f" {MOST_RESAMPLES}"
+        )
+    return None
+
+
+def _results(cases: Iterable[Case]) -> list[tuple[object, ...]]:
+    return [
+        (case.id, case.kind, case.arm, case.mode, case.seed)
+        for case in cases
+        if case.kind in ("train", "rollout")
+    ]

@@ -1,0 +1,190 @@
+"""Suite x scale x machine resolved to one frozen, hashed document, written before anything runs.
+
+The hash names the run directory: the same command finds the same run and continues it, and no
+setting can change between the plan and the verdict without changing the directory.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.formats.toml import did_you_mean
+from bench.plan.cases import Case
+from bench.plan.looks import Sequential
+from bench.plan.machine import Machine
+from bench.plan.suite import Arm, Claim, Control, Sanity
+from wmvla.errors import UserError
+from wmvla.recipe import EpisodeRow, Recipe
+
+PLAN_VERSION = 1
+PLAN_FILE = "plan.json"
+HASHED_WORKERS = {"cpu": 2, "cuda": 8, "rocm": 16}
+"""What a plan's hash says for ``rollout_workers``, whatever their number is: that of the first
+plans, which so keep theirs."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """How the claims will be judged, fixed before the data (bench.judge.stats has the sources)."""
+
+    rate_interval: str = "Wilson"
+    difference_interval: str = (
+        "hull of Tango's score interval and a bootstrap over (seed, task, init)"
+    )
+    equivalence_test: str = (
+        "two one-sided tests: the interval at 1 - 2 alpha lies inside the margin"
+    )
+    superiority_test: str = "exact McNemar, one-sided, flipping (seed, task, init) as a whole"
+    multiplicity: str = "Holm over the superiority claims that are asked"
+    bootstrap_resamples: int = 10_000
+    seeds: Literal["pooled", "resampled"] = "pooled"
+    """What several training seeds are: parts of one pool, or a level of their own, drawn before the
+    clusters inside them."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    version: int
+    suite: str
+    question: str
+    scale: str
+    summary: str
+    cannot_say: tuple[str, ...]
+    concludes: bool
+    requires_gpu: bool
+    machine: Machine
+    seeds: tuple[int, ...]
+    alpha: float
+    method: Method
+    sanity: Sanity
+    claims: tuple[Claim, ...]
+    arms: dict[str, Arm]
+    recipe: Recipe
+    episodes: tuple[EpisodeRow, ...]
+    cases: tuple[Case, ...]
+    control: Control | None = None
+    """Which control of the instrument this is; None of an experiment. It decides nothing in the run
+    itself."""
+    sequential: Sequential | None = None
+    """Looks at the data on the way; None: all episodes are played, and then is judged."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON types, `hash` included: what plan.json holds."""
+        return {"hash": self.hash, **self._content()}
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON of all that can change a result; wording may change
+        freely."""
+        content = self._content()
+        for cosmetic in ("question", "summary", "cannot_say", "control"):
+            del content[cosmetic]
+        del content["machine"]["default_scale"]
+        content["machine"]["rollout_workers"] = HASHED_WORKERS[self.machine.accelerator]
+        for arm in content["arms"].values():
+            del arm["title"]
+        for claim in content["claims"]:
+            del claim["says"]
+        _drop_later_defaults(content)
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @functools.cached_property
+    def rows_by_look(self) -> tuple[tuple[EpisodeRow, ...], ...]:
+        """The rows of the episode table that are played by each look; a plan of fixed size has one,
+        at all of them."""
+        if self.sequential is None:
+            return (self.episodes,)
+        order = {init: place for place, init in enumerate(self.recipe.rollout.inits)}
+        return tuple(
+            tuple(row for row in self.episodes if order[row.init] < look)
+            for look in self.sequential.looks
+        )
+
+    def rows_until(self, look: int) -> tuple[EpisodeRow, ...]:
+        """The rows of the episode table that are played by that look; looks count from 1."""
+        return self.rows_by_look[look - 1]
+
+    @property
+    def last_look(self) -> int:
+        """How many looks there are; of a plan of fixed size one."""
+        return len(self.rows_by_look)
+
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        """The share of the episodes that is played by each look."""
+        return tuple(len(rows) / len(self.episodes) for rows in self.rows_by_look)
+
+    def trains(self, case: Case) -> bool:
+        """Whether the case is carried out by the machine's training processes; a base policy may
+        come from the hub."""
+        return case.kind == "train" or (case.kind == "base" and self.recipe.base.source == "tiny")
+
+    @property
+    def run_name(self) -> str:
+        return f"{self.suite}-{self.scale}-{self.machine.name}-{self.hash[:8]}"
+
+    def case(self, case_id: str) -> Case:
+        """The case called `case_id`; UserError names the nearest."""
+        for case in self.cases:
+            if case.id == case_id:
+                return case
+        raise UserError(
+            f"unknown case '{case_id}'; {did_you_mean(case_id, [case.id for case in self.cases])}"
+        )
+
+    def rollout_cases(self, rollout: str | None = None) -> list[Case]:
+        """The rollout cases, or those of one rollout (``E2-pred``): one for each training seed."""
+        return [
+            case
+            for case in self.cases
+            if case.kind == "rollout" and (rollout is None or case.rollout == rollout)
+        ]
+
+    def _content(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(
+            json.dumps(dataclasses.asdict(dataclasses.replace(self, episodes=())))
+        )
+        content["episodes"] = [
+            dict(vars(row)) for row in self.episodes
+        ]  # flat, and too many to be copied deeply
+        for name, arm in self.arms.items():
+            content["arms"][name]["fields"] = arm.fields.given()
+        return content
+
+
+def _drop_later_defaults(content: dict[str, Any]) -> None:
+    """Take out of a plan's content what plans did not say at first, where it says what was meant
+    then.
+
+    So plans that were written before keep their hash, and with it their run directory.
+    """
+    for arm in content["arms"].values():
+        if not arm["fields"]:
+            del arm["fields"]
+    for claim in content["claims"]:
+        if claim["effect"] is None:
+            del claim["effect"]
+    if content["sequential"] is None:
+        del content["sequential"]
+    if content["method"]["seeds"] == "pooled":
+        del content["method"]["seeds"]
+    machine = content["machine"]
+    if machine["strategy"] == "ddp":
+        del machine["strategy"]
+    if machine["accumulation_steps"] == 1:
+        del machine["accumulation_steps"]
+    if machine["nodes"] == 1:
+        del machine["nodes"]
+    if not machine["cache_vision"]:
+        del machine["cache_vision"]
+    recipe = content["recipe"]
+    if recipe["world"]["camera"] == "front":
+        del recipe["world"]["camera"]
+    if recipe["world"]["attention_heads"] == 8:
+        del recipe["world"]["attention_heads"]
+    if not recipe["demonstrations"]["held_out"]:
+        del recipe["demonstrations"]["held_out"]

@@ -1,0 +1,46 @@
+"""When a sequential plan looks at its data: after how many initial states of each task, all repeats
+of them played."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from wmvla.errors import UserError
+from wmvla.recipe import Rollout
+
+Spending = Literal["obrien-fleming", "pocock"]
+"""How the error is spent over the looks: keys of ``bench.judge.stats.spending.SPENDING``."""
+LOOKS = 5
+"""At most. Five save most of what looks can save (Jennison and Turnbull 2000, section 2.8)."""
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """How a plan may stop before all episodes are played."""
+
+    looks: tuple[int, ...]
+    """Initial states of each task; the last look is at all of them.
+
+    Non-obvious: states and not episodes, so that the repeats of a state, which tend to end alike,
+    are never torn apart.
+    """
+    spending: Spending
+    futility: float = 0.1
+    """A claim ends where its chances of being shown, and of being excluded, by the last look are
+    both less."""
+
+
+def spread_looks(rollout: Rollout, spending: str, where: str) -> Sequential:
+    """Looks as evenly spread as initial states allow. UserError for an unknown spending function,
+    and for a single state."""
+    known: dict[str, Spending] = {name: name for name in get_args(Spending)}
+    if spending not in known:
+        raise UserError(f"SEQUENTIAL={spending}: must be one of {', '.join(known)}")
+    states = min(rollout.episodes, len(rollout.inits))
+    if states < 2:
+        raise UserError(
+            f"SEQUENTIAL={spending}: {where} plays one initial state of each task; looks need at"
+            " least two"
+        )
+    looks = sorted({math.ceil(states * look / LOOKS) for look in range(1, LOOKS + 1)})
+    return Sequential(tuple(looks), known[spending])

@@ -1,0 +1,158 @@
+"""Where a suite runs: `bench/plan/machines/<name>.toml`, and finding out which of them this
+computer is."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.formats.toml import build, did_you_mean, read_toml
+from bench.host import hardware
+from bench.host.hardware import Accelerator
+from bench.plan.machine_performance import Performance, check_performance
+from wmvla.errors import UserError
+
+MACHINES = Path(__file__).resolve().parent / "machines"
+_GPU_DEVICE_NODES = ("nvidia*", "nvhost*", "nvmap", "kfd", "dxg")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a plan says of the machine. How fast it is, which changes no result, is
+    `load_performance`'s."""
+
+    name: str
+    accelerator: Accelerator
+    training_processes: int
+    """Processes that share one optimizer step, one for each GPU of all nodes; the batch is split
+    evenly over them."""
+    rollout_workers: int
+    """Simulator processes; 0: as many as cores and memory allow. Results do not depend on it."""
+    precision: Literal["fp32", "bf16"]
+    default_scale: str
+    strategy: Literal["ddp", "zero1", "zero2", "zero3", "fsdp"] = "ddp"
+    """What the training processes share (docs/training.md). Losses do not depend on it but by
+    rounding."""
+    accumulation_steps: int = 1
+    """Parts in which each process works off its share of a batch, where all of it does not fit into
+    memory."""
+    nodes: int = 1
+    """Computers that the training processes are spread over evenly, by Slurm. Everything else runs
+    on one of them."""
+    cache_vision: bool = False
+    """Whether images are encoded once for all trainings, where the policy's vision tower is frozen
+    (docs/training.md)."""
+
+    @property
+    def processes_per_node(self) -> int:
+        return self.training_processes // self.nodes
+
+
+def known_machines(folder: Path = MACHINES) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def load_machine(name: str, folder: Path = MACHINES) -> Machine:
+    """The machine called `name`; UserError lists the known ones."""
+    return _load(name, folder)[0]
+
+
+def load_performance(name: str, folder: Path = MACHINES) -> Performance:
+    """What the machine called `name` can do: peaks, and references where it was measured."""
+    return _load(name, folder)[1]
+
+
+def detect_accelerator() -> Accelerator:
+    """``cuda``, ``rocm`` or ``cpu``: what torch finds here. UserError where there is a GPU and no
+    torch that could be asked.
+
+    Non-obvious: without a GPU device node under /dev torch cannot find a GPU, so it is not asked,
+    which saves seconds.
+    """
+    if not any(any(Path("/dev").glob(pattern)) for pattern in _GPU_DEVICE_NODES):
+        return "cpu"
+    try:
+        build = hardware.torch_build()
+    except RuntimeError as error:
+        raise UserError(
+            f"a GPU is here, and torch cannot be asked for it ({error}); mend torch, or give"
+            " --machine=cpu"
+        ) from None
+    if not build["devices"]:
+        return "cpu"
+    return "rocm" if build["hip"] else "cuda"
+
+
+def detect_machine() -> str:
+    """The name of the machine that this computer is, by the names of its GPUs; ``cuda``, ``rocm``
+    or ``cpu`` if none fits."""
+    accelerator = detect_accelerator()
+    if accelerator == "cpu":
+        return "cpu"
+    return choose_machine(
+        accelerator, [device["name"] for device in hardware.torch_build()["devices"]]
+    )
+
+
+def choose_machine(
+    accelerator: Accelerator, devices: Sequence[str], folder: Path = MACHINES
+) -> str:
+    """The machine for GPUs of these names: the one that trains on most of them and is made for
+    their kind.
+
+    Non-obvious: GPUs of several kinds in one computer are no known machine. The generic machine,
+    called like its accelerator, trains on one of them.
+    """
+    fitting: list[tuple[int, str]] = [(1, accelerator)]
+    for name in known_machines(folder):
+        machine, performance = _load(name, folder)
+        kind = performance.device
+        fits = (
+            kind
+            and machine.accelerator == accelerator
+            and all(re.search(kind, device) for device in devices)
+        )
+        if fits and machine.nodes == 1 and machine.training_processes <= len(devices):
+            fitting.append((machine.training_processes, name))
+    most = max(processes for processes, _ in fitting)
+    return [name for processes, name in fitting if processes == most][-1]
+
+
+def _load(name: str, folder: Path) -> tuple[Machine, Performance]:
+    known = known_machines(folder)
+    if name not in known:
+        raise UserError(f"unknown machine '{name}'; {did_you_mean(name, known)}")
+    path = folder / f"{name}.toml"
+    content = read_toml(path)
+    keys = {field.name for field in dataclasses.fields(Performance)}
+    fast: dict[str, Any] = {key: content.pop(key) for key in keys & set(content)}
+    machine = build(Machine, content, str(path))
+    if machine.name != name:
+        raise UserError(
+            f"{path}: 'name' is '{machine.name}' but the file is '{name}.toml'; make them equal"
+        )
+    for key, least in (
+        ("training_processes", 1),
+        ("rollout_workers", 0),
+        ("accumulation_steps", 1),
+        ("nodes", 1),
+    ):
+        if getattr(machine, key) < least:
+            raise UserError(
+                f"{path}: '{key}' must be at least {least}, not {getattr(machine, key)}"
+            )
+    if machine.training_processes % machine.nodes:
+        raise UserError(
+            f"{path}: 'training_processes' is {machine.training_processes}, of all nodes together,"
+            f" which 'nodes' = {machine.nodes} does not divide; make it a multiple"
+        )
+    if machine.strategy != "ddp" and machine.training_processes < 2:
+        raise UserError(
+            f"{path}: 'strategy' is '{machine.strategy}', which shares among processes, but there"
+            " is one; use 'ddp'"
+        )
+    performance = build(Performance, fast, str(path))
+    check_performance(performance, str(path))
+    return machine, performance

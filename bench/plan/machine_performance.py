@@ -1,0 +1,155 @@
+"""How fast a machine is: the peaks of its data sheet, references that somebody measured on it, and
+judging by them.
+
+As in ReFrame a benchmark is judged twice: that it is right (the test's own asserts) and, apart from
+that, that it is as fast as the reference says. A machine without a reference for it has no second
+judgement: nothing is invented.
+"""
+
+import datetime
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from wmvla.errors import UserError
+
+
+@dataclass(frozen=True)
+class Peak:
+    """What one device could do at most, by its vendor's data sheet: dense, without structured
+    sparsity."""
+
+    source: str
+    bf16_tflops: float
+    """10^12 floating-point operations a second, bfloat16 in, matrix units."""
+    fp32_tflops: float
+    """The same in IEEE single precision (no TF32)."""
+    bandwidth_tb: float
+    """10^12 bytes a second, of the device's own memory."""
+
+
+@dataclass(frozen=True)
+class PerformanceReference:
+    """A figure that was measured on this machine, and how far off another measurement may be."""
+
+    value: float
+    unit: str
+    date: str
+    """ISO 8601, of the measurement."""
+    commit: str
+    """Of this repository, when it was measured."""
+    command: str
+    """What measured it."""
+    lower: float | None = None
+    """The least that passes, as a fraction of `value`: -0.1 is a tenth less. None: anything less
+    passes."""
+    upper: float | None = None
+    """The most that passes, likewise: 0.1 is a tenth more."""
+
+    def bounds(self) -> dict[str, float]:
+        """``least`` and ``most`` that pass, in the reference's unit; the one that is not given is
+        left out."""
+        given = {"least": self.lower, "most": self.upper}
+        return {
+            name: self.value * (1 + share) for name, share in given.items() if share is not None
+        }
+
+
+@dataclass(frozen=True)
+class Performance:
+    device: str = ""
+    """A regular expression for the names that torch gives this machine's GPUs; empty: the machine
+    is never detected by it."""
+    device_batch: int = 0
+    """Samples that one device takes at once when training is timed; 0: the benchmark's own small
+    number."""
+    peak: Peak | None = None
+    references: dict[str, PerformanceReference] = field(default_factory=dict)
+    """By benchmark, for instance ``gemm_bf16``."""
+    expected_failures: dict[str, str] = field(default_factory=dict)
+    """Why a benchmark is known to miss its reference."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    status: Literal["pass", "fail", "no reference", "expected failure", "unexpected pass"]
+    """An expected failure fails nothing. An unexpected pass does: the reason given for it no longer
+    holds."""
+    sentence: str
+
+
+def judge(performance: Performance, benchmark: str, value: float, unit: str) -> Judgement:
+    """`value` against the machine's reference. UserError where the reference is in another unit.
+
+    Non-obvious: bounds are fractions of the reference, as ReFrame has them, and include the bound
+    itself.
+    """
+    reference = performance.references.get(benchmark)
+    if reference is None:
+        return Judgement("no reference", f"{benchmark}: {value:.4g} {unit}, no reference")
+    if reference.unit != unit:
+        raise UserError(
+            f"the reference of '{benchmark}' is in {reference.unit}, measured was {unit}; mend the"
+            " machine's file"
+        )
+    bounds = reference.bounds()
+    least, most = bounds.get("least"), bounds.get("most")
+    within = (least is None or value >= least) and (most is None or value <= most)
+    wanted = (
+        f"{'any' if least is None else format(least, '.4g')} to"
+        f" {'any' if most is None else format(most, '.4g')}"
+    )
+    told = (
+        f"{benchmark}: {value:.4g} {unit}, {wanted} wanted ({reference.value:.4g} on"
+        f" {reference.date})"
+    )
+    reason = performance.expected_failures.get(benchmark)
+    if reason is None:
+        return Judgement("pass" if within else "fail", told)
+    if within:
+        return Judgement("unexpected pass", f"{told}; remove its expected failure: {reason}")
+    return Judgement("expected failure", f"{told}; expected: {reason}")
+
+
+def check_performance(performance: Performance, file: str) -> None:
+    """UserError for numbers, dates and names that cannot be, which no type says."""
+    try:
+        re.compile(performance.device)
+    except re.error as error:
+        raise UserError(f"{file}: 'device' is no regular expression: {error}") from None
+    if performance.device_batch < 0:
+        raise UserError(
+            f"{file}: 'device_batch' must be at least 0, not {performance.device_batch}"
+        )
+    for benchmark, reference in performance.references.items():
+        key = f"references.{benchmark}"
+        if reference.value <= 0:
+            raise UserError(f"{file}: '{key}.value' must be above 0, not {reference.value:g}")
+        if reference.lower is not None and not -1 <= reference.lower <= 0:
+            raise UserError(
+                f"{file}: '{key}.lower' must be between -1 and 0, not {reference.lower:g}"
+            )
+        if reference.upper is not None and reference.upper < 0:
+            raise UserError(f"{file}: '{key}.upper' must be at least 0, not {reference.upper:g}")
+        if reference.lower is None and reference.upper is None:
+            raise UserError(
+                f"{file}: '{key}' has neither 'lower' nor 'upper', so nothing could fail; give one"
+            )
+        try:
+            datetime.date.fromisoformat(reference.date)
+        except ValueError:
+            raise UserError(
+                f"{file}: '{key}.date' must be like 2026-11-23, not '{reference.date}'"
+            ) from None
+        if not re.fullmatch(r"[0-9a-f]{7,40}", reference.commit):
+            raise UserError(
+                f"{file}: '{key}.commit' must be a commit's hash, not '{reference.commit}'"
+            )
+    for benchmark, reason in performance.expected_failures.items():
+        if benchmark not in performance.references:
+            raise UserError(
+                f"{file}: 'expected_failures.{benchmark}' has no reference that it could miss;"
+                " remove it"
+            )
+        if not reason.strip():
+            raise UserError(f"{file}: 'expected_failures.{benchmark}' must say why")

@@ -1,0 +1,208 @@
+"""From a suite, a scale, a machine and what the command line changes to a plan. Pure, but for
+`resolve_plan`."""
+
+import dataclasses
+import math
+
+from bench.formats.toml import did_you_mean
+from bench.plan.cases import make_cases
+from bench.plan.document import PLAN_VERSION, Method, Plan
+from bench.plan.episode_table import make_episode_table
+from bench.plan.looks import spread_looks
+from bench.plan.machine import Machine, detect_machine, load_machine
+from bench.plan.overrides import Overrides
+from bench.plan.suite import SUITES, Arm, Suite, load_suite
+from wmvla.errors import UserError
+from wmvla.recipe import Recipe, Training
+
+SEVERAL_SEEDS = Method(
+    difference_interval=(
+        "hull of Tango's score interval and a bootstrap over seeds, then over (task, init) inside"
+        " each"
+    ),
+    superiority_test=(
+        "exact McNemar, one-sided, flipping (seed, task, init) as a whole; and the interval at 1 -"
+        " alpha above 0"
+    ),
+    seeds="resampled",
+)
+"""How the claims will be judged where there is more than one training seed."""
+
+
+def resolve_plan(
+    suite: str,
+    scale: str | None = None,
+    machine: str | None = None,
+    overrides: Overrides | None = None,
+) -> Plan:
+    """The plan for a suite by name. None: the machine found here, and that machine's default
+    scale."""
+    return make_plan(
+        load_suite(suite, SUITES),
+        scale,
+        load_machine(detect_machine() if machine is None else machine),
+        overrides,
+    )
+
+
+def make_plan(
+    suite: Suite, scale: str | None, machine: Machine, overrides: Overrides | None = None
+) -> Plan:
+    """Pure. UserError for an unknown scale or arm, and for impossible numbers."""
+    overrides = overrides or Overrides()
+    scale = _default_scale(suite, machine) if scale is None else scale
+    if scale not in suite.scales:
+        raise UserError(
+            f"unknown scale '{scale}' of suite '{suite.name}'; {did_you_mean(scale, suite.scales)}"
+        )
+    chosen = suite.scales[scale]
+    arms = _chosen_arms(suite, overrides.arms)
+    recipe = _override_recipe(chosen.recipe, overrides)
+    if (
+        recipe.base.source == "tiny"
+    ):  # trained here, vision tower and all, so that there is nothing to cache
+        machine = dataclasses.replace(machine, cache_vision=False)
+    _check_recipe(recipe, machine, f"suite '{suite.name}', scale '{scale}'")
+    seeds = overrides.seeds or suite.seeds
+    sequential = None
+    if overrides.sequential is not None:
+        sequential = spread_looks(
+            recipe.rollout, overrides.sequential, f"suite '{suite.name}', scale '{scale}'"
+        )
+    return Plan(
+        version=PLAN_VERSION,
+        suite=suite.name,
+        question=suite.question,
+        scale=scale,
+        summary=chosen.summary,
+        cannot_say=chosen.cannot_say,
+        concludes=chosen.concludes,
+        requires_gpu=chosen.requires_gpu,
+        machine=machine,
+        seeds=seeds,
+        alpha=suite.alpha,
+        method=_method(several_seeds=len(seeds) > 1, sequential=sequential is not None),
+        sanity=suite.sanity,
+        claims=tuple(
+            dataclasses.replace(
+                claim, asked=all(_arm_of(name) in arms for name in (claim.left, claim.right))
+            )
+            for claim in suite.claims
+        ),
+        arms=arms,
+        recipe=recipe,
+        episodes=make_episode_table(recipe),
+        cases=make_cases(arms, seeds, bool(recipe.demonstrations.held_out)),
+        control=suite.control,
+        sequential=sequential,
+    )
+
+
+def _method(several_seeds: bool, sequential: bool) -> Method:
+    method = SEVERAL_SEEDS if several_seeds else Method()
+    if not sequential:
+        return method
+    return dataclasses.replace(
+        method,
+        difference_interval=(
+            f"at every look at the confidence of its boundary: {method.difference_interval}"
+        ),
+        equivalence_test=(
+            "two one-sided tests: the repeated interval at 1 - 2 alpha lies inside the margin"
+        ),
+        superiority_test=(
+            f"at every look, error spent over the looks (Lan-DeMets): {method.superiority_test}"
+        ),
+        multiplicity=(
+            "Holm over the superiority claims that are asked, each step with boundaries of its own"
+        ),
+    )
+
+
+def _default_scale(suite: Suite, machine: Machine) -> str:
+    """The machine's; of a suite that stops short of it, as the controls do, the largest scale that
+    it has."""
+    return (
+        machine.default_scale if machine.default_scale in suite.scales else list(suite.scales)[-1]
+    )
+
+
+def _arm_of(rollout: str) -> str:
+    return rollout.rsplit("-", 1)[0]
+
+
+def _chosen_arms(suite: Suite, wanted: tuple[str, ...] | None) -> dict[str, Arm]:
+    for name in wanted or ():
+        if name not in suite.arms:
+            raise UserError(
+                f"unknown arm '{name}' of suite '{suite.name}'; {did_you_mean(name, suite.arms)}"
+            )
+    return {name: arm for name, arm in suite.arms.items() if wanted is None or name in wanted}
+
+
+def _override_recipe(recipe: Recipe, overrides: Overrides) -> Recipe:
+    rollout = recipe.rollout
+    if overrides.episodes is not None:
+        rollout = dataclasses.replace(rollout, episodes=overrides.episodes)
+    return dataclasses.replace(
+        recipe, training=_override_training(recipe.training, overrides), rollout=rollout
+    )
+
+
+def _override_training(training: Training, overrides: Overrides) -> Training:
+    """The scale's training with the given steps, batch and sample budget.
+
+    Non-obvious: a batch size given alone keeps the scale's sample budget (steps x batch), because
+    arms and machines are compared at equal samples. Steps given alone change the budget.
+    """
+    batch = overrides.batch_size or training.batch_size
+    steps = overrides.steps
+    if overrides.total_samples is not None or steps is None:
+        samples = overrides.total_samples or training.steps * training.batch_size
+        needed = math.ceil(samples / batch)
+        if steps is not None and steps != needed:
+            raise UserError(
+                f"STEPS={steps} and TOTAL_SAMPLES={samples} disagree: {samples} samples at batch"
+                f" {batch} are {needed} steps; give one of the two"
+            )
+        steps = needed
+    return dataclasses.replace(training, steps=steps, batch_size=batch)
+
+
+def _check_recipe(recipe: Recipe, machine: Machine, where: str) -> None:
+    rollout, tasks = recipe.rollout, recipe.environment.tasks
+    if rollout.episodes < 1:
+        raise UserError(f"{where}: 'rollout.episodes' must be at least 1, not {rollout.episodes}")
+    demonstrations = recipe.demonstrations
+    if demonstrations.held_out and demonstrations.source != "expert":
+        raise UserError(
+            f"{where}: 'demonstrations.held_out' needs source 'expert'; a {demonstrations.source}"
+            " dataset has none"
+        )
+    seen_twice = sorted(set(demonstrations.held_out) & set(demonstrations.inits))
+    if seen_twice:
+        raise UserError(
+            f"{where}: 'demonstrations.held_out' names {seen_twice[0]}, which"
+            " 'demonstrations.inits' trains on"
+        )
+    for key, values in (("rollout.inits", rollout.inits), ("environment.tasks", tasks)):
+        if not values or len(set(values)) < len(values):
+            raise UserError(
+                f"{where}: '{key}' must name at least one, none of them twice; it is {list(values)}"
+            )
+    if machine.cache_vision and recipe.training.image_shift:
+        raise UserError(
+            f"{where}: 'training.image_shift' is {recipe.training.image_shift}, so that images"
+            " differ from step to step and their features cannot be cached; set 'cache_vision ="
+            f" false' for machine '{machine.name}'"
+        )
+    if recipe.training.steps < 1 or recipe.training.batch_size < 1:
+        raise UserError(f"{where}: 'training.steps' and 'training.batch_size' must be at least 1")
+    if recipe.training.batch_size % (machine.training_processes * machine.accumulation_steps):
+        parts = (
+            f" in {machine.accumulation_steps} parts each" if machine.accumulation_steps > 1 else ""
+        )
+        raise UserError(
+            f"{where}: batch size {recipe.training.batch_size} cannot be split evenly over the "
+            f"{machine.training_processes} training processes of machine '{machine.name}'{parts}"
+        )

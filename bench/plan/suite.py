@@ -1,0 +1,265 @@
+"""What a suite asks: `suites/<name>/suite.toml` as frozen dataclasses, every reference inside it
+checked."""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.formats.toml import build, did_you_mean, read_toml
+from wmvla.errors import UserError
+from wmvla.recipe import REFUSED_IN_ROLLOUTS, ROLLOUT_MODES, ArmFields, Recipe
+
+SUITES = Path(__file__).resolve().parents[2] / "suites"
+LIKE = "like"
+"""Key of a scale that is the scale of the same name in another suite, with the keys beside it
+changed."""
+Control = Literal["positive", "negative"]
+"""A suite whose answer is known: a gain is built into every superiority claim (positive), or none
+can be had (negative)."""
+Decision = Literal["SUPPORTED", "NOT SUPPORTED", "INCONCLUSIVE"]
+"""What can be answered to a claim."""
+ARM_NAME = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A trained policy variant and the modes it is rolled out in."""
+
+    policy: Literal["smolvla", "smolvla_world"]
+    title: str
+    rollouts: tuple[str, ...]
+    """``none`` for a policy without memory, else modes of ``wmvla.recipe.ROLLOUT_MODES``."""
+    memory: Literal["none", "pred", "oracle", "zero", "shuffle", "random", "history"] = "none"
+    """What fills the world memory in training; ``none`` for a policy without one."""
+    fields: ArmFields = dataclasses.field(default_factory=ArmFields)
+    """What else of the policy the arm changes: fusion points, the imagination bank, where gradients
+    stop."""
+
+
+@dataclass(frozen=True)
+class Sanity:
+    """Nothing is concluded unless `rollout` succeeds in at least the share `floor` of its
+    episodes."""
+
+    rollout: str
+    floor: float
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement about success(left) - success(right), paired by episode."""
+
+    id: str
+    kind: Literal["equivalence", "superiority"]
+    left: str
+    right: str
+    says: str
+    margin: float | None = None
+    """Equivalence only: the difference lies inside +-margin (a share, 0.05 is five points)."""
+    asked: bool = True
+    """False in a plan whose ARMS leave out an arm that the claim needs."""
+    effect: float | None = None
+    """Superiority only: the gain sought (a share). NOT SUPPORTED where the episodes exclude it and
+    had the power to find it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale(Recipe):
+    """A recipe, and what its result may be used for."""
+
+    concludes: bool
+    """False: whatever the numbers are, the verdict is INCONCLUSIVE."""
+    summary: str
+    cannot_say: tuple[str, ...]
+    requires_gpu: bool = False
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe(
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
+        )
+
+
+@dataclass(frozen=True)
+class Suite:
+    name: str
+    question: str
+    seeds: tuple[int, ...]
+    """Training seeds."""
+    alpha: float
+    """Significance level of each test; intervals shown are at 1 - alpha."""
+    arms: dict[str, Arm]
+    sanity: Sanity
+    claims: tuple[Claim, ...]
+    scales: dict[str, Scale]
+    control: Control | None = None
+
+
+def known_suites(folder: Path = SUITES) -> list[str]:
+    return sorted(path.parent.name for path in folder.glob("*/suite.toml"))
+
+
+def load_suite(name: str, folder: Path = SUITES) -> Suite:
+    """The suite called `name`. UserError for an unknown suite and for anything wrong in its
+    file."""
+    known = known_suites(folder)
+    if name not in known and any(path.parent.name == name for path in folder.glob("*/test_*.py")):
+        raise UserError(
+            f"suite '{name}' has benchmarks and no plan; run it with: pytest suites/ --suite {name}"
+        )
+    if name not in known:
+        raise UserError(f"unknown suite '{name}'; {did_you_mean(name, known)}")
+    return load_suite_file(folder / name / "suite.toml")
+
+
+def load_suite_file(path: Path) -> Suite:
+    """The suite in the TOML file at `path`, checked."""
+    suite = build(Suite, _with_inherited_scales(read_toml(path), path), str(path))
+    _check(suite, path)
+    return suite
+
+
+def rollout_names(arms: dict[str, Arm]) -> list[str]:
+    """``E0-none``, ``E1-zero``, ...: every arm in each of its modes, in the suite's order."""
+    return [f"{name}-{mode}" for name, arm in arms.items() for mode in arm.rollouts]
+
+
+def _with_inherited_scales(suite: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The content of a suite file, where each scale with ``like = "core"`` is core's, key by key,
+    under its own keys.
+
+    Non-obvious: the other file is read as it stands, so a scale cannot be like one that is itself
+    like a third.
+    """
+    scales = suite.get("scales")
+    if not isinstance(scales, dict):
+        return suite
+    resolved = {}
+    for name, scale in scales.items():
+        if isinstance(scale, dict) and LIKE in scale:
+            other = path.parents[1] / str(scale[LIKE]) / "suite.toml"
+            if scale[LIKE] not in known_suites(path.parents[1]):
+                raise UserError(
+                    f"{path}: 'scales.{name}.like' is '{scale[LIKE]}', which is no suite ({other}"
+                    " does not exist)"
+                )
+            inherited = read_toml(other).get("scales", {}).get(name)
+            if inherited is None or LIKE in inherited:
+                raise UserError(
+                    f"{path}: 'scales.{name}.like' is '{scale[LIKE]}', which has no scale '{name}'"
+                    " of its own"
+                )
+            scale = _merged(inherited, {key: value for key, value in scale.items() if key != LIKE})
+        resolved[name] = scale
+    return {**suite, "scales": resolved}
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Tables key by key; of two values the one `above`."""
+    both = {
+        key: (
+            _merged(below[key], value)
+            if isinstance(value, dict) and isinstance(below.get(key), dict)
+            else value
+        )
+        for key, value in above.items()
+    }
+    return {**below, **both}
+
+
+def _check(suite: Suite, path: Path) -> None:
+    """What types cannot say: names that must exist, numbers that must lie in a range."""
+    if suite.name != path.parent.name:
+        raise UserError(
+            f"{path}: 'name' is '{suite.name}' but the folder is '{path.parent.name}'; make them"
+            " equal"
+        )
+    if not 0 < suite.alpha < 0.5:
+        raise UserError(f"{path}: 'alpha' must lie between 0 and 0.5, not {suite.alpha}")
+    if not suite.seeds or len(set(suite.seeds)) != len(suite.seeds) or min(suite.seeds) < 0:
+        raise UserError(
+            f"{path}: 'seeds' must be different numbers of 0 or more, not {list(suite.seeds)}"
+        )
+    for name, arm in suite.arms.items():
+        _check_arm(name, arm, path)
+    rollouts = rollout_names(suite.arms)
+    named = [("sanity.rollout", suite.sanity.rollout)]
+    for i, claim in enumerate(suite.claims):
+        named += [(f"claims[{i}].left", claim.left), (f"claims[{i}].right", claim.right)]
+        if claim.id in [other.id for other in suite.claims[:i]]:
+            raise UserError(
+                f"{path}: 'claims[{i}].id' is '{claim.id}', which an earlier claim has already"
+            )
+        if claim.kind == "equivalence" and not (claim.margin and 0 < claim.margin < 1):
+            raise UserError(
+                f"{path}: 'claims[{i}].margin' must lie between 0 and 1 for an equivalence claim"
+            )
+        if claim.kind == "superiority" and claim.margin is not None:
+            raise UserError(
+                f"{path}: 'claims[{i}].margin' has no meaning for a superiority claim; remove it"
+            )
+        if claim.kind == "equivalence" and claim.effect is not None:
+            raise UserError(
+                f"{path}: 'claims[{i}].effect' has no meaning for an equivalence claim; its margin"
+                " says what is sought"
+            )
+        if claim.effect is not None and not 0 < claim.effect < 1:
+            raise UserError(
+                f"{path}: 'claims[{i}].effect' must lie between 0 and 1 (0.05 is five points), not"
+                f" {claim.effect}"
+            )
+    for key, rollout in named:
+        if rollout not in rollouts:
+            raise UserError(
+                f"{path}: '{key}' names no rollout: '{rollout}'; {did_you_mean(rollout, rollouts)}"
+            )
+    if suite.control and not any(claim.kind == "superiority" for claim in suite.claims):
+        raise UserError(
+            f"{path}: 'control' is '{suite.control}', but the suite has no superiority claim, so"
+            " there is no gain to see"
+        )
+    if suite.control and not any(scale.concludes for scale in suite.scales.values()):
+        raise UserError(
+            f"{path}: 'control' is '{suite.control}', but no scale concludes, so nothing could ever"
+            " be shown"
+        )
+    if not 0 <= suite.sanity.floor <= 1:
+        raise UserError(
+            f"{path}: 'sanity.floor' must lie between 0 and 1, not {suite.sanity.floor}"
+        )
+
+
+def _check_arm(name: str, arm: Arm, path: Path) -> None:
+    if not ARM_NAME.fullmatch(name):
+        raise UserError(
+            f"{path}: arm '{name}' must be letters and digits, with single '-' in between: it names"
+            " files"
+        )
+    plain = arm.policy == "smolvla"
+    if plain != (arm.memory == "none"):
+        raise UserError(
+            f"{path}: 'arms.{name}.memory' is '{arm.memory}', which policy '{arm.policy}' cannot"
+            " have"
+        )
+    if plain and arm.fields.given():
+        raise UserError(
+            f"{path}: 'arms.{name}.fields' sets '{next(iter(arm.fields.given()))}', which policy"
+            " 'smolvla' lacks"
+        )
+    if not arm.rollouts or len(set(arm.rollouts)) < len(arm.rollouts):
+        raise UserError(
+            f"{path}: 'arms.{name}.rollouts' must name at least one mode, none twice; it is"
+            f" {list(arm.rollouts)}"
+        )
+    possible = ("none",) if plain else ROLLOUT_MODES
+    for mode in arm.rollouts:
+        if mode in REFUSED_IN_ROLLOUTS:
+            raise UserError(
+                f"{path}: 'arms.{name}.rollouts' asks for '{mode}', but {REFUSED_IN_ROLLOUTS[mode]}"
+            )
+        if mode not in possible:
+            raise UserError(
+                f"{path}: 'arms.{name}.rollouts' asks for '{mode}'; {did_you_mean(mode, possible)}"
+            )

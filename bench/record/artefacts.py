@@ -1,0 +1,41 @@
+"""Hashes of what a run made and used: dataset, latents, base policy and checkpoints, from the
+records of its cases. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Record = dict[str, Any]
+CHECKPOINTS = "checkpoints/"
+"""Of a run's own files these are named; the sums of its plan, journals and metrics are for `wmbench
+verify` alone."""
+
+
+def made(records: Mapping[str, Record]) -> list[dict[str, str]]:
+    """``{"case", "what", "sha256"}`` of each, as ``bench.formats.checksums`` has recorded them;
+    none of a run that is older than they.
+
+    ``what`` is a path: in the run directory, relative to the folder that holds ``results/`` and
+    ``cache/``, or below ``~``.
+    """
+    found = []
+    for case, record in records.items():
+        sums, artefacts = _table(record, "sums"), _table(record, "artefacts")
+        told = {
+            path: digest
+            for path, digest in _table(sums, "files").items()
+            if path.startswith(CHECKPOINTS)
+        }
+        told |= {
+            str(artefacts.get(name, name)): digest
+            for name, digest in _table(sums, "outside").items()
+        }
+        found += [
+            {"case": case, "what": path, "sha256": str(digest)}
+            for path, digest in sorted(told.items())
+        ]
+    return found
+
+
+def _table(record: Record, key: str) -> Record:
+    value = record.get(key)
+    return value if isinstance(value, dict) else {}

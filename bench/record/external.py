@@ -1,0 +1,156 @@
+"""Success that others measured: published tables, and what LeRobot's own evaluation wrote. It is
+shown beside ours as context.
+
+Nobody can verify it here: there are no scene hashes and no noise seeds, so its episodes are
+nobody's pairs, and it enters no verdict. The files are JSON
+(``bench/formats/schemas/external.schema.json``).
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.formats.toml import build
+from wmvla.errors import UserError
+from wmvla.files import write_json
+
+EXTERNAL_VERSION = 1
+MOST_EPISODES = 10**9
+FOLDER = "imported"
+"""Of external results, in a run directory and in the folder of run directories."""
+PUBLISHED = Path(__file__).parent / "published"
+"""The published tables: part of the code, so that a report shows them wherever it is made.
+results/reference links them."""
+
+
+@dataclass(frozen=True)
+class TaskCount:
+    task: int
+    episodes: int
+    successes: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """Success of one rollout in some tasks of one suite."""
+
+    rollout: str
+    """The rollout of ours that it is held against: ``E0-none``."""
+    label: str
+    suite: str
+    tasks: tuple[int, ...]
+    episodes: int
+    """In all of those tasks together."""
+    successes: int
+    by_task: tuple[TaskCount, ...] = ()
+    """Empty where only the total is known."""
+    not_played: int = 0
+    """Episodes with an error or a timeout: in none of these numbers."""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Another number that the same source tells."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class External:
+    version: int
+    kind: Literal["published", "lerobot"]
+    name: str
+    source: str
+    """Who measured it, and where it is told."""
+    flaws: tuple[str, ...]
+    """What is known to be wrong or not known at all; whole sentences."""
+    tables: tuple[Table, ...]
+    figures: tuple[Figure, ...] = ()
+    file_sha256: str | None = None
+    """Of the file that was imported."""
+
+    def to_json(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return content
+
+
+def load_external(path: Path) -> External:
+    """The external result in a file. UserError where there is none, or where its numbers cannot
+    be."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise UserError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON: {error}") from None
+    if not isinstance(content, dict) or "tables" not in content:
+        raise UserError(
+            f"{path}: no external result (it has no 'tables'); wmbench import makes one of an"
+            " eval_info.json"
+        )
+    if content.get("version") != EXTERNAL_VERSION:
+        raise UserError(
+            f"{path}: 'version' is {content.get('version')!r}, this program reads"
+            f" {EXTERNAL_VERSION}"
+        )
+    external = build(External, content, str(path))
+    check(external, str(path))
+    return external
+
+
+def check(external: External, file: str) -> None:
+    """UserError for counts that cannot be, which no type says."""
+    if not external.tables:
+        raise UserError(f"{file}: 'tables' is empty")
+    for i, table in enumerate(external.tables):
+        key = f"tables[{i}]"
+        _check_counts(file, key, table.episodes, table.successes)
+        if not table.tasks or len(set(table.tasks)) < len(table.tasks):
+            raise UserError(
+                f"{file}: '{key}.tasks' must name at least one, none of them twice; it is"
+                f" {list(table.tasks)}"
+            )
+        for j, count in enumerate(table.by_task):
+            _check_counts(file, f"{key}.by_task[{j}]", count.episodes, count.successes)
+        if not table.by_task:
+            continue
+        if sorted(count.task for count in table.by_task) != sorted(table.tasks):
+            raise UserError(
+                f"{file}: '{key}.by_task' must name the tasks of '{key}.tasks', each once"
+            )
+        sums = (
+            sum(count.episodes for count in table.by_task),
+            sum(count.successes for count in table.by_task),
+        )
+        if sums != (table.episodes, table.successes):
+            raise UserError(
+                f"{file}: '{key}' has {table.successes} successes of {table.episodes}, "
+                f"its tasks add up to {sums[1]} of {sums[0]}"
+            )
+
+
+def write_external(external: External, path: Path) -> None:
+    """Write it; an equal one is left as it is. UserError where another lies there."""
+    if path.exists() and load_external(path) != external:
+        raise UserError(
+            f"{path}: another result has this name; give another --as, or remove the file"
+        )
+    try:
+        write_json(path, external.to_json())
+    except OSError as error:
+        raise UserError(f"{path}: cannot write the result: {error.strerror}") from None
+
+
+def read_externals(folder: Path) -> tuple[External, ...]:
+    """All external results of a folder, by name of their file; () without such a folder. UserError
+    for a damaged one."""
+    return tuple(load_external(path) for path in sorted(folder.glob("*.json")))
+
+
+def _check_counts(file: str, key: str, episodes: int, successes: int) -> None:
+    if not 1 <= episodes <= MOST_EPISODES or not 0 <= successes <= episodes:
+        raise UserError(f"{file}: '{key}' has {successes} successes of {episodes} episodes")

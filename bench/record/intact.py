@@ -1,0 +1,89 @@
+"""What is asked of the files of a run before a number of theirs is believed: their form, and the
+sums in the records.
+
+`wmbench verify` asks more and names everything; here the first thing that is wrong ends the
+reading.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.formats.checksums import is_intact, sha256_of
+from bench.formats.json_schema import problems
+from bench.formats.one_line import one_line
+from bench.formats.strict_json import LARGEST
+from bench.plan.cases import Case
+from wmvla.errors import UserError
+
+Record = Mapping[str, Any]
+
+
+def require_form(path: Path, document: Record | None, schema: str) -> None:
+    """UserError where a document does not satisfy its schema; None passes."""
+    problem = next(problems(document, schema), None) if document is not None else None
+    if problem:
+        raise UserError(f"{path}: {one_line(problem)}; restore the file")
+
+
+def require_record(path: Path, record: Record | None, case: Case) -> None:
+    """UserError where a record is damaged, or is another case's; None passes."""
+    require_form(path, record, "record")
+    if record is not None and (record["case"], record["kind"]) != (case.id, case.kind):
+        raise UserError(
+            f"{path}: is the record of '{one_line(record['case'])}', a {record['kind']} case;"
+            " restore the file"
+        )
+
+
+def require_numbers(path: Path, lines: Sequence[Record]) -> None:
+    """UserError where a line of metrics holds something that is no number, and no list of
+    numbers."""
+    for number, line in enumerate(lines, start=1):
+        for key, value in line.items():
+            for item in value if isinstance(value, list) else (value,):
+                if (
+                    isinstance(item, bool)
+                    or not isinstance(item, int | float)
+                    or not -LARGEST < item < LARGEST
+                ):
+                    raise UserError(
+                        f"{path}: line {number}: '{key}' is {one_line(repr(item))}, not a number;"
+                        " restore the file"
+                    )
+
+
+def require_unchanged(
+    run_dir: Path, records: Mapping[str, Record], episodes: Mapping[str, int]
+) -> None:
+    """UserError where a file is not what it was when its case ended; records without sums are
+    believed.
+
+    ``episodes``: how many each rollout has in its journals. Non-obvious: a journal that lacks some
+    is not compared. Its line may have been removed to be played again, and whoever reads it says
+    that episodes are missing.
+    """
+    known: dict[str, str | None] = {}
+    for case_id, record in records.items():
+        if "sums" not in record:
+            continue
+        file = run_dir / "cases" / f"{case_id}.json"
+        if not is_intact(record):
+            raise UserError(
+                f"{file}: changed after it was written; restore it, or remove it and give the run's"
+                " command again"
+            )
+        for name, expected in record["sums"]["files"].items():
+            if name.startswith("checkpoints/") or episodes.get(case_id, math.inf) < record.get(
+                "episodes", 0
+            ):
+                continue
+            if name not in known:
+                known[name] = sha256_of(run_dir / name) if (run_dir / name).is_file() else None
+            if known[name] != expected:
+                told = "is missing" if known[name] is None else f"changed after {case_id} ended"
+                raise UserError(
+                    f"{run_dir / name}: {told}; restore it, or remove {file} and give the run's"
+                    " command again"
+                )

@@ -1,0 +1,260 @@
+"""Where a result comes from: source, locked packages, machine, renderer; a run's
+``provenance.json``.
+
+No secrets, user names or host names: environment variables are taken from a list, and all text
+passes `bench.record.privacy`. Hashes of checkpoints, datasets and latents are not known when a run
+begins: they stand in the records of the cases that made them.
+"""
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distributions, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.host import hardware
+from bench.record.code_version import code_sha256
+from bench.record.privacy import anonymous
+from wmvla.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "lerobot",
+    "transformers",
+    "tokenizers",
+    "accelerate",
+    "deepspeed",
+    "safetensors",
+    "datasets",
+    "huggingface-hub",
+    "draccus",
+    "mujoco",
+    "robosuite",
+    "hf-libero",
+    "gymnasium",
+    "PyOpenGL",
+    "numpy",
+    "scipy",
+    "pillow",
+    "opencv-python-headless",
+    "av",
+    "jinja2",
+    "pytest",
+    "pytest-benchmark",
+    "lerobot_policy_smolvla_world",
+)
+"""What a figure, a frame or a page can depend on; ``installed_sha256`` is over all others too."""
+VENDOR_PACKAGES = re.compile(r"(nvidia-|triton|pytorch-triton|amd)")
+"""Kernels that the accelerator's vendor brings, named where they are installed."""
+ENVIRONMENT = (
+    "ACCELERATE_MIXED_PRECISION",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_DEVICE_MAX_CONNECTIONS",
+    "CUDA_LAUNCH_BLOCKING",
+    "CUDA_VISIBLE_DEVICES",
+    "DS_ACCELERATOR",
+    "EGL_PLATFORM",
+    "GALLIUM_DRIVER",
+    "GPU_MAX_HW_QUEUES",
+    "HF_HUB_OFFLINE",
+    "HIP_VISIBLE_DEVICES",
+    "HSA_FORCE_FINE_GRAIN_PCIE",
+    "HSA_OVERRIDE_GFX_VERSION",
+    "LIBERO_CONFIG_PATH",
+    "LIBGL_ALWAYS_SOFTWARE",
+    "LOCAL_WORLD_SIZE",
+    "LP_NUM_THREADS",
+    "MESA_GL_VERSION_OVERRIDE",
+    "MKL_NUM_THREADS",
+    "MUJOCO_EGL_DEVICE_ID",
+    "MUJOCO_GL",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "PYOPENGL_PLATFORM",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONHASHSEED",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "PYTORCH_HIP_ALLOC_CONF",
+    "PYTORCH_ROCM_ARCH",
+    "PYTORCH_TUNABLEOP_ENABLED",
+    "ROCR_VISIBLE_DEVICES",
+    "SLURM_NNODES",
+    "SLURM_NTASKS",
+    "TOKENIZERS_PARALLELISM",
+    "TORCH_EXTENSIONS_DIR",
+    "TORCH_NCCL_BLOCKING_WAIT",
+    "TRANSFORMERS_OFFLINE",
+    "WORLD_SIZE",
+)
+"""Variables that can change a number, a pixel or a speed."""
+ENVIRONMENT_PREFIXES = ("NCCL_", "RCCL_", "GLOO_", "MIOPEN_", "HIPBLASLT_", "ROCBLAS_")
+"""The same, of libraries with too many to list."""
+COMMAND = "WMBENCH_COMMAND"
+"""What the user gave, told by `wmbench run` to the pytest that carries it out."""
+IMAGE_DIGEST = "WMBENCH_IMAGE_DIGEST"
+"""A container cannot ask for its own digest: who starts it says it."""
+
+
+def collect(root: Path = ROOT) -> dict[str, Any]:
+    """The provenance of what runs now, as JSON types. Takes 3 s: torch and OpenGL answer in child
+    processes.
+
+    What cannot be found out is ``{"error": one line}`` in its place: a run is not lost for want of
+    a version.
+    """
+    return {
+        "collected_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": anonymous(
+            os.environ.get(COMMAND) or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        ),
+        "git": _or_error(lambda: git_state(root)),
+        "code_sha256": _or_error(lambda: code_sha256(root)),
+        "uv_lock_sha256": _or_error(
+            lambda: hashlib.sha256((root / "uv.lock").read_bytes()).hexdigest()
+        ),
+        "image_digest": _or_error(image_digest),
+        "python": platform.python_version(),
+        "packages": {**{name: _version(name) for name in PACKAGES}, **_vendor_packages()},
+        "installed_sha256": _or_error(installed_sha256),
+        "platform": platform.platform(),
+        "cpu": {
+            "model": hardware.cpu_model(),
+            "cores_usable": hardware.core_count(),
+            "cores": psutil.cpu_count(),
+            "memory_bytes": hardware.memory_bytes(),
+        },
+        "torch": _or_error(hardware.torch_build),
+        "gpu_driver": hardware.driver_version(),
+        "gl_renderer": (renderer := _or_error(hardware.gl_renderer)),
+        "mesa": mesa_version(renderer),
+        "golden_frame_sha256": _or_error(hardware.golden_frame),
+        "environment": {
+            name: anonymous(os.environ[name]) for name in sorted(os.environ) if _matters(name)
+        },
+    }
+
+
+def image_digest() -> str | None:
+    """``sha256:<64 hex>`` of the image that this runs in, None outside of images. UserError where
+    what is said is no digest."""
+    said = os.environ.get(IMAGE_DIGEST)
+    if said and not re.fullmatch(r"sha256:[0-9a-f]{64}", said):
+        raise UserError(
+            f"{IMAGE_DIGEST} is '{anonymous(said)}'; give sha256: and 64 hex digits of the image,"
+            " or unset it"
+        )
+    return said or None
+
+
+def refuse_another_renderer(run_dir: Path) -> None:
+    """UserError where the run in `run_dir` began with other frames than would be drawn here:
+    another OpenGL or MuJoCo.
+
+    Non-obvious: a shard, or a run that is continued, may be on another machine. Equal scenes drawn
+    differently are not the same input, and no scene hash tells.
+    """
+    path = run_dir / "provenance.json"
+    if not path.exists():
+        return
+    began = json.loads(path.read_text())
+    here = {"gl_renderer": _or_error(hardware.gl_renderer), "mujoco": _version("mujoco")}
+    there = {
+        "gl_renderer": began.get("gl_renderer"),
+        "mujoco": began.get("packages", {}).get("mujoco"),
+    }
+    for what in here:
+        if (
+            isinstance(there[what], str)
+            and isinstance(here[what], str)
+            and here[what] != there[what]
+        ):
+            raise UserError(
+                f"{path}: the run's frames are drawn with {what} '{there[what]}', here it is"
+                f" '{here[what]}'; play it where it began, or give another --results"
+            )
+
+
+def mesa_version(renderer: object) -> str | None:
+    """Mesa's version in what OpenGL says of itself; None where another driver draws, or none was
+    found."""
+    found = re.search(r"\bMesa (\d[\w.-]*)", renderer) if isinstance(renderer, str) else None
+    return found[1] if found else None
+
+
+def installed_sha256() -> str:
+    """SHA-256 over ``name==version`` of everything that is installed: whether two environments are
+    the same."""
+    lines = {f"{_canonical(each.name)}=={each.version}" for each in distributions()}
+    return hashlib.sha256("".join(f"{line}\n" for line in sorted(lines)).encode()).hexdigest()
+
+
+def git_state(root: Path) -> dict[str, Any]:
+    """``{"commit", "dirty"}`` of the source below ``root``; ``dirty`` counts untracked files too.
+
+    An image carries no repository: its build leaves the commit in ``$WMBENCH_COMMIT``, ending in
+    ``-dirty`` where the tree had changes.
+    """
+    built_from = os.environ.get("WMBENCH_COMMIT")
+    if built_from and not (root / ".git").exists():
+        return {"commit": built_from.removesuffix("-dirty"), "dirty": built_from.endswith("-dirty")}
+    return {
+        "commit": _git(root, "rev-parse", "HEAD"),
+        "dirty": bool(_git(root, "status", "--porcelain")),
+    }
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(
+            (done.stderr.strip().splitlines() or [f"git exited with {done.returncode}"])[0]
+        )
+    return done.stdout.strip()
+
+
+def _vendor_packages() -> dict[str, str]:
+    found = {_canonical(each.name): each.version for each in distributions()}
+    return {name: found[name] for name in sorted(found) if VENDOR_PACKAGES.match(name)}
+
+
+def _canonical(name: str) -> str:
+    """A package's name as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _matters(name: str) -> bool:
+    return name in ENVIRONMENT or name.startswith(ENVIRONMENT_PREFIXES)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _or_error(probe: Callable[[], Any]) -> Any:
+    try:
+        return probe()
+    except (OSError, RuntimeError, UserError, subprocess.TimeoutExpired) as error:
+        return {"error": anonymous(str(error).splitlines()[0])}

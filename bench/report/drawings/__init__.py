@@ -1,0 +1,2 @@
+"""Where the marks of the report's figures stand. Pure: figures in, coordinates out; the templates
+draw them."""

@@ -1,0 +1,150 @@
+"""The runs below a folder, each as the few figures that a history shows. What cannot be read is
+named with its reason."""
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.compare.parity import Run, load_run
+from bench.compare.speed import costs
+from bench.formats.json_file import read_object
+from bench.judge.verdict import judge
+from bench.plan.document import PLAN_FILE
+from bench.record.external import FOLDER, PUBLISHED, External, read_externals
+from bench.wording import verdict_sentence
+from wmvla.errors import UserError
+
+COMMITTED = "reference"
+"""Folder of runs inside the folder of run directories."""
+TRACES = (PLAN_FILE, "provenance.json", "report.json", "cases", "episodes")
+"""What makes a folder a run, whole or damaged."""
+
+Content = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    folder: str
+    """Relative to the folder of run directories, with ``/``."""
+    when: str | None
+    """UTC, ISO 8601 to the minute; None where nothing tells."""
+    suite: str
+    scale: str
+    machine: str
+    plan_hash: str
+    content: Content
+    """``rates``, ``costs``, ``decision``, ``sentence``, ``commit``, ``dirty``, ``hardware``,
+    ``complete``, ``has_report``."""
+
+
+@dataclass(frozen=True)
+class History:
+    entries: tuple[Entry, ...]
+    """In order of time, those without a time first."""
+    unreadable: tuple[tuple[str, str], ...]
+    """Folder or file, and why."""
+    externals: tuple[External, ...]
+
+
+def read_history(results: Path) -> History:
+    """All runs in `results` and in its ``reference``. UserError where there is no such folder."""
+    if not results.is_dir():
+        raise UserError(f"{results}: no such folder; give the folder that holds run directories")
+    entries, unreadable = [], []
+    for folder in sorted([*results.iterdir(), *(results / COMMITTED).glob("*")]):
+        if not any((folder / trace).exists() for trace in TRACES):
+            continue
+        name = folder.relative_to(results).as_posix()
+        try:
+            entries.append(_entry(folder, name))
+        except UserError as error:
+            unreadable.append((name, str(error).replace(str(folder), name)))
+    try:
+        externals = read_externals(results / FOLDER)
+    except UserError as error:
+        externals = ()
+        unreadable.append((FOLDER, str(error).replace(str(results / FOLDER), FOLDER)))
+    entries.sort(key=lambda entry: (entry.when or "", entry.folder))
+    return History(tuple(entries), tuple(unreadable), (*externals, *read_externals(PUBLISHED)))
+
+
+def _entry(folder: Path, name: str) -> Entry:
+    run = load_run(folder)
+    plan, verdict = run.plan, judge(run.plan, run.rows)
+    return Entry(
+        folder=name,
+        when=_when(run),
+        suite=plan.suite,
+        scale=plan.scale,
+        machine=plan.machine.name,
+        plan_hash=plan.hash,
+        content={
+            "decision": verdict.decision,
+            "sentence": verdict_sentence(plan, verdict),
+            "complete": verdict.complete,
+            "rates": [
+                {
+                    "rollout": rate.rollout,
+                    "rate": rate.rate,
+                    "lower": rate.interval[0],
+                    "upper": rate.interval[1],
+                    "successes": rate.successes,
+                    "finished": rate.finished,
+                    "planned": rate.planned,
+                    "broken": rate.errors + rate.timeouts,
+                }
+                for rate in verdict.rates
+            ],
+            "costs": [
+                {"case": cost.case, "unit": cost.unit, "value": cost.value} for cost in costs(run)
+            ],
+            "commit": _text(run.provenance, "git", "commit"),
+            "dirty": _found(run.provenance, "git", "dirty") is True,
+            "hardware": _hardware(run),
+            "has_report": (folder / "report.html").is_file(),
+        },
+    )
+
+
+def _when(run: Run) -> str | None:
+    """When the run began, or where that is not recorded when its first case ended."""
+    told = [_text(run.provenance, "collected_at")]
+    records = [
+        read_object(run.run_dir / "cases" / f"{case.id}.json") or {} for case in run.plan.cases
+    ]
+    ended = [_utc(_text(record, "finished_at")) for record in records]
+    return _utc(told[0]) or min((time for time in ended if time), default=None)
+
+
+def _utc(text: str | None) -> str | None:
+    try:
+        time = datetime.datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    time = (
+        time.replace(tzinfo=datetime.UTC) if time.tzinfo is None else time.astimezone(datetime.UTC)
+    )
+    return time.strftime("%Y-%m-%d %H:%M")
+
+
+def _hardware(run: Run) -> str:
+    """The GPUs, or where there is none the processor."""
+    devices = _found(run.provenance, "torch", "devices")
+    names = (
+        [str(device.get("name")) for device in devices if isinstance(device, dict)]
+        if isinstance(devices, list)
+        else []
+    )
+    return ", ".join(names) or _text(run.provenance, "cpu", "model") or "not recorded"
+
+
+def _text(record: object, *path: str) -> str | None:
+    found = _found(record, *path)
+    return found if isinstance(found, str) else None
+
+
+def _found(record: object, *path: str) -> object:
+    for key in path:
+        record = record.get(key) if isinstance(record, dict) else None
+    return record

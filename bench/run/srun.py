@@ -1,0 +1,54 @@
+"""A training whose processes srun starts, each as ``wmbench run --case``: rank 0 carries the case
+out, the others join in."""
+
+from collections.abc import Callable, Sequence
+
+from bench.plan.document import Plan
+from bench.plan.machine import Machine
+from wmvla.errors import UserError
+from wmvla.processes import by_srun, srun_rank, srun_ranks
+
+
+def are_shared(plan: Plan, cases: Sequence[str]) -> bool:
+    """Whether srun started this process as one of several, and they are to carry out one training:
+    they are no shards then."""
+    several = by_srun() and plan.machine.training_processes > 1
+    return several and len(cases) == 1 and plan.trains(plan.case(cases[0]))
+
+
+def joins(plan: Plan, cases: Sequence[str]) -> bool:
+    """Whether this process only joins in the training that rank 0 carries out.
+
+    UserError where srun started another number of processes than the machine trains with.
+    """
+    if not are_shared(plan, cases):
+        return False
+    machine = plan.machine
+    if srun_ranks() != machine.training_processes:
+        raise UserError(
+            f"srun started {srun_ranks()} processes, and machine '{machine.name}' trains with"
+            f" {machine.training_processes}; give srun --nodes={machine.nodes}"
+            f" --ntasks={machine.training_processes} --ntasks-per-node={machine.processes_per_node}"
+        )
+    return srun_rank() > 0
+
+
+def spread_without_slurm(plan: Plan) -> bool:
+    """Whether the machine trains on several nodes, and srun did not start this process."""
+    return plan.machine.nodes > 1 and not by_srun()
+
+
+def refuse_several_nodes(plan: Plan, cases: Sequence[str], is_done: Callable[[str], bool]) -> None:
+    """UserError if a training is left to do: its processes are Slurm's to start
+    (`spread_without_slurm`)."""
+    mine = [case for case in plan.cases if plan.trains(case) and (not cases or case.id in cases)]
+    if not all(is_done(case.id) for case in mine):
+        raise UserError(told_to_submit(plan.machine))
+
+
+def told_to_submit(machine: Machine) -> str:
+    """What to do where a machine of several nodes is to train without Slurm."""
+    return (
+        f"machine '{machine.name}' trains on {machine.nodes} nodes, whose processes Slurm starts; "
+        "give wmbench submit instead of wmbench run, or a machine of one node"
+    )

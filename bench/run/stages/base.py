@@ -1,0 +1,43 @@
+"""The base policy that every arm is fine-tuned from: trained here from nothing, or a published
+checkpoint."""
+
+from typing import Any
+
+from bench.forecast.hub import find_folder
+from bench.plan.cases import Case
+from bench.run.stages.context import Context
+from bench.run.stages.training import run_job
+
+
+def run(context: Context, case: Case) -> dict[str, Any]:
+    """Train or find the base checkpoint; figures: steps and the last loss."""
+    recipe = context.plan.recipe
+    if not context.is_tiny:
+        folder = find_folder(recipe.base.checkpoint, "model")
+        assert folder is not None, "asked for before the run (bench.forecast.requirements)"
+        return {"artefacts": {"checkpoint": folder}}
+    from wmvla.policy.tiny_vlm import make_tiny_vlm
+    from wmvla.sim.suites import known_sentences
+    from wmvla.train.job import TrainingJob
+    from wmvla.train.start import tiny_policy_fields
+
+    sentences = known_sentences(recipe.environment)
+    vlm = make_tiny_vlm(context.vlm_folder, recipe.base, recipe.environment.image_size, sentences)
+    fields = tiny_policy_fields(recipe.base, recipe.environment, recipe.rollout.n_action_steps, vlm)
+    job = TrainingJob(
+        case=case.id,
+        dataset_root=str(context.dataset_root),
+        dataset_repo_id=context.dataset_repo_id,
+        checkpoints=str(context.base_folder),
+        metrics=str(context.base_folder / "metrics.jsonl"),
+        seed=recipe.base.seed,
+        training=recipe.base_training,
+        device=context.device,
+        precision=context.plan.machine.precision,
+        strategy=context.plan.machine.strategy,
+        accumulation_steps=context.plan.machine.accumulation_steps,
+        trackers=context.trackers,
+        scratch=fields,
+    )
+    with context.alone(case.id, context.base_folder) as held:
+        return run_job(context, job, held)

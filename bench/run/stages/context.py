@@ -1,0 +1,191 @@
+"""What every stage knows: the plan, the run directory, the shared cache, and where progress is
+shown."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from bench.forecast.hub import find_folder, split_name
+from bench.plan.document import Plan
+from bench.run.stages.alone import alone
+from wmvla.progress import Progress
+from wmvla.resources import local_rank
+from wmvla.rollout.shard import Shard
+
+
+@dataclass(frozen=True)
+class Context:
+    """``run_dir`` is ``<results>/<run name>``; the cache lies beside ``<results>``.
+
+    Non-obvious: a cached thing's name carries a hash of all that decides its content, so that two
+    runs share it exactly when it would be the same, and a changed recipe never finds a stale one.
+    """
+
+    plan: Plan
+    run_dir: Path
+    show: Callable[[str], None] | None
+    trackers: tuple[str, ...] = ()
+    deterministic: bool = False
+    """Whether the policy answers one query at a time where it could answer several."""
+    shard: Shard | None = None
+    """The part of every rollout that is played here; None for the whole."""
+
+    @property
+    def cache(self) -> Path:
+        """The shared cache folder."""
+        return self.run_dir.resolve().parent.parent / "cache"
+
+    @property
+    def held_out(self) -> "Context":
+        """The same run as seen from its held-out demonstrations: they take the place of those that
+        are trained on.
+
+        Non-obvious: so what makes demonstrations and latents makes these too, in a dataset and a
+        latent cache of their own.
+        """
+        demonstrations = self.plan.recipe.demonstrations
+        apart = replace(
+            demonstrations,
+            repo_id=f"{demonstrations.repo_id}-held-out",
+            inits=demonstrations.held_out,
+            held_out=(),
+        )
+        recipe = replace(self.plan.recipe, demonstrations=apart)
+        return replace(self, plan=replace(self.plan, recipe=recipe))
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether base policy and encoder are made here instead of coming from the hub."""
+        return self.plan.recipe.base.source == "tiny"
+
+    def _key(self, *parts: Any) -> str:
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def dataset_repo_id(self) -> str:
+        """Name of the dataset; of one that is made here, with the hash of its recipe."""
+        recipe = self.plan.recipe
+        if recipe.demonstrations.source == "hub":
+            return split_name(recipe.demonstrations.repo_id)[0]
+        seen = {k: v for k, v in asdict(recipe.environment).items() if k != "max_steps"}
+        played = {k: v for k, v in asdict(recipe.demonstrations).items() if k != "held_out"}
+        return f"{recipe.demonstrations.repo_id}-{self._key(seen, played)}"
+
+    @property
+    def dataset_root(self) -> Path | None:
+        """Folder of the dataset; of a published one None where it is not on this disk."""
+        demonstrations = self.plan.recipe.demonstrations
+        if demonstrations.source == "hub":
+            return find_folder(demonstrations.repo_id, "dataset")
+        return self.cache / self.dataset_repo_id / "dataset"
+
+    @property
+    def vlm_folder(self) -> Path:
+        """The tiny SmolVLM2; its tokenizer knows LIBERO's sentences, or those of the control
+        scenes."""
+        from wmvla.sim.suites import is_control
+
+        recipe = self.plan.recipe
+        words = ("control",) if is_control(recipe.environment) else ()
+        key = self._key(asdict(recipe.base), recipe.environment.image_size, *words)
+        return self.cache / "models" / f"tiny-smolvlm2-{key}"
+
+    @property
+    def _tiny_encoder_key(self) -> str:
+        recipe = self.plan.recipe
+        fields = {
+            k: v for k, v in asdict(recipe.world).items() if k.startswith(("encoder", "window"))
+        }
+        return self._key(fields, recipe.environment.image_size)
+
+    @property
+    def encoder_name(self) -> str:
+        """Hub id or folder of the world encoder; of a pinned revision the folder, which alone tells
+        which it is."""
+        encoder = self.plan.recipe.world.encoder
+        if encoder == "tiny":
+            return str(self.cache / "models" / f"tiny-vjepa2-{self._tiny_encoder_key}")
+        return str(find_folder(encoder, "model") or encoder) if split_name(encoder)[1] else encoder
+
+    @property
+    def latents_source(self) -> str:
+        """Encoder in the latent cache's file name: two tiny encoders never share a file."""
+        world = self.plan.recipe.world
+        return (
+            f"{world.source}-{self._tiny_encoder_key}" if world.encoder == "tiny" else world.source
+        )
+
+    @property
+    def base_folder(self) -> Path:
+        """Checkpoints of the base policy."""
+        recipe = self.plan.recipe
+        parts = asdict(recipe.base), asdict(recipe.base_training), recipe.rollout.n_action_steps
+        return (
+            self.cache
+            / "base"
+            / self._key(*parts, self.dataset_repo_id, recipe.environment.image_size)
+        )
+
+    @property
+    def latents_suffix(self) -> str:
+        """Suffix of the latent cache's file name; it names the temporal window and, unless it is
+        the front one, the camera."""
+        world = self.plan.recipe.world
+        return f"m{world.window}" + ("" if world.camera == "front" else f"_{world.camera}")
+
+    @property
+    def device(self) -> str:
+        """Torch's name of the machine's accelerator; it calls an AMD GPU ``cuda`` too."""
+        return "cpu" if self.plan.machine.accelerator == "cpu" else "cuda"
+
+    def simulators(self, episodes: int, policy_on_gpu: bool) -> int:
+        """How many simulator processes play: the machine file's number, or as many as cores and
+        memory allow.
+
+        Ranks of torchrun on one machine share what there is; a rank of Slurm is given cores of its
+        own.
+        """
+        if self.plan.machine.rollout_workers:
+            return self.plan.machine.rollout_workers
+        from wmvla.resources import worker_count
+
+        _, ranks = local_rank()
+        return max(1, worker_count(episodes * ranks, policy_on_gpu) // ranks)
+
+    def progress(self, label: str, total: int, done: int = 0) -> Progress:
+        """A progress line for one stage."""
+        return Progress(label, total, done, show=self.show)
+
+    def alone(self, label: str, thing: Path) -> AbstractContextManager[IO[str]]:
+        """Nobody else makes this thing of the cache meanwhile; a run that does is waited for
+        (`bench.run.stages.alone`)."""
+        return alone(
+            thing, label, self.show or (lambda line: print(line, file=sys.stderr, flush=True))
+        )
+
+    def log_path(self, case_id: str) -> Path:
+        """Where the output of a case's processes goes."""
+        return self.run_dir / "logs" / f"{case_id}.log"
+
+    def relative(self, artefacts: dict[str, Path]) -> dict[str, str]:
+        """Artefact paths as they are recorded: relative to the folder that holds ``results/`` and
+        ``cache/``, or to ``~``."""
+        top, home = self.cache.parent, Path("~").expanduser()
+
+        def told(path: Path) -> str:
+            if path.is_relative_to(top):
+                return str(path.relative_to(top))
+            return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+        return {name: told(path) for name, path in artefacts.items()}
+
+    def absolute(self, artefacts: dict[str, str]) -> dict[str, Path]:
+        """The inverse of ``relative``."""
+        return {
+            name: self.cache.parent / Path(path).expanduser() for name, path in artefacts.items()
+        }

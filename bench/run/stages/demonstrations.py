@@ -1,0 +1,38 @@
+"""Demonstrations: played by the scripted expert, or a published dataset."""
+
+from pathlib import Path
+from typing import Any
+
+from bench.plan.cases import Case
+from bench.run.stages.context import Context
+from bench.run.stages.published import refuse_other_data
+
+
+def run(context: Context, case: Case) -> dict[str, Any]:
+    """Make the dataset, or open the hub's; figures: episodes and frames."""
+    from wmvla.data.dataset import open_metadata
+
+    recipe, root = context.plan.recipe, context.dataset_root
+    if root is not None and not root.exists():
+        from wmvla.sim.demonstrations import make_demonstrations
+
+        total = len(recipe.environment.tasks) * len(recipe.demonstrations.inits)
+        with context.alone(case.id, root):
+            if not root.exists():
+                progress = context.progress(case.id, total)
+                make_demonstrations(
+                    recipe.environment,
+                    recipe.demonstrations,
+                    root,
+                    workers=context.simulators(total, policy_on_gpu=False),
+                    progress=lambda done, _: progress.update(done),
+                )
+    metadata = open_metadata(root, context.dataset_repo_id)
+    if recipe.demonstrations.source == "hub":
+        refuse_other_data(metadata, recipe.environment)
+    artefacts: dict[str, Path] = {"dataset": Path(metadata.root)}
+    return {
+        "artefacts": artefacts,
+        "episodes": metadata.total_episodes,
+        "frames": metadata.total_frames,
+    }

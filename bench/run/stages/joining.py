@@ -1,0 +1,29 @@
+"""Training as one of the processes behind rank 0, which carries the case out and says of all how it
+ended."""
+
+import os
+import sys
+
+from bench.plan.cases import Case
+from bench.run.sigterm import STOPPED, handed_on
+from bench.run.stages.context import Context
+from bench.run.stages.training import job_path, start
+
+FAILED = 1
+
+
+def run(context: Context, case: Case) -> int:
+    """Exit code of this process. 0: the training ended, also by being stopped in order; 143:
+    stopped before it began.
+
+    Non-obvious: srun ends all processes where one says that something is wrong. So one that was
+    stopped in order does not, or rank 0 would have no time to say it of all.
+    """
+    from wmvla.train.parallel import preemption
+
+    command = [sys.executable, "-m", "wmvla.train.main", str(job_path(context.run_dir, case.id))]
+    with start(command, sys.stdout, dict(os.environ)) as child, handed_on(child) as signals:
+        code = child.wait()
+    if code in (0, preemption.STOPPED):
+        return 0
+    return STOPPED if signals and code < 0 else FAILED

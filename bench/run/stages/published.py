@@ -1,0 +1,61 @@
+"""What a published dataset must be, before anything is trained on it: the simulation's data, row by
+row in order."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wmvla.errors import UserError
+
+if TYPE_CHECKING:
+    from lerobot.datasets import LeRobotDatasetMetadata
+
+    from wmvla.recipe import Environment
+
+
+def refuse_other_data(metadata: "LeRobotDatasetMetadata", environment: "Environment") -> None:
+    """Compare a dataset's cameras, widths, instructions and order of frames with what rollouts will
+    show the policy.
+
+    Non-obvious: whether its images stand the same way up cannot be told from metadata; LeRobot's
+    LIBERO turns those of the simulator by 180 degrees, and so do we.
+
+    Raises:
+        UserError: it is the data of another robot or of other tasks, or its frames are not in
+        order.
+    """
+    from wmvla.data.dataset import camera_keys, episode_ends
+    from wmvla.data.episodes import ends_of_frames
+    from wmvla.sim.libero.env import ACTION_DIM, STATE_DIM
+    from wmvla.sim.libero.fast.cameras import MUJOCO_CAMERAS
+    from wmvla.sim.suites import sentence
+
+    wanted = {
+        "cameras": [f"observation.images.{name}" for name in MUJOCO_CAMERAS],
+        "numbers in a state": STATE_DIM,
+        "numbers in an action": ACTION_DIM,
+    }
+    found = {
+        "cameras": sorted(camera_keys(metadata)),
+        "numbers in a state": metadata.features.get("observation.state", {}).get("shape", [0])[0],
+        "numbers in an action": metadata.features.get("action", {}).get("shape", [0])[0],
+    }
+    for what, value in wanted.items():
+        if found[what] != value:
+            raise UserError(
+                f"dataset {metadata.repo_id}: {what}: {found[what]}, but {environment.suite} has"
+                f" {value}"
+            )
+    known = {str(task) for task in metadata.tasks.index}
+    for task in environment.tasks:
+        told = sentence(environment, task)
+        if told not in known:
+            raise UserError(
+                f"dataset {metadata.repo_id} does not teach task {task} of {environment.suite}"
+                f" ('{told}')"
+            )
+    ends, held = episode_ends(metadata), ends_of_frames(Path(metadata.root))
+    if ends.tolist() != held.tolist():
+        raise UserError(
+            f"{metadata.root}: its {len(held)} data episodes are not as long as meta/episodes says:"
+            " fetch the dataset again"
+        )

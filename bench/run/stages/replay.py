@@ -1,0 +1,53 @@
+"""Replays: one trained arm on the held-out demonstrations, a line per episode, means over all of
+them in the record."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.plan.cases import Case
+from bench.record.replay_summary import summary
+from bench.run.stages.context import Context
+from bench.run.stages.rollout import checkpoint_of
+
+if TYPE_CHECKING:
+    from wmvla.rollout.replay import ReplayedEpisode
+
+
+def replay_path(run_dir: Path, case_id: str) -> Path:
+    return run_dir / "replays" / f"{case_id}.jsonl"
+
+
+def run(context: Context, case: Case) -> dict[str, Any]:
+    """Replay every held-out demonstration; figures: the Prophet's cosine by k, and the action error
+    by memory."""
+    from wmvla.rollout.replay import MODES, Recording, replay
+    from wmvla.world.latents.cache import latents_path
+
+    held_out, plan = context.held_out, context.plan
+    assert held_out.dataset_root is not None
+    latents = [
+        latents_path(context.cache, repo_id, context.latents_source, context.latents_suffix)
+        for repo_id in (held_out.dataset_repo_id, context.dataset_repo_id)
+    ]
+    recording = Recording(held_out.dataset_root, held_out.dataset_repo_id, latents[0])
+    past = any(arm.memory == "history" for arm in plan.arms.values())
+    modes = (*MODES, "history") if past else MODES
+    progress = context.progress(
+        case.id, len(plan.recipe.environment.tasks) * len(plan.recipe.demonstrations.held_out)
+    )
+    episodes: list[ReplayedEpisode] = []
+    n_action_steps = plan.recipe.rollout.n_action_steps
+    for episode in replay(
+        checkpoint_of(context, case), recording, latents[1], modes, n_action_steps, context.device
+    ):
+        episodes.append(episode)
+        progress.update(len(episodes))
+    path = replay_path(context.run_dir, case.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{json.dumps(asdict(episode))}\n" for episode in episodes))
+    return {
+        "artefacts": {"replay": path.resolve()},
+        **summary([asdict(episode) for episode in episodes]),
+    }

@@ -1,0 +1,178 @@
+"""Rollouts: the plan's episode table, or a shard of it, played by one checkpoint in one mode, a
+journal line per episode."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.formats.checksums import checkpoint_made, sha256_of
+from bench.plan.cases import Case
+from bench.record.journal import (
+    check_against_plan,
+    check_scene,
+    check_scenes,
+    journal_path,
+    read_journals,
+)
+from bench.record.privacy import anonymous
+from bench.record.provenance import refuse_another_renderer
+from bench.run.stages.context import Context
+from wmvla.errors import UserError
+from wmvla.resources import local_rank
+from wmvla.rollout.journal import Journal, journal_files, read_all, shard_journal_path
+from wmvla.rollout.shard import rows_of
+
+if TYPE_CHECKING:
+    from wmvla.recipe import EpisodeRow
+    from wmvla.rollout.episode import EpisodeRecord
+    from wmvla.rollout.policy import RolloutPolicy
+    from wmvla.rollout.worker import Simulators
+
+
+def run(
+    context: Context, case: Case, episodes: Sequence["EpisodeRow"] | None = None
+) -> dict[str, Any]:
+    """Play the episodes that no journal of the case has; figures: how many there are, how many
+    succeeded, their CPU time.
+
+    ``played`` of them in this session, by ``rollout_workers`` simulator processes. ``episodes``:
+    those that are wanted; None: all of the plan.
+    """
+    path = journal_path(context.run_dir, case.id)
+    mine = rows_of(context.shard, context.plan.episodes if episodes is None else episodes)
+    indices = {row.index for row in mine}
+
+    def recorded() -> list[dict[str, Any]]:
+        rows = read_all(path)
+        check_against_plan(context.plan, case, rows)
+        return [row for row in rows if row["index"] in indices]
+
+    before = recorded()
+    finished = {row["index"] for row in before}
+    todo = [row for row in mine if row.index not in finished]
+    workers = _play(context, case, todo, before) if todo else None
+    lines = recorded()
+    return {
+        "artefacts": {file.name: file.resolve() for file in journal_files(path)},
+        "episodes": len(lines),
+        "succeeded": sum(row["success"] for row in lines),
+        "episode_cpu_seconds": round(sum(row["cpu_seconds"] for row in lines), 3),
+        "played": len(todo),
+        "rollout_workers": workers,
+    }
+
+
+def _play(
+    context: Context, case: Case, todo: list["EpisodeRow"], before: list[dict[str, Any]]
+) -> int:
+    """Play rows into the journal, after those recorded `before`; the number of simulator processes.
+
+    Raises UserError where another renderer drew the run's frames, and at the first episode whose
+    scene is not the other rollouts': the rest would be played for nothing.
+    """
+    from wmvla.rollout.engine import roll_out
+
+    refuse_another_renderer(context.run_dir)
+    workers = context.simulators(len(todo), policy_on_gpu=context.device != "cpu")
+    journal = Journal(shard_journal_path(journal_path(context.run_dir, case.id), context.shard))
+    scenes = check_scenes(dict(read_journals(context.plan, context.run_dir)))
+    policy = open_policy(context, case, largest_batch=1 if context.deterministic else None)
+    label = case.id if context.shard is None else f"{case.id} {context.shard}"
+    succeeded, done = sum(row["success"] for row in before), len(before)
+    progress = context.progress(label, done + len(todo), done)
+
+    def on_episode(row: "EpisodeRow", record: "EpisodeRecord") -> None:
+        nonlocal succeeded, done
+        line = {**asdict(row), "case": case.id, **asdict(record)}
+        line["error"] = None if record.error is None else anonymous(record.error)
+        check_scene(scenes, case.id, line)
+        journal.append(line)
+        succeeded, done = succeeded + record.success, done + 1
+        progress.update(
+            done, f"{succeeded}/{done} succeeded, {workers} simulator{'s' if workers > 1 else ''}"
+        )
+
+    roll_out(todo, policy, simulators_of(context, policy), workers, on_episode)
+    return workers
+
+
+def open_policy(context: Context, case: Case, largest_batch: int | None) -> "RolloutPolicy":
+    """The rollout's checkpoint in its mode, on the GPU of this rank of torchrun, if it is one.
+
+    ``largest_batch``: queries answered together at most; None: the device's number.
+    """
+    from wmvla.rollout.policy import RolloutPolicy
+
+    rank, ranks = local_rank()
+    if context.device != "cpu" and ranks > 1:
+        import torch
+
+        torch.cuda.set_device(rank % torch.cuda.device_count())
+    steps = context.plan.recipe.rollout.n_action_steps
+    return RolloutPolicy(
+        checkpoint_of(context, case),
+        str(case.mode),
+        steps,
+        context.device,
+        largest_batch=largest_batch,
+    )
+
+
+def simulators_of(context: Context, policy: "RolloutPolicy", film: bool = False) -> "Simulators":
+    """How the plan's environment is played for that policy."""
+    from wmvla.rollout.worker import Simulators
+    from wmvla.sim.suites import make_simulation
+
+    environment, cameras = context.plan.recipe.environment, policy.world_cameras
+    return Simulators(environment, policy.world_frames, cameras, make_simulation, film)
+
+
+def checkpoint_of(context: Context, case: Case) -> Path:
+    """The checkpoint of the case's trained arm, as its training left it. UserError where it changed
+    since.
+
+    Non-obvious: it is hashed again each time that it is to be loaded, before any episode is played.
+    A record from before there were sums is believed.
+    """
+    training = case.needs[0]
+    record = json.loads((context.run_dir / "cases" / f"{training}.json").read_text())
+    folder, made = context.absolute(record["artefacts"])["checkpoint"], checkpoint_made(record)
+    if made is None:
+        return folder
+    try:
+        now = sha256_of(folder)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be read: {error.strerror}; {_remedy(context, training)}"
+        ) from None
+    if now != made:
+        told = f"its sum is {now[:12]}..., not {made[:12]}... as cases/{training}.json says"
+        raise UserError(
+            f"{folder}: changed after {training} ended: {told}; {_remedy(context, training)}"
+        )
+    return folder
+
+
+def journals_played_by(context: Context, training: str) -> list[Path]:
+    """The journals, of shards too, of the rollouts that play what a training makes."""
+    players = [case for case in context.plan.rollout_cases() if training in case.needs]
+    return [
+        file for case in players for file in journal_files(journal_path(context.run_dir, case.id))
+    ]
+
+
+def _remedy(context: Context, training: str) -> str:
+    """Non-obvious: a training that is made again may end in other weights, and no journal may hold
+    episodes of both."""
+    gone = " ".join(
+        [
+            f"checkpoints/{training}",
+            *(f"episodes/{file.name}" for file in journals_played_by(context, training)),
+        ]
+    )
+    return (
+        f"put its files back as they were, or remove {gone} in the run directory to train and play"
+        " again"
+    )

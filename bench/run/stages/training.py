@@ -1,0 +1,270 @@
+"""Training: one arm from the base checkpoint, in processes of its own."""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from bench.plan.cases import Case
+from bench.plan.machine import Machine
+from bench.plan.suite import Arm
+from bench.run.srun import told_to_submit
+from bench.run.stages.context import Context
+from bench.run.stages.rollout import journals_played_by
+from wmvla.errors import UserError
+from wmvla.processes import by_srun
+from wmvla.rollout.journal import Journal
+
+if TYPE_CHECKING:
+    from wmvla.train.job import TrainingJob
+
+POLL_SECONDS = 0.5
+PR_SET_PDEATHSIG = 1
+
+
+def run(context: Context, case: Case) -> dict[str, Any]:
+    """Fine-tune the case's arm; figures: steps and the last line of its metrics."""
+    from wmvla.train.job import TrainingJob
+
+    _refuse_to_mix(context, case)
+    plan = context.plan
+    arm = plan.arms[str(case.arm)]
+    assert case.seed is not None
+    job = TrainingJob(
+        case=case.id,
+        dataset_root=str(context.dataset_root or ""),
+        dataset_repo_id=context.dataset_repo_id,
+        checkpoints=str((context.run_dir / "checkpoints" / case.id).resolve()),
+        metrics=str((context.run_dir / "metrics" / f"{case.id}.jsonl").resolve()),
+        seed=case.seed,
+        training=plan.recipe.training,
+        device=context.device,
+        precision=plan.machine.precision,
+        strategy=plan.machine.strategy,
+        accumulation_steps=plan.machine.accumulation_steps,
+        vision_cache=str(context.cache) if plan.machine.cache_vision else "",
+        trackers=context.trackers,
+        base=str(base_checkpoint(context)),
+        world=world_fields(context, arm) if arm.policy == "smolvla_world" else None,
+    )
+    return run_job(context, job)
+
+
+def _refuse_to_mix(context: Context, case: Case) -> None:
+    """UserError where episodes are recorded that a checkpoint of this training has played, and it
+    is not here any more.
+
+    Non-obvious: trained again it may have other weights, and on a GPU it will. No journal may hold
+    episodes of both.
+    """
+    from wmvla.train.checkpoint import latest_step
+
+    folder = context.run_dir / "checkpoints" / case.id
+    if latest_step(folder) == context.plan.recipe.training.steps:
+        return
+    if played := [
+        f"episodes/{file.name}"
+        for file in journals_played_by(context, case.id)
+        if Journal(file).rows()
+    ]:
+        raise UserError(
+            f"{folder}: is gone, and episodes that it has played are recorded; put it back, or"
+            f" remove {' '.join(played)} in the run directory to train and play again"
+        )
+
+
+def base_checkpoint(context: Context) -> Path:
+    """The base case's ``pretrained_model`` folder, as it is recorded."""
+    record = json.loads((context.run_dir / "cases" / "base.json").read_text())
+    return context.absolute(record["artefacts"])["checkpoint"]
+
+
+def world_fields(context: Context, arm: Arm | None = None) -> dict[str, Any]:
+    """The configuration fields that ``smolvla_world`` adds to SmolVLA's: the scale's, and those
+    that the arm sets."""
+    from transformers import AutoConfig
+
+    world = context.plan.recipe.world
+    cameras = 2 if world.camera == "both" else 1
+    return {
+        "dataset_repo_id": context.dataset_repo_id,
+        "cache_dir": str(context.cache),
+        "world_latents_source": context.latents_source,
+        "latent_suffix": context.latents_suffix,
+        "world_latent_dim": cameras * AutoConfig.from_pretrained(context.encoder_name).hidden_size,
+        "world_camera": world.camera,
+        "context_frames": world.history,
+        "future_offset": world.horizon,
+        "lambda_world": world.lambda_world,
+        "prophet_heads": world.attention_heads,
+        "world_inject_num_heads": world.attention_heads,
+        "world_prefix_num_heads": world.attention_heads,
+        "world_vision_model_name": context.encoder_name,
+        **({"world_memory_mode_train": arm.memory, **arm.fields.given()} if arm else {}),
+    }
+
+
+def run_job(context: Context, job: "TrainingJob", held: IO[str] | None = None) -> dict[str, Any]:
+    """Run a job in the machine's training processes; show its progress; record its end.
+
+    `held`: the lock file of what the job makes; its processes hold it too.
+
+    Non-obvious: where srun started the others they train too, and wait for this one even where
+    nothing is left to train.
+
+    Raises:
+        KeyboardInterrupt: SIGTERM stopped the training, here or there; its newest checkpoint is
+        that of its last step.
+    """
+    from wmvla.train.checkpoint import latest_step, pretrained_folder
+
+    folder, steps = Path(job.checkpoints), job.training.steps
+    if latest_step(folder) < steps or by_srun():
+        path = job.write(job_path(context.run_dir, job.case))
+        try:
+            _run_processes(context, job, path, held)
+        except KeyboardInterrupt as interrupt:
+            raise KeyboardInterrupt(
+                _told(context.log_path(job.case), "stopped: ") or str(interrupt)
+            ) from None
+    last = _last_line(Path(job.metrics))
+    assert last is not None, f"{job.metrics} is empty"
+    assert last["step"] == steps, f"{job.metrics} ends at step {last['step']}, not {steps}"
+    artefacts = {"checkpoint": pretrained_folder(folder, steps), "metrics": Path(job.metrics)}
+    return {"artefacts": artefacts, "steps": steps, "last": last}
+
+
+def _run_processes(context: Context, job: "TrainingJob", path: Path, held: IO[str] | None) -> None:
+    from wmvla.train.checkpoint import latest_step
+    from wmvla.train.parallel.preemption import STOPPED
+
+    command = [
+        sys.executable,
+        *_launcher(context.plan.machine),
+        "-m",
+        "wmvla.train.main",
+        str(path),
+    ]
+    log = context.log_path(job.case)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    progress = context.progress(job.case, job.training.steps, latest_step(Path(job.checkpoints)))
+    began = time.time()
+    with log.open("w") as output:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        child = start(command, output, environment, held)
+        try:
+            while child.poll() is None:
+                last = _last_line(Path(job.metrics), newer_than=began)
+                if last is not None:
+                    progress.update(last["step"], f"loss {last['loss_total']:.4f}")
+                time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            child.terminate()
+            if by_srun() and child.wait() not in (0, STOPPED) and _has_failed(log):
+                _explain(log, job.case)  # srun ends all where one of them fails: that is no stop
+            raise
+        finally:
+            child.terminate()
+            child.wait()
+    if child.returncode != 0:
+        _explain(log, job.case)
+
+
+def _launcher(machine: Machine) -> list[str]:
+    """What starts the training processes: torchrun, unless there is one or srun did. UserError
+    where neither could."""
+    if machine.training_processes == 1 or by_srun():
+        return []
+    if machine.nodes > 1:
+        raise UserError(told_to_submit(machine))
+    return [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        str(machine.training_processes),
+    ]
+
+
+def job_path(run_dir: Path, case_id: str) -> Path:
+    """Where a training is told what to do."""
+    return run_dir / "jobs" / f"{case_id}.json"
+
+
+def start(
+    command: list[str], output: IO[str], environment: dict[str, str], held: IO[str] | None = None
+) -> subprocess.Popen[bytes]:
+    """A process that is told to end when this one does, however it does.
+
+    Non-obvious: after a kill -9 nobody is left to end a training that goes on by itself, and the
+    same command given again would then train in the same folder. So the kernel is asked to send it
+    SIGTERM (prctl's PR_SET_PDEATHSIG).
+    """
+    libc = ctypes.CDLL(None)
+    return subprocess.Popen(
+        command,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        pass_fds=() if held is None else (held.fileno(),),
+        preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),
+    )
+
+
+def _has_failed(log: Path) -> bool:
+    """Whether the log tells of a failure.
+
+    Non-obvious: the exit code need not. SIGTERM that comes while Python ends with a traceback is
+    that of its process.
+    """
+    return bool(_told(log, "error: ")) or "Traceback (most recent call last)" in log.read_text(
+        errors="replace"
+    )
+
+
+def _explain(log: Path, case: str) -> None:
+    """Raise what the log says of a failed training.
+
+    Raises:
+        KeyboardInterrupt: it did not fail, but was stopped by SIGTERM: as this run would be, it is
+        to be continued later.
+    """
+    stopped, mistake = _told(log, "stopped: "), _told(log, "error: ")
+    if stopped:
+        raise KeyboardInterrupt(stopped)
+    if mistake:
+        raise UserError(mistake)
+    lines = log.read_text(errors="replace").splitlines()
+    errors = [
+        line for line in lines if "Error" in line and "torch.distributed.elastic" not in line
+    ]  # that one says only: failed
+    raise RuntimeError(
+        f"{case} failed: {errors[-1] if errors else 'no reason given'} (the whole log: {log})"
+    )
+
+
+def _told(log: Path, what: str) -> str:
+    """The first line of a training's log that begins with ``what``, without it; empty where none
+    does.
+
+    Non-obvious: all processes of a training tell the same; its launcher's exit code tells nothing
+    of theirs.
+    """
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    return next((line.removeprefix(what) for line in lines if line.startswith(what)), "")
+
+
+def _last_line(path: Path, newer_than: float = 0.0) -> dict[str, Any] | None:
+    """The last whole line of a metrics file that was written to after ``newer_than`` (seconds since
+    the epoch), if any."""
+    if not path.is_file() or path.stat().st_mtime < newer_than:
+        return None
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        lines = file.read().split(b"\n")
+    return json.loads(lines[-2]) if len(lines) > 1 and lines[-2].startswith(b"{") else None

@@ -1,0 +1,96 @@
+"""Wiring: what must hold before anything is trained, checked by ``wmvla.wiring`` in a process of
+its own."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.plan.cases import Case
+from bench.run.stages.context import Context
+from bench.run.stages.training import base_checkpoint, start, world_fields
+from bench.run.tripwire import TripwireError
+from wmvla.files import write_json
+
+if TYPE_CHECKING:
+    from wmvla.wiring import WiringInputs
+
+
+def run(context: Context, case: Case) -> dict[str, Any]:
+    """Run the case's check; figures: what it measured.
+
+    Raises:
+        TripwireError: the check failed.
+    """
+    job = context.run_dir / "jobs" / f"{case.id}.json"
+    outcome = job.with_suffix(".outcome.json")
+    outcome.unlink(missing_ok=True)
+    inputs = {
+        "base": str(base_checkpoint(context)),
+        "dataset_root": str(context.dataset_root) if context.dataset_root else None,
+        "dataset_repo_id": context.dataset_repo_id,
+        "world": world_fields(context),
+        "device": context.device,
+        "seed": context.plan.seeds[0],
+    }
+    write_json(
+        job,
+        {
+            "check": case.id.removeprefix("wiring-"),
+            "inputs": inputs,
+            "outcome": str(outcome.resolve()),
+        },
+    )
+    progress = context.progress(case.id, 1)
+    log = context.log_path(case.id)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        child = start(
+            [sys.executable, "-m", "bench.run.stages.wiring", str(job)], output, environment
+        )
+        try:
+            child.wait()
+        finally:
+            child.terminate()
+            child.wait()
+    if not outcome.exists():
+        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-1:]
+        raise RuntimeError(
+            f"{case.id} ended without an answer: {last[0] if last else 'no reason given'} (the"
+            f" whole log: {log})"
+        )
+    found = json.loads(outcome.read_text())
+    if "broken" in found:
+        raise TripwireError(f"{case.id}: {found['broken']}")
+    progress.update(1)
+    return {"artefacts": {}, "figures": found["figures"]}
+
+
+def check(job: Path) -> None:
+    """Run one check in this process; its outcome file says what was measured, or what is broken."""
+    import torch
+
+    from wmvla.wiring import CHECKS, WiringError, WiringInputs
+
+    torch.set_num_threads(1)
+    told = json.loads(job.read_text())
+    try:
+        outcome: dict[str, Any] = {
+            "figures": CHECKS[told["check"]](_inputs(WiringInputs, told["inputs"]))
+        }
+    except WiringError as error:
+        outcome = {"broken": " ".join(str(error).split())}
+    write_json(Path(told["outcome"]), outcome)
+
+
+def _inputs(kind: type["WiringInputs"], told: dict[str, Any]) -> "WiringInputs":
+    root = told["dataset_root"]
+    return kind(
+        **{**told, "base": Path(told["base"]), "dataset_root": Path(root) if root else None}
+    )
+
+
+if __name__ == "__main__":
+    check(Path(sys.argv[1]))

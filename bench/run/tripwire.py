@@ -1,0 +1,6 @@
+"""What stops a run for good: a wiring check that failed."""
+
+
+class TripwireError(RuntimeError):
+    """The parts are wired wrongly, in one sentence. Nothing may be trained: every figure would be
+    of another experiment."""

@@ -1,0 +1,1 @@
+"""Runs that travel: packed into one file, or fetched from another machine."""

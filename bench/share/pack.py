@@ -1,0 +1,206 @@
+"""A run directory as one file that is the same wherever and whenever it is packed, and its safe
+unpacking.
+
+Without weights unless they are asked for, and never with what names a machine or a user: logs, jobs
+and batch scripts stay where they are. `wmbench verify` works on the file; the sums of what was left
+out stand in ``manifest.json``.
+"""
+
+import contextlib
+import gzip
+import io
+import shutil
+import subprocess
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from bench.plan.document import Plan
+from bench.plan.files import load_plan
+from bench.record.privacy import anonymous
+from bench.verify.manifest import MANIFEST, files_of
+from wmvla.errors import UserError
+
+SUFFIXES = (".tar.gz", ".tar.zst")
+LOCAL = ("jobs/", "logs/", "slurm/")
+"""What tells of the machine, and of nothing that a verdict rests on."""
+WEIGHTS = "checkpoints/"
+TEXT = (".json", ".jsonl", ".html", ".md")
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+NO_NAME_NO_TIME = b"\0\0\0\0\0\x02\xff"
+"""What stands in a gzip header that tells nothing, at level 9."""
+
+
+def pack(
+    run_dir: Path, out: Path | None = None, weights: bool = False, names: bool = False
+) -> Path:
+    """Pack a run directory into `out` (``<run name>.tar.gz`` here), and give that path.
+
+    `weights`: with its checkpoints. `names`: although a file names this user or this host.
+
+    Raises UserError where it is no run directory, where a file names somebody, and where `out`
+    cannot be written.
+    """
+    plan = load_plan(run_dir)
+    out = Path(f"{plan.run_name}{SUFFIXES[0]}") if out is None else out
+    if not out.name.endswith(SUFFIXES):
+        raise UserError(f"-o {out}: must end in {' or '.join(SUFFIXES)}")
+    files = _chosen(run_dir, weights)
+    if not names:
+        _refuse_names(files)
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as raw, _compressed(raw, out.name) as stream:
+            _write(stream, plan, files)
+        partial.replace(out)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror or error}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return out
+
+
+def _chosen(run_dir: Path, weights: bool) -> dict[str, Path]:
+    left_out = LOCAL if weights else (*LOCAL, WEIGHTS)
+    files = {
+        name: path for name, path in files_of(run_dir).items() if not name.startswith(left_out)
+    }
+    if (run_dir / MANIFEST).is_file():
+        files[MANIFEST] = run_dir / MANIFEST
+    return dict(sorted(files.items()))
+
+
+def _refuse_names(files: dict[str, Path]) -> None:
+    """UserError naming the first line that tells who or where somebody is.
+
+    Non-obvious: it cannot be taken out, since a changed file no longer has the sum that was
+    recorded.
+    """
+    for name, path in files.items():
+        if not name.endswith(TEXT):
+            continue
+        for number, line in enumerate(
+            path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1
+        ):
+            if anonymous(line) != line:
+                raise UserError(
+                    f"{path}: line {number} names this user or this host; --with-names packs it all"
+                    " the same"
+                )
+
+
+def _write(stream: IO[bytes], plan: Plan, files: dict[str, Path]) -> None:
+    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+        for name, path in files.items():
+            with path.open("rb") as file:
+                member = tarfile.TarInfo(f"{plan.run_name}/{name}")
+                member.size, member.mode, member.mtime = path.stat().st_size, 0o644, 0
+                archive.addfile(member, file)
+
+
+@contextlib.contextmanager
+def _compressed(raw: IO[bytes], name: str) -> Iterator[IO[bytes]]:
+    if name.endswith(".gz"):
+        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=9) as stream:
+            yield stream  # type: ignore[misc]
+        return
+    with subprocess.Popen(
+        [_zstd(), "-q", "-19", "-T1", "-c"], stdin=subprocess.PIPE, stdout=raw
+    ) as child:
+        assert child.stdin is not None
+        yield child.stdin
+        child.stdin.close()
+        if child.wait() != 0:
+            raise OSError(f"zstd exited with {child.returncode}")
+
+
+def _zstd() -> str:
+    found = shutil.which("zstd")
+    if found is None:
+        raise UserError("zstd is not installed: install it, or use .tar.gz")
+    return found
+
+
+def unpack(packed: Path, folder: Path) -> Path:
+    """Unpack into an empty `folder`, and give the run directory in it.
+
+    Only plain files below one folder are taken; anything else (links, devices, paths that lead out)
+    is refused, so is more than the disk can take.
+
+    Raises UserError where the file is none that `pack` made, or is damaged.
+    """
+    try:
+        with packed.open("rb", buffering=0) as raw, _decompressed(raw, packed) as stream:
+            tops = _extract(stream, packed, folder)
+            if any(
+                any(block) for block in iter(lambda: stream.read(1 << 20), b"")
+            ):  # to its end: there the sum is compared
+                raise UserError(f"{packed}: damaged: something stands behind its end")
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        raise UserError(f"{packed}: damaged, or no packed run: {error}") from None
+    if len(tops) != 1:
+        raise UserError(f"{packed}: holds {len(tops)} folders, a packed run has one")
+    return folder / tops.pop()
+
+
+def _extract(stream: IO[bytes], packed: Path, folder: Path) -> set[str]:
+    """Write the members; the names of the folders at the top."""
+    tops: set[str] = set()
+    seen: set[str] = set()
+    room = shutil.disk_usage(folder).free
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+        for member in archive:
+            parts = member.name.split("/")
+            if (
+                not member.isfile()
+                or len(parts) < 2
+                or any(part in ("", ".", "..") for part in parts)
+                or "\0" in member.name
+            ):
+                raise UserError(
+                    f"{packed}: refused: {member.name!r} is not a plain file inside of a folder"
+                )
+            if member.name in seen:
+                raise UserError(f"{packed}: refused: {member.name!r} is in it twice")
+            room -= member.size
+            if room < 0:
+                raise UserError(
+                    f"{packed}: refused: unpacked, it does not fit on the disk of {folder}"
+                )
+            seen.add(member.name)
+            tops.add(parts[0])
+            archive.extract(member, folder, filter="data", set_attrs=False)
+    return tops
+
+
+@contextlib.contextmanager
+def _decompressed(raw: IO[bytes], packed: Path) -> Iterator[IO[bytes]]:
+    magic = raw.read(10)
+    raw.seek(0)
+    if magic.startswith(GZIP):
+        if magic[3:] != NO_NAME_NO_TIME:
+            raise UserError(
+                f"{packed}: damaged, or not packed by wmbench: its gzip header is another one"
+            )
+        with gzip.GzipFile(fileobj=raw, mode="rb") as stream:
+            yield io.BufferedReader(stream)
+        return
+    if not magic.startswith(ZSTD):
+        raise UserError(f"{packed}: not a packed run: neither gzip nor zstd")
+    with subprocess.Popen(
+        [_zstd(), "-q", "-d", "-c"], stdin=raw, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        try:
+            yield child.stdout
+        finally:
+            child.stdout.close()
+        told = child.stderr.read().decode(errors="replace").strip() if child.stderr else ""
+        if child.wait() != 0:
+            raise UserError(
+                f"{packed}: damaged: {told.splitlines()[-1] if told else 'zstd failed'}"
+            )

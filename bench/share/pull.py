@@ -1,0 +1,191 @@
+"""Fetches the small files of a run that lies, or is being made, on another machine: again and
+again, never for the worse.
+
+rsync fills a folder of its own inside the destination; only what arrived whole leaves it. What is
+here is replaced by what is there, but for journals: one that lacks an episode which is recorded
+here stays as it is.
+"""
+
+import contextlib
+import fcntl
+import filecmp
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from bench.plan.document import PLAN_FILE
+from bench.plan.files import load_plan
+from bench.verify.manifest import MANIFEST, files_of
+from wmvla.errors import UserError
+
+STAGE = ".pull"
+"""Folder of the destination that rsync fills. It is kept: the next pull fetches what is new."""
+NEVER = (".*", "*.partial", "*.tmp")
+WEIGHTS = "/checkpoints/"
+SILENCE = 120
+"""Seconds without a byte after which a machine is given up: it may be gone."""
+VANISHED = 24
+"""rsync's exit code where a file was gone before it was fetched, as files of a live run may be."""
+CONSEQUENCES = ("rsync error", "connection unexpectedly closed", "Broken pipe", "Warning: ")
+"""In lines that say what came of a failure, or less: the last of the others says why. ssh shows
+banners before it."""
+
+
+@dataclass(frozen=True)
+class Pulled:
+    run_dir: Path
+    new: tuple[str, ...]
+    changed: tuple[str, ...]
+    kept: tuple[str, ...]
+    """Journals that lack something there which is recorded here, and why: a sentence each."""
+
+
+def pull(source: str, destination: Path | None = None, weights: bool = False) -> Pulled:
+    """Fetch ``HOST:DIR``, or a folder of this machine, into `destination` (default: ``results/<its
+    name>``).
+
+    `weights`: with the checkpoints.
+
+    Raises UserError where rsync is not there or fails (nothing has changed here then), where
+    another run lies here, and where another pull is at work.
+    """
+    name = source.rstrip("/").rpartition("/")[2].rpartition(":")[2]
+    if not name:
+        raise UserError(f"{source}: names no run directory; give it as HOST:DIR")
+    if destination is None and name in (".", ".."):
+        raise UserError(f"{source}: has no name to call it by; say where it is to go")
+    destination = Path("results") / name if destination is None else destination
+    stage = destination / STAGE
+    stage.mkdir(parents=True, exist_ok=True)
+    with _alone(destination) as held:
+        return _pull(source.rstrip("/"), destination, stage, weights, held)
+
+
+@contextlib.contextmanager
+def _alone(destination: Path) -> Iterator[IO[str]]:
+    """The lock file of a destination, taken. UserError where another pull has it.
+
+    Non-obvious: rsync holds it too. It goes on for a while where the pull that started it is
+    killed.
+    """
+    with (destination / f"{STAGE}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{destination}: another wmbench pull is at work here; wait for it or stop it"
+            ) from None
+        yield file
+
+
+def _pull(source: str, destination: Path, stage: Path, weights: bool, held: IO[str]) -> Pulled:
+    """Non-obvious: the first time the plan is fetched alone. A folder that is no run, a home folder
+    for instance, has none, and is not fetched."""
+    if not (destination / PLAN_FILE).exists():
+        _rsync(source, f"{source}/{PLAN_FILE}", stage, [], held)
+    excluded = [f"--exclude={pattern}" for pattern in (*NEVER, *(() if weights else (WEIGHTS,)))]
+    compared = [] if weights else ["--checksum"]
+    _rsync(
+        source, f"{source}/", stage, ["--recursive", "--delete-delay", *compared, *excluded], held
+    )
+    plan = load_plan(stage)
+    if (destination / PLAN_FILE).exists() and load_plan(destination).hash != plan.hash:
+        raise UserError(
+            f"{destination}: another run lies here ({load_plan(destination).run_name}); choose"
+            " another folder"
+        )
+    return _take_over(stage, destination)
+
+
+def _rsync(source: str, wanted: str, stage: Path, options: Sequence[str], held: IO[str]) -> None:
+    """Bring what is `wanted` of `source` into `stage`, while rsync too has the lock file `held`.
+    UserError where it cannot.
+
+    Non-obvious: files are compared by their content, not by time and size alone: a journal may grow
+    within a second. Of weights, which are large and written once, time and size do.
+    """
+    program = shutil.which("rsync")
+    if program is None:
+        raise UserError(
+            "rsync is not installed here: install it on both machines, it is what pull fetches with"
+        )
+    always = [
+        "--quiet",
+        "--times",
+        "--compress",
+        "--protect-args",
+        "--partial-dir=.rsync-partial",
+        f"--timeout={SILENCE}",
+    ]
+    try:
+        done = subprocess.run(
+            [program, *always, *options, "--", wanted, f"{stage}/"],
+            capture_output=True,
+            text=True,
+            check=False,
+            pass_fds=(held.fileno(),),
+        )
+    except OSError as error:
+        raise UserError(f"{program}: cannot be started: {error.strerror}") from None
+    if done.returncode not in (0, VANISHED):
+        told = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        reasons = [line for line in told if not any(each in line for each in CONSEQUENCES)]
+        why = (reasons or told or [f"rsync exited with {done.returncode}"])[-1]
+        raise UserError(f"{source}: not pulled, and nothing has changed here: {why}")
+
+
+def _take_over(stage: Path, destination: Path) -> Pulled:
+    """Put what arrived in its place, file by file, each as a whole; the plan first, the manifest
+    last."""
+    arrived = files_of(stage)
+    if (stage / MANIFEST).is_file():
+        arrived[MANIFEST] = stage / MANIFEST
+    new, changed, kept = [], [], []
+    for name, path in sorted(
+        arrived.items(), key=lambda item: (item[0] != PLAN_FILE, item[0] == MANIFEST, item[0])
+    ):
+        target = destination / name
+        if not target.exists():
+            new.append(name)
+        elif _same(path, target):
+            continue
+        elif name.startswith("episodes/") and (lacks := _lacks(path, target)):
+            kept.append(
+                f"{target}: there it lacks {lacks} that {'is' if lacks == '1 line' else 'are'}"
+                " recorded here; it stays"
+            )
+            continue
+        else:
+            changed.append(name)
+        _replace(path, target)
+    for failure in (destination / "failures").glob("*.json"):
+        if f"failures/{failure.name}" not in arrived:  # the case has succeeded since
+            failure.unlink()
+    return Pulled(destination, tuple(new), tuple(changed), tuple(kept))
+
+
+def _lacks(theirs: Path, ours: Path) -> str | None:
+    """How many whole lines of our journal theirs has not; None where it has them all."""
+    lines = set(theirs.read_bytes().split(b"\n"))
+    lacking = sum(line not in lines for line in ours.read_bytes().split(b"\n")[:-1])
+    return f"{lacking} line{'s' if lacking > 1 else ''}" if lacking else None
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
+
+
+def _replace(path: Path, target: Path) -> None:
+    """Non-obvious: a link is enough, and spares the room of weights: rsync writes no file in place,
+    but a new one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        partial.hardlink_to(path)
+    except OSError:  # a file system without links
+        shutil.copy2(path, partial)
+    partial.replace(target)

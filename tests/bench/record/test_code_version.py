@@ -1,0 +1,134 @@
+"""The code version: what can change a result changes it, and nothing else does."""
+
+import ast
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench.record.code_version import APART, ROOT, code_sha256, counted_sources
+
+SOURCES = {
+    "bench/plan/document.py": "a = 1",
+    "bench/plan/machines/cpu.toml": "name = 'cpu'",
+    "bench/judge/stats/rates.py": "b = 1",
+    "bench/report/write.py": "c = 1",
+    "suites/core/suite.toml": "name = 'core'",
+    "suites/throughput/test_speed.py": "d = 1",
+    "wmvla/__init__.py": "",
+    "uv.lock": "version = 1",
+}
+
+AFTERWARDS = tuple(
+    f"bench/commands/{name}.py"
+    for name in ("history", "report", "status", "watching", "verify", "pack", "pull", "videos")
+)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for name, text in SOURCES.items():
+        write(tmp_path, name, text)
+    return tmp_path
+
+
+def write(tree: Path, name: str, text: str) -> None:
+    path = tree / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bench/plan/document.py",
+        "bench/plan/machines/cpu.toml",
+        "bench/new.py",
+        "bench/reports.py",
+        "suites/core/suite.toml",
+        "uv.lock",
+    ],
+)
+def test_what_can_change_a_result_changes_it(tree: Path, name: str) -> None:
+    before = code_sha256(tree)
+    write(tree, name, "another")
+    assert code_sha256(tree) != before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md",
+        "docs/world.md",
+        "tests/test_plan.py",
+        "scripts/setup.sh",
+        "pyproject.toml",
+        "results/core-mini-cpu-12345678/plan.json",
+        "bench/__pycache__/plan.cpython-312.pyc",
+        "bench/formats/schemas/plan.schema.json",
+        "bench/report/write.py",
+        "bench/report/templates/report.html.j2",
+        "bench/calibration/looks.py",
+        "suites/throughput/test_speed.py",
+    ],
+)
+def test_what_cannot_leaves_it(tree: Path, name: str) -> None:
+    before = code_sha256(tree)
+    write(tree, name, "another")
+    assert code_sha256(tree) == before
+
+
+def test_names_count_and_the_place_does_not(
+    tree: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    before = code_sha256(tree)
+    elsewhere = Path(shutil.copytree(tree, tmp_path_factory.mktemp("else") / "where"))
+    assert code_sha256(elsewhere) == before
+    (elsewhere / "bench" / "plan.py").rename(elsewhere / "bench" / "plans.py")
+    assert code_sha256(elsewhere) != before
+
+
+def test_content_does_not_slip_from_one_file_into_the_next(tree: Path) -> None:
+    write(tree, "bench/judge/stats/rates.py", "")
+    write(tree, "bench/plan/document.py", "a = 1b = 1")
+    moved = code_sha256(tree)
+    write(tree, "bench/judge/stats/rates.py", "b = 1")
+    write(tree, "bench/plan/document.py", "a = 1")
+    assert code_sha256(tree) != moved
+
+
+def test_a_missing_lock_is_an_error(tree: Path) -> None:
+    (tree / "uv.lock").unlink()
+    with pytest.raises(FileNotFoundError):
+        code_sha256(tree)
+
+
+def test_the_sources_of_this_project_are_counted() -> None:
+    counted = list(counted_sources())
+    assert {
+        "bench/plan/document.py",
+        "bench/judge/stats/rates.py",
+        "suites/conftest.py",
+        "suites/core/suite.toml",
+        "uv.lock",
+    } <= set(counted)
+    assert "wmvla/rollout/journal.py" in counted
+    assert not [name for name in counted if "__pycache__" in name or name.startswith("tests")]
+
+
+def test_nothing_that_counts_needs_what_is_apart() -> None:
+    """But commands that are given after the verdict: so what is apart cannot change a result."""
+    apart = tuple(folder.replace("/", ".") for folder in APART)
+    for name in counted_sources():
+        if not name.endswith(".py") or name in AFTERWARDS:
+            continue
+        for node in ast.walk(ast.parse((ROOT / name).read_text())):
+            found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{name}: relative imports are not understood here"
+                found = [f"{node.module}.{alias.name}" for alias in node.names]
+            assert not [
+                module
+                for module in found
+                if f"{module}.".startswith(tuple(f"{each}." for each in apart))
+            ], name

@@ -1,0 +1,152 @@
+"""The training stage: its processes never outlive it, and it tells why they failed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from synthetic_run import core_plan, rows_of
+
+from bench.record.journal import journal_path
+from bench.run.stages import training
+from bench.run.stages.context import Context
+from bench.run.stages.training import _explain, _last_line
+from wmvla.errors import UserError
+from wmvla.rollout.journal import Journal
+from wmvla.train.job import TrainingJob
+
+PARENT = """
+import os, subprocess, sys
+from bench.stages.training import start
+child = start([sys.executable, "-c", "import time; time.sleep(300)"], subprocess.DEVNULL, dict(os.environ))
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_a_training_ends_with_the_killed_run_that_started_it():
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while (
+        child.is_running()
+        and child.status() != psutil.STATUS_ZOMBIE
+        and time.monotonic() < deadline
+    ):
+        time.sleep(0.05)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_mistake_in_the_log_is_told_in_its_own_words(tmp_path: Path):
+    log = tmp_path / "E2-train-s0.log"
+    log.write_text(
+        "a warning\nerror: World latents are missing: x does not exist.\nerror: told by the other"
+        " process\n"
+    )
+    with pytest.raises(UserError, match=r"^World latents are missing: x does not exist\.$"):
+        _explain(log, "E2-train-s0")
+
+
+def test_a_training_that_sigterm_stopped_did_not_fail(tmp_path: Path):
+    log = tmp_path / "E2-train-s0.log"
+    told = (
+        "E2-train-s0 was asked to stop and did after step 7 of 9, with a checkpoint: continue with"
+        " the same command."
+    )
+    log.write_text(f"a warning\nstopped: {told}\nSignalException: Process 1 got signal: 15\n")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        _explain(log, "E2-train-s0")
+    assert str(caught.value) == told
+
+
+def test_a_crash_names_the_last_error_and_the_log(tmp_path: Path):
+    log = tmp_path / "E2-train-s0.log"
+    launcher = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: "
+    log.write_text(f"Traceback\nRuntimeError: out of memory at step 7\n{launcher}\n")
+    with pytest.raises(
+        RuntimeError, match=r"E2-train-s0 failed: RuntimeError: .* step 7 \(the whole log: "
+    ) as caught:
+        _explain(log, "E2-train-s0")
+    assert not isinstance(caught.value, UserError)
+
+
+def test_progress_reads_only_what_this_run_wrote(tmp_path: Path):
+    metrics = tmp_path / "metrics.jsonl"
+    assert _last_line(metrics) is None
+    metrics.write_text('{"step": 1}\n{"step": 2}\n{"step"')
+    assert _last_line(metrics) == {"step": 2}
+    assert _last_line(metrics, newer_than=metrics.stat().st_mtime + 1) is None
+
+
+FAILS = (
+    "print('Traceback (most recent call last):\\nRuntimeError: Connection closed by peer',"
+    " flush=True)"
+)
+
+
+@pytest.mark.parametrize(
+    ("prints", "raised"),
+    [(FAILS, RuntimeError), ("print('loading', flush=True)", KeyboardInterrupt)],
+)
+def test_sigterm_after_another_rank_failed_is_no_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prints: str, raised: type[BaseException]
+) -> None:
+    """srun sends it to all ranks where one fails. It ends this rank's process, whose exit code then
+    says nothing."""
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    plan = core_plan("smoke")
+    context = Context(plan, tmp_path, None)
+    folders = {
+        "dataset_root": "",
+        "dataset_repo_id": "",
+        "checkpoints": str(tmp_path),
+        "metrics": str(tmp_path / "m.jsonl"),
+    }
+    job = TrainingJob(
+        case="E2-train-s0", seed=0, training=plan.recipe.training, base="base", **folders
+    )
+    log, start = context.log_path(job.case), training.start
+
+    def sigterm(seconds: float) -> None:
+        deadline = time.monotonic() + 60
+        while not log.read_text() and time.monotonic() < deadline:
+            pass
+        raise KeyboardInterrupt("SIGTERM")
+
+    code = f"import signal; {prints}; signal.pause()"
+    monkeypatch.setattr(
+        training, "start", lambda command, *rest: start([sys.executable, "-c", code], *rest)
+    )
+    monkeypatch.setattr(training.time, "sleep", sigterm)
+    with pytest.raises(
+        raised, match="Connection closed by peer" if raised is RuntimeError else "SIGTERM"
+    ):
+        training.run_job(context, job)
+
+
+def test_no_training_is_made_again_whose_lost_checkpoint_has_played(tmp_path: Path):
+    plan = core_plan("smoke")
+    context = Context(plan, tmp_path / "results" / "run", show=None)
+    player = plan.case("E2-zero-s0")
+    row, *_ = rows_of(plan, player, [True, *[None] * (len(plan.episodes) - 1)])
+    Journal(journal_path(context.run_dir, player.id)).append(row)
+    with pytest.raises(UserError) as refused:
+        training.run(context, plan.case("E2-train-s0"))
+    assert (
+        str(refused.value)
+        == f"{context.run_dir / 'checkpoints' / 'E2-train-s0'}: is gone, and episodes that it has"
+        " played are recorded; put it back, or remove episodes/E2-zero-s0.jsonl in the run"
+        " directory to train and play again"
+    )
+    with pytest.raises(
+        FileNotFoundError, match="base"
+    ):  # of E0 nothing was played: it is trained, from a base that is not here
+        training.run(context, plan.case("E0-train-s0"))

@@ -1,0 +1,100 @@
+"""Images that are read while the training works: those of LeRobot, in the order that is asked
+for."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lerobot.datasets import LeRobotDataset
+
+from wmvla.data import dataset, readers
+from wmvla.data.dataset import InMemoryData, StreamedData, open_data, open_metadata
+from wmvla.data.readers import read_ahead, reader_count
+
+CAMERAS = ("observation.images.image", "observation.images.image2")
+LENGTHS = (9, 6)
+
+
+@pytest.fixture(scope="module")
+def video_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two episodes, seen by two cameras."""
+    folder = tmp_path_factory.mktemp("video") / "dataset"
+    video = {"dtype": "video", "shape": (64, 64, 3), "names": ["height", "width", "channel"]}
+    numbers = {"dtype": "float32", "shape": (2,), "names": None}
+    features = {**dict.fromkeys(CAMERAS, video), "observation.state": numbers, "action": numbers}
+    made = LeRobotDataset.create(
+        "toy/video", fps=10, root=folder, use_videos=True, features=features
+    )
+    draws = np.random.default_rng(0)
+    for length in LENGTHS:
+        for step in range(length):
+            frames = {
+                camera: np.full((64, 64, 3), 15 * step + 60 * place, np.uint8)
+                for place, camera in enumerate(CAMERAS)
+            }
+            numbers_now = {
+                key: draws.normal(size=2).astype(np.float32)
+                for key in ("observation.state", "action")
+            }
+            made.add_frame({**frames, **numbers_now, "task": f"task {length}"})
+        made.save_episode()
+    made.finalize()
+    return folder
+
+
+def test_batches_of_a_video_dataset_are_those_of_lerobot(video_dataset: Path):
+    stock = LeRobotDataset(
+        "toy/video",
+        root=video_dataset,
+        video_backend="pyav",
+        delta_timestamps={"action": [step / 10 for step in range(4)]},
+    )
+    streamed = open_data(video_dataset, "toy/video", 4)
+    assert isinstance(streamed, StreamedData)
+    rows = [np.array([14, 2, 3, 4, 2, 8, 9]), np.array([0])]
+    batches = list(streamed.batches(rows))
+    assert len(batches) == len(rows)
+    for picked, batch in zip(rows, batches, strict=True):
+        for place, row in enumerate(picked):
+            theirs = stock[int(row)]
+            for key in (
+                *CAMERAS,
+                "observation.state",
+                "action",
+                "action_is_pad",
+                "index",
+                "episode_index",
+            ):
+                assert torch.equal(batch[key][place], theirs[key]), (row, key)
+            assert batch["task"][place] == theirs["task"]
+
+
+def test_what_is_read_ahead_comes_in_order(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(readers, "reader_count", lambda: 3)
+    rows = [np.arange(number, number + 2) for number in range(20)]
+    state = torch.random.get_rng_state()
+    read = [
+        batch[0].tolist()
+        for batch in read_ahead(lambda picked: [torch.from_numpy(picked)], rows, pinned=False)
+    ]
+    assert read == [batch.tolist() for batch in rows]
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(readers, "usable_cores", lambda: 24)
+    assert reader_count() == 8
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert reader_count() == 6
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "64")
+    assert reader_count() == 1
+
+
+def test_processes_of_one_machine_share_its_memory(toy, monkeypatch: pytest.MonkeyPatch):
+    frames = open_metadata(toy.dataset, toy.repo_id).total_frames
+    room = frames * 2 * 32 * 32 * 3 + 1  # for the images of one process
+    monkeypatch.setattr(dataset, "MEMORY_FRACTION", room / dataset.psutil.virtual_memory().total)
+    assert isinstance(open_data(toy.dataset, toy.repo_id, 4), InMemoryData)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert isinstance(open_data(toy.dataset, toy.repo_id, 4), StreamedData)

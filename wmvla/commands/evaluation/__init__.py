@@ -1,0 +1,1 @@
+"""`lerobot-wm-eval`: any LeRobot checkpoint, played by the engine of the suites."""

@@ -1,0 +1,2 @@
+"""Data sets: episodes, frames and images of a LeRobotDataset, read as fast as the training asks for
+them."""

@@ -1,0 +1,209 @@
+"""Training data: a LeRobotDataset in memory where it fits; where it does not, its images are read
+in worker processes.
+
+Non-obvious: LeRobot's own loader decodes the images of whole rows for each action of the chunk
+(FACTS.md). Here actions come from memory always, and images are decoded once for each sample, or
+once for all.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import numpy as np
+import psutil
+import torch
+from huggingface_hub.errors import HFValidationError
+from lerobot.configs import FeatureType
+from lerobot.datasets import LeRobotDataset, LeRobotDatasetMetadata
+from lerobot.utils.feature_utils import dataset_to_policy_features
+from torch import Tensor
+
+from wmvla.data.episodes import ends_of
+from wmvla.data.images import StoredImages
+from wmvla.data.readers import read_ahead
+from wmvla.errors import UserError
+from wmvla.resources import local_rank
+
+MEMORY_FRACTION = 0.25
+"""Share of the machine's memory that decoded frames may take, of all training processes on it
+together."""
+MEMORY_BYTES = 4 * 2**30
+"""What decoded frames may take at most, in one process: 20,000 images of 256 pixels, which take a
+minute to decode."""
+
+
+class TrainingData(Protocol):
+    """Rows of a dataset, as LeRobot's loader would batch them. ``chunk`` actions belong to one
+    row."""
+
+    metadata: LeRobotDatasetMetadata
+    cameras: list[str]
+    chunk: int
+    ends: np.ndarray
+    encoded: list[str]
+    """Keys of batches that are vision features already, which no processor reads; empty where
+    batches carry images."""
+
+    def batches(self, rows: Iterable[np.ndarray], device: str = "cpu") -> Iterator[dict[str, Any]]:
+        """For each array of rows (B,) a batch; images are float (B, 3, H, W) in [0, 1] on
+        ``device``, the rest on the host."""
+
+
+def open_data(root: Path | None, repo_id: str, chunk: int) -> TrainingData:
+    """The dataset, decoded now if it is small, else read while it is trained on.
+
+    Args:
+        root: the dataset's folder; None for the hub cache.
+    """
+    metadata = open_metadata(root, repo_id)
+    cameras = camera_keys(metadata)
+    size = metadata.total_frames * sum(
+        int(np.prod(metadata.features[camera]["shape"])) for camera in cameras
+    )
+    stored = all(metadata.features[camera]["dtype"] == "image" for camera in cameras)
+    _, ranks = local_rank()
+    if stored and size <= min(
+        MEMORY_BYTES, MEMORY_FRACTION * psutil.virtual_memory().total / ranks
+    ):
+        return InMemoryData(metadata, root, chunk)
+    return StreamedData(metadata, root, chunk)
+
+
+def open_metadata(root: Path | None, repo_id: str) -> LeRobotDatasetMetadata:
+    """The dataset's metadata.
+
+    Raises:
+        UserError: no such dataset, or the hub cannot be reached for it.
+    """
+    if root is not None and not (root / "meta" / "info.json").is_file():
+        raise UserError(f"{root} is not a LeRobotDataset: make the demonstrations first.")
+    with fetching(repo_id, root):
+        return LeRobotDatasetMetadata(repo_id, root=root)
+
+
+@contextmanager
+def fetching(repo_id: str, root: Path | None) -> Iterator[None]:
+    """What LeRobot raises when it looks for a dataset's files, on the disk and then on the hub,
+    becomes one sentence."""
+    try:
+        yield
+    except (FileNotFoundError, ConnectionError, httpx.HTTPError, HFValidationError) as error:
+        where = (
+            f"Files of the dataset {repo_id} are not in {root}"
+            if root
+            else f"The dataset {repo_id} is not on this disk"
+        )
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{where}, and the hub does not give them ({reason}): set dataset.repo_id and"
+            " dataset.root."
+        ) from error
+
+
+def open_dataset(repo_id: str, root: Path | None) -> LeRobotDataset:
+    """The dataset itself.
+
+    Raises:
+        UserError: files are missing, and the hub cannot be reached for them.
+    """
+    # pyav, because torchcodec needs shared libraries of FFmpeg that a wheel does not bring
+    with fetching(repo_id, root):
+        return LeRobotDataset(repo_id, root=root, video_backend="pyav")
+
+
+def camera_keys(metadata: LeRobotDatasetMetadata) -> list[str]:
+    """Feature keys of the cameras, in the dataset's order."""
+    features = dataset_to_policy_features(metadata.features)
+    return [key for key, feature in features.items() if feature.type is FeatureType.VISUAL]
+
+
+def episode_ends(metadata: LeRobotDatasetMetadata) -> np.ndarray:
+    """Exclusive end row of every episode, ascending: see ``wmvla.data.episodes``."""
+    return ends_of(metadata)
+
+
+def action_is_pad(ends: np.ndarray, rows: np.ndarray, chunk: int) -> Tensor:
+    """Whether each action of the chunks that start at ``rows`` lies behind its episode's end: (B,
+    chunk) bool."""
+    last = ends[np.searchsorted(ends, rows, side="right")] - 1
+    return torch.from_numpy(rows[:, None] + np.arange(chunk) > last[:, None])
+
+
+class Numbers:
+    """State, actions and task of every row: a dataset without its images, in memory whatever its
+    size."""
+
+    def __init__(self, dataset: LeRobotDataset, chunk: int) -> None:
+        self.metadata, self.cameras, self.chunk = dataset.meta, camera_keys(dataset.meta), chunk
+        self.ends = episode_ends(dataset.meta)
+        self.encoded: list[str] = []
+        table = dataset.hf_dataset.select_columns(
+            ["observation.state", "action", "task_index"]
+        ).with_format("numpy")[:]
+        self.state = torch.tensor(table["observation.state"], dtype=torch.float32)
+        self.action = torch.tensor(table["action"], dtype=torch.float32)
+        tasks = [str(task) for task in dataset.meta.tasks.sort_values("task_index").index]
+        self.task = [tasks[number] for number in table["task_index"]]
+
+    def batch(self, rows: np.ndarray) -> dict[str, Any]:
+        """What LeRobot's loader gives of ``rows`` (B,), without images."""
+        last = self.ends[np.searchsorted(self.ends, rows, side="right")] - 1
+        ahead = np.minimum(rows[:, None] + np.arange(self.chunk), last[:, None])
+        return {
+            "observation.state": self.state[rows],
+            "action": self.action[ahead],
+            "action_is_pad": action_is_pad(self.ends, rows, self.chunk),
+            "index": torch.from_numpy(rows),
+            "episode_index": torch.from_numpy(np.searchsorted(self.ends, rows, side="right")),
+            "task": [self.task[row] for row in rows],
+        }
+
+
+class InMemoryData(Numbers):
+    """Every frame of an image-typed LeRobotDataset, decoded once."""
+
+    def __init__(self, metadata: LeRobotDatasetMetadata, root: Path | None, chunk: int) -> None:
+        dataset = open_dataset(metadata.repo_id, root)
+        super().__init__(dataset, chunk)
+        images = StoredImages(dataset, self.cameras, self.ends).read(np.arange(self.ends[-1]))
+        self.images = dict(zip(self.cameras, images, strict=True))
+
+    def batches(self, rows: Iterable[np.ndarray], device: str = "cpu") -> Iterator[dict[str, Any]]:
+        for picked in rows:
+            images = {
+                camera: as_floats(self.images[camera][picked], device) for camera in self.cameras
+            }
+            yield images | self.batch(picked)
+
+
+class StreamedData(Numbers):
+    """A LeRobotDataset of any size: images are decoded by reader processes, ahead of the
+    training."""
+
+    def __init__(self, metadata: LeRobotDatasetMetadata, root: Path | None, chunk: int) -> None:
+        dataset = open_dataset(metadata.repo_id, root)
+        super().__init__(dataset, chunk)
+        self.images = StoredImages(dataset, self.cameras, self.ends)
+
+    def batches(self, rows: Iterable[np.ndarray], device: str = "cpu") -> Iterator[dict[str, Any]]:
+        picked = list(rows)
+        for batch, images in zip(
+            picked, read_ahead(self.images.read, picked, pinned=device != "cpu"), strict=True
+        ):
+            floats = {
+                camera: as_floats(image, device)
+                for camera, image in zip(self.cameras, images, strict=True)
+            }
+            yield floats | self.batch(batch)
+
+
+def as_floats(images: Tensor, device: str) -> Tensor:
+    """Bytes as numbers in [0, 1] on ``device``.
+
+    Non-obvious: bytes travel, because they are a quarter of the numbers; from pinned memory they do
+    so while the device works.
+    """
+    return images.to(device, non_blocking=True).float() / 255

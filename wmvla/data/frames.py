@@ -1,0 +1,102 @@
+"""Camera frames of a LeRobotDataset in row order, as bytes: what latents are made from.
+
+Only the world cameras' frames are decoded, and of a range of rows only those: memory stays bounded
+whatever the dataset's size.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from lerobot.datasets import LeRobotDatasetMetadata
+from lerobot.datasets.io_utils import load_stats
+from torch import Tensor
+
+from wmvla.data.dataset import camera_keys, episode_ends, open_dataset, open_metadata
+from wmvla.data.images import StoredImages
+from wmvla.errors import UserError
+
+
+class Frames(Protocol):
+    """Frames of one dataset, seen by the world cameras."""
+
+    repo_id: str
+    fingerprint: str
+    camera: str
+    keys: list[str]
+    ends: np.ndarray
+
+    def read(self, first: int, last: int) -> list[Tensor]:
+        """Rows ``first`` to ``last`` (exclusive): for each camera uint8 (N, 3, H, W)."""
+
+
+class DatasetFrames:
+    """Frames of a LeRobotDataset on disk (or of the hub, which LeRobot then fetches).
+
+    Args:
+        camera: ``front``, ``wrist`` or ``both``: the dataset's first camera, its second, or the
+        two, front first.
+
+    Raises:
+        UserError: no such dataset, or it lacks the camera.
+    """
+
+    def __init__(self, repo_id: str, root: Path | None, camera: str) -> None:
+        metadata = open_metadata(root, repo_id)
+        self.repo_id, self.camera = repo_id, camera
+        self.keys = world_cameras(camera_keys(metadata), camera, repo_id)
+        self.ends = episode_ends(metadata)
+        self.fingerprint = dataset_fingerprint(metadata)
+        self.images = StoredImages(open_dataset(repo_id, root), self.keys, self.ends)
+
+    def read(self, first: int, last: int) -> list[Tensor]:
+        return self.images.read(np.arange(first, last))
+
+
+def world_cameras(keys: Sequence[str], camera: str, repo_id: str) -> list[str]:
+    """Feature keys of the world camera(s) ``front``, ``wrist`` or ``both`` among a dataset's
+    cameras."""
+    wanted = {"front": keys[:1], "wrist": keys[1:2], "both": keys[:2]}.get(camera)
+    if wanted is None:
+        raise UserError(
+            f"policy.world_camera = {camera!r} is unknown: choose front, wrist or both."
+        )
+    if len(wanted) != (2 if camera == "both" else 1):
+        raise UserError(
+            f"policy.world_camera = {camera!r}, but the dataset {repo_id} has only these cameras:"
+            f" {', '.join(keys)}."
+        )
+    return list(wanted)
+
+
+def dataset_fingerprint(metadata: LeRobotDatasetMetadata) -> str:
+    """Hash of what a dataset's metadata says of its content, 16 hex digits.
+
+    It covers the frame rate, every feature's type and shape, the episodes' ends, the tasks, and the
+    content of ``meta/stats.json``: means and extremes of actions, states and sampled images. It
+    reads no frame, and does not depend on how the files are cut or on where they lie. Two datasets
+    that agree in all of this differ in single frames at most.
+
+    Non-obvious: the statistics are read from the file, because LeRobot's training replaces those in
+    memory.
+    """
+    content = {
+        "fps": metadata.fps,
+        "features": {
+            key: [value["dtype"], list(value["shape"])] for key, value in metadata.features.items()
+        },
+        "ends": episode_ends(metadata).tolist(),
+        "tasks": [str(task) for task in metadata.tasks.sort_values("task_index").index],
+        "stats": load_stats(metadata.root),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=_plain).encode()).hexdigest()[
+        :16
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """Arrays of statistics as lists, rounded to what survives a change of float width."""
+    return np.round(np.asarray(value, np.float64), 6).tolist()

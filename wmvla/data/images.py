@@ -1,0 +1,70 @@
+"""Camera images of a LeRobotDataset by row, as bytes. Only the cameras and rows that are asked for
+are decoded."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Image as ImageFeature
+from lerobot.datasets import LeRobotDataset
+from lerobot.datasets.video_utils import decode_video_frames
+from PIL import Image
+from torch import Tensor
+
+
+class StoredImages:
+    """Images of some cameras, stored one by one or in videos.
+
+    Args:
+        keys: feature keys of the cameras. ends: exclusive end row of every episode.
+    """
+
+    def __init__(self, dataset: LeRobotDataset, keys: Sequence[str], ends: np.ndarray) -> None:
+        self.keys, self.ends = list(keys), ends
+        self.metadata, self.root, self.tolerance = dataset.meta, dataset.root, dataset.tolerance_s
+        single = [key for key in keys if key not in dataset.meta.video_keys]
+        self.table = dataset.hf_dataset.with_format(None).select_columns([*single, "timestamp"])
+        for key in single:
+            self.table = self.table.cast_column(key, ImageFeature(decode=False))
+
+    def read(self, rows: np.ndarray) -> list[Tensor]:
+        """For each camera the images of ``rows`` (N,), in their order: uint8 (N, 3, H, W)."""
+        first = int(rows[0])
+        consecutive = bool((rows == first + np.arange(len(rows))).all())
+        cells = self.table[first : first + len(rows)] if consecutive else self.table[rows.tolist()]
+        times = np.asarray(cells["timestamp"], np.float64).reshape(-1)
+        return [
+            torch.stack([decode_image(cell) for cell in cells[key]])
+            if key in cells
+            else self._decode_video(key, rows, times)
+            for key in self.keys
+        ]
+
+    def _decode_video(self, key: str, rows: np.ndarray, timestamps: np.ndarray) -> Tensor:
+        """One run of the decoder for each stretch of consecutive rows of an episode.
+
+        Non-obvious: the decoder keeps all frames between the first and the last of a run, so a run
+        has no gaps.
+        """
+        episodes = np.searchsorted(self.ends, rows, side="right")
+        cuts = np.flatnonzero((np.diff(rows) != 1) | (np.diff(episodes) != 0)) + 1
+        parts = []
+        for run in np.split(np.arange(len(rows)), cuts):
+            number = int(episodes[run[0]])
+            start = self.metadata.episodes[number][f"videos/{key}/from_timestamp"]
+            path = self.root / self.metadata.get_video_file_path(number, key)
+            times = [float(start + time) for time in timestamps[run]]
+            parts.append(
+                decode_video_frames(path, times, self.tolerance, "pyav", return_uint8=True)
+            )
+        return torch.cat(parts)
+
+
+def decode_image(cell: dict[str, Any]) -> Tensor:
+    """One stored image as uint8 (3, H, W)."""
+    stored = cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
+    with Image.open(io.BytesIO(stored)) as image:
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)

@@ -1,0 +1,65 @@
+"""Reader processes: what a training needs next is read while it works, and comes in order."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from wmvla.resources import local_rank, usable_cores
+
+MOST_READERS = 8
+"""Of one training process."""
+
+
+class _Batches(Dataset):
+    """``read`` of each array of rows, by number."""
+
+    def __init__(
+        self, read: Callable[[np.ndarray], list[Tensor]], rows: Sequence[np.ndarray]
+    ) -> None:
+        self.read, self.rows = read, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> list[Tensor]:
+        return self.read(self.rows[number])
+
+
+def reader_count() -> int:
+    """Reader processes of this training process: those of one machine share its cores."""
+    _, ranks = local_rank()
+    return max(1, min(MOST_READERS, usable_cores() // ranks))
+
+
+def read_ahead(
+    read: Callable[[np.ndarray], list[Tensor]], rows: Sequence[np.ndarray], pinned: bool
+) -> Iterator[list[Tensor]]:
+    """What ``read`` gives for each of ``rows``, in order, read by processes of their own, two
+    batches ahead each.
+
+    Args:
+        pinned: in memory that an accelerator can copy from while it works.
+
+    Non-obvious: a whole batch is one reader's work, so that its pieces need not be put together by
+    the training.
+    """
+    made: DataLoader[Any] = DataLoader(
+        _Batches(read, rows),
+        batch_size=None,
+        num_workers=reader_count(),
+        pin_memory=pinned,
+        worker_init_fn=ignore_sigterm,
+        generator=torch.Generator(),  # never drawn from; without it torch's own would be
+    )
+    return iter(made)
+
+
+def ignore_sigterm(worker: int) -> None:
+    """A cluster signals every process of a job; the training still needs its readers for the step
+    that it finishes."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

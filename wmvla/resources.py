@@ -1,0 +1,108 @@
+"""How many simulator processes this process may start: from the cores and the memory that it is
+given."""
+
+import math
+import os
+from pathlib import Path
+
+import psutil
+
+SIMULATOR_BYTES = 3 * 2**30
+"""Memory of one simulator process. Measured (resident, MuJoCo 3.3.2, OSMesa, after a reset that
+checked the cheap one): 2.5 GiB for libero_object at 128 pixels, 2.9 GiB for libero_10 at 256. It
+does not grow from task to task."""
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def worker_count(rows: int, policy_on_gpu: bool) -> int:
+    """Simulator processes for ``rows`` episodes: at least 1, and never more than rows.
+
+    A policy on a GPU keeps a core busy beside the simulators; one on the CPU works while they wait
+    for it.
+    """
+    cores = usable_cores() - policy_on_gpu
+    return max(1, min(rows, cores, usable_memory() // SIMULATOR_BYTES))
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, or fewer where a container's quota gives it less time
+    than that."""
+    cores = len(os.sched_getaffinity(0))
+    for folder in _own_cgroups("cpu"):
+        quota, period = _cpu_quota(folder)
+        if quota is not None and period:
+            cores = min(cores, max(1, math.floor(quota / period)))
+    return cores
+
+
+def usable_memory() -> int:
+    """Bytes that are free on the machine, or fewer where a container's limit leaves less."""
+    free = psutil.virtual_memory().available
+    for folder in _own_cgroups("memory"):
+        for limit_file, used_file in (
+            ("memory.max", "memory.current"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ):
+            limit, used = _number(folder / limit_file), _number(folder / used_file)
+            if limit is not None and used is not None:
+                free = min(free, max(0, limit - used + _reclaimable(folder)))
+    return free
+
+
+def _own_cgroups(controller: str) -> list[Path]:
+    """Folders of this process's control group and those above it, in version 1's place and in
+    version 2's.
+
+    Non-obvious: in a container the group's path is often the host's, which does not exist inside;
+    its root folder then is the container's own group.
+    """
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    folders = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = CGROUPS / controller if controllers else CGROUPS
+        group = Path(path.strip("/"))
+        folders += [root / part for part in (group, *group.parents)]
+    return folders
+
+
+def _cpu_quota(folder: Path) -> tuple[int | None, int | None]:
+    """Microseconds of CPU time for each period of so many; no quota is None."""
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        quota_us = _number(folder / "cpu.cfs_quota_us")
+        return (None if quota_us is None or quota_us < 0 else quota_us), _number(
+            folder / "cpu.cfs_period_us"
+        )
+    return (None if quota == "max" else int(quota)), int(period)
+
+
+def _reclaimable(folder: Path) -> int:
+    """Bytes of cached files, which count as used but are given up when memory is asked for."""
+    try:
+        lines = (folder / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    stat = dict(line.split() for line in lines)
+    return int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))
+
+
+def _number(file: Path) -> int | None:
+    """What a control group's file says; None for no such file and for ``max``, which is no
+    limit."""
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def local_rank() -> tuple[int, int]:
+    """This rank of torchrun among those on this machine, and how many they are; (0, 1) without
+    torchrun."""
+    return int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

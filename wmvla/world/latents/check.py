@@ -1,0 +1,165 @@
+"""Judges a latent file that was made elsewhere, and writes the metadata that lets a policy use
+it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wmvla.data.frames import DatasetFrames
+from wmvla.errors import UserError
+from wmvla.files import write_json
+from wmvla.world.encoder import WorldEncoder
+from wmvla.world.latents.cache import (
+    BrokenMetadataError,
+    make_metadata,
+    metadata_path,
+    read_metadata,
+    refuse_other,
+)
+from wmvla.world.latents.file import Figures, examine, read_layout
+from wmvla.world.latents.stream import stream_latents
+from wmvla.world.latents.writer import describe
+
+SAMPLED_ROWS = 16
+LEAST_AGREEMENT = 0.97
+"""Measured on LIBERO frames with a random V-JEPA 2: 1.00 for the same windows, 0.94 for m = 2
+instead of 4, 0.01 otherwise."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the latents should be; ``width`` and ``dataset`` and ``encoder`` where they are
+    known."""
+
+    window: int
+    camera: str
+    width: int | None
+    frames: DatasetFrames | None
+    encoder: WorldEncoder | None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``objection``: why the file cannot be used; None when it can. ``agreement``: see
+    ``agreement_with``."""
+
+    figures: Figures | None
+    agreement: float | None
+    objection: str | None
+
+
+def check_latents(path: Path, asked: Asked) -> Finding:
+    """Look at every value of ``path`` once; with a dataset, and nothing to object to, write its
+    metadata.
+
+    Non-obvious: metadata that is there and whole is believed and never replaced by a weaker one;
+    only the file's stamp (its modification time) is brought up to date. Metadata that cannot be
+    read is written anew.
+    """
+    frames, encoder = asked.frames, asked.encoder
+    try:
+        rows = read_layout(path).rows
+    except UserError as error:
+        return Finding(None, None, str(error))
+    metadata = _metadata(path)
+    ends = np.asarray(metadata["episode_ends"]) if metadata else frames.ends if frames else None
+    figures = examine(path, ends if ends is not None and ends[-1] == rows else None)
+    objection = _objection(path, asked, figures, metadata)
+    if objection or frames is None:
+        return Finding(figures, None, objection)
+    agreement = agreement_with(path, figures, frames, encoder, asked.window) if encoder else None
+    if agreement is not None and agreement < LEAST_AGREEMENT:
+        return Finding(
+            figures,
+            agreement,
+            "another encoder, window, camera or dataset made it: the encoder gives other latents"
+            f" from the dataset's frames (agreement {agreement:.3f}, at least {LEAST_AGREEMENT} is"
+            " needed)",
+        )
+    if metadata is None or (encoder and metadata["encoder"].get("hash") is None):
+        metadata = _describe(asked, frames)
+    write_json(metadata_path(path), make_metadata(metadata, frames.ends, figures, path))
+    return Finding(figures, agreement, None)
+
+
+def _objection(
+    path: Path, asked: Asked, figures: Figures, metadata: dict[str, Any] | None
+) -> str | None:
+    """Why the file cannot be used, from what it holds and what its metadata says."""
+    if asked.width is not None and figures.layout.width != asked.width:
+        return (
+            f"its latents have width {figures.layout.width}, but policy.world_latent_dim ="
+            f" {asked.width}"
+        )
+    if asked.frames is not None and figures.layout.rows != asked.frames.ends[-1]:
+        return (
+            f"it has {figures.layout.rows} rows, but the dataset {asked.frames.repo_id} has"
+            f" {asked.frames.ends[-1]} frames"
+        )
+    if figures.objection or metadata is None:
+        return figures.objection
+    dataset = asked.frames.fingerprint if asked.frames else None
+    encoder = asked.encoder.fingerprint() if asked.encoder else None
+    try:
+        refuse_other(path, metadata, asked.window, asked.camera, dataset, encoder)
+    except UserError as error:
+        return str(error)
+    if metadata["file"].get("sha256") != figures.sha256:
+        return (
+            f"it is not the file that {metadata_path(path).name} describes; delete that if you"
+            " trust the file"
+        )
+    return None
+
+
+def agreement_with(
+    path: Path, figures: Figures, frames: DatasetFrames, encoder: WorldEncoder, window: int
+) -> float:
+    """Mean cosine of stored latents with those that ``encoder`` gives, in ``SAMPLED_ROWS`` rows,
+    standardised per dimension.
+
+    Non-obvious: raw latents of one scene all point the same way, whatever the window; what differs
+    between frames shows only when the mean is taken away.
+    """
+    rows = np.unique(np.linspace(0, figures.layout.rows - 1, SAMPLED_ROWS).astype(int))
+    stored = np.load(path, mmap_mode="r")[rows].astype(np.float64)
+    made = [
+        latents[0].cpu().numpy()
+        for _, latents in stream_latents(frames, encoder, window, [(r, r + 1) for r in rows])
+    ]
+    if made[0].shape != stored[0].shape:
+        return 0.0
+    scale = np.maximum(figures.std, 1e-6)
+    a, b = (stored - figures.mean) / scale, (np.stack(made) - figures.mean) / scale
+    return float(
+        (
+            (a * b).sum(1)
+            / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-12)
+        ).mean()
+    )
+
+
+def _metadata(path: Path) -> dict[str, Any] | None:
+    if not metadata_path(path).exists():
+        return None
+    try:
+        return read_metadata(path)
+    except BrokenMetadataError:
+        return None
+
+
+def _describe(asked: Asked, frames: DatasetFrames) -> dict[str, Any]:
+    """What is known of a file that came without metadata: its encoder only where the latents agreed
+    with it."""
+    if asked.encoder is not None:
+        return describe(frames, asked.encoder, asked.window)
+    return {
+        "dataset": {"repo_id": frames.repo_id, "fingerprint": frames.fingerprint},
+        "encoder": {"name": None, "kind": None, "revision": None, "hash": None},
+        "camera": asked.camera,
+        "camera_keys": frames.keys,
+        "window": asked.window,
+        "pooling": "unknown",
+    }

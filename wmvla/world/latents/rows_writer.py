@@ -1,0 +1,107 @@
+"""Fills a file of dataset rows: resumable after a kill at any moment, in one process or several."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import distributed
+
+from wmvla.progress import Progress
+from wmvla.world.latents.file import DTYPE
+from wmvla.world.latents.partial import InUseError, Partial, Range, remaining_batches
+
+SAVE_EVERY = 2.0
+"""Seconds of work that a kill can cost."""
+
+Make = Callable[[list[Range]], Iterator[tuple[int, np.ndarray]]]
+"""Row ranges, ascending -> for each of them its first row and its rows (N, width)."""
+
+
+def write_rows(
+    path: Path,
+    shape: tuple[int, int],
+    identity: dict[str, Any],
+    make: Make,
+    finish: Callable[[Partial], None],
+    batch_rows: int,
+    progress: Callable[[int, int], Progress],
+    dtype: np.dtype = DTYPE,
+    group: distributed.ProcessGroup | None = None,
+) -> None:
+    """Make every row of the file ``path`` to be; continue where an earlier run was ended.
+
+    Under ``torch.distributed`` every process takes a slice of what is left, and the first finishes
+    the file. The bytes are the same for any number of processes, where ``make`` gives the same for
+    the same range.
+
+    Args:
+        shape: rows and width. identity: what decides the content. finish: gives the whole file its
+        name, in the first process.
+        batch_rows: rows of one range. progress: rows in all, and done already -> the line that
+        shows how far the first process
+            is. group: of the processes; by default all.
+
+    Raises:
+        UserError: begun with another identity. InUseError: being made by another run; in all
+        processes.
+    """
+    rank, processes = (
+        (distributed.get_rank(), distributed.get_world_size())
+        if distributed.is_initialized()
+        else (0, 1)
+    )
+    rows, _ = shape
+    unfinished = _open_in_turn(path, shape, identity, rank, processes, dtype, group)
+    done = unfinished.finished()
+    if processes > 1:
+        distributed.barrier(group)  # nobody records new rows before everybody has read the old ones
+    left = remaining_batches(rows, batch_rows, done)
+    mine = left[rank * len(left) // processes : (rank + 1) * len(left) // processes]
+    already = rows - sum(last - first for first, last in left)
+    shown = progress(rows, already) if rank == 0 else None
+    started = saved = time.monotonic()
+    fresh = 0
+    for first, made in make(mine):
+        unfinished.write(first, made)
+        fresh += len(made) * processes  # the others go at the same speed
+        now = time.monotonic()
+        if now - saved >= SAVE_EVERY:
+            unfinished.save()
+            saved = time.monotonic()
+        if shown:
+            shown.update(
+                min(already + fresh, rows), f"{fresh / max(now - started, 1e-9):.0f} rows/s"
+            )
+    unfinished.save()
+    if processes > 1:
+        distributed.barrier(group)
+    if rank == 0:
+        finish(unfinished)
+    unfinished.close()
+
+
+def _open_in_turn(
+    path: Path,
+    shape: tuple[int, int],
+    identity: dict[str, Any],
+    rank: int,
+    processes: int,
+    dtype: np.dtype,
+    group: distributed.ProcessGroup | None,
+) -> Partial:
+    """The first process lays the file out; the others hear from it whether it could, and open it
+    then."""
+    told: list[str | None] = [None]
+    opened: Partial | None = None
+    try:
+        if rank == 0:
+            opened = Partial(path, *shape, identity, rank, dtype)
+    except InUseError as error:
+        told = [str(error)]
+    if processes > 1:
+        distributed.broadcast_object_list(told, 0, group)
+    if told[0] is not None:
+        raise InUseError(told[0])
+    return opened or Partial(path, *shape, identity, rank, dtype)
