@@ -94,6 +94,8 @@ class Executor:
         self.context = Context(plan, run_dir, show, trackers, deterministic, shard)
         self.mine = frozenset(cases or (case.id for case in plan.cases))
         self.failures: dict[str, Exception] = {}
+        self.carried_out: set[str] = set()
+        """The cases that were not found done."""
         self.code = code_sha256()
         self.image = image_digest()
 
@@ -267,6 +269,7 @@ class Executor:
 
     def _timed(self, case: Case, episodes: Sequence[EpisodeRow] | None = None) -> dict[str, Any]:
         """Carry out a case, of a rollout perhaps those episodes alone; its record."""
+        self.carried_out.add(case.id)
         began, cpu, joules = time.monotonic(), _cpu_seconds(), reading(self._energy)
         try:
             figures = (
