@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from bench.commands.options import (
 from bench.forecast.hub import go_offline
 from bench.forecast.requirements import require
 from bench.plan.files import load_plan
+from bench.run.output import terminal
 from bench.run.sigterm import STOPPED, interrupt_on_sigterm
 from bench.run.srun import joins
 from bench.run.tripwire import TripwireError
@@ -73,20 +74,24 @@ def _run(options: argparse.Namespace) -> int:
     from bench.run.session import cases_here, session
 
     chosen = cases_here(plan, shard, cases)
-    with session(
-        plan,
-        run_dir,
-        chosen,
-        shard=shard,
-        cases=cases,
-        show=show,
-        trackers=trackers,
-        deterministic=options.deterministic,
-        command=shlex.join(["wmbench", *options.given]),
-        flags=as_flags(options),
-    ) as opened:
+    with (
+        terminal() as show,
+        session(
+            plan,
+            run_dir,
+            chosen,
+            shard=shard,
+            cases=cases,
+            show=show,
+            trackers=trackers,
+            deterministic=options.deterministic,
+            logged=True,
+            command=shlex.join(["wmbench", *options.given]),
+            flags=as_flags(options),
+        ) as opened,
+    ):
         try:
-            succeeded = carry_out(opened, chosen)
+            succeeded = carry_out(opened, chosen, show)
         except TripwireError as error:
             print(f"error: {error}", file=sys.stderr)
             succeeded = False
@@ -102,12 +107,7 @@ def _run(options: argparse.Namespace) -> int:
     return 0 if succeeded else 1
 
 
-def show(line: str) -> None:
-    """Print a line at once, also into a file or a pipe."""
-    print(line, flush=True)
-
-
-def carry_out(opened: "Session", cases: Sequence[str]) -> bool:
+def carry_out(opened: "Session", cases: Sequence[str], show: Callable[[str], None]) -> bool:
     """Carry out cases one after another, and say of each how it ended: whether all succeeded.
 
     A case that fails stops those alone that need it. Raises UserError and TripwireError.

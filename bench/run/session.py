@@ -65,6 +65,7 @@ def session(
     show: Callable[[str], None] | None = None,
     trackers: tuple[str, ...] = (),
     deterministic: bool = False,
+    logged: bool = False,
     command: str | None = None,
     flags: Sequence[str] = (),
 ) -> Iterator[Session]:
@@ -81,7 +82,7 @@ def session(
     require(plan, cases)
     with lock(run_dir, shard, cases):
         write_plan(plan, run_dir)
-        executor = Executor(plan, run_dir, show, trackers, deterministic, shard, cases)
+        executor = Executor(plan, run_dir, show, trackers, deterministic, shard, cases, logged)
         refuse_several_nodes(plan, chosen, executor.is_done)
         if shard or cases:
             _refuse_undone_needs(executor, chosen, flags)
