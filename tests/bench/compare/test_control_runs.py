@@ -28,7 +28,7 @@ from control_runs import (
     with_the_plan_of_another_suite,
     without_an_arm,
 )
-from fake_runs import EPISODES, ROOT, finished, trained, wmbench
+from fake_runs import EPISODES, ROOT, run_here, trained
 from synthetic_run import REALISTIC, Outcome, core_plan, drawn_outcomes, plan_of
 
 from bench import cli
@@ -413,7 +413,7 @@ def test_wmbench_run_looks_when_it_ends_and_again_when_given_again(
     (run_dir / "provenance.json").unlink()
 
     def outcomes() -> list[str]:
-        code, out, err = finished(wmbench(run_dir))
+        code, out, err = run_here(run_dir)
         assert code == 0, out + err
         content = json.loads((run_dir / "report.json").read_text())
         return [each["outcome"] for each in content["controls"]["each"]]
