@@ -21,7 +21,7 @@ from wmvla.train.job import TrainingJob
 
 PARENT = """
 import os, subprocess, sys
-from bench.stages.training import start
+from bench.run.stages.training import start
 child = start([sys.executable, "-c", "import time; time.sleep(300)"], subprocess.DEVNULL, dict(os.environ))
 print(child.pid, flush=True)
 child.wait()
