@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == ["doctor"]:
             return checks.main(arguments[1:])
-        options = make_parser().parse_args(arguments)
+        options = make_parser().parse_args(arguments, argparse.Namespace(given=arguments))
         return int(options.run(options))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -28,6 +28,7 @@ from bench.record.journal import check_against_plan, journal_path, read_journals
 from bench.record.privacy import anonymous, hide_names
 from bench.record.provenance import image_digest
 from bench.run.film_choice import Films
+from bench.run.output import printed_to
 from bench.run.stages import (
     base,
     demonstrations,
@@ -79,6 +80,7 @@ class Executor:
         is played here.
         cases: those that are carried out here, beside others elsewhere: what they need must be
         done; () for all.
+        logged: what a case prints goes into its log, and not to where this process prints.
     """
 
     def __init__(
@@ -90,10 +92,14 @@ class Executor:
         deterministic: bool = False,
         shard: Shard | None = None,
         cases: Sequence[str] = (),
+        logged: bool = False,
     ) -> None:
         self.context = Context(plan, run_dir, show, trackers, deterministic, shard)
         self.mine = frozenset(cases or (case.id for case in plan.cases))
+        self.logged = logged
         self.failures: dict[str, Exception] = {}
+        self.carried_out: set[str] = set()
+        """The cases that were not found done."""
         self.code = code_sha256()
         self.image = image_digest()
 
@@ -267,20 +273,18 @@ class Executor:
 
     def _timed(self, case: Case, episodes: Sequence[EpisodeRow] | None = None) -> dict[str, Any]:
         """Carry out a case, of a rollout perhaps those episodes alone; its record."""
+        self.carried_out.add(case.id)
         began, cpu, joules = time.monotonic(), _cpu_seconds(), reading(self._energy)
+        log = self.context.log_path(case.id)
         try:
-            figures = (
-                STAGES[case.kind](self.context, case)
-                if episodes is None
-                else rollout.run(self.context, case, episodes)
-            )
+            with printed_to(log) if self.logged else contextlib.nullcontext():
+                figures = (
+                    STAGES[case.kind](self.context, case)
+                    if episodes is None
+                    else rollout.run(self.context, case, episodes)
+                )
         finally:
-            hide_names(
-                [
-                    self.context.log_path(case.id),
-                    *self.context.run_dir.glob(f"jobs/{case.id}.*json"),
-                ]
-            )
+            hide_names([log, *self.context.run_dir.glob(f"jobs/{case.id}.*json")])
         return {
             "case": case.id,
             "kind": case.kind,

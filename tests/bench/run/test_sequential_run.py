@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_runs import EPISODES, finished, trained, wmbench
+from fake_runs import EPISODES, run_here, start, trained
 from synthetic_run import core_plan
 
 from bench.judge.interim import follow
@@ -27,7 +27,7 @@ def plan() -> Plan:
 def run_dir(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was not interrupted."""
     run_dir = trained(plan, tmp_path_factory.mktemp("sequential") / "results")
-    code, out, err = finished(wmbench(run_dir, "--sequential=pocock"))
+    code, out, err = run_here(run_dir, "--sequential=pocock")
     assert code == 0, out + err
     return run_dir
 
@@ -61,7 +61,7 @@ def test_killed_between_looks_it_goes_on_as_if_it_had_not_been(
     plan: Plan, run_dir: Path, tmp_path: Path
 ) -> None:
     again = trained(plan, tmp_path / "results")
-    doomed = wmbench(again, "--sequential=pocock", FAKE_STEP_SECONDS="0.05")
+    doomed = start(again, "--sequential=pocock", FAKE_STEP_SECONDS="0.05")
     begun = again / "episodes" / "E2-pred-s0.jsonl"
     deadline = time.monotonic() + 60
     while (
@@ -72,7 +72,7 @@ def test_killed_between_looks_it_goes_on_as_if_it_had_not_been(
     os.killpg(doomed.pid, signal.SIGKILL)
     doomed.communicate()
     assert not (again / "cases" / "E0-none-s0.json").exists(), "it was killed before the end"
-    code, out, err = finished(wmbench(again, "--sequential=pocock"))
+    code, out, err = run_here(again, "--sequential=pocock")
     assert code == 0, out + err
     assert played(plan, again) == played(plan, run_dir)
 
@@ -82,7 +82,7 @@ def test_a_failed_rollout_stops_those_alone_that_wait_for_it(plan: Plan, tmp_pat
     run_dir = trained(plan, tmp_path / "results")
     record = run_dir / "cases" / "E1-train-s0.json"
     record.write_text(json.dumps({**json.loads(record.read_text()), "artefacts": {}}))
-    code, out, err = finished(wmbench(run_dir, "--sequential=pocock"))
+    code, out, err = run_here(run_dir, "--sequential=pocock")
     assert code == 1, out + err
     rows = read_journals(plan, run_dir)
     assert rows["E1-zero-s0"] == []
@@ -101,7 +101,7 @@ def test_a_failed_rollout_stops_those_alone_that_wait_for_it(plan: Plan, tmp_pat
 
 
 def test_shards_are_refused(run_dir: Path) -> None:
-    code, out, err = finished(wmbench(run_dir, "--sequential=pocock", "--shard=1/2"))
+    code, out, err = run_here(run_dir, "--sequential=pocock", "--shard=1/2")
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
     assert (
