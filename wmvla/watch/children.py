@@ -17,7 +17,7 @@ from wmvla.watch.stacks import request
 
 STARTER = "WMVLA_STARTER"
 """Environment variable: the process for which a child works, its parent or one above."""
-GRACE = 20.0
+GRACE = 15.0
 """Seconds without a sign of life after which a child that was asked to end counts as hung."""
 LONGEST = 900.0
 """Seconds that a child may take to end, whatever it signs."""

@@ -15,7 +15,6 @@ from bench.plan.document import Plan
 from bench.record.privacy import hide_names
 from bench.run.stages.alone import alone
 from wmvla.progress import Progress
-from wmvla.resources import local_rank
 from wmvla.rollout.shard import Shard
 
 
@@ -146,17 +145,14 @@ class Context:
 
     def simulators(self, episodes: int, policy_on_gpu: bool) -> int:
         """How many simulator processes play: the machine file's number, or as many as cores and
-        memory allow.
-
-        Ranks of torchrun on one machine share what there is; a rank of Slurm is given cores of its
-        own.
-        """
+        memory allow."""
         if self.plan.machine.rollout_workers:
             return self.plan.machine.rollout_workers
         from wmvla.resources import worker_count
+        from wmvla.sim.suites import simulator_bytes
 
-        _, ranks = local_rank()
-        return max(1, worker_count(episodes * ranks, policy_on_gpu) // ranks)
+        size = simulator_bytes(self.plan.recipe.environment)
+        return worker_count(episodes, policy_on_gpu, size)
 
     def progress(self, label: str, total: int, done: int = 0) -> Progress:
         """A progress line for one stage."""

@@ -1,7 +1,6 @@
 """An evaluation played by the rollout engine: its episodes, its films and its summary in one
 directory."""
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -165,7 +164,9 @@ class Evaluation:
 
             for suite in self.suites:
                 mine = [row for row in rows if row.suite == suite.environment.suite]
-                workers = min(self.config.workers or _workers(len(mine), on_gpu), max(1, len(mine)))
+                workers = min(
+                    self.config.workers or worker_count(len(mine), on_gpu), max(1, len(mine))
+                )
                 simulators = Simulators(
                     suite.environment,
                     policy.world_frames,
@@ -234,9 +235,3 @@ class Evaluation:
                 f"{self._video(row)} does not show the recorded episode: {outcome}.",
                 file=sys.stderr,
             )
-
-
-def _workers(rows: int, on_gpu: bool) -> int:
-    """Simulators of this process; torchrun's ranks share the machine, while Slurm gives each its
-    own cores."""
-    return max(1, worker_count(rows, on_gpu) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
