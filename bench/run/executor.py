@@ -65,8 +65,18 @@ def record_path(run_dir: Path, case_id: str) -> Path:
 
 
 def failure_path(run_dir: Path, case_id: str) -> Path:
-    """Where it is recorded why a case failed; gone as soon as it succeeds."""
+    """Where it is recorded why attempts at a case failed; it stays when a later one succeeds."""
     return run_dir / "failures" / f"{case_id}.json"
+
+
+def failed_attempts(path: Path) -> list[dict[str, Any]]:
+    """What a failure record says of each attempt; of an unreadable one nothing, for it decides
+    nothing."""
+    try:
+        found = json.loads(path.read_text())
+        return [*found["attempts"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
 
 
 class Executor:
@@ -272,13 +282,12 @@ class Executor:
         record_path(self.context.run_dir, case.id).unlink(missing_ok=True)
 
     def _write_failure(self, case: Case, error: Exception) -> None:
-        write_json(
-            failure_path(self.context.run_dir, case.id),
-            {"case": case.id, "error": anonymous(str(error))},
-        )
+        path, told = failure_path(self.context.run_dir, case.id), anonymous(str(error))
+        attempt = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "error": told}
+        attempts = [*failed_attempts(path), attempt]
+        write_json(path, {"case": case.id, "error": told, "attempts": attempts})
 
     def _write_record(self, case: Case, record: dict[str, Any]) -> None:
-        failure_path(self.context.run_dir, case.id).unlink(missing_ok=True)
         write_json(record_path(self.context.run_dir, case.id), signed(record))
 
     def _timed(self, case: Case, episodes: Sequence[EpisodeRow] | None = None) -> dict[str, Any]:
