@@ -49,7 +49,7 @@ def copy_project(folder: Path, environment: Path) -> Path:
     for part in environment.iterdir():
         if part.name != ".ready":
             (folder / ".venv" / part.name).symlink_to(part)
-    (folder / ".venv" / ".ready").touch()
+    (folder / ".venv" / ".ready").write_text(f"{folder.resolve()}\n")
     return folder
 
 

@@ -30,6 +30,7 @@ BENCH = (
 )
 """The rooms of bench. Each imports those before it, and no other."""
 WMVLA_LEAVES = (
+    "checkout",
     "errors",
     "files",
     "processes",
