@@ -2,6 +2,7 @@
 is held to what the code expects, and a change ends in a sentence that says what to read again."""
 
 import ast
+import functools
 import importlib
 import inspect
 import os
@@ -242,6 +243,11 @@ def found(place: str) -> Any:
     return value
 
 
+@functools.cache
+def module_source(name: str) -> str:
+    return inspect.getsource(importlib.import_module(name))
+
+
 def broken(pin: Pin) -> str | None:
     """A sentence on what is not as the code expects; None where all is."""
     here = f"{pin.library} {version(pin.library)}"
@@ -251,7 +257,7 @@ def broken(pin: Pin) -> str | None:
     except (ImportError, AttributeError):
         return f"{here} has no {pin.place} any more: {advice}."
     if pin.attribute:
-        source = "".join(inspect.getsource(kind) for kind in value.__mro__[:-1])
+        source = "".join(module_source(kind.__module__) for kind in value.__mro__[:-1])
         if not re.search(rf"self\.{pin.attribute}\b[^=\n]*=|\b{pin.attribute}\b *:", source):
             return f"{here}: a {value.__name__} has no {pin.attribute} any more: {advice}."
     if pin.parameters is not None:
