@@ -43,6 +43,7 @@ WMVLA_LEAVES = (
 """Modules that belong to every room of wmvla; they import the standard library, psutil and each other."""
 WMVLA = (
     WMVLA_LEAVES,
+    "watch",
     "data",
     "sim",
     "world",
