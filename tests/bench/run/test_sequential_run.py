@@ -11,8 +11,9 @@ import pytest
 from fake_runs import EPISODES, run_here, start, trained
 from synthetic_run import core_plan
 
-from bench.judge.interim import follow
+from bench.judge.analysis import analyse
 from bench.judge.missing import missing_episodes
+from bench.judge.progress import progress_of
 from bench.plan.document import Plan
 from bench.record.journal import read_journals
 from wmvla.rollout.journal import Row
@@ -43,12 +44,12 @@ def played(plan: Plan, run_dir: Path) -> dict[str, list[Row]]:
 
 def test_a_run_plays_what_is_wanted_and_no_more(plan: Plan, run_dir: Path) -> None:
     rows = read_journals(plan, run_dir)
-    course = follow(plan, rows)
+    progress = progress_of(plan, rows)
     assert missing_episodes(plan, rows) == {}
-    assert not course.open
+    assert progress.ends == progress.looks
     assert sum(map(len, rows.values())) < len(rows) * EPISODES, "something ended early"
     for case in plan.rollout_cases():
-        wanted = plan.rows_until(course.looks[case.rollout])
+        wanted = plan.rows_until(progress.looks[case.rollout])
         assert [row["index"] for row in rows[case.id]] == [row.index for row in wanted]
         record = json.loads((run_dir / "cases" / f"{case.id}.json").read_text())
         assert record["episodes"] == record["played"] == len(wanted)
@@ -86,16 +87,10 @@ def test_a_failed_rollout_stops_those_alone_that_wait_for_it(plan: Plan, tmp_pat
     assert code == 1, out + err
     rows = read_journals(plan, run_dir)
     assert rows["E1-zero-s0"] == []
-    stops = {
-        claim.id: found.stop
-        for claim, found in zip(plan.claims, follow(plan, rows).evidence, strict=True)
-    }
-    assert {claim: bool(stop and stop.ended) for claim, stop in stops.items()} == {
-        "E1 = E0": False,
-        "E2 > E0": True,
-        "pred > zero": True,
-        "random < pred": True,
-    }
+    assert {
+        claim.id: found.complete
+        for claim, found in zip(plan.claims, analyse(plan, rows), strict=True)
+    } == {"E1 = E0": False, "E2 > E0": True, "pred > zero": True, "random < pred": True}
     assert (run_dir / "failures" / "E1-zero-s0.json").exists()
     assert json.loads((run_dir / "report.json").read_text())["complete"] is False
 

@@ -13,6 +13,7 @@ from bench import cli
 from bench.formats.checksums import signed, sums_of
 from bench.plan.machine import load_machine
 from bench.record.journal import journal_path
+from bench.record.run import read_run
 from bench.report.write import write_report
 from bench.run.executor import Executor, failure_path, record_path
 from bench.run.stages.context import Context
@@ -133,9 +134,13 @@ def test_a_checkpoint_that_changed_after_its_training_is_not_played(
         "put its files back as they were, or remove checkpoints/E2-train-s0 in the run directory"
         in str(caught.value)
     )
-    assert (
-        "changed after E2-train-s0 ended"
-        in json.loads(failure_path(run_dir, "E2-pred-s0").read_text())["error"]
+    with pytest.raises(UserError):
+        Executor(PLAN, run_dir).ensure("E2-pred-s0")
+    failure = json.loads(failure_path(run_dir, "E2-pred-s0").read_text())
+    assert "changed after E2-train-s0 ended" in failure["error"]
+    assert [attempt["error"] for attempt in failure["attempts"]] == [failure["error"]] * 2
+    assert read_run(run_dir).failures["E2-pred-s0"] == (
+        f"{failure['error']} (attempt 2; the earlier ones: failures/E2-pred-s0.json)"
     )
     assert not rows_of(run_dir, "E2-pred-s0")
     assert executor.ensure("E0-none-s0")["played"] == 4, (
@@ -144,7 +149,8 @@ def test_a_checkpoint_that_changed_after_its_training_is_not_played(
 
     flip(changed)
     assert Executor(PLAN, run_dir).ensure("E2-pred-s0")["played"] == 4
-    assert not failure_path(run_dir, "E2-pred-s0").exists()
+    assert "E2-pred-s0" not in read_run(run_dir).failures
+    assert json.loads(failure_path(run_dir, "E2-pred-s0").read_text()) == failure, "it is kept"
 
 
 def test_episodes_played_before_their_checkpoint_changed_stay(run_dir: Path) -> None:
