@@ -58,6 +58,7 @@ SHARED = (
     "wmvla.rollout.journal",
     "wmvla.rollout.lock",
     "wmvla.rollout.shard",
+    "wmvla.rollout.tally",
 )
 """What bench may use of wmvla anywhere: these import the standard library and each other."""
 CALLS_WMVLA = ("bench.run.executor", "bench.run.stages")
