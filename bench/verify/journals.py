@@ -12,6 +12,7 @@ from bench.plan.document import Plan
 from bench.record.journal import journal_path
 from bench.verify.damage import Findings
 from wmvla.rollout.journal import Row, journal_files
+from wmvla.rollout.tally import tally
 
 PLANNED = ("suite", "task", "init", "env_seed", "noise_seed", "repeat")
 """What a row repeats of the episode table."""
@@ -145,7 +146,7 @@ def _check_record(
             return
     sums = {
         "episodes": len(rows),
-        "succeeded": sum(row["success"] for row in rows),
+        "succeeded": tally(rows).successes,
         "episode_cpu_seconds": round(sum(row["cpu_seconds"] for row in rows), 3),
     }
     for key, value in sums.items():
