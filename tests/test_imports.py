@@ -39,6 +39,7 @@ WMVLA_LEAVES = (
     "recipe",
     "resources",
     "streams",
+    "watch",
 )
 """Modules that belong to every room of wmvla; they import the standard library, psutil and each other."""
 WMVLA = (
@@ -56,7 +57,7 @@ WMVLA = (
 )
 """The rooms of wmvla, in the same way."""
 SHARED = (
-    *(f"wmvla.{leaf}" for leaf in WMVLA_LEAVES if leaf not in ("resources", "streams")),
+    *(f"wmvla.{leaf}" for leaf in WMVLA_LEAVES if leaf not in ("resources", "streams", "watch")),
     "wmvla.rollout.journal",
     "wmvla.rollout.lock",
     "wmvla.rollout.shard",
