@@ -180,7 +180,7 @@ def lerobots_temporary_files_removed() -> Iterator[None]:
     try:
         yield
     finally:
-        PreTrainedConfig.from_pretrained = lerobots  # type: ignore[method-assign]
+        PreTrainedConfig.from_pretrained = lerobots
 
 
 @contextlib.contextmanager
