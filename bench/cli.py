@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         require_own_code(sys.argv[0])
         if arguments[:1] == ["doctor"]:
             return checks.main(arguments[1:])
-        options = make_parser().parse_args(arguments)
+        options = make_parser().parse_args(arguments, argparse.Namespace(given=arguments))
         return int(options.run(options))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -43,6 +43,7 @@ WMVLA_LEAVES = (
 """Modules that belong to every room of wmvla; they import the standard library, psutil and each other."""
 WMVLA = (
     WMVLA_LEAVES,
+    "watch",
     "data",
     "sim",
     "world",
@@ -59,6 +60,7 @@ SHARED = (
     "wmvla.rollout.journal",
     "wmvla.rollout.lock",
     "wmvla.rollout.shard",
+    "wmvla.rollout.tally",
 )
 """What bench may use of wmvla anywhere: these import the standard library and each other."""
 CALLS_WMVLA = ("bench.run.executor", "bench.run.stages")

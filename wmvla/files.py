@@ -46,8 +46,14 @@ def write_json(path: Path, content: Any) -> None:
         raise
 
 
+def sync_tree(folder: Path) -> None:
+    """Make all files in ``folder``, and their names, durable."""
+    for path in [folder, *folder.rglob("*")]:
+        sync_folder(path)
+
+
 def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` durable, as they are now."""
+    """Make the names in ``folder`` durable, as they are now; of a file its content."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -62,7 +62,7 @@ def read_run(run_dir: Path) -> Run:
         if record is not None:
             cases[case.id] = record
         elif (failed := read_object(run_dir / "failures" / f"{case.id}.json")) is not None:
-            failures[case.id] = str(failed.get("error"))
+            failures[case.id] = _failed(failed, f"failures/{case.id}.json")
         if case.kind == "train":
             lines = _read_lines(run_dir / "metrics" / f"{case.id}.jsonl")
             require_numbers(run_dir / "metrics" / f"{case.id}.jsonl", lines)
@@ -85,6 +85,14 @@ def read_run(run_dir: Path) -> Run:
         speeds=_read_speeds(run_dir / THROUGHPUT),
         films=films_in(run_dir),
     )
+
+
+def _failed(failure: Record, file: str) -> str:
+    """Why the last attempt failed, and where it is said why those before it did."""
+    attempts = failure.get("attempts")
+    number = len(attempts) if isinstance(attempts, list) else 1
+    error = str(failure.get("error"))
+    return error if number < 2 else f"{error} (attempt {number}; the earlier ones: {file})"
 
 
 def films_in(run_dir: Path) -> frozenset[str]:

@@ -3,6 +3,7 @@ beside each other."""
 
 import contextlib
 import fcntl
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,6 +54,36 @@ class _Work:
         return " of ".join(parts) or "another run"
 
 
+_held: set[int] = set()
+"""Descriptors of lock files that are open here."""
+
+
+@contextlib.contextmanager
+def not_for_children(file: IO[str]) -> Iterator[None]:
+    """Processes that are forked meanwhile do not keep a lock file open.
+
+    Non-obvious: a lock lives as long as anyone has its file open. A forked child that hangs would
+    hold it, for ever, after this process is gone.
+    """
+    _held.add(file.fileno())
+    try:
+        yield
+    finally:
+        _held.discard(file.fileno())
+
+
+def _let_go() -> None:
+    """Nothing takes the files' place, so that whoever closes them later closes no other file."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in _held:
+        os.dup2(nothing, descriptor, inheritable=False)
+    os.close(nothing)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 @contextlib.contextmanager
 def lock(directory: Path, shard: Shard | None = None, cases: Sequence[str] = ()) -> Iterator[None]:
     """Hold the run directory as a whole, or for one shard, or for some `cases` of it. The kernel
@@ -76,6 +107,8 @@ def lock(directory: Path, shard: Shard | None = None, cases: Sequence[str] = ())
             raise UserError(
                 f"{directory}: cannot be used as a run directory: {error.strerror}"
             ) from None
+        for file in files.values():
+            own.enter_context(not_for_children(file))
         deadline = time.monotonic() + LOCK_SECONDS
         while (busy := _try(directory, files)) is not None:
             if time.monotonic() >= deadline:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from wmvla.errors import UserError
+from wmvla.rollout.lock import not_for_children
 
 POLL_SECONDS = 0.5
 TELL_SECONDS = 60.0
@@ -16,17 +17,14 @@ TELL_SECONDS = 60.0
 
 
 @contextlib.contextmanager
-def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[IO[str]]:
-    """Be the only one who makes `thing`, on all machines that share the file system; the open lock
-    file beside it.
+def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[None]:
+    """Be the only one who makes `thing`, on all machines that share the file system.
 
     Waits as long as another holds it, and says so. There is no longest wait: a base policy takes
-    what it takes, and the kernel lets go of the lock of a process that is gone. UserError where the
-    folder cannot be written.
+    what it takes, and the kernel lets go of the lock of a process that is gone, for no child of it
+    holds the lock. UserError where the folder cannot be written.
 
-    Non-obvious: the lock lives as long as anyone has this file open. A training process is given it
-    too, so that one that outlives a killed run by its last checkpoint is waited for. The file is
-    never deleted: two could then hold two of one name.
+    Non-obvious: the file beside it is never deleted: two could then hold two of one name.
     """
     path = thing.with_name(f".{thing.name}.lock")
     try:
@@ -36,7 +34,7 @@ def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[IO[s
         raise UserError(
             f"{path}: cannot be locked: {error.strerror}; make the cache folder writable"
         ) from None
-    with file:
+    with file, not_for_children(file):
         began = time.monotonic()
         told = began - TELL_SECONDS
         while not _take(file):
@@ -48,7 +46,7 @@ def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[IO[s
                 )
                 told = now
             time.sleep(POLL_SECONDS)
-        yield file
+        yield
 
 
 def _take(file: IO[str]) -> bool:

@@ -39,5 +39,5 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         trackers=context.trackers,
         scratch=fields,
     )
-    with context.alone(case.id, context.base_folder) as held:
-        return run_job(context, job, held)
+    with context.alone(case.id, context.base_folder):
+        return run_job(context, job)

@@ -94,7 +94,8 @@ def _play(
             done, f"{succeeded}/{done} succeeded, {workers} simulator{'s' if workers > 1 else ''}"
         )
 
-    roll_out(todo, policy, simulators_of(context, policy), workers, on_episode)
+    with context.simulator_logs(case.id) as logs:
+        roll_out(todo, policy, simulators_of(context, policy, logs), workers, on_episode)
     return workers
 
 
@@ -120,13 +121,15 @@ def open_policy(context: Context, case: Case, largest_batch: int | None) -> "Rol
     )
 
 
-def simulators_of(context: Context, policy: "RolloutPolicy", film: bool = False) -> "Simulators":
+def simulators_of(
+    context: Context, policy: "RolloutPolicy", logs: Path, film: bool = False
+) -> "Simulators":
     """How the plan's environment is played for that policy."""
     from wmvla.rollout.worker import Simulators
     from wmvla.sim.suites import make_simulation
 
     environment, cameras = context.plan.recipe.environment, policy.world_cameras
-    return Simulators(environment, policy.world_frames, cameras, make_simulation, film)
+    return Simulators(environment, policy.world_frames, cameras, make_simulation, film, logs)
 
 
 def checkpoint_of(context: Context, case: Case) -> Path:

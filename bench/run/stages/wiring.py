@@ -2,16 +2,19 @@
 its own."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.plan.cases import Case
 from bench.run.stages.context import Context
-from bench.run.stages.training import base_checkpoint, start, world_fields
+from bench.run.stages.training import ONE_THREAD, base_checkpoint, world_fields
+from bench.run.stages.watched import latest_attempt, log_of_attempt, running, wait_while_alive
 from bench.run.tripwire import TripwireError
 from wmvla.files import write_json
+from wmvla.watch.guardian import guard
+from wmvla.watch.life import life_path
+from wmvla.watch.stacks import dump_on_request
 
 if TYPE_CHECKING:
     from wmvla.wiring import WiringInputs
@@ -44,19 +47,13 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     )
     progress = context.progress(case.id, 1)
     log = context.log_path(case.id)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as output:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-        child = start(
-            [sys.executable, "-m", "bench.run.stages.wiring", str(job)], output, environment
-        )
-        try:
-            child.wait()
-        finally:
-            child.terminate()
-            child.wait()
+    command = [sys.executable, "-m", "bench.run.stages.wiring", str(job)]
+    with log_of_attempt(log) as output, running(command, job, output, **ONE_THREAD) as child:
+        for _ in wait_while_alive(child, case.id, job, log):
+            pass
     if not outcome.exists():
-        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-1:]
+        _, *lines = latest_attempt(log).splitlines()
+        last = [line for line in lines if line.strip()][-1:]
         raise RuntimeError(
             f"{case.id} ended without an answer: {last[0] if last else 'no reason given'} (the"
             f" whole log: {log})"
@@ -93,4 +90,6 @@ def _inputs(kind: type["WiringInputs"], told: dict[str, Any]) -> "WiringInputs":
 
 
 if __name__ == "__main__":
+    guard(life_path(Path(sys.argv[1])))
+    dump_on_request()
     check(Path(sys.argv[1]))

@@ -1,7 +1,6 @@
 """An evaluation played by the rollout engine: its episodes, its films and its summary in one
 directory."""
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -35,7 +34,7 @@ from wmvla.rollout.summary import Info, lerobots_summary
 from wmvla.rollout.worker import Simulators
 from wmvla.sim.suites import make_simulation
 
-EPISODES, INFO, VIDEOS = "episodes.jsonl", "eval_info.json", "videos"
+EPISODES, INFO, VIDEOS, LOGS = "episodes.jsonl", "eval_info.json", "videos", "logs"
 RETOLD = ("success", "steps", "scene_hash")
 """What an episode that is played once more, for its film, must have in common with its record."""
 EVERY = 0.5, 30.0
@@ -92,7 +91,8 @@ class Evaluation:
             checkpoint,
             Path(config.output_dir),
         )
-        self.suites, self.table, self.rows = suites, table, rows_of(shard, table)
+        self.shard, self.suites, self.table = shard, suites, table
+        self.rows = rows_of(shard, table)
         self.journal = Journal(shard_journal_path(self.directory / EPISODES, shard))
         self.recorded = self._read()
         self.began, self.played = time.monotonic(), 0
@@ -164,13 +164,16 @@ class Evaluation:
 
             for suite in self.suites:
                 mine = [row for row in rows if row.suite == suite.environment.suite]
-                workers = min(self.config.workers or _workers(len(mine), on_gpu), max(1, len(mine)))
+                workers = min(
+                    self.config.workers or worker_count(len(mine), on_gpu), max(1, len(mine))
+                )
                 simulators = Simulators(
                     suite.environment,
                     policy.world_frames,
                     world_cameras(policy, names),
                     make_simulation,
                     film,
+                    self._logs(suite.environment.suite),
                 )
                 roll_out(mine, policy, simulators, workers, on_episode, on_film=on_film)
 
@@ -193,6 +196,11 @@ class Evaluation:
             / f"{row.suite}_{row.task}"
             / f"eval_episode_{self._episode(row)}.mp4"
         )
+
+    def _logs(self, suite: str) -> Path:
+        """Where the simulators of a suite print to (``Simulators.logs``)."""
+        shard = "" if self.shard is None else f".{self.shard.number}-of-{self.shard.of}"
+        return self.directory / LOGS / f"{suite}{shard}"
 
     def _bar(self, total: int, done: int, what: str) -> tqdm:
         every = EVERY[0] if sys.stderr.isatty() else EVERY[1]
@@ -227,9 +235,3 @@ class Evaluation:
                 f"{self._video(row)} does not show the recorded episode: {outcome}.",
                 file=sys.stderr,
             )
-
-
-def _workers(rows: int, on_gpu: bool) -> int:
-    """Simulators of this process; torchrun's ranks share the machine, while Slurm gives each its
-    own cores."""
-    return max(1, worker_count(rows, on_gpu) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -134,7 +134,7 @@ def test_a_rank_0_that_never_begins_is_not_waited_for_without_end(
 SEES = """
 import sys
 from accelerate import Accelerator
-from wmvla.train.ranks import as_rank_0_sees
+from wmvla.train.parallel.ranks import as_rank_0_sees
 print(as_rank_0_sees(int(sys.argv[1]), Accelerator(cpu=True)))
 """
 
