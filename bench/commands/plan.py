@@ -35,30 +35,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ci", choices=["gitlab"], help="print a child pipeline with one job a case, for GitLab"
     )
 
+    parser.add_argument(
+        "--check", action="store_true", help="exit 1 where this cannot run here; it is said first"
+    )
+
 
 def run(options: argparse.Namespace) -> int:
+    """0. 1: files are missing (--offline), or something that a run needs here (--check)."""
     if options.offline:
         go_offline()
     plan = plan_from(options.suite, options)
     if options.offline and not options.ci:
         return _tell_files(plan, options.json)
+    answer = 1 if options.check and missing_for(plan) else 0
     if options.json:
         print(json.dumps(plan.to_json(), indent=1))
-        return 0
+        return answer
     if options.ci:
         print(_pipeline(plan, options), end="")
-        return 0
+        return answer
     from bench.forecast.past_runs import find_past_runs
 
     folders = dict.fromkeys([RESULTS, Path(options.results or RESULTS)])
     past_runs, not_used = find_past_runs(plan, folders)
-    print("\n".join(describe(plan, past_runs)))
-    print(f"run directory  {run_dir_of(plan, options)}")
     for sentence in missing_for(plan):
         print(f"cannot run     {sentence}")
+    print("
+".join(describe(plan, past_runs)))
+    print(f"run directory  {run_dir_of(plan, options)}")
     for name, why in not_used:
         print(f"not used: {name}: {why}")
-    return 0
+    return answer
 
 
 def _tell_files(plan: Plan, as_json: bool) -> int:
