@@ -14,6 +14,7 @@ from bench.forecast.hub import go_offline, needed_by
 from bench.forecast.requirements import missing_for
 from bench.plan.document import Plan
 from bench.plan.suite import SUITES
+from bench.wording.methods import method_in_words
 from wmvla.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,8 +61,7 @@ def run(options: argparse.Namespace) -> int:
     past_runs, not_used = find_past_runs(plan, folders)
     for sentence in missing_for(plan):
         print(f"cannot run     {sentence}")
-    print("
-".join(describe(plan, past_runs)))
+    print("\n".join(describe(plan, past_runs)))
     print(f"run directory  {run_dir_of(plan, options)}")
     for name, why in not_used:
         print(f"not used: {name}: {why}")
@@ -121,7 +121,7 @@ def describe(plan: Plan, past_runs: Sequence["Run"] = ()) -> list[str]:
         ),
         *_look_lines(plan),
         f"sanity gate    {plan.sanity.rollout} solves at least {100 * plan.sanity.floor:g} %",
-        f"alpha          {plan.alpha:g}; {plan.method.multiplicity}",
+        f"alpha          {plan.alpha:g}; {method_in_words(plan.method)['multiplicity']}",
         *_cost_lines(plan, past_runs),
         "",
         f"{'case':<{case_width}}  kind            after",
