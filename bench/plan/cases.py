@@ -12,7 +12,7 @@ fails."""
 
 @dataclass(frozen=True)
 class Case:
-    """One pytest item."""
+    """One step of a run; in pytest one item."""
 
     id: str
     kind: Literal[
