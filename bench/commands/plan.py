@@ -60,8 +60,7 @@ def run(options: argparse.Namespace) -> int:
     past_runs, not_used = find_past_runs(plan, folders)
     for sentence in missing_for(plan):
         print(f"cannot run     {sentence}")
-    print("
-".join(describe(plan, past_runs)))
+    print("\n".join(describe(plan, past_runs)))
     print(f"run directory  {run_dir_of(plan, options)}")
     for name, why in not_used:
         print(f"not used: {name}: {why}")
