@@ -33,8 +33,9 @@ directory."""
 VIDEOS, FILM = "videos", "[!.]*.mp4"
 """Folder of the films, and which files in it are films: one that is being written has a name that
 begins with a dot."""
-PARTS = ("metrics", "failures", "provenance", "controls", "externals", "speeds", "films")
-"""What `read_run` reads besides records and journals."""
+PROVENANCE = "provenance.json"
+PARTS = ("metrics", "failures", "controls", "externals", "speeds", "films")
+"""What `read_run` reads besides records, journals and provenance."""
 
 
 class Run:
@@ -91,10 +92,7 @@ class Run:
 
     @functools.cached_property
     def provenance(self) -> Record | None:
-        path = self.run_dir / "provenance.json"
-        found = read_object(path)
-        require_form(path, found, Provenance)
-        return found
+        return read_object(self.run_dir / PROVENANCE)
 
     @functools.cached_property
     def controls(self) -> Controls | None:
@@ -133,6 +131,7 @@ def read_run(run_dir: Path) -> Run:
     is damaged or was changed, or where `run_dir` is no run."""
     run = Run(run_dir)
     require_unchanged(run_dir, run.cases, {case: len(rows) for case, rows in run.rows.items()})
+    require_form(run_dir / PROVENANCE, run.provenance, Provenance)
     for part in PARTS:
         getattr(run, part)
     return run

@@ -67,7 +67,7 @@ def two(tmp_path: Path) -> tuple[Path, Path]:
 
 def status_of(two: tuple[Path, Path]) -> dict[str, str]:
     parity = compare(Run(two[0]), Run(two[1]))
-    found: dict[str, str] = {each.what: each.status for each in parity.findings}
+    found: dict[str, str] = {each.what: each.status for each in parity.aspects}
     return found | {each.rollout: each.status for each in parity.successes}
 
 
@@ -221,8 +221,8 @@ def test_another_recipe_is_named_by_its_keys(two: tuple[Path, Path], tmp_path: P
         {},
     )
     found = compare(Run(two[0]), Run(tmp_path / "other"))
-    assert found.findings[0].status == "differs"
-    assert found.findings[0].told == ("recipe.training.learning_rate: 0.0003 and 0.0005",)
+    assert found.aspects[0].status == "differs"
+    assert found.aspects[0].told == ("recipe.training.learning_rate: 0.0003 and 0.0005",)
 
 
 def test_other_episodes_are_no_pairs(two: tuple[Path, Path], tmp_path: Path) -> None:

@@ -202,7 +202,6 @@ def plan_lines(
         ("cases/base.json", "[]", "cases/base.json: must be a JSON object"),
         ("cases/base.json", '{"case": "base"}', "cases/base.json: "),
         ("provenance.json", "{", "provenance.json: "),
-        ("provenance.json", '{"cpu": []}', "provenance.json: "),
         ("episodes/E0-none-s0.jsonl", "{}\n", "episodes/E0-none-s0.jsonl: line 1: "),
         ("plan.json", "{}", "plan.json: missing key 'hash'"),
     ],
