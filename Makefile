@@ -26,9 +26,16 @@ help: ## this list
 	@echo "bench and plan take SUITE= SCALE= MACHINE= SEEDS= ARMS= EPISODES= STEPS= BATCH_SIZE= TOTAL_SAMPLES= SEQUENTIAL= TRACKERS= OFFLINE=1"
 	@echo "bench also takes SHARD=1/4 (a part of the episodes) and DETERMINISTIC=1 (one simulator at a time on a GPU)"
 
+# The stamp holds the checkout's path: one that was copied or moved is set up again.
+HERE := $(shell pwd -P)
+ifneq ($(HERE),$(shell cat $(READY) 2>/dev/null))
+.PHONY: other-checkout
+$(READY): other-checkout
+endif
+
 $(READY): uv.lock pyproject.toml scripts/setup.sh
 	@sh scripts/setup.sh
-	@touch $@
+	@pwd -P > $@
 
 .PHONY: setup
 setup: $(READY) ## uv, Python 3.12, .venv from uv.lock, system libraries (every target that needs it does it)

@@ -25,6 +25,7 @@ from bench.commands import (
     videos,
 )
 from bench.doctor import checks
+from wmvla.checkout import require_own_code
 from wmvla.errors import UserError
 
 COMMANDS = {
@@ -68,9 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
+        require_own_code(sys.argv[0])
         if arguments[:1] == ["doctor"]:
             return checks.main(arguments[1:])
-        options = make_parser().parse_args(arguments)
+        options = make_parser().parse_args(arguments, argparse.Namespace(given=arguments))
         return int(options.run(options))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

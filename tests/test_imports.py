@@ -30,6 +30,7 @@ BENCH = (
 )
 """The rooms of bench. Each imports those before it, and no other."""
 WMVLA_LEAVES = (
+    "checkout",
     "errors",
     "files",
     "processes",
@@ -43,6 +44,7 @@ WMVLA_LEAVES = (
 """Modules that belong to every room of wmvla; they import the standard library, psutil and each other."""
 WMVLA = (
     WMVLA_LEAVES,
+    "watch",
     "data",
     "sim",
     "world",
@@ -59,6 +61,7 @@ SHARED = (
     "wmvla.rollout.journal",
     "wmvla.rollout.lock",
     "wmvla.rollout.shard",
+    "wmvla.rollout.tally",
 )
 """What bench may use of wmvla anywhere: these import the standard library and each other."""
 CALLS_WMVLA = ("bench.run.executor", "bench.run.stages")

@@ -11,6 +11,7 @@ from wmvla.errors import UserError
 if TYPE_CHECKING:
     from bench.compare.parity import Parity
     from bench.compare.regressions import Compared, Comparison
+    from wmvla.rollout.tally import Tally
 
 HELP = (
     "compare runs, paired by episode: which rollouts got worse; or whether one plan gives the same"
@@ -127,8 +128,8 @@ def _rollout(each: "Compared") -> dict[str, Any]:
         "label": candidate.label,
         "paired": candidate.paired,
         "status": each.status,
-        "baseline": asdict(candidate.baseline),
-        "later": asdict(candidate.later),
+        "baseline": _tally(candidate.baseline),
+        "later": _tally(candidate.later),
         "missing": candidate.missing,
         "difference": each.difference,
         "interval": {
@@ -144,6 +145,10 @@ def _rollout(each: "Compared") -> dict[str, Any]:
         "findable": each.findable,
         "steps": asdict(candidate.steps) if candidate.steps else None,
     }
+
+
+def _tally(tally: "Tally") -> dict[str, int]:
+    return {"successes": tally.successes, "episodes": tally.episodes, "broken": tally.broken}
 
 
 def _parity(options: argparse.Namespace) -> int:

@@ -150,7 +150,7 @@ def cases_from(plan: Plan, options: Any) -> tuple[str, ...]:
                 f"--case={case.id}: only rollouts are played in shards, and this is shard {shard}"
             )
     left_out = [case.id for case in plan.rollout_cases() if case not in wanted]
-    if plan.sequential and left_out and any(case.kind == "rollout" for case in wanted):
+    if plan.last_look > 1 and left_out and any(case.kind == "rollout" for case in wanted):
         raise UserError(
             "--sequential needs all rollouts in one place, for its looks; give"
             f" --case={left_out[0]} too"

@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
 
     plan, shards = plan_from(options.suite, options), _number("SHARDS", options.shards)
     trackers_from(options)
-    if plan.sequential and shards > 1:
+    if plan.last_look > 1 and shards > 1:
         raise UserError(
             f"--sequential cannot be played in {shards} shards: a look needs the episodes of all;"
             " leave one out"

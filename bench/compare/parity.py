@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.formats.json_file import read_object
-from bench.judge.claim_evidence import read
+from bench.judge.claim_evidence import contrast_readings
 from bench.judge.pairing import Contrast, pair_outcomes
 from bench.judge.stats.difference import tost_confidence
 from bench.plan.document import Plan
@@ -199,7 +199,9 @@ def _success(one: Run, other: Run, rollout: str, margin: float) -> Success:
     claim = Claim(
         f"parity of {rollout}", "equivalence", f"first:{rollout}", f"second:{rollout}", "", margin
     )
-    readings = read(plan, claim, outcomes, (1 - plan.alpha, tost_confidence(plan.alpha)))
+    readings = contrast_readings(
+        plan, claim, outcomes, (1 - plan.alpha, tost_confidence(plan.alpha))
+    )
     planned = len(plan.seeds) * len(plan.episodes)
     shown = readings["failures"]
     status: Status = "not shown"

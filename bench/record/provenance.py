@@ -103,24 +103,22 @@ ENVIRONMENT = (
 """Variables that can change a number, a pixel or a speed."""
 ENVIRONMENT_PREFIXES = ("NCCL_", "RCCL_", "GLOO_", "MIOPEN_", "HIPBLASLT_", "ROCBLAS_")
 """The same, of libraries with too many to list."""
-COMMAND = "WMBENCH_COMMAND"
-"""What the user gave, told by `wmbench run` to the pytest that carries it out."""
 IMAGE_DIGEST = "WMBENCH_IMAGE_DIGEST"
 """A container cannot ask for its own digest: who starts it says it."""
 
 
-def collect(root: Path = ROOT) -> dict[str, Any]:
+def collect(root: Path = ROOT, command: str | None = None) -> dict[str, Any]:
     """The provenance of what runs now, as JSON types. Takes 3 s: torch and OpenGL answer in child
     processes.
+
+    `command`: what the user gave; None: this process's own command line.
 
     What cannot be found out is ``{"error": one line}`` in its place: a run is not lost for want of
     a version.
     """
     return {
         "collected_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": anonymous(
-            os.environ.get(COMMAND) or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        ),
+        "command": anonymous(command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "git": _or_error(lambda: git_state(root)),
         "code_sha256": _or_error(lambda: code_sha256(root)),
         "uv_lock_sha256": _or_error(

@@ -59,9 +59,9 @@ def gitlab_pipeline(plan: Plan, flags: Sequence[str], run_dir: Path) -> dict[str
 
 
 def _groups(plan: Plan) -> dict[str, tuple[Case, ...]]:
-    """The cases of each job: one, but all rollouts of a sequential plan together, because its looks
-    need them in one place."""
-    if plan.sequential is None:
+    """The cases of each job: one, but all rollouts of a plan with several looks together, because
+    those need them in one place."""
+    if plan.last_look == 1:
         return {case.id: (case,) for case in plan.cases}
     rollouts = tuple(plan.rollout_cases())
     groups: dict[str, tuple[Case, ...]] = {}

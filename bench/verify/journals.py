@@ -134,7 +134,7 @@ def _check_record(
     """The case is done: all of its episodes are there, and the record's figures are theirs."""
     file = f"cases/{case.id}.json"
     indices = {row["index"] for row in rows}
-    if plan.sequential is None:
+    if plan.last_look == 1:
         lacking = [episode.index for episode in plan.episodes if episode.index not in indices]
         if lacking:
             told = ", ".join(map(str, lacking[:10])) + (" ..." if len(lacking) > 10 else "")

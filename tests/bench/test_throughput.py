@@ -77,7 +77,7 @@ def machine_with(tmp_path: Path, values: dict[str, float], expected_failure: str
         f'{text}[expected_failures]\n{expected_failure} = "a slow neighbour"\n'
     )
     (tmp_path / "elsewhere.py").write_text(
-        "import functools\nfrom pathlib import Path\nfrom bench import machine\nfor name in"
+        "import functools\nfrom pathlib import Path\nfrom bench.plan import machine\nfor name in"
         " ('load_machine', 'load_performance'):\n    setattr(machine, name,"
         f" functools.partial(getattr(machine, name), folder=Path({str(folder)!r})))\n"
     )

@@ -16,6 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 from lerobot.configs import PreTrainedConfig, parser
 from lerobot.utils.import_utils import register_third_party_plugins
 
+from wmvla.checkout import require_own_code
 from wmvla.errors import UserError, disk_full_is_a_user_error
 from wmvla.policy import configuration_smolvla_world  # noqa: F401  registers the policy type where no plugin is installed
 
@@ -41,6 +42,7 @@ def run(program: str, action: Callable[[list[str]], None], arguments: Sequence[s
     logging.getLogger("lerobot.utils.import_utils").setLevel(logging.ERROR)
     register_third_party_plugins()
     try:
+        require_own_code(sys.argv[0])
         with disk_full_is_a_user_error(), lerobots_checks_are_user_errors():
             action(joined(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:

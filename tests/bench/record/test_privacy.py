@@ -242,7 +242,7 @@ def test_a_whole_run_holds_none(tmp_path: Path) -> None:
     plugin = tmp_path / "planted_plugin"
     plugin.mkdir()
     (plugin / "tells_secrets.py").write_text(TELLS_SECRETS)
-    path = f"{Path(__file__).parents[3]}:{Path(__file__).parent}:{plugin}"
+    path = f"{Path(__file__).parents[3]}:{Path(__file__).parents[1]}:{plugin}"
     environment = {
         "HOME": str(home),
         "LOGNAME": USER,

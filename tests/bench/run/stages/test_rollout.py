@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import av
@@ -12,7 +11,6 @@ from synthetic_run import core_plan, write_run
 
 from bench import cli
 from bench.formats.checksums import signed, sums_of
-from bench.host import hardware
 from bench.plan.machine import load_machine
 from bench.record.journal import journal_path
 from bench.record.run import read_run
@@ -22,7 +20,6 @@ from bench.run.stages.context import Context
 from bench.run.stages.rollout import open_policy
 from wmvla.errors import UserError
 from wmvla.rollout.journal import Journal, Row, read_all
-from wmvla.sim import suites
 
 PLAN = core_plan("smoke", episodes=4)
 
@@ -30,10 +27,7 @@ PLAN = core_plan("smoke", episodes=4)
 @pytest.fixture
 def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run whose arms are trained; rollouts are faked."""
-    monkeypatch.setitem(sys.modules, "wmvla.rollout.policy", None)  # put back afterwards
-    monkeypatch.setattr(suites, "make_simulation", suites.make_simulation)
-    monkeypatch.setattr(hardware, "gl_renderer", hardware.gl_renderer)
-    fake_rollouts.install()
+    fake_rollouts.install(monkeypatch)
     run_dir = write_run(tmp_path / "results" / PLAN.run_name, PLAN, {})
     for case in PLAN.cases:
         record = run_dir / "cases" / f"{case.id}.json"
