@@ -124,7 +124,7 @@ def _examine(name: str, probe: Callable[[], Finding]) -> Finding:
             name,
             f"{type(error).__name__}: {reason}",
             ok=False,
-            mend="delete .venv, then: make setup",
+            mend="make setup (it installs what is missing and leaves the rest)",
         )
 
 

@@ -11,7 +11,7 @@ from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from lerobot.policies.pretrained import PreTrainedPolicy
 
 from wmvla.errors import UserError
-from wmvla.files import new_folder
+from wmvla.files import new_folder, temporary_files_removed
 from wmvla.policy.base_processors import Pipelines, load_processors
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
@@ -30,7 +30,8 @@ def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> Pr
     Raises UserError where the configuration has fields that its policy does not know here.
     """
     try:
-        config = PreTrainedConfig.from_pretrained(checkpoint)
+        with temporary_files_removed():
+            config = PreTrainedConfig.from_pretrained(checkpoint)
     except DecodingError as error:
         kind = checkpoint_fields(checkpoint).get("type")
         raise UserError(

@@ -123,6 +123,22 @@ def test_a_broken_torch_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     hardware.torch_build.cache_clear()
     assert not finding.ok
     assert "libtorch.so: cannot open" in finding.found
+    assert "delete" not in finding.mend
+
+
+def test_a_slow_first_import_of_torch_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a cold network disk; 60 seconds ended in a traceback."""
+    hardware.torch_build.cache_clear()
+    monkeypatch.setattr(hardware, "SAY_SECONDS", 0.2)
+    slow = """import time; time.sleep(1); print('{"version": "2", "devices": []}')"""
+    monkeypatch.setattr(hardware, "_PRINT_TORCH", slow)
+    try:
+        assert hardware.torch_build() == {"version": "2", "devices": []}
+    finally:
+        hardware.torch_build.cache_clear()
+    assert "waiting for torch" in capsys.readouterr().err
 
 
 def test_a_driver_that_torch_does_not_use_is_told_but_no_fault(
