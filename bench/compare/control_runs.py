@@ -82,9 +82,9 @@ def code_of(run_dir: Path) -> str | None:
     """The hash of a run's code; None where it is not recorded, and where cases were done after an
     edit. ValueError where a file is damaged."""
     began = _text(run_dir / "provenance.json", "code_sha256")
-    later = {_text(path, "code_sha256") for path in sorted((run_dir / "cases").glob("*.json"))} - {
-        None
-    }
+    later = {
+        _text(path, "code_sha256") for path in sorted((run_dir / "cases").glob("[!.]*.json"))
+    } - {None}
     return began if later <= {began} else None
 
 
