@@ -21,8 +21,6 @@ def read_records(found: Findings, plan: Plan) -> Records:
     ids = {f"{case.id}.json": case for case in plan.cases}
     for path in sorted((found.run_dir / "cases").glob("[!.]*.json")):
         file = f"cases/{path.name}"
-        if path.name.startswith("."):
-            continue
         if path.name not in ids:
             found.damage(file, "the record of no case of the plan")
             continue
