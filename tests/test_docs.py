@@ -42,7 +42,7 @@ UNPLAIN = re.compile(
 )
 """Words that readers of plain English stumble over."""
 FOLDERS = ("bench", "docs", "results/reference", "scripts", "suites", "tests", "wmvla")
-PATH = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w./-]*")
+PATH = re.compile(rf"(?<![\w/.])(?:{'|'.join(FOLDERS)})/[\w./-]*")
 PLACEHOLDER = re.compile(r"\.\.\.|\|")
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^\.PHONY: (\S+)", MAKEFILE, re.MULTILINE))
@@ -96,7 +96,7 @@ def outside_the_environment(text: str) -> Iterator[str]:
     active = False
     for block in blocks(text):
         for line in block.splitlines():
-            active = active or line.strip() == ACTIVATION
+            active = active or line.partition("#")[0].strip() == ACTIVATION
             if (IN_ENVIRONMENT.match(line) and not active) or ANOTHER_WAY.search(line.strip()):
                 yield line
     yield from (span for span in SPAN.findall(FENCE.sub("", text)) if ANOTHER_WAY.search(span))

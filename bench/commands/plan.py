@@ -14,10 +14,11 @@ from bench.forecast.hub import go_offline, needed_by
 from bench.forecast.requirements import missing_for
 from bench.plan.document import Plan
 from bench.plan.suite import SUITES
+from bench.wording.methods import method_in_words
 from wmvla.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.forecast.past_runs import Reference
+    from bench.record.run import Run
 
 HELP = "show what would run: cases, episodes, claims and what they can show, cost, and where"
 
@@ -54,13 +55,16 @@ def run(options: argparse.Namespace) -> int:
     if options.ci:
         print(_pipeline(plan, options), end="")
         return answer
-    from bench.forecast.past_runs import find_references
+    from bench.forecast.past_runs import find_past_runs
 
-    references = find_references(plan, dict.fromkeys([RESULTS, Path(options.results or RESULTS)]))
+    folders = dict.fromkeys([RESULTS, Path(options.results or RESULTS)])
+    past_runs, not_used = find_past_runs(plan, folders)
     for sentence in missing_for(plan):
         print(f"cannot run     {sentence}")
-    print("\n".join(describe(plan, references)))
+    print("\n".join(describe(plan, past_runs)))
     print(f"run directory  {run_dir_of(plan, options)}")
+    for name, why in not_used:
+        print(f"not used: {name}: {why}")
     return answer
 
 
@@ -80,8 +84,8 @@ def _tell_files(plan: Plan, as_json: bool) -> int:
     return 1 if lacking else 0
 
 
-def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
-    """The plan in lines of text; times, sizes and discordance from `references`."""
+def describe(plan: Plan, past_runs: Sequence["Run"] = ()) -> list[str]:
+    """The plan in lines of text; times, sizes and discordance from `past_runs`."""
     from bench import wording
     from bench.judge.power import limit_of
 
@@ -117,8 +121,8 @@ def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
         ),
         *_look_lines(plan),
         f"sanity gate    {plan.sanity.rollout} solves at least {100 * plan.sanity.floor:g} %",
-        f"alpha          {plan.alpha:g}; {plan.method.multiplicity}",
-        *_cost_lines(plan, references),
+        f"alpha          {plan.alpha:g}; {method_in_words(plan.method)['multiplicity']}",
+        *_cost_lines(plan, past_runs),
         "",
         f"{'case':<{case_width}}  kind            after",
         *(
@@ -137,7 +141,7 @@ def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
             f" {claim.right}{margin}{sought}{asked}"
         )
     if plan.concludes:
-        lines += ["", *_power_lines(plan, references, claim_width)]
+        lines += ["", *_power_lines(plan, past_runs, claim_width)]
     notes = [
         wording.out_of_reach_note(claim, limit_of(plan, claim))
         for claim in plan.claims
@@ -203,33 +207,37 @@ def _look_lines(plan: Plan) -> list[str]:
     return [] if told is None else [f"looks          {told}"]
 
 
-def _power_lines(plan: Plan, references: Sequence["Reference"], width: int) -> list[str]:
+def _power_lines(plan: Plan, past_runs: Sequence["Run"], width: int) -> list[str]:
     """What each claim's episodes can show, and how many it takes."""
     from bench import wording
     from bench.forecast.past_runs import discordances
     from bench.judge.power import limit_of
 
-    found = discordances(plan, references)
+    found = discordances(plan, past_runs)
     asked = [claim for claim in plan.claims if claim.asked]
     told = wording.plan_sentences([limit_of(plan, claim, found[claim.id]) for claim in asked])
     lines = [f"{claim.id:<{width}}  {text}" for claim, text in zip(asked, told, strict=False)]
     return [wording.power_heading(plan), *lines, *told[len(asked) :]]
 
 
-def _cost_lines(plan: Plan, references: Sequence["Reference"]) -> list[str]:
+def _cost_lines(plan: Plan, past_runs: Sequence["Run"]) -> list[str]:
     """Wall time, CPU or GPU time and disk, and what they rest on: comparable runs, and where there
     are none a reckoning."""
     from bench import wording
     from bench.forecast.costs import estimate, fill
     from bench.forecast.estimate import Reckoning
+    from bench.forecast.past_runs import processor_of
     from bench.plan.machine import load_performance
 
-    costs, peak = estimate(plan, references), load_performance(plan.machine.name).peak
+    costs, peak = estimate(plan, past_runs), load_performance(plan.machine.name).peak
     reckoning = Reckoning(plan, peak) if peak else None
     if reckoning:
         costs = fill(costs, reckoning)
     told = wording.cost_lines(
-        plan, costs, [f"{each.run_dir.name} ({each.host})" for each in references], reckoning
+        plan,
+        costs,
+        [f"{each.run_dir.name} ({processor_of(each)})" for each in past_runs],
+        reckoning,
     )
     return [f"{name:<14} {text}" for name, text in told]
 

@@ -9,15 +9,18 @@ import time
 import types
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
 from synthetic_run import PROVENANCE
 
 from bench.host import hardware
 from wmvla.recipe import Environment
 from wmvla.rollout.episode import Answer, Query
 from wmvla.sim import suites
+
+if TYPE_CHECKING:
+    import pytest
 
 CAMERAS = ("image", "image2")
 
@@ -89,12 +92,15 @@ class FakePolicy:
         return Answer(np.full((self.n_action_steps, 7), gain), 0.001)
 
 
-def install(patch: pytest.MonkeyPatch | None = None) -> None:
+def install(patch: "pytest.MonkeyPatch | None" = None) -> None:
     """Take the place of the policy, whose module would load LeRobot, of the simulator, and of what
     draws; until `patch` is undone, or for as long as this process lives."""
-    patch = patch or pytest.MonkeyPatch()
     module = types.ModuleType("wmvla.rollout.policy")
     module.RolloutPolicy = FakePolicy  # type: ignore[attr-defined]
-    patch.setattr(hardware, "gl_renderer", lambda: PROVENANCE["gl_renderer"])
-    patch.setitem(sys.modules, "wmvla.rollout.policy", module)
-    patch.setattr(suites, "make_simulation", make)
+    put = setattr if patch is None else patch.setattr
+    put(hardware, "gl_renderer", lambda: PROVENANCE["gl_renderer"])
+    put(suites, "make_simulation", make)
+    if patch is None:
+        sys.modules["wmvla.rollout.policy"] = module
+    else:
+        patch.setitem(sys.modules, "wmvla.rollout.policy", module)

@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import fake_rollouts
 import pytest
@@ -19,9 +21,7 @@ from bench.plan.document import Plan
 ROOT = Path(__file__).parents[2]
 EPISODES = 10
 RANKS = ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
-MAIN = (
-    "import fake_rollouts, bench.cli; fake_rollouts.install(); raise SystemExit(bench.cli.main())"
-)
+MAIN = "import {0}, bench.cli; {0}.install(); raise SystemExit(bench.cli.main())"
 
 
 def trained(plan: Plan, results: Path) -> Path:
@@ -49,6 +49,10 @@ def arguments_for(run_dir: Path, *arguments: str) -> list[str]:
 def run_here(run_dir: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
     """`wmbench run` of the plan in this process: its exit code, and what it printed to standard
     output and to standard error."""
+    return _here(lambda: cli.main(arguments_for(run_dir, *arguments)), environment)
+
+
+def _here(main: Callable[[], Any], environment: Mapping[str, str]) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         for name in RANKS:
@@ -58,18 +62,45 @@ def run_here(run_dir: Path, *arguments: str, **environment: str) -> tuple[int, s
         fake_rollouts.install(patch)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                code = cli.main(arguments_for(run_dir, *arguments))
+                code = main()
             except SystemExit as ended:
-                code = int(str(ended.code))
-    return code, out.getvalue(), err.getvalue()
+                code = ended.code
+    return int(code), out.getvalue(), err.getvalue()
 
 
-def start(run_dir: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """The same as a process."""
+class _Collected:
+    """A pytest plugin that remembers which items are left when collection ends."""
+
+    items: tuple[str, ...] = ()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.items = tuple(item.nodeid.rpartition("/")[2] for item in session.items)
+
+
+def pytest_here(
+    *arguments: str, suites: Path = ROOT / "suites", **environment: str
+) -> tuple[int, str, str, tuple[str, ...]]:
+    """`pytest suites/` at smoke scale in this process: its exit code, what it printed to standard
+    output and to standard error, and the items that it chose, without their folder."""
+    asked = ["--scale=smoke", "--machine=cpu", "-o", "addopts=-q --strict-markers"]
+    quiet = ["-p", "no:cacheprovider", f"--rootdir={suites.parent}", f"-c{ROOT / 'pyproject.toml'}"]
+    collected = _Collected()
+    sys.modules.pop("test_cases", None)  # of another folder
+    code, out, err = _here(
+        lambda: pytest.main([str(suites), *asked, *quiet, *arguments], plugins=[collected]),
+        environment,
+    )
+    return code, out, err, collected.items
+
+
+def start(
+    run_dir: Path, *arguments: str, fake: str = "fake_rollouts", **environment: str
+) -> subprocess.Popen[str]:
+    """The same as a process, in which the module `fake` takes the place of the simulator."""
     inherited = {key: value for key, value in os.environ.items() if key not in RANKS}
     path = {"PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"}
     return subprocess.Popen(
-        [sys.executable, "-c", MAIN, *arguments_for(run_dir, *arguments)],
+        [sys.executable, "-c", MAIN.format(fake), *arguments_for(run_dir, *arguments)],
         cwd=ROOT,
         env={**inherited, **path, **environment},
         stdout=subprocess.PIPE,

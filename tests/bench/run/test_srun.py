@@ -118,19 +118,22 @@ def test_a_process_that_ends_by_a_signal(
 
 def test_several_nodes_need_slurm(plan: Plan, tmp_path: Path, srun: Callable[..., None]) -> None:
     run_dir = write_run(tmp_path / plan.run_name, plan, {})
-    refuse_several_nodes(plan, run_dir, ())
+    every = [case.id for case in plan.cases]
+    is_done = Executor(plan, run_dir).is_done
+    refuse_several_nodes(plan, every, is_done)
     (run_dir / "cases" / f"{CASE}.json").unlink()
-    refuse_several_nodes(plan, run_dir, ("E0-none-s0",))
-    for cases in ((), (CASE,)):
+    refuse_several_nodes(plan, ["E0-none-s0"], is_done)
+    for cases in (every, [CASE]):
         with pytest.raises(
             UserError,
             match="trains on 2 nodes, whose processes Slurm starts; give wmbench submit instead",
         ):
-            refuse_several_nodes(plan, run_dir, cases)
+            refuse_several_nodes(plan, cases, is_done)
     with pytest.raises(UserError, match="trains on 2 nodes"):
         training._launcher(plan.machine)
-    refuse_several_nodes(dataclasses.replace(plan, machine=load_machine("mi300x-8")), run_dir, ())
-    assert training._launcher(load_machine("mi300x-8"))[:2] == ["-m", "torch.distributed.run"]
+    one_node = dataclasses.replace(plan, machine=load_machine("mi300x-8"))
+    refuse_several_nodes(one_node, every, is_done)
+    assert training._launcher(one_node.machine)[:2] == ["-m", "torch.distributed.run"]
     srun(0, 16)
-    refuse_several_nodes(plan, run_dir, (CASE,))
+    refuse_several_nodes(plan, [CASE], is_done)
     assert training._launcher(plan.machine) == []

@@ -2,6 +2,8 @@
 different cases."""
 
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -176,3 +178,25 @@ def test_a_place_that_cannot_be_a_run_directory(tmp_path: Path) -> None:
         lock(tmp_path / "file"),
     ):
         pass
+
+
+FORKS = HOLD.replace(
+    'print("held", flush=True)',
+    """import os
+    child = os.fork()
+    print(child, flush=True) if child else None""",
+)
+
+
+def test_a_hung_child_of_a_killed_run_does_not_hold_it(tmp_path: Path, impatient: None) -> None:
+    command = [sys.executable, "-c", FORKS, str(tmp_path), "60", ""]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        child = int(run.stdout.readline())
+        run.kill()
+        run.wait()
+        try:
+            with lock(tmp_path):
+                os.kill(child, 0)  # it still lives
+        finally:
+            os.kill(child, signal.SIGKILL)
