@@ -32,8 +32,8 @@ def check_journals(
         for case in plan.rollout_cases()
         for file in journal_files(journal_path(found.run_dir, case.id))
     }
-    for path in sorted((found.run_dir / "episodes").glob("*")):
-        if path not in known and not path.name.startswith("."):
+    for path in sorted((found.run_dir / "episodes").glob("[!.]*.jsonl")):
+        if path not in known:
             found.damage(f"episodes/{path.name}", "the journal of no rollout of the plan")
     number = sum(map(len, rows_by_case.values()))
     found.checked.append(

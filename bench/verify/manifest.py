@@ -17,6 +17,7 @@ from bench.formats.json_file import read_object
 from bench.formats.strict_json import NotStrictError, parse
 from bench.record.code_version import ROOT
 from bench.record.forms import Manifest, problems
+from bench.record.layout import belongs
 from bench.record.run import THROUGHPUT
 from wmvla.errors import UserError
 from wmvla.files import write_json
@@ -53,8 +54,16 @@ Entries = dict[str, dict[str, Any]]
 
 
 def files_of(run_dir: Path) -> dict[str, Path]:
-    """All files by their path in the run directory, in order, but the manifest, locks and what else
-    is hidden."""
+    """The run's files by their path in the run directory, in order, but the manifest."""
+    return {name: path for name, path in _visible_files(run_dir).items() if belongs(name)}
+
+
+def foreign_files(run_dir: Path) -> list[str]:
+    """What lies in a run directory, is not hidden, and belongs to no run, in order."""
+    return [name for name in _visible_files(run_dir) if not belongs(name) and name != MANIFEST]
+
+
+def _visible_files(run_dir: Path) -> dict[str, Path]:
     found, top = {}, os.fspath(run_dir)
     for folder, folders, names in os.walk(top):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -63,7 +72,6 @@ def files_of(run_dir: Path) -> dict[str, Path]:
             path = Path(folder, name)
             if not name.startswith(".") and path.is_file():
                 found[f"{inside}{name}"] = path
-    found.pop(MANIFEST, None)
     return dict(sorted(found.items()))
 
 
@@ -160,7 +168,7 @@ def _entries_before(run_dir: Path) -> Entries:
 def _vouched(run_dir: Path) -> dict[str, str]:
     """Sums by path that intact records give: of their artefacts, and of themselves."""
     found: dict[str, str] = {}
-    for path in sorted((run_dir / "cases").glob("*.json")):
+    for path in sorted((run_dir / "cases").glob("[!.]*.json")):
         record = read_object(path) or {}
         if is_intact(record):
             found |= {

@@ -27,7 +27,8 @@ def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> Pr
         overrides: configuration fields to change, for instance ``{"world_memory_mode_rollout":
         "zero"}``.
 
-    Raises UserError where the configuration has fields that its policy does not know here.
+    Raises UserError where the configuration has fields that its policy does not know here, or lacks
+    one that is to be changed.
     """
     try:
         with temporary_files_removed():
@@ -39,7 +40,11 @@ def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> Pr
             " made with another version"
         ) from error
     for key, value in (overrides or {}).items():
-        assert hasattr(config, key), f"{config.type} has no configuration field {key}"
+        if not hasattr(config, key):
+            raise UserError(
+                f"{checkpoint / 'config.json'}: 'type' is {config.type}, which has no field"
+                f" '{key}': it is the checkpoint of another policy; put the right one there."
+            )
         setattr(config, key, value)
     policy = get_policy_class(config.type)(config)
     load_weights(policy, checkpoint / WEIGHTS)
