@@ -59,7 +59,7 @@ doctor: $(READY) ## what was found on this machine, and how to mend what is miss
 
 .PHONY: test
 test: $(READY) ## all tests, with a smoke run of the core suite from end to end
-	@sh scripts/test.sh
+	@.venv/bin/pytest tests/ -n 2 --dist loadfile --no-loadscope-reorder --durations=30
 
 .PHONY: lint
 lint: $(READY) ## formatting, lint rules, types
