@@ -5,6 +5,7 @@ new interpreter can show (the command line, what is found without an import) is 
 ``test_end_to_end.py`` and by the tests that start one.
 """
 
+import ctypes
 import os
 import runpy
 import signal
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from accelerate.state import AcceleratorState, GradientState
+
+PR_SET_PDEATHSIG = 1
 
 
 def run_module(module: str, *arguments: str) -> Callable[[], object]:
@@ -95,6 +98,7 @@ def _carry_out(
     """In the child: be as new as a fork can be, and never return to the tests."""
     code = 1
     try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no test leaves it behind
         for number, file in enumerate(files, start=1):
             os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
         # closefd: what they replace may be of a fork above, and closes its number as it goes.
