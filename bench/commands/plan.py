@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from bench.commands.options import RESULTS, add_plan_options, as_flags, plan_from, run_dir_of
 from bench.forecast.hub import go_offline, needed_by
 from bench.forecast.requirements import missing_for
+from bench.host.folders import working_folder
 from bench.plan.document import Plan
-from bench.plan.suite import SUITES
 from bench.wording.methods import method_in_words
 from wmvla.errors import UserError
 
@@ -169,7 +169,7 @@ def _pipeline(plan: Plan, options: argparse.Namespace) -> str:
 
     from bench.run.gitlab import gitlab_pipeline
 
-    run_dir = Path(os.path.relpath(run_dir_of(plan, options), SUITES.parent))
+    run_dir = Path(os.path.relpath(run_dir_of(plan, options), working_folder()))
     if run_dir.parts[0] == "..":
         raise UserError(
             f"--results={options.results}: GitLab hands on files of the project only; give a folder"

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import psutil
 
+from bench.host.folders import CODE
+
 Accelerator = Literal["cpu", "cuda", "rocm"]
 
 _CGROUP_MEMORY_LIMITS = (
@@ -84,7 +86,7 @@ def _answer(what: str, *arguments: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=CODE,
     )
     began = time.monotonic()
     try:

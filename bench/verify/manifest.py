@@ -15,7 +15,7 @@ from typing import Any
 from bench.formats.checksums import is_intact, sha256_of, sha256_of_lines, signed
 from bench.formats.json_file import read_object
 from bench.formats.strict_json import NotStrictError, parse
-from bench.record.code_version import ROOT
+from bench.host.folders import CODE
 from bench.record.forms import Manifest, problems
 from bench.record.layout import belongs
 from bench.record.run import THROUGHPUT
@@ -133,13 +133,13 @@ def program_sha256() -> str:
     report and checks it."""
     digest = hashlib.sha256()
     for path in sorted(_sources()):
-        digest.update(f"{sha256_of(path)}  {path.relative_to(ROOT).as_posix()}\n".encode())
+        digest.update(f"{sha256_of(path)}  {path.relative_to(CODE).as_posix()}\n".encode())
     return digest.hexdigest()
 
 
 def _sources() -> Iterator[Path]:
     for suffix in ("py", "j2", "css", "js", "toml"):
-        yield from (ROOT / "bench").rglob(f"*.{suffix}")
+        yield from (CODE / "bench").rglob(f"*.{suffix}")
 
 
 def _entries_before(run_dir: Path) -> Entries:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.record.code_version import APART, ROOT, code_sha256, counted_sources
+from bench.host.folders import CODE as ROOT
+from bench.record.code_version import APART, code_sha256, counted_sources
 
 PYTHON = '''"""What it does."""
 
@@ -40,6 +41,7 @@ SOURCES = {
     "suites/throughput/test_speed.py": "d = 1",
     "wmvla/__init__.py": "",
     "uv.lock": "version = 1",
+    "pyproject.toml": "",
 }
 
 AFTERWARDS = (
@@ -214,6 +216,13 @@ def test_a_missing_lock_is_an_error(tree: Path) -> None:
     (tree / "uv.lock").unlink()
     with pytest.raises(FileNotFoundError):
         fresh(tree)
+
+
+def test_a_wheel_has_no_lock(tree: Path) -> None:
+    (tree / "uv.lock").unlink()
+    (tree / "pyproject.toml").unlink()
+    assert "uv.lock" not in counted_sources(tree)
+    assert len(code_sha256(tree)) == 64
 
 
 def test_the_sources_of_this_project_are_counted() -> None:

@@ -2,6 +2,7 @@
 different cases."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -169,6 +170,19 @@ def test_a_dying_run_is_waited_for(tmp_path: Path) -> None:
         with lock(tmp_path):
             pass
         assert holder.wait(timeout=10) == 0
+
+
+def test_a_file_system_without_locks_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is made instead of a lock would stay after kill -9."""
+
+    def absent(file: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", absent)
+    with pytest.raises(UserError, match=r"as a run directory: Function not impl"), lock(tmp_path):
+        pass
 
 
 def test_a_place_that_cannot_be_a_run_directory(tmp_path: Path) -> None:
