@@ -14,6 +14,7 @@ from bench.forecast.hub import go_offline, needed_by
 from bench.forecast.requirements import missing_for
 from bench.plan.document import Plan
 from bench.plan.suite import SUITES
+from bench.wording.methods import method_in_words
 from wmvla.errors import UserError
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def describe(plan: Plan, past_runs: Sequence["Run"] = ()) -> list[str]:
         ),
         *_look_lines(plan),
         f"sanity gate    {plan.sanity.rollout} solves at least {100 * plan.sanity.floor:g} %",
-        f"alpha          {plan.alpha:g}; {plan.method.multiplicity}",
+        f"alpha          {plan.alpha:g}; {method_in_words(plan.method)['multiplicity']}",
         *_cost_lines(plan, past_runs),
         "",
         f"{'case':<{case_width}}  kind            after",

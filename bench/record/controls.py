@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from bench.formats.strict_json import NotStrictError, parse
-from bench.formats.toml import build
 from bench.plan.suite import Control, Decision
+from wmvla.documents import build
 from wmvla.errors import UserError
 
 CONTROLS_FILE = "controls.json"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.formats.toml import build
+from wmvla.documents import build
 from wmvla.errors import UserError
 from wmvla.files import write_json
 

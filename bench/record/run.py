@@ -7,20 +7,26 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bench.formats.json_file import read_object
+from bench.formats.one_line import one_line
 from bench.plan.cases import Case
 from bench.plan.document import Plan
 from bench.plan.files import load_plan
 from bench.record.controls import Controls, read_controls
 from bench.record.external import FOLDER, PUBLISHED, External, read_externals
-from bench.record.intact import require_form, require_numbers, require_record, require_unchanged
+from bench.record.forms import Provenance, Step
+from bench.record.intact import require_form, require_record, require_unchanged
 from bench.record.journal import read_journals
+from wmvla.documents import faults
 from wmvla.errors import UserError
 from wmvla.json_lines import read_objects
 from wmvla.rollout.journal import Row
 
 Record = dict[str, Any]
 
+STEPS = msgspec.json.Decoder(dict[str, int | float | list[int | float]])
 THROUGHPUT = "throughput.json"
 """What pytest-benchmark wrote of the throughput suite on the run's machine, laid into the run
 directory."""
@@ -115,7 +121,6 @@ class Run:
     def _steps(self, case: Case) -> list[Record]:
         path = self.run_dir / "metrics" / f"{case.id}.jsonl"
         lines = _read_lines(path)
-        require_numbers(path, lines)
         for line in lines:
             line.update(_under_common_names(line))
         return lines
@@ -126,7 +131,7 @@ def read_run(run_dir: Path) -> Run:
     is damaged or was changed, or where `run_dir` is no run."""
     run = Run(run_dir)
     require_unchanged(run_dir, run.cases, {case: len(rows) for case, rows in run.rows.items()})
-    require_form(run_dir / PROVENANCE, run.provenance, "provenance")
+    require_form(run_dir / PROVENANCE, run.provenance, Provenance)
     for part in PARTS:
         getattr(run, part)
     return run
@@ -202,18 +207,21 @@ def _read_lines(path: Path) -> list[Record]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     whole = text[: text.rfind(b"\n") + 1]
-    found = read_objects(whole, lambda line: not isinstance(line.get("step"), int))
-    if found is not None:
-        return found
-    lines = []
-    for number, line in enumerate(whole.splitlines(), start=1):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+    lines: list[Record] | None = read_objects(whole, STEPS)
+    if lines is None:
+        lines = []
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                lines.append(json.loads(line))
+            except (ValueError, RecursionError):
+                raise UserError(
+                    f"{path}: line {number} is not a logged step; restore the file or remove the"
+                    " line"
+                ) from None
+    for number, found in enumerate(lines, start=1):
+        if fault := next(faults(Step, found), None):
             raise UserError(
-                f"{path}: line {number} is not a logged step; restore the file or remove the line"
+                f"{path}: line {number} is not a logged step: {one_line(fault)}; restore the"
+                " file or remove the line"
             )
-        lines.append(record)
     return lines

@@ -5,10 +5,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from bench.formats.json_schema import problems
 from bench.formats.strict_json import NotStrictError, parse
 from bench.plan.cases import Case
 from bench.plan.document import Plan
+from bench.record.forms import problems
 from bench.record.journal import journal_path
 from bench.verify.damage import Findings
 from wmvla.rollout.journal import Row, journal_files
@@ -53,7 +53,7 @@ def _check_case(
     places: dict[int, str] = {}
     for path in journal_files(journal_path(found.run_dir, case.id)):
         file = f"episodes/{path.name}"
-        for number, row in read_lines(found, file, path, "episode", done=record is not None):
+        for number, row in read_lines(found, file, path, Row, done=record is not None):
             problem = _alien(plan, case, row)
             if problem:
                 found.damage(file, f"line {number}: {problem}")
@@ -72,9 +72,9 @@ def _check_case(
 
 
 def read_lines(
-    found: Findings, file: str, path: Path, schema: str, done: bool
+    found: Findings, file: str, path: Path, form: Any, done: bool
 ) -> list[tuple[int, Any]]:
-    """The lines of a file that are JSON and satisfy a schema, with their numbers; the others are
+    """The lines of a file that are JSON and have a form, with their numbers; the others are
     damages.
 
     A last line without its newline is one that is being written, or that a killed run left: a
@@ -99,7 +99,7 @@ def read_lines(
         except NotStrictError as error:
             found.damage(file, f"line {number}: {error}")
             continue
-        wrong = list(problems(content, schema))
+        wrong = list(problems(form, content))
         for problem in wrong:
             found.damage(file, f"line {number}: {problem}")
         if not wrong:

@@ -14,9 +14,9 @@ from typing import Any
 
 from bench.formats.checksums import is_intact, sha256_of, sha256_of_lines, signed
 from bench.formats.json_file import read_object
-from bench.formats.json_schema import problems
 from bench.formats.strict_json import NotStrictError, parse
 from bench.record.code_version import ROOT
+from bench.record.forms import Manifest, problems
 from bench.record.run import THROUGHPUT
 from wmvla.errors import UserError
 from wmvla.files import write_json
@@ -148,7 +148,7 @@ def _entries_before(run_dir: Path) -> Entries:
         raise UserError(
             f"{path}: {error}; find out why, then remove it and give the command again"
         ) from None
-    if next(problems(found, "manifest"), None) or not is_intact(found):
+    if next(problems(Manifest, found), None) or not is_intact(found):
         raise UserError(
             f"{path}: changed after it was written; find out why, then remove it and give the"
             " command again"

@@ -4,9 +4,9 @@ lines of a replay."""
 from collections import defaultdict
 from typing import Any
 
-from bench.formats.json_schema import problems
 from bench.plan.cases import Case
 from bench.plan.document import Plan
+from bench.record.forms import CaseRecord, Replayed, Step, problems
 from bench.record.replay_summary import summary
 from bench.verify.damage import Findings
 from bench.verify.journals import read_lines
@@ -29,7 +29,7 @@ def read_records(found: Findings, plan: Plan) -> Records:
         record = found.read(file)
         if record is None:
             continue
-        wrong = list(problems(record, "record"))
+        wrong = list(problems(CaseRecord, record))
         case = ids[path.name]
         if not wrong and (record["case"], record["kind"]) != (case.id, case.kind):
             wrong = [
@@ -81,7 +81,7 @@ def check_trainings(found: Findings, plan: Plan, records: Records) -> None:
             continue
         case = trainings[path.name]
         record = records.get(case.id)
-        lines = read_lines(found, file, path, "metrics", done=record is not None)
+        lines = read_lines(found, file, path, Step, done=record is not None)
         number += len(lines)
         _check_order(found, file, lines, plan)
         if record is not None and lines:
@@ -142,7 +142,7 @@ def check_replays(found: Findings, plan: Plan, records: Records) -> None:
             found.damage(file, "the replay of no case of the plan")
             continue
         case_id = replays[path.name].id
-        lines = read_lines(found, file, path, "replay", done=case_id in records)
+        lines = read_lines(found, file, path, Replayed, done=case_id in records)
         number += len(lines)
         if case_id in records and lines and file not in found.damaged([file]):
             _check_summary(found, file, records[case_id], [line for _, line in lines])

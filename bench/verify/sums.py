@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.formats.checksums import checkpoint_made, is_intact, sha256_of, sha256_of_lines
-from bench.formats.json_schema import problems
 from bench.plan.document import Plan
+from bench.record.forms import Manifest, problems
 from bench.verify.damage import Findings
 from bench.verify.manifest import EVIDENCE, MANIFEST, files_of
 
@@ -22,7 +22,7 @@ def check_manifest(found: Findings) -> dict[str, Any] | None:
     manifest = found.read(MANIFEST)
     if manifest is None:
         return None
-    wrong = list(problems(manifest, "manifest"))
+    wrong = list(problems(Manifest, manifest))
     for problem in wrong:
         found.damage(MANIFEST, problem)
     if wrong:

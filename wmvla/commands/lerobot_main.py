@@ -176,7 +176,7 @@ def lerobots_temporary_files_removed() -> Iterator[None]:
         with temporary_files_removed():
             return lerobots.__func__(cls, *args, **kwargs)
 
-    PreTrainedConfig.from_pretrained = classmethod(from_pretrained)  # type: ignore[method-assign,assignment]
+    PreTrainedConfig.from_pretrained = classmethod(from_pretrained)
     try:
         yield
     finally:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.formats.checksums import checkpoint_made, sha256_of
 from bench.plan.cases import Case
@@ -21,7 +21,7 @@ from bench.record.provenance import refuse_another_renderer
 from bench.run.stages.context import Context
 from wmvla.errors import UserError
 from wmvla.resources import local_rank
-from wmvla.rollout.journal import Journal, journal_files, read_all, shard_journal_path
+from wmvla.rollout.journal import Journal, Row, journal_files, read_all, shard_journal_path
 from wmvla.rollout.shard import rows_of
 from wmvla.rollout.tally import tally
 
@@ -45,7 +45,7 @@ def run(
     mine = rows_of(context.shard, context.plan.episodes if episodes is None else episodes)
     indices = {row.index for row in mine}
 
-    def recorded() -> list[dict[str, Any]]:
+    def recorded() -> list[Row]:
         rows = read_all(path)
         check_against_plan(context.plan, case, rows)
         return [row for row in rows if row["index"] in indices]
@@ -65,9 +65,7 @@ def run(
     }
 
 
-def _play(
-    context: Context, case: Case, todo: list["EpisodeRow"], before: list[dict[str, Any]]
-) -> int:
+def _play(context: Context, case: Case, todo: list["EpisodeRow"], before: list[Row]) -> int:
     """Play rows into the journal, after those recorded `before`; the number of simulator processes.
 
     Raises UserError where another renderer drew the run's frames, and at the first episode whose
@@ -87,7 +85,7 @@ def _play(
 
     def on_episode(row: "EpisodeRow", record: "EpisodeRecord") -> None:
         nonlocal played
-        line = {**asdict(row), "case": case.id, **asdict(record)}
+        line = cast(Row, {**asdict(row), "case": case.id, **asdict(record)})
         line["error"] = None if record.error is None else anonymous(record.error)
         check_scene(scenes, case.id, line)
         journal.append(line)

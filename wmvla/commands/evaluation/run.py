@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -153,7 +154,7 @@ class Evaluation:
                 if again:
                     self._compare(row, record)
                 else:
-                    line = {**asdict(row), "case": policy.config.type, **asdict(record)}
+                    line = cast(Row, {**asdict(row), "case": policy.config.type, **asdict(record)})
                     self.journal.append(line)
                     self.recorded[row.index] = line
                     self.played += 1
