@@ -17,7 +17,7 @@ from bench.plan.document import Plan
 from bench.plan.machine import load_machine
 from bench.run.executor import Executor
 from bench.run.srun import are_shared, joins, refuse_several_nodes
-from bench.run.stages import joining, training
+from bench.run.stages import training, watched
 from wmvla.errors import UserError
 from wmvla.rollout.shard import Shard
 from wmvla.train.parallel.preemption import STOPPED
@@ -93,7 +93,7 @@ def test_what_a_process_behind_rank_0_says(
         asked.append(command)
         return subprocess.Popen([sys.executable, "-c", f"raise SystemExit({ending})"])
 
-    monkeypatch.setattr(joining, "start", start)
+    monkeypatch.setattr(watched, "start", start)
     assert Executor(plan, run_dir).join(CASE) == code
     assert asked == [
         [sys.executable, "-m", "wmvla.train.main", str(run_dir / "jobs" / f"{CASE}.json")]
@@ -109,7 +109,7 @@ def test_a_process_that_ends_by_a_signal(
     stop = f"import os, signal; os.kill({os.getpid()}, signal.SIGTERM); signal.pause()"
     die = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     monkeypatch.setattr(
-        joining, "start", lambda *_: subprocess.Popen([sys.executable, "-c", stop if told else die])
+        watched, "start", lambda *_: subprocess.Popen([sys.executable, "-c", stop if told else die])
     )
     before = signal.getsignal(signal.SIGTERM)
     assert Executor(plan, run_dir).join(CASE) == code
