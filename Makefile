@@ -54,7 +54,7 @@ report: $(READY) ## rebuild a report from its run directory: make report RUN=res
 	@$(WMBENCH) report $(call quote,$(RUN))
 
 .PHONY: doctor
-doctor: $(READY) ## what was found on this machine, and how to mend what is missing
+doctor: $(READY) ## what was found on this machine, and how to fix what is missing
 	@$(WMBENCH) doctor
 
 .PHONY: test
