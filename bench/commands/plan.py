@@ -14,7 +14,6 @@ from bench.forecast.hub import go_offline, needed_by
 from bench.forecast.requirements import missing_for
 from bench.plan.document import Plan
 from bench.plan.suite import SUITES
-from bench.wording.methods import method_in_words
 from wmvla.errors import UserError
 
 if TYPE_CHECKING:
@@ -79,6 +78,7 @@ def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
     """The plan in lines of text; times, sizes and discordance from `references`."""
     from bench import wording
     from bench.judge.power import limit_of
+    from bench.wording.methods import method_in_words
 
     training, rollout, tasks = (
         plan.recipe.training,
