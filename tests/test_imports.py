@@ -30,6 +30,7 @@ BENCH = (
 )
 """The rooms of bench. Each imports those before it, and no other."""
 WMVLA_LEAVES = (
+    "checkout",
     "documents",
     "errors",
     "files",
@@ -40,10 +41,12 @@ WMVLA_LEAVES = (
     "recipe",
     "resources",
     "streams",
+    "watch",
 )
 """Modules that belong to every room of wmvla; they import the standard library, psutil, msgspec and each other."""
 WMVLA = (
     WMVLA_LEAVES,
+    "watch",
     "data",
     "sim",
     "world",
@@ -56,10 +59,11 @@ WMVLA = (
 )
 """The rooms of wmvla, in the same way."""
 SHARED = (
-    *(f"wmvla.{leaf}" for leaf in WMVLA_LEAVES if leaf not in ("resources", "streams")),
+    *(f"wmvla.{leaf}" for leaf in WMVLA_LEAVES if leaf not in ("resources", "streams", "watch")),
     "wmvla.rollout.journal",
     "wmvla.rollout.lock",
     "wmvla.rollout.shard",
+    "wmvla.rollout.tally",
 )
 """What bench may use of wmvla anywhere: these import the standard library, msgspec and each other.
 

@@ -18,7 +18,7 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Case:
-    """One pytest item."""
+    """One step of a run; in pytest one item."""
 
     id: str
     kind: Kind

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from bench.plan.cases import Case
-from bench.plan.looks import Sequential
+from bench.plan.looks import Sequential, one_look
 from bench.plan.machine import Machine
 from bench.plan.suite import Arm, ArmName, Claim, Control, Sanity
 from wmvla.documents import did_you_mean
@@ -86,17 +86,20 @@ class Plan:
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
+    @property
+    def schedule(self) -> Sequential:
+        """When it looks at its data; a plan of fixed size looks once, at all of it."""
+        return self.sequential or one_look(self.recipe.rollout)
+
     @functools.cached_property
     def rows_by_look(self) -> tuple[tuple[EpisodeRow, ...], ...]:
-        """The rows of the episode table that are played by each look; a plan of fixed size has one,
-        at all of them."""
-        if self.sequential is None:
-            return (self.episodes,)
+        """The rows of the episode table that are played by each look; by the last, all of them."""
         order = {init: place for place, init in enumerate(self.recipe.rollout.inits)}
-        return tuple(
-            tuple(row for row in self.episodes if order[row.init] < look)
-            for look in self.sequential.looks
-        )
+        early = [
+            tuple(row for row in self.episodes if order[row.init] < states)
+            for states in self.schedule.looks[:-1]
+        ]
+        return (*early, self.episodes)
 
     def rows_until(self, look: int) -> tuple[EpisodeRow, ...]:
         """The rows of the episode table that are played by that look; looks count from 1."""
@@ -104,7 +107,7 @@ class Plan:
 
     @property
     def last_look(self) -> int:
-        """How many looks there are; of a plan of fixed size one."""
+        """How many looks there are."""
         return len(self.rows_by_look)
 
     @property

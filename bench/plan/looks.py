@@ -31,13 +31,19 @@ class Sequential:
     both less."""
 
 
+def one_look(rollout: Rollout) -> Sequential:
+    """What a plan of fixed size does: it looks once, when all is played; so there is nothing to
+    spend before, and no chance at which to give up."""
+    return Sequential((_states(rollout),), "obrien-fleming", futility=0.0)
+
+
 def spread_looks(rollout: Rollout, spending: str, where: str) -> Sequential:
     """Looks as evenly spread as initial states allow. UserError for an unknown spending function,
     and for a single state."""
     known: dict[str, Spending] = {name: name for name in get_args(Spending)}
     if spending not in known:
         raise UserError(f"SEQUENTIAL={spending}: must be one of {', '.join(known)}")
-    states = min(rollout.episodes, len(rollout.inits))
+    states = _states(rollout)
     if states < 2:
         raise UserError(
             f"SEQUENTIAL={spending}: {where} plays one initial state of each task; looks need at"
@@ -45,3 +51,8 @@ def spread_looks(rollout: Rollout, spending: str, where: str) -> Sequential:
         )
     looks = sorted({math.ceil(states * look / LOOKS) for look in range(1, LOOKS + 1)})
     return Sequential(tuple(looks), known[spending])
+
+
+def _states(rollout: Rollout) -> int:
+    """Initial states that are played of each task."""
+    return min(rollout.episodes, len(rollout.inits))

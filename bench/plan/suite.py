@@ -119,6 +119,11 @@ def load_suite(name: str, folder: Path = SUITES) -> Suite:
         raise UserError(
             f"suite '{name}' has benchmarks and no plan; run it with: pytest suites/ --suite {name}"
         )
+    if name not in known and name in [path.name for path in folder.iterdir() if path.is_dir()]:
+        raise UserError(
+            f"{folder / name}: a suite needs suite.toml, and there is none; write it"
+            " (docs/extending.md), or remove the folder"
+        )
     if name not in known:
         raise UserError(f"unknown suite '{name}'; {did_you_mean(name, known)}")
     return load_suite_file(folder / name / "suite.toml")

@@ -2,7 +2,7 @@
 
 Counted are the Python and TOML files below ``bench``, ``suites`` and ``wmvla``, with their paths,
 and ``uv.lock``. It is read from the files and not from git: an image has no repository, an
-uncommitted change counts, and a commit of documentation does not.
+uncommitted change counts, and a commit of documentation does not. A wheel has no ``uv.lock``.
 
 Not counted is what cannot change an episode or a verdict: tests, documentation, schemas, templates
 and bytecode, the folders of `APART`, and in the files that count comments, layout, docstrings, the
@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from bench.host.folders import CODE, is_checkout
+
 FOLDERS = ("bench", "suites", "wmvla")
 SUFFIXES = (".py", ".toml")
 LOCK = "uv.lock"
@@ -41,7 +42,7 @@ SAYS_ONLY = frozenset({"title", "says", "question", "summary", "cannot_say"})
 
 
 @functools.cache
-def code_sha256(root: Path = ROOT) -> str:
+def code_sha256(root: Path = CODE) -> str:
     """SHA-256 in hex over paths and contents below `root`, as they are when first asked. Takes half
     a second of a processor. OSError where a source cannot be read."""
     digest = hashlib.sha256()
@@ -51,7 +52,7 @@ def code_sha256(root: Path = ROOT) -> str:
     return digest.hexdigest()
 
 
-def counted_sources(root: Path = ROOT) -> Iterator[str]:
+def counted_sources(root: Path = CODE) -> Iterator[str]:
     """The files that count, as paths relative to `root` with ``/``, in the order of their names."""
     found = [
         path
@@ -59,11 +60,14 @@ def counted_sources(root: Path = ROOT) -> Iterator[str]:
         for path in (root / folder).rglob("*")
         if path.suffix in SUFFIXES and path.is_file()
     ]
+    if not found:
+        raise FileNotFoundError(f"{root}: no sources")
     names = (path.relative_to(root).as_posix() for path in found)
     yield from sorted(
         name for name in names if not name.startswith(tuple(f"{folder}/" for folder in APART))
     )
-    yield LOCK
+    if is_checkout(root):
+        yield LOCK
 
 
 def _what_counts(path: Path) -> bytes:

@@ -151,7 +151,7 @@ def write_external(external: External, path: Path) -> None:
 def read_externals(folder: Path) -> tuple[External, ...]:
     """All external results of a folder, by name of their file; () without such a folder. UserError
     for a damaged one."""
-    return tuple(load_external(path) for path in sorted(folder.glob("*.json")))
+    return tuple(load_external(path) for path in sorted(folder.glob("[!.]*.json")))
 
 
 def _check_counts(file: str, key: str, episodes: int, successes: int) -> None:

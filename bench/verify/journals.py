@@ -16,6 +16,7 @@ from bench.record.journal import differing_key, journal_path
 from bench.verify.damage import Findings
 from wmvla.json_lines import read_objects
 from wmvla.rollout.journal import ROWS, Row, journal_files
+from wmvla.rollout.tally import tally
 
 Placed = tuple[Row, str, int]
 """A row, and the file and line where it stands."""
@@ -35,8 +36,8 @@ def check_journals(
         for case in plan.rollout_cases()
         for file in journal_files(journal_path(found.run_dir, case.id))
     }
-    for path in sorted((found.run_dir / "episodes").glob("*")):
-        if path not in known and not path.name.startswith("."):
+    for path in sorted((found.run_dir / "episodes").glob("[!.]*.jsonl")):
+        if path not in known:
             found.damage(f"episodes/{path.name}", "the journal of no rollout of the plan")
     number = sum(map(len, rows_by_case.values()))
     found.checked.append(
@@ -145,7 +146,7 @@ def _check_record(
     """The case is done: all of its episodes are there, and the record's figures are theirs."""
     file = f"cases/{case.id}.json"
     indices = {row["index"] for row in rows}
-    if plan.sequential is None:
+    if plan.last_look == 1:
         lacking = [episode.index for episode in plan.episodes if episode.index not in indices]
         if lacking:
             told = ", ".join(map(str, lacking[:10])) + (" ..." if len(lacking) > 10 else "")
@@ -156,7 +157,7 @@ def _check_record(
             return
     sums = {
         "episodes": len(rows),
-        "succeeded": sum(row["success"] for row in rows),
+        "succeeded": tally(rows).successes,
         "episode_cpu_seconds": round(sum(row["cpu_seconds"] for row in rows), 3),
     }
     for key, value in sums.items():

@@ -19,10 +19,8 @@ def read_records(found: Findings, plan: Plan) -> Records:
     them are damages."""
     records: Records = {}
     ids = {f"{case.id}.json": case for case in plan.cases}
-    for path in sorted((found.run_dir / "cases").glob("*")):
+    for path in sorted((found.run_dir / "cases").glob("[!.]*.json")):
         file = f"cases/{path.name}"
-        if path.name.startswith("."):
-            continue
         if path.name not in ids:
             found.damage(file, "the record of no case of the plan")
             continue
@@ -74,7 +72,7 @@ def check_trainings(found: Findings, plan: Plan, records: Records) -> None:
     """Every line of every metrics file; of a training that is done its last line too."""
     number = 0
     trainings = {f"{case.id}.jsonl": case for case in plan.cases if case.kind == "train"}
-    for path in sorted((found.run_dir / "metrics").glob("*.jsonl")):
+    for path in sorted((found.run_dir / "metrics").glob("[!.]*.jsonl")):
         file = f"metrics/{path.name}"
         if path.name not in trainings:
             found.damage(file, "the metrics of no training of the plan")
@@ -136,7 +134,7 @@ def check_replays(found: Findings, plan: Plan, records: Records) -> None:
     """The figures of every replay again from its lines."""
     replays = {f"{case.id}.jsonl": case for case in plan.cases if case.kind == "replay"}
     number = 0
-    for path in sorted((found.run_dir / "replays").glob("*.jsonl")):
+    for path in sorted((found.run_dir / "replays").glob("[!.]*.jsonl")):
         file = f"replays/{path.name}"
         if path.name not in replays:
             found.damage(file, "the replay of no case of the plan")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.judge.pairing import broken, solved
 from bench.record.run import Run
 from wmvla.rollout.journal import Row
+from wmvla.rollout.tally import broken, succeeded
 
 Content = dict[str, Any]
 
@@ -95,7 +95,7 @@ def _by_place(rows: Sequence[Row]) -> dict[tuple[int, int], _Played]:
         if played is None:
             played = found[place] = _Played(row)
         played.number += 1
-        played.wins += solved(row)
+        played.wins += succeeded(row)
         played.broken += broken(row)
     return found
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.record.code_version import APART, ROOT, code_sha256, counted_sources
+from bench.host.folders import CODE as ROOT
+from bench.record.code_version import APART, code_sha256, counted_sources
 
 PYTHON = '''"""What it does."""
 
@@ -40,6 +41,7 @@ SOURCES = {
     "suites/throughput/test_speed.py": "d = 1",
     "wmvla/__init__.py": "",
     "uv.lock": "version = 1",
+    "pyproject.toml": "",
 }
 
 AFTERWARDS = (
@@ -216,6 +218,13 @@ def test_a_missing_lock_is_an_error(tree: Path) -> None:
         fresh(tree)
 
 
+def test_a_wheel_has_no_lock(tree: Path) -> None:
+    (tree / "uv.lock").unlink()
+    (tree / "pyproject.toml").unlink()
+    assert "uv.lock" not in counted_sources(tree)
+    assert len(code_sha256(tree)) == 64
+
+
 def test_the_sources_of_this_project_are_counted() -> None:
     counted = list(counted_sources())
     assert {
@@ -233,7 +242,7 @@ def test_nothing_that_counts_needs_what_is_apart() -> None:
     """But commands that are given after the verdict: so what is apart cannot change a result."""
     apart = tuple(folder.replace("/", ".") for folder in APART)
     for name in counted_sources():
-        if not name.endswith(".py") or name in AFTERWARDS:
+        if not name.endswith(".py") or name.startswith((*AFTERWARDS, "bench/share/")):
             continue
         for node in ast.walk(ast.parse((ROOT / name).read_text())):
             found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
