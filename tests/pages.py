@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-ACTIVATION = ". .venv/bin/activate\n"
+ACTIVATION = ". .venv/bin/activate"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def run_page(
         if step.path is None:
             printed.append(run_commands(active + text, project, environment))
             if ACTIVATION in text:  # once in a shell, and a page is read in one
-                active = ACTIVATION
+                active = f"{ACTIVATION}\n"
             continue
         path = project / step.path
         assert not path.exists(), f"the page would overwrite {step.path}"

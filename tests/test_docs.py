@@ -3,12 +3,14 @@ fresh shell, the paths and libraries are there, the prose is plain and 100 colum
 is run."""
 
 import argparse
+import json
 import re
 import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -42,7 +44,8 @@ UNPLAIN = re.compile(
 )
 """Words that readers of plain English stumble over."""
 FOLDERS = ("bench", "docs", "results/reference", "scripts", "suites", "tests", "wmvla")
-PATH = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w./-]*")
+PATH = re.compile(rf"(?<![\w/.])(?:{'|'.join(FOLDERS)})/[\w./-]*")
+REFERENCE = re.compile(r"results/reference/[\w.-]+")
 PLACEHOLDER = re.compile(r"\.\.\.|\|")
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^\.PHONY: (\S+)", MAKEFILE, re.MULTILINE))
@@ -96,7 +99,7 @@ def outside_the_environment(text: str) -> Iterator[str]:
     active = False
     for block in blocks(text):
         for line in block.splitlines():
-            active = active or line.strip() == ACTIVATION
+            active = active or line.partition("#")[0].strip() == ACTIVATION
             if (IN_ENVIRONMENT.match(line) and not active) or ANOTHER_WAY.search(line.strip()):
                 yield line
     yield from (span for span in SPAN.findall(FENCE.sub("", text)) if ANOTHER_WAY.search(span))
@@ -319,6 +322,31 @@ def test_pages_name_the_run_that_the_command_makes(scale: str) -> None:
     for document in DOCUMENTS:
         others = set(re.findall(rf"\b{stem}-[0-9a-f]{{8}}\b", document.read_text())) - {made}
         assert not others, f"{document.name}: replace {', '.join(sorted(others))} by {made}"
+
+
+def committed_run() -> Path:
+    (found,) = (ROOT / "results" / "reference").glob("*core_mini_*")
+    return found
+
+
+def test_pages_say_what_the_committed_run_found() -> None:
+    """When it is made again, these are the figures to change."""
+    run = committed_run()
+    report = json.loads((run / "report.json").read_text())
+    readme, mini = (ROOT / "README.md").read_text(), (ROOT / "docs" / "mini.md").read_text()
+    assert json.loads((run / "manifest.json").read_text())["seal"] in mini
+    assert f"**{report['verdict']['decision']}**" in readme
+    for rollout in {row["case"].rpartition("-s")[0] for row in rows_of_committed_run()}:
+        solved = [row["success"] for row in rows_of_committed_run() if rollout in row["case"]]
+        assert f"{sum(solved)} of {len(solved)}" in readme, rollout
+        assert f"{sum(solved)} of {len(solved)}" in mini, rollout
+    named = {name for page in DOCUMENTS for name in REFERENCE.findall(page.read_text())}
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def rows_of_committed_run() -> list[dict[str, Any]]:
+    journals = sorted((committed_run() / "episodes").glob("*.jsonl"))
+    return [json.loads(line) for path in journals for line in path.read_text().splitlines()]
 
 
 def test_the_readme_takes_five_minutes() -> None:

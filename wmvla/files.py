@@ -59,3 +59,18 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def temporary_files_removed() -> Iterator[None]:
+    """What the block leaves where Python puts temporary files is removed when it ends.
+
+    Non-obvious: other threads' files too, so it is no place for long work.
+    """
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before

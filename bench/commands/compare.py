@@ -152,8 +152,9 @@ def _tally(tally: "Tally") -> dict[str, int]:
 
 
 def _parity(options: argparse.Namespace) -> int:
-    from bench.compare.parity import compare, load_run
+    from bench.compare.parity import compare
     from bench.compare.parity_words import parity_page
+    from bench.record.run import Run
 
     if len(options.places) != 2:
         raise UserError(f"--parity is of two runs; {len(options.places)} are given")
@@ -170,7 +171,7 @@ def _parity(options: argparse.Namespace) -> int:
                 f"{name} says nothing with --parity, which is a page of Markdown by its own rule;"
                 " leave it out"
             )
-    parity = compare(load_run(first), load_run(second))
+    parity = compare(Run(first), Run(second))
     if options.json:
         print(json.dumps(_parity_json(parity), indent=1))
     else:
@@ -187,7 +188,7 @@ def _parity_json(parity: "Parity") -> dict[str, Any]:
         "margin": parity.margin,
         "findings": [
             {"what": each.what, "status": each.status, "told": list(each.told)}
-            for each in parity.findings
+            for each in parity.aspects
         ],
         "successes": [
             {

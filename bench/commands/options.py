@@ -4,16 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.formats.toml import did_you_mean
+from bench.host.folders import working_folder
 from bench.plan.document import Plan
 from bench.plan.make import resolve_plan
 from bench.plan.overrides import Overrides, parse_overrides
-from bench.plan.suite import SUITES
 from bench.run.srun import are_shared
+from wmvla.documents import did_you_mean
 from wmvla.errors import UserError
 from wmvla.rollout.shard import Shard, parse_shard, shard_from_environment
 
-RESULTS = SUITES.parent / "results"
+RESULTS = working_folder() / "results"
 TRACKERS = ("tensorboard", "wandb")
 USUAL_SPENDING = "obrien-fleming"
 

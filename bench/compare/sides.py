@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.compare.parity import Run, load_run
 from bench.judge.missing import missing_episodes
 from bench.record.external import External, Table, TaskCount, load_external
+from bench.record.run import Run
 from wmvla.errors import UserError
 from wmvla.rollout.tally import Tally, tally
 
@@ -47,7 +47,7 @@ def load_sides(paths: Sequence[Path]) -> list[Side]:
         if path.is_file():
             sides.append(Side(shown, path, None, load_external(path)))
         else:
-            sides.append(Side(shown, path, load_run(path)))
+            sides.append(Side(shown, path, Run(path)))
     if sides[0].run is None:
         raise UserError(
             f"{paths[0]}: the first must be a run directory; the others are held against it"

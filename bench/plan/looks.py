@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from wmvla.errors import UserError
+from wmvla.ranges import Positive, Several, Share
 from wmvla.recipe import Rollout
 
 Spending = Literal["obrien-fleming", "pocock"]
@@ -18,14 +19,14 @@ LOOKS = 5
 class Sequential:
     """How a plan may stop before all episodes are played."""
 
-    looks: tuple[int, ...]
+    looks: Several[Positive]
     """Initial states of each task; the last look is at all of them.
 
     Non-obvious: states and not episodes, so that the repeats of a state, which tend to end alike,
     are never torn apart.
     """
     spending: Spending
-    futility: float = 0.1
+    futility: Share = 0.1
     """A claim ends where its chances of being shown, and of being excluded, by the last look are
     both less."""
 

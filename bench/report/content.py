@@ -23,6 +23,7 @@ from bench.report.drawings.curves import CURVES_BY_K, is_number
 from bench.report.playing import hard_resets, largest_batch, playing
 from bench.report.spent import spent
 from bench.report.throughput import throughput
+from bench.wording.methods import method_in_words
 
 REPORT_VERSION = 1
 LAST_SHARE = 0.1
@@ -54,7 +55,7 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
         "concludes": plan.concludes,
         "seeds": list(plan.seeds),
         "alpha": plan.alpha,
-        "method": asdict(plan.method),
+        "method": {**asdict(plan.method), **method_in_words(plan.method)},
         **({"looks": told} if (told := wording.looks_sentence(plan)) else {}),
         "verdict": {
             "decision": verdict.decision,

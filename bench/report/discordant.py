@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.plan.suite import Claim
 from bench.record.run import Run
+from wmvla.rollout.journal import Row
 from wmvla.rollout.tally import broken, succeeded
 
 Content = dict[str, Any]
@@ -101,7 +102,7 @@ def _of_claim(run: Run, claim: Claim, wins: Mapping[str, Mapping[int, bool]]) ->
     }
 
 
-def _told(row: dict[str, Any]) -> str:
+def _told(row: Row) -> str:
     if broken(row):
         return str(row["status"])
     return f"{'solved' if succeeded(row) else 'not solved'}, {row['steps']} steps"

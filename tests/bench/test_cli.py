@@ -115,6 +115,14 @@ def test_plan_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert "cannot run     a GPU is needed" in capsys.readouterr().out
 
 
+def test_plan_says_first_that_it_cannot_run(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["plan", "--scale=full", "--machine=cpu"]
+    assert cli.main([*asked, "--check"]) == 1
+    assert capsys.readouterr().out.startswith("cannot run     a GPU is needed")
+    assert cli.main([*asked, "--check", "--json"]) == 1
+    assert cli.main(["plan", "--scale=smoke", "--machine=cpu", "--check"]) == 0
+
+
 def test_plan_as_json_is_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["plan", "--scale=smoke", "--machine=cpu", "--seeds=3", "--json"]) == 0
     plan = plan_from_json(json.loads(capsys.readouterr().out))
@@ -315,6 +323,26 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
         check=True,
     )
     assert done.stdout == "{\n"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("closed", [">&-", "| true", "2>&1 | true"])
+def test_a_closed_pipe_leaves_the_answer_as_it_is(closed: str, tmp_path: Path) -> None:
+    """As ``wmbench verify DIR | head -1`` has it when something is wrong."""
+    (tmp_path / "plan.json").write_text("{")
+    done = subprocess.run(
+        [
+            "bash",
+            "-c",
+            f"set -o pipefail; (sleep 2; exec {sys.executable} -m bench.cli verify {tmp_path}) {closed}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
     assert done.stderr == ""
 
 

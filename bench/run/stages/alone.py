@@ -2,14 +2,13 @@
 finished."""
 
 import contextlib
-import fcntl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from wmvla.errors import UserError
-from wmvla.rollout.lock import not_for_children
 
 POLL_SECONDS = 0.5
 TELL_SECONDS = 60.0
@@ -27,18 +26,21 @@ def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[None
     Non-obvious: the file beside it is never deleted: two could then hold two of one name.
     """
     path = thing.with_name(f".{thing.name}.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be locked: {error.strerror}; make the cache folder writable"
-        ) from None
-    with file, not_for_children(file):
-        began = time.monotonic()
-        told = began - TELL_SECONDS
-        while not _take(file):
-            now = time.monotonic()
+    lock = FileLock(path, blocking=False, thread_local=False, fallback_to_soft=False)
+    began = time.monotonic()
+    told = began - TELL_SECONDS
+    with contextlib.ExitStack() as held:
+        while True:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                held.enter_context(lock)
+                break
+            except Timeout:
+                now = time.monotonic()
+            except OSError as error:
+                raise UserError(
+                    f"{path}: cannot be locked: {error.strerror}; make the cache folder writable"
+                ) from None
             if now - told >= TELL_SECONDS:
                 show(
                     f"  {label:<15} waiting for another run that makes {thing}"
@@ -47,11 +49,3 @@ def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[None
                 told = now
             time.sleep(POLL_SECONDS)
         yield
-
-
-def _take(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -121,7 +121,7 @@ def _difference(row: Row, record: "EpisodeRecord") -> str | None:
         return (
             "played again it begins in another scene; it was recorded on another machine or version"
         )
-    again = {**row, "success": record.success, "steps": record.steps}
+    again: Row = {**row, "success": record.success, "steps": record.steps}
     if again == row:
         return None
     told, batch = (

@@ -11,8 +11,9 @@ from bench.plan.machine import Machine
 from bench.plan.suite import Arm
 from bench.run.srun import told_to_submit
 from bench.run.stages.context import Context
+from bench.run.stages.reason import has_traceback, reason, said
 from bench.run.stages.rollout import journals_played_by
-from bench.run.stages.watched import latest_attempt, log_of_attempt, running, wait_while_alive
+from bench.run.stages.watched import log_of_attempt, running, wait_while_alive
 from wmvla.errors import UserError
 from wmvla.processes import by_srun
 from wmvla.rollout.journal import Journal
@@ -128,7 +129,7 @@ def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
             _run_processes(context, job, path)
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(
-                _told(context.log_path(job.case), "stopped: ") or str(interrupt)
+                said(context.log_path(job.case), "stopped: ") or str(interrupt)
             ) from None
     last = _last_line(Path(job.metrics))
     if last is None or last["step"] != steps:
@@ -198,7 +199,7 @@ def _has_failed(log: Path) -> bool:
     Non-obvious: the exit code need not. SIGTERM that comes while Python ends with a traceback is
     that of its process.
     """
-    return bool(_told(log, "error: ")) or "Traceback (most recent call last)" in latest_attempt(log)
+    return bool(said(log, "error: ")) or has_traceback(log)
 
 
 def _explain(log: Path, case: str) -> None:
@@ -208,29 +209,12 @@ def _explain(log: Path, case: str) -> None:
         KeyboardInterrupt: it did not fail, but was stopped by SIGTERM: as this run would be, it is
         to be continued later.
     """
-    stopped, mistake = _told(log, "stopped: "), _told(log, "error: ")
+    stopped, mistake = said(log, "stopped: "), said(log, "error: ")
     if stopped:
         raise KeyboardInterrupt(stopped)
     if mistake:
         raise UserError(mistake)
-    lines = latest_attempt(log).splitlines()
-    errors = [
-        line for line in lines if "Error" in line and "torch.distributed.elastic" not in line
-    ]  # that one says only: failed
-    raise RuntimeError(
-        f"{case} failed: {errors[-1] if errors else 'no reason given'} (the whole log: {log})"
-    )
-
-
-def _told(log: Path, what: str) -> str:
-    """The first line of a training's log that begins with ``what``, without it; empty where none
-    does.
-
-    Non-obvious: all processes of a training tell the same; its launcher's exit code tells nothing
-    of theirs.
-    """
-    lines = latest_attempt(log).splitlines()
-    return next((line.removeprefix(what) for line in lines if line.startswith(what)), "")
+    raise RuntimeError(f"{case} failed: {reason(log)} (the whole log: {log})")
 
 
 def _last_line(path: Path, newer_than: float = 0.0) -> dict[str, Any] | None:

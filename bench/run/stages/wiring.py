@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.plan.cases import Case
 from bench.run.stages.context import Context
+from bench.run.stages.reason import reason, said
 from bench.run.stages.training import ONE_THREAD, base_checkpoint, world_fields
-from bench.run.stages.watched import latest_attempt, log_of_attempt, running, wait_while_alive
+from bench.run.stages.watched import log_of_attempt, running, wait_while_alive
 from bench.run.tripwire import TripwireError
+from wmvla.errors import UserError
 from wmvla.files import write_json
 from wmvla.watch.guardian import guard
 from wmvla.watch.life import life_path
@@ -25,6 +27,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
 
     Raises:
         TripwireError: the check failed.
+        UserError: the check met a mistake of the user.
     """
     job = context.run_dir / "jobs" / f"{case.id}.json"
     outcome = job.with_suffix(".outcome.json")
@@ -52,11 +55,10 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         for _ in wait_while_alive(child, case.id, job, log):
             pass
     if not outcome.exists():
-        _, *lines = latest_attempt(log).splitlines()
-        last = [line for line in lines if line.strip()][-1:]
+        if mistake := said(log, "error: "):
+            raise UserError(mistake)
         raise RuntimeError(
-            f"{case.id} ended without an answer: {last[0] if last else 'no reason given'} (the"
-            f" whole log: {log})"
+            f"{case.id} ended without an answer: {reason(log)} (the whole log: {log})"
         )
     found = json.loads(outcome.read_text())
     if "broken" in found:
@@ -92,4 +94,7 @@ def _inputs(kind: type["WiringInputs"], told: dict[str, Any]) -> "WiringInputs":
 if __name__ == "__main__":
     guard(life_path(Path(sys.argv[1])))
     dump_on_request()
-    check(Path(sys.argv[1]))
+    try:
+        check(Path(sys.argv[1]))
+    except UserError as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")

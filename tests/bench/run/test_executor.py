@@ -104,7 +104,7 @@ def test_a_failure_is_told_to_every_dependent_and_not_tried_again(
 
     monkeypatch.setitem(module.STAGES, "base", module.STAGES["latents"])
     Executor(plan, run_dir(tmp_path)).ensure("base")
-    assert not failure_path(run_dir(tmp_path), "base").exists()
+    assert failure_path(run_dir(tmp_path), "base").exists(), "what stopped an earlier try stays"
 
 
 def test_a_full_disk_ends_in_one_line(plan, played, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from bench.run.stages import training, watched
 from wmvla.errors import UserError
 from wmvla.rollout.shard import Shard
 from wmvla.train.parallel.preemption import STOPPED
+from wmvla.watch import children
 
 CASE = "E2-train-s0"
 
@@ -100,17 +101,22 @@ def test_what_a_process_behind_rank_0_says(
     ]
 
 
-@pytest.mark.parametrize(("told", "code"), [(True, 143), (False, 1)])
+@pytest.mark.parametrize(("how", "code"), [("stopped", 143), ("hung", 143), ("died", 1)])
 def test_a_process_that_ends_by_a_signal(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bool, code: int
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, code: int
 ) -> None:
     run_dir = write_run(tmp_path / plan.run_name, plan, {})
     (run_dir / "cases" / f"{CASE}.json").unlink()
-    stop = f"import os, signal; os.kill({os.getpid()}, signal.SIGTERM); signal.pause()"
-    die = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    stopped = f"import os, signal; os.kill({os.getpid()}, signal.SIGTERM); signal.pause()"
+    programs = {
+        "stopped": stopped,
+        "hung": f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {stopped}",
+        "died": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    }
     monkeypatch.setattr(
-        watched, "start", lambda *_: subprocess.Popen([sys.executable, "-c", stop if told else die])
+        watched, "start", lambda *_: subprocess.Popen([sys.executable, "-c", programs[how]])
     )
+    monkeypatch.setattr(children, "GRACE", 1.0)
     before = signal.getsignal(signal.SIGTERM)
     assert Executor(plan, run_dir).join(CASE) == code
     assert signal.getsignal(signal.SIGTERM) is before

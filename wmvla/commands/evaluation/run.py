@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from wmvla.rollout.lock import lock
 from wmvla.rollout.policy import RolloutPolicy
 from wmvla.rollout.shard import Shard, rows_of
 from wmvla.rollout.summary import Info, lerobots_summary
+from wmvla.rollout.tally import succeeded, tally
 from wmvla.rollout.worker import Simulators
 from wmvla.sim.suites import make_simulation
 
@@ -108,7 +110,7 @@ class Evaluation:
             again = [
                 row
                 for row in unfilmed
-                if self._played(row) and not self.recorded[row.index]["success"]
+                if self._played(row) and not succeeded(self.recorded[row.index])
             ]
         self._roll_out(again, film=True)
 
@@ -152,7 +154,7 @@ class Evaluation:
                 if again:
                     self._compare(row, record)
                 else:
-                    line = {**asdict(row), "case": policy.config.type, **asdict(record)}
+                    line = cast(Row, {**asdict(row), "case": policy.config.type, **asdict(record)})
                     self.journal.append(line)
                     self.recorded[row.index] = line
                     self.played += 1
@@ -219,9 +221,9 @@ class Evaluation:
         return row.index in self.recorded and self.recorded[row.index]["status"] == "ok"
 
     def _success_so_far(self) -> str:
-        played = [row for row in self.rows if self._played(row)]
-        succeeded = sum(self.recorded[row.index]["success"] for row in played)
-        return f"{succeeded}/{len(played)} = {100 * succeeded / max(1, len(played)):.1f}% succeeded"
+        won = tally(self.recorded[row.index] for row in self.rows if self._played(row))
+        rate = 100 * (won.rate or 0.0)
+        return f"{won.successes}/{won.episodes} = {rate:.1f}% succeeded"
 
     def _compare(self, row: EpisodeRow, record: EpisodeRecord) -> None:
         """Say so where the filmed episode is not the recorded one."""

@@ -51,6 +51,39 @@ def test_a_crash_names_the_last_error_and_the_log(tmp_path: Path):
     assert not isinstance(caught.value, UserError)
 
 
+def test_the_reason_is_the_innermost_error_of_the_rank_that_failed_first(tmp_path: Path) -> None:
+    """As two processes of torchrun leave it: the launcher's own source line ends the log."""
+    log = tmp_path / "E2-train-s0.log"
+    log.write_text(
+        """A LateWarning: no Error at all
+Traceback (most recent call last):
+  File "loop.py", line 7, in train
+    raise ValueError("a source line")
+ZeroDivisionError: division by zero
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+RuntimeError: the step failed
+[rank1]: Traceback (most recent call last):
+[rank1]: RuntimeError: Connection closed by peer
+Traceback (most recent call last):
+  File "api.py", line 299, in launch_agent
+    raise ChildFailedError(
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+============================================================
+"""
+    )
+    with pytest.raises(RuntimeError, match=r"^E2-train-s0 failed: ZeroDivisionError: .* zero \("):
+        _explain(log, "E2-train-s0")
+    log.write_text("[rank1]: Traceback (most recent call last):\n[rank1]: KeyError: 'x'\n")
+    with pytest.raises(RuntimeError, match=r"^E2-train-s0 failed: KeyError: 'x' "):
+        _explain(log, "E2-train-s0")
+    log.write_text("=== begins at now\nKilled\n")
+    with pytest.raises(RuntimeError, match=r"^E2-train-s0 failed: Killed \("):
+        _explain(log, "E2-train-s0")
+
+
 def test_what_an_earlier_attempt_said_is_kept_and_not_said_again(tmp_path: Path) -> None:
     log = tmp_path / "E2-train-s0.log"
     with log_of_attempt(log) as output:

@@ -51,6 +51,7 @@ GLOO = (
     + """
 import torch
 torch.distributed.init_process_group("gloo")
+print("ranks have met", flush=True)
 if torch.distributed.get_rank():
     time.sleep(600)
 torch.distributed.barrier()
@@ -139,11 +140,12 @@ def test_two_ranks_in_a_barrier_end_with_their_killed_run(tmp_path: Path) -> Non
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     parent = begin(tmp_path / "run", sys.executable, *torchrun, str(script))
     log = tmp_path / "run" / "log"
-    wait_until(lambda: log.exists() and log.read_text().count("ready") == 2, 180)
+    wait_until(lambda: log.exists() and log.read_text().count("have met") == 2, 180)
     end_of(parent, "group")
     parent.wait()
     wait_until(lambda: not left(tmp_path), BOUND)
     assert log.read_text().count("most recent call first") >= 2
+    assert "in barrier" in log.read_text()
 
 
 @pytest.fixture
