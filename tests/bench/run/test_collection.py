@@ -173,11 +173,11 @@ def test_an_interrupted_pytest_says_so_and_no_more(
 ) -> None:
     """pytest-benchmark ended in a traceback: it had a benchmark without a time."""
 
-    def interrupted(context: Context, case: Case) -> dict[str, object]:
+    def interrupted(*_: object) -> dict[str, object]:
         raise KeyboardInterrupt("SIGTERM")
 
     run_dir = trained(core_plan("smoke", episodes=EPISODES), tmp_path / "results")
-    monkeypatch.setitem(executor.STAGES, "rollout", interrupted)
+    monkeypatch.setattr(executor.rollout, "run", interrupted)
     asked = (f"--episodes={EPISODES}", f"--results={run_dir.parent}", "-k", "E2-train or E2-pred")
     written = tmp_path / "benchmark.json"
     code, out, err, _ = pytest_here(*asked, f"--benchmark-json={written}")
