@@ -2,6 +2,7 @@
 scenes."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.compare.reasons import no_episode_in_common, no_seed_in_common, other_scene
@@ -10,6 +11,7 @@ from bench.plan.document import Plan
 from bench.record.journal import check_scenes
 from bench.record.run import Run
 from wmvla.recipe import EpisodeRow
+from wmvla.rollout.journal import Row
 
 Key = tuple[object, ...]
 
@@ -49,7 +51,7 @@ def pair_runs(baseline: Run, other: Run) -> Pairing | str:
 
 def outcomes_of(pairing: Pairing, baseline: Run, other: Run, rollout: str) -> Outcomes:
     """Every common episode that both have finished; left is the other run, right the baseline."""
-    rows = {}
+    rows: dict[str, Sequence[Row]] = {}
     for seed in pairing.plan.seeds:
         case = f"{rollout}-s{seed}"
         rows[f"baseline:{case}"] = baseline.rows.get(case, [])

@@ -14,7 +14,7 @@ from bench.plan.document import Plan
 from bench.plan.suite import rollout_names
 from bench.record.external import External, Table
 from wmvla.rollout.journal import Row
-from wmvla.rollout.tally import tally
+from wmvla.rollout.tally import Tally, tally_by_task
 
 Content = dict[str, Any]
 
@@ -85,10 +85,13 @@ def _ours(plan: Plan, rows: Mapping[str, Sequence[Row]], table: Table) -> Conten
     if environment.suite != table.suite or not set(table.tasks) <= set(environment.tasks):
         why = not_the_same_tasks(where(environment.suite, environment.tasks))
         return {"ours": None, "ours_episodes": 0, "why_not_ours": why}
-    played = tally(
-        row
-        for case in plan.rollout_cases(table.rollout)
-        for row in rows.get(case.id, ())
-        if row["task"] in table.tasks
+    played = sum(
+        (
+            found
+            for case in plan.rollout_cases(table.rollout)
+            for task, found in tally_by_task(rows.get(case.id, ())).items()
+            if task in table.tasks
+        ),
+        Tally(),
     )
     return {"ours": played.rate, "ours_episodes": played.episodes, "why_not_ours": None}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.judge.progress import Progress, progress_of
 from bench.plan.document import Plan
-from wmvla.rollout.journal import Row
+from wmvla.rollout.journal import Row, values
 
 MOST_RANGES = 12
 """Ranges that one sentence names."""
@@ -21,7 +21,7 @@ def missing_episodes(
     looks = (progress or progress_of(plan, rows_by_case)).looks
     found = {}
     for case in plan.rollout_cases():
-        recorded = {row["index"] for row in rows_by_case.get(case.id, ())}
+        recorded = set(values(rows_by_case.get(case.id, ()), "index").tolist())
         wanted = plan.rows_until(looks[case.rollout])
         lacking = [episode.index for episode in wanted if episode.index not in recorded]
         if lacking:

@@ -11,14 +11,15 @@ from bench.judge.stats.difference import (
     bootstrap_differences,
     bootstrap_interval,
     hull,
+    numbered,
     score_interval,
 )
 from bench.judge.stats.mcnemar import cluster_flip_one_sided
 from bench.judge.stats.power import design_effect
 from bench.judge.stats.steps import StepsContrast, compare_steps
 from bench.plan.document import Plan
-from wmvla.rollout.journal import Row
-from wmvla.rollout.tally import broken, succeeded
+from wmvla.rollout.journal import Row, values
+from wmvla.rollout.tally import ERROR, SUCCESS, ends
 
 RowsByCase = Mapping[str, Sequence[Row]]
 
@@ -50,7 +51,7 @@ class Outcomes:
     def among(self, chosen: NDArray[np.bool_]) -> "Outcomes":
         """Of the pairs whose row of the table is `chosen`, shape (rows of the table,)."""
         kept = {field.name: getattr(self, field.name)[chosen[self.rows]] for field in fields(self)}
-        kept["clusters"] = np.unique(kept["clusters"], return_inverse=True)[1]
+        kept["clusters"] = numbered(kept["clusters"])
         return Outcomes(**kept)
 
     def readings(self) -> dict[str, NDArray[np.int64]]:
@@ -116,17 +117,11 @@ class _Played:
     def read(cls, table: "_Table", rows_by_seed: Sequence[Sequence[Row]]) -> "_Played":
         columns = np.zeros((4, len(rows_by_seed), table.size), dtype=np.int64)
         for seed, rows in enumerate(rows_by_seed):
-            index = np.fromiter((row["index"] for row in rows), np.int64, len(rows))
+            index, ended = values(rows, "index"), ends(rows)
             inside = (index >= 0) & (index < table.size)
-            columns[0, seed, index[inside]] = 1
-            for column, values in (
-                (1, (succeeded(row) for row in rows)),
-                (2, (broken(row) for row in rows)),
-                (3, (row["steps"] for row in rows)),
-            ):
-                columns[column, seed, index[inside]] = np.fromiter(values, np.int64, len(rows))[
-                    inside
-                ]
+            columns[:, seed, index[inside]] = np.stack(
+                [np.ones_like(ended), ended == SUCCESS, ended >= ERROR, values(rows, "steps")]
+            )[:, inside]
         finished, success, trouble, steps = columns[:, :, table.index]
         return cls(finished.astype(bool), success.astype(bool), trouble.astype(bool), steps)
 
@@ -135,15 +130,12 @@ class _Table:
     """The episodes of a plan as arrays: `index` and `cluster` of shape (rows of the table,)."""
 
     def __init__(self, plan: Plan) -> None:
-        states: dict[tuple[int, int], int] = {}
+        table = plan.table
         self.seeds = np.array(plan.seeds, dtype=np.int64)
-        self.index = np.array([row.index for row in plan.episodes], dtype=np.int64)
+        self.index = table["index"]
         self.size = int(self.index.max(initial=-1)) + 1
-        self.cluster = np.array(
-            [states.setdefault((row.task, row.init), len(states)) for row in plan.episodes],
-            dtype=np.int64,
-        )
-        self.states = len(states)
+        self.cluster = _numbered(table["task"] * (table["init"].max(initial=0) + 1) + table["init"])
+        self.states = int(self.cluster.max(initial=-1)) + 1
 
     def pair(self, left: _Played, right: _Played) -> Outcomes:
         both = left.finished & right.finished

@@ -106,7 +106,7 @@ def limit_of(plan: Plan, claim: Claim, discordance: Discordance = ASSUMED) -> Li
             episodes=_inflated(episodes_for_equivalence(claim.margin, rate, confidence), worth),
         )
     alpha = strictest_level(plan)
-    initial_states = len(plan.seeds) * len({(row.task, row.init) for row in plan.episodes})
+    initial_states = len(plan.seeds) * plan.initial_states
     gains = (*GAINS, *((claim.effect,) if claim.effect is not None else ()))
     needed = {gain: _inflated(episodes_for_gain(gain, rate, alpha), worth) for gain in gains}
     return SuperiorityLimit(

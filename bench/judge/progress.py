@@ -11,6 +11,7 @@ from bench.judge.pairing import RowsByCase
 from bench.judge.stats.rates import wilson_interval
 from bench.plan.document import Plan
 from bench.plan.suite import rollout_names
+from wmvla.rollout.journal import values
 from wmvla.rollout.tally import tally
 
 
@@ -48,7 +49,7 @@ def wanted_looks(
     looks = (progress or progress_of(plan, rows_by_case)).looks
     found = {}
     for case in plan.rollout_cases():
-        recorded = {row["index"] for row in rows_by_case.get(case.id, ())}
+        recorded = set(values(rows_by_case.get(case.id, ()), "index").tolist())
         if any(row.index not in recorded for row in plan.rows_until(looks[case.rollout])):
             found[case.id] = looks[case.rollout]
     return found
@@ -60,10 +61,12 @@ def _gate(plan: Plan, rows_by_case: RowsByCase) -> tuple[int, bool]:
     for look in range(1, plan.last_look):
         wanted = {row.index for row in plan.rows_until(look)}
         played = tally(
-            row
-            for case in plan.rollout_cases(plan.sanity.rollout)
-            for row in rows_by_case.get(case.id, ())
-            if row["index"] in wanted
+            [
+                row
+                for case in plan.rollout_cases(plan.sanity.rollout)
+                for row in rows_by_case.get(case.id, ())
+                if row["index"] in wanted
+            ]
         )
         if played.episodes < len(plan.seeds) * len(wanted):
             return look, False

@@ -20,8 +20,7 @@ from bench.judge.stats.rates import wilson_interval
 from bench.judge.stats.steps import StepsContrast
 from bench.plan.document import Plan
 from bench.plan.suite import Claim, Decision
-from wmvla.rollout.journal import Row
-from wmvla.rollout.tally import Tally, tally
+from wmvla.rollout.tally import Tally, tally_by_task
 
 Why = Literal["scale", "not asked", "sanity", "incomplete", "broken", "data"]
 """What decided: the scale, the choice of arms, the sanity gate, missing or broken episodes, or the
@@ -163,11 +162,8 @@ class _Counted:
         }
         self.found: dict[tuple[str, int], Tally] = {}
         for case in plan.rollout_cases():
-            by_task: dict[int, list[Row]] = {}
-            for row in rows_by_case.get(case.id, ()):
-                by_task.setdefault(row["task"], []).append(row)
-            for task, rows in by_task.items():
-                self.found[case.id, task] = tally(rows)
+            for task, found in tally_by_task(rows_by_case.get(case.id, ())).items():
+                self.found[case.id, task] = found
 
     def rate(self, rollout: str, seed: int | None = None, task: int | None = None) -> Rate:
         """Of one training seed and task, or (None) of all."""

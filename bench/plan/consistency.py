@@ -2,10 +2,15 @@
 Pure."""
 
 from collections.abc import Iterable
+from dataclasses import fields
+from operator import attrgetter
 
 from bench.plan.cases import Case, make_cases
 from bench.plan.document import Plan
-from bench.plan.episode_table import make_episode_table
+from bench.plan.episode_table import table_fields
+from wmvla.recipe import EpisodeRow
+
+FIELDS = attrgetter(*(field.name for field in fields(EpisodeRow)))
 
 
 def contradiction(plan: Plan) -> str | None:
@@ -24,7 +29,7 @@ def contradiction(plan: Plan) -> str | None:
         return "its 'cases' are not those of its arms and seeds"
     recipe = plan.recipe
     rows = len(recipe.environment.tasks) * recipe.rollout.episodes
-    if len(plan.episodes) != rows or plan.episodes != make_episode_table(recipe):
+    if len(plan.episodes) != rows or list(map(FIELDS, plan.episodes)) != list(table_fields(recipe)):
         return "its 'episodes' are not those of its recipe"
     return None
 

@@ -1,14 +1,25 @@
 """The episode table: the rows that every arm, rollout mode and training seed plays."""
 
+import itertools
+from collections.abc import Iterator
+
 from bench.plan.seeds import derive_seed
 from wmvla.recipe import EpisodeRow, Recipe
+
+Fields = tuple[int, str, int, int, int, int, int]
+"""Of an `EpisodeRow`, in its order."""
 
 
 def make_episode_table(recipe: Recipe) -> tuple[EpisodeRow, ...]:
     """`rollout.episodes` rows for each task, over the initial states in order, then over them
     again."""
+    return tuple(EpisodeRow(*fields) for fields in table_fields(recipe))
+
+
+def table_fields(recipe: Recipe) -> Iterator[Fields]:
+    """The rows of `make_episode_table` as plain tuples: of many rows a fraction of the time."""
     suite, rollout = recipe.environment.suite, recipe.rollout
-    rows: list[EpisodeRow] = []
+    index = itertools.count()
     for task in recipe.environment.tasks:
         env_seeds = [
             derive_seed(rollout.env_seed, "env", suite, task, init) for init in rollout.inits
@@ -16,15 +27,5 @@ def make_episode_table(recipe: Recipe) -> tuple[EpisodeRow, ...]:
         for episode in range(rollout.episodes):
             repeat, position = divmod(episode, len(rollout.inits))
             init = rollout.inits[position]
-            rows.append(
-                EpisodeRow(
-                    index=len(rows),
-                    suite=suite,
-                    task=task,
-                    init=init,
-                    env_seed=env_seeds[position],
-                    noise_seed=derive_seed(rollout.noise_seed, "noise", suite, task, init, repeat),
-                    repeat=repeat,
-                )
-            )
-    return tuple(rows)
+            noise_seed = derive_seed(rollout.noise_seed, "noise", suite, task, init, repeat)
+            yield next(index), suite, task, init, env_seeds[position], noise_seed, repeat

@@ -1,17 +1,22 @@
 """The journals of a plan's rollouts: where they are, and whether they are the plan's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter, itemgetter
 from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
 
 from bench.plan.cases import Case
 from bench.plan.document import Plan
 from wmvla.errors import UserError
+from wmvla.json_columns import Columns
 from wmvla.recipe import EpisodeRow
-from wmvla.rollout.journal import Row, read_all
+from wmvla.rollout.journal import Row, read_all, values
 
 KEYS = ("suite", "task", "init", "env_seed", "noise_seed", "repeat")
 """What makes an episode, and so must be the plan's."""
+SCENE = ("suite", "task", "init", "scene_hash")
 _row_keys, _planned_keys = itemgetter(*KEYS), attrgetter(*KEYS)
 
 Scenes = dict[tuple[str, int, int], tuple[str, str]]
@@ -34,28 +39,37 @@ def check_against_plan(plan: Plan, case: Case, rows: Sequence[Row]) -> None:
 
 def _check_rows(plan: Plan, case: Case, rows: Sequence[Row]) -> None:
     """As `check_against_plan`, whatever the scenes are."""
-    seen: set[int] = set()
-    for row in rows:
-        index = row["index"]
-        if row["case"] != case.id:
-            raise UserError(
-                f"{episode_name(case.id, row)}: recorded by case '{row['case']}'; this journal"
-                f" belongs to '{case.id}'"
-            )
-        if not 0 <= index < len(plan.episodes):
-            raise UserError(
-                f"{episode_name(case.id, row)}: not in the plan, whose table has"
-                f" {len(plan.episodes)} episodes"
-            )
-        planned = plan.episodes[index]
-        if (key := differing_key(row, planned)) is not None:
-            raise UserError(
-                f"{episode_name(case.id, row)}: its {key} is {row[key]!r}, the plan says"
-                f" {getattr(planned, key)!r}; the journal is of another plan"
-            )
-        if index in seen:
-            raise UserError(f"{episode_name(case.id, row)}: recorded twice")
-        seen.add(index)
+    index = values(rows, "index")
+    outside = (index < 0) | (index >= len(plan.episodes))
+    planned = np.where(outside, 0, index)
+    wrong = outside | (values(rows, "case") != case.id)
+    for key in KEYS:
+        wrong |= values(rows, key) != plan.table[key][planned]
+    again = np.ones(len(index), dtype=np.bool_)
+    again[np.unique(index, return_index=True)[1]] = False
+    for place in np.flatnonzero(wrong | again)[:1].tolist():
+        _refuse(plan, case, rows[place])
+
+
+def _refuse(plan: Plan, case: Case, row: Row) -> NoReturn:
+    """Say what is wrong with a row; if nothing is, that it stands there a second time."""
+    if row["case"] != case.id:
+        raise UserError(
+            f"{episode_name(case.id, row)}: recorded by case '{row['case']}'; this journal"
+            f" belongs to '{case.id}'"
+        )
+    if not 0 <= row["index"] < len(plan.episodes):
+        raise UserError(
+            f"{episode_name(case.id, row)}: not in the plan, whose table has"
+            f" {len(plan.episodes)} episodes"
+        )
+    planned = plan.episodes[row["index"]]
+    if (key := differing_key(row, planned)) is not None:
+        raise UserError(
+            f"{episode_name(case.id, row)}: its {key} is {row[key]!r}, the plan says"
+            f" {getattr(planned, key)!r}; the journal is of another plan"
+        )
+    raise UserError(f"{episode_name(case.id, row)}: recorded twice")
 
 
 def differing_key(row: Row, planned: EpisodeRow) -> str | None:
@@ -84,25 +98,29 @@ def check_scene(known: Scenes, case_id: str, row: Row) -> None:
         )
 
 
-def check_scenes(rows_by_case: dict[str, Sequence[Row]]) -> Scenes:
+def check_scenes(rows_by_case: Mapping[str, Sequence[Row]]) -> Scenes:
     """All episodes from one (suite, task, init) began in one scene, in every case: the scenes.
     UserError as `check_scene`."""
     known: Scenes = {}
     for case_id, rows in rows_by_case.items():
-        for row in rows:
-            check_scene(known, case_id, row)
+        scenes = zip(*(values(rows, key).tolist() for key in SCENE), strict=True)
+        first: dict[object, int] = {}
+        for place, scene in enumerate(scenes):
+            first.setdefault(scene, place)
+        for place in first.values():
+            check_scene(known, case_id, rows[place])
     return known
 
 
-def read_journals(plan: Plan, run_dir: Path) -> dict[str, list[Row]]:
+def read_journals(plan: Plan, run_dir: Path) -> dict[str, Columns[Row]]:
     """Rows of every rollout case of the plan, checked against it and against each other, in table
     order."""
-    rows_by_case: dict[str, list[Row]] = {}
+    rows_by_case = {}
     for case in plan.rollout_cases():
         rows = read_all(journal_path(run_dir, case.id))
         _check_rows(plan, case, rows)
-        rows_by_case[case.id] = sorted(rows, key=lambda row: row["index"])
-    check_scenes(dict(rows_by_case))
+        rows_by_case[case.id] = rows.take(np.argsort(values(rows, "index")))
+    check_scenes(rows_by_case)
     return rows_by_case
 
 

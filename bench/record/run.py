@@ -21,6 +21,7 @@ from bench.record.intact import require_form, require_record, require_unchanged
 from bench.record.journal import read_journals
 from wmvla.documents import faults
 from wmvla.errors import UserError
+from wmvla.json_columns import Columns
 from wmvla.json_lines import read_objects
 from wmvla.rollout.journal import Row
 
@@ -58,7 +59,7 @@ class Run:
         return Run(**{**vars(self), **parts})
 
     @functools.cached_property
-    def rows(self) -> dict[str, list[Row]]:
+    def rows(self) -> dict[str, Columns[Row]]:
         """Journal rows by rollout case, in table order, checked against the plan."""
         return read_journals(self.plan, self.run_dir)
 

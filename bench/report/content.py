@@ -24,6 +24,7 @@ from bench.report.playing import hard_resets, largest_batch, playing
 from bench.report.spent import spent
 from bench.report.throughput import throughput
 from bench.wording.methods import method_in_words
+from wmvla.rollout.journal import values
 
 REPORT_VERSION = 1
 LAST_SHARE = 0.1
@@ -41,7 +42,6 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
         case.id: playing(case.id, run.rows[case.id], run.cases.get(case.id))
         for case in plan.rollout_cases()
     }
-    rows = [row for case_rows in run.rows.values() for row in case_rows]
     return {
         "version": REPORT_VERSION,
         "run": plan.run_name,
@@ -80,9 +80,10 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
         ],
         "playing": list(played.values()),
         "resets_note": wording.resets_note(
-            hard_resets(rows), sum(row.get("reset") == "cheap" for row in rows)
+            hard_resets(run.rows),
+            sum(int((values(rows, "reset") == "cheap").sum()) for rows in run.rows.values()),
         ),
-        "batch_note": wording.batch_note(largest_batch(rows)),
+        "batch_note": wording.batch_note(max(map(largest_batch, run.rows.values()), default=1)),
         "sanity": {
             **asdict(verdict.sanity),
             "sentence": wording.sentence_case(wording.sanity_sentence(verdict.sanity)),
@@ -103,8 +104,8 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
                 key: row[key]
                 for key in ("case", "index", "task", "init", "repeat", "status", "error")
             }
-            for row in rows
-            if row["status"] != "ok"
+            for rows in run.rows.values()
+            for row in rows.take(values(rows, "status") != "ok")
         ],
         "source": _source(run.provenance or {}),
         "provenance": run.provenance,

@@ -1,13 +1,16 @@
 """The episodes from which a difference comes: those that one side of a claim solved and the other
 did not. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bench.plan.suite import Claim
 from bench.record.run import Run
-from wmvla.rollout.journal import Row
-from wmvla.rollout.tally import broken, succeeded
+from wmvla.rollout.journal import Row, values
+from wmvla.rollout.tally import SUCCESS, broken, ends, succeeded
 
 Content = dict[str, Any]
 
@@ -16,9 +19,9 @@ MOST_LISTED = 12
 
 
 def discordant(run: Run) -> list[Content]:
-    """Of each claim that was asked its discordant episodes, in order of the table."""
-    wins = {case: {row["index"]: succeeded(row) for row in rows} for case, rows in run.rows.items()}
-    return [_of_claim(run, claim, wins) for claim in run.plan.claims if claim.asked]
+    """Of each claim that was asked its discordant episodes, in order of the table: all where any
+    has a film, else at least as many as are listed, and how many there are."""
+    return [_of_claim(run, claim) for claim in run.plan.claims if claim.asked]
 
 
 def listed(found: Sequence[Content]) -> list[Content]:
@@ -66,40 +69,50 @@ def single_films(run: Run) -> list[str]:
     if not run.films:
         return []
     names = [
-        f"{case.id}-{row['index']}.mp4"
+        f"{case.id}-{index}.mp4"
         for case in run.plan.rollout_cases()
-        for row in run.rows[case.id]
+        for index in values(run.rows[case.id], "index").tolist()
     ]
     return [name for name in names if name in run.films]
 
 
-def _of_claim(run: Run, claim: Claim, wins: Mapping[str, Mapping[int, bool]]) -> Content:
-    found = []
+def _of_claim(run: Run, claim: Claim) -> Content:
+    number, found = 0, []
     for seed in run.plan.seeds:
-        left, right = f"{claim.left}-s{seed}", f"{claim.right}-s{seed}"
-        other_wins = wins.get(right, {})
-        differing = {
-            index for index, won in wins.get(left, {}).items() if other_wins.get(index, won) != won
-        }
-        others = {row["index"]: row for row in run.rows.get(right, ()) if row["index"] in differing}
+        left, right = (run.rows[f"{name}-s{seed}"] for name in (claim.left, claim.right))
+        places, others = _differing(left, right)
+        number += len(places)
+        wanted = slice(None if run.films else MOST_LISTED)
         found += [
             {
                 "seed": seed,
                 **{key: row[key] for key in ("index", "task", "init", "repeat")},
                 "solved_by": claim.left if succeeded(row) else claim.right,
                 "left_told": _told(row),
-                "right_told": _told(others[row["index"]]),
+                "right_told": _told(other),
             }
-            for row in run.rows.get(left, ())
-            if row["index"] in differing
+            for row, other in zip(
+                left.take(places[wanted]), right.take(others[wanted]), strict=True
+            )
         ]
     return {
         "claim": claim.id,
         "left": claim.left,
         "right": claim.right,
-        "number": len(found),
+        "number": number,
         "episodes": found,
     }
+
+
+def _differing(
+    left: Sequence[Row], right: Sequence[Row]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where on either side the episodes stand that only one of the two solved."""
+    _, places, others = np.intersect1d(
+        values(left, "index"), values(right, "index"), assume_unique=True, return_indices=True
+    )
+    differ = (ends(left) == SUCCESS)[places] != (ends(right) == SUCCESS)[others]
+    return places[differ], others[differ]
 
 
 def _told(row: Row) -> str:

@@ -3,11 +3,15 @@ record. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import Any
 
+import numpy as np
+from msgspec import UNSET
+from numpy.typing import NDArray
+
+from bench.judge.pairing import RowsByCase
 from bench.record.run import Record
-from wmvla.rollout.journal import Row
+from wmvla.rollout.journal import Row, values
 
 Content = dict[str, Any]
 
@@ -19,17 +23,17 @@ def playing(case_id: str, rows: Sequence[Row], record: Record | None) -> Content
     ``episodes_per_minute`` is that of the last session which played any, with its number of
     simulators.
     """
-    played = [row for row in rows if row["status"] == "ok"]
-    resets = Counter(row.get("reset") for row in rows)
+    played = values(rows, "status") == "ok"
+    resets = Counter(values(rows, "reset").tolist())
     session, workers = (record or {}).get("played"), (record or {}).get("rollout_workers")
     return {
         "case": case_id,
-        "episodes": len(played),
-        "seconds": _mean(played, "seconds"),
-        "cpu_seconds": _mean(played, "cpu_seconds"),
-        "steps": _mean(played, "steps"),
-        "queries": _mean(played, "queries"),
-        "renders": _mean(played, "renders"),
+        "episodes": int(played.sum()),
+        "seconds": _mean(rows, played, "seconds"),
+        "cpu_seconds": _mean(rows, played, "cpu_seconds"),
+        "steps": _mean(rows, played, "steps"),
+        "queries": _mean(rows, played, "queries"),
+        "renders": _mean(rows, played, "renders"),
         "rollout_workers": workers,
         "episodes_per_minute": 60 * session / record["seconds"]
         if record and session and record["seconds"]
@@ -41,14 +45,20 @@ def playing(case_id: str, rows: Sequence[Row], record: Record | None) -> Content
 
 def largest_batch(rows: Sequence[Row]) -> int:
     """Most queries that were answered together; 1 where nobody said so."""
-    return max((row.get("policy_batch", 1) for row in rows), default=1)
+    sizes = set(values(rows, "policy_batch").tolist())
+    return max((1 if size is UNSET else size for size in sizes), default=1)
 
 
-def hard_resets(rows: Sequence[Row]) -> dict[str, int]:
+def hard_resets(rows_by_case: RowsByCase) -> dict[str, int]:
     """Episodes with a hard reset by task, ``libero_10 task 3``, in order of the tasks."""
-    found = Counter((row["suite"], row["task"]) for row in rows if row.get("reset") == "hard")
+    found: Counter[tuple[str, int]] = Counter()
+    for rows in rows_by_case.values():
+        hard = values(rows, "reset") == "hard"
+        suites, tasks = values(rows, "suite")[hard], values(rows, "task")[hard]
+        found.update(zip(suites.tolist(), tasks.tolist(), strict=True))
     return {f"{suite} task {task}": number for (suite, task), number in sorted(found.items())}
 
 
-def _mean(rows: Sequence[Row], key: str) -> float | None:
-    return sum(map(itemgetter(key), rows)) / len(rows) if rows else None
+def _mean(rows: Sequence[Row], played: NDArray[np.bool_], key: str) -> float | None:
+    figures = values(rows, key)[played].tolist()
+    return sum(figures) / len(figures) if figures else None

@@ -19,6 +19,7 @@ import psutil
 
 from bench.formats.checksums import signed, sums_of
 from bench.host.energy import Counter, NotTold, find_counter, reading
+from bench.judge.pairing import RowsByCase
 from bench.judge.progress import Progress, progress_of, wanted_looks
 from bench.plan.cases import Case
 from bench.plan.document import Plan
@@ -238,7 +239,7 @@ class Executor:
             self._write_record(plan.case(case_id), record)
         return records[asked.id]
 
-    def _rows(self, case: Case) -> dict[str, list[Row]]:
+    def _rows(self, case: Case) -> RowsByCase:
         """Rows of the rollouts that say how far this one plays: of a plan with one look its
         own."""
         plan, run_dir = self.context.plan, self.context.run_dir
@@ -248,10 +249,10 @@ class Executor:
         check_against_plan(plan, case, rows)
         return {case.id: rows}
 
-    def _wanted_looks(self, rows: dict[str, list[Row]]) -> dict[str, int]:
+    def _wanted_looks(self, rows: RowsByCase) -> dict[str, int]:
         return wanted_looks(self.context.plan, rows, self._progress(rows))
 
-    def _progress(self, rows: dict[str, list[Row]]) -> Progress:
+    def _progress(self, rows: RowsByCase) -> Progress:
         """Computed again only when there are more rows: journals are only ever added to."""
         known = tuple((case, len(found)) for case, found in rows.items())
         if self._known_progress is None or self._known_progress[0] != known:

@@ -12,15 +12,18 @@ them all.
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args
 
 import msgspec
+import numpy as np
 from msgspec import Meta
+from numpy.typing import NDArray
 
 from wmvla.documents import build, faults, further
 from wmvla.errors import UserError
-from wmvla.json_lines import read_objects
+from wmvla.json_columns import Columns, Form, column, concatenate, read_columns
 from wmvla.rollout.shard import Shard
 
 Small = Annotated[int, Meta(ge=0, lt=2**31)]
@@ -69,6 +72,12 @@ class Row(TypedDict):
 
 
 ROWS = msgspec.json.Decoder(Row)
+FORM = Form(Row)
+
+
+def values(rows: Sequence[Row], key: str) -> NDArray[Any]:
+    """What each row holds under a key, `msgspec.UNSET` where it has none; shape (rows,)."""
+    return column(rows, key, FORM)
 
 
 class Journal:
@@ -78,27 +87,21 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> Columns[Row]:
         """All whole lines, in the order written. UserError names the file and the line of a broken
         one."""
         try:
             text = self.path.read_bytes()
         except FileNotFoundError:
-            return []
+            text = b""
         except OSError as error:
             raise UserError(f"{self.path}: cannot be read: {error.strerror}") from None
-        whole = text[: text.rfind(b"\n") + 1]
-        rows = read_objects(whole, ROWS)
-        if rows is None:
-            return [
-                self._parse(line, number) for number, line in enumerate(whole.splitlines(), start=1)
-            ]
-        return rows
+        return read_columns(text[: text.rfind(b"\n") + 1], FORM, self._parse)
 
     def finished(self) -> set[int]:
         """Indices of the rows of the episode table that are recorded here, whatever their
         status."""
-        return {row["index"] for row in self.rows()}
+        return set(values(self.rows(), "index").tolist())
 
     def append(self, row: Row) -> None:
         """Record one episode: whole and on the disk when this returns.
@@ -165,25 +168,29 @@ def journal_files(path: Path) -> list[Path]:
         return []
 
 
-def read_all(path: Path) -> list[Row]:
+def read_all(path: Path) -> Columns[Row]:
     """The rows of the journal `path` and of its shards.
 
     Raises UserError where a line is broken, and where an episode is in two lines, naming both
     places.
     """
-    places: dict[int, tuple[Path, int]] = {}
-    rows = []
-    for file in journal_files(path):
-        for number, row in enumerate(Journal(file).rows(), start=1):
-            index = row["index"]
-            if index in places:
-                first, line = places[index]
-                raise UserError(
-                    f"{file} line {number}: episode {index} is recorded already in {first} line"
-                    f" {line}; remove one of the two lines"
-                )
-            places[index] = file, number
-            rows.append(row)
+    files = journal_files(path)
+    parts = [Journal(file).rows() for file in files]
+    rows = concatenate(parts, FORM)
+    indices, first = np.unique(values(rows, "index"), return_index=True)
+    if len(indices) < len(rows):
+        again = int(np.delete(np.arange(len(rows)), first)[0])
+        index = rows[again]["index"]
+        places = [
+            (file, line)
+            for file, part in zip(files, parts, strict=True)
+            for line in range(1, len(part) + 1)
+        ]
+        (file, line), (other, other_line) = places[again], places[first[indices == index].item()]
+        raise UserError(
+            f"{file} line {line}: episode {index} is recorded already in {other} line"
+            f" {other_line}; remove one of the two lines"
+        )
     return rows
 
 

@@ -1,9 +1,15 @@
 """Which episodes count as solved, and how many: the one place that says so."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wmvla.rollout.journal import Row
+import numpy as np
+from numpy.typing import NDArray
+
+from wmvla.rollout.journal import Row, values
+
+SUCCESS, FAILURE, ERROR, TIMEOUT = range(4)
+"""How an episode can end: the places of a `Tally`."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +55,20 @@ def broken(row: Row) -> bool:
     return bool(row["status"] != "ok")
 
 
-def tally(rows: Iterable[Row]) -> Tally:
+def ends(rows: Sequence[Row]) -> NDArray[np.int64]:
+    """How each episode ended, as the place of its kind in `Tally`; shape (rows,)."""
+    status = values(rows, "status")
+    kinds = [status == "error", status == "timeout", values(rows, "success")]
+    return np.select(kinds, [ERROR, TIMEOUT, SUCCESS], FAILURE)
+
+
+def tally(rows: Sequence[Row]) -> Tally:
     """How those episodes ended."""
-    successes = failures = errors = timeouts = 0
-    for row in rows:
-        status = row["status"]
-        if status == "error":
-            errors += 1
-        elif status == "timeout":
-            timeouts += 1
-        elif row["success"]:
-            successes += 1
-        else:
-            failures += 1
-    return Tally(successes, failures, errors, timeouts)
+    return Tally(*np.bincount(ends(rows), minlength=4).tolist())
+
+
+def tally_by_task(rows: Sequence[Row]) -> dict[int, Tally]:
+    """The same of each task."""
+    tasks, task_of = np.unique(values(rows, "task"), return_inverse=True)
+    counts = np.bincount(4 * task_of + ends(rows), minlength=4 * len(tasks)).reshape(-1, 4)
+    return {task: Tally(*each) for task, each in zip(tasks.tolist(), counts.tolist(), strict=True)}

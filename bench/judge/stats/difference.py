@@ -107,15 +107,13 @@ def bootstrap_differences(
     groups, draw for draw.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
-    _, group_of = np.unique(
-        np.zeros_like(clusters) if groups is None else groups, return_inverse=True
-    )
+    group_of = numbered(np.zeros_like(clusters) if groups is None else groups)
     number = int(group_of.max()) + 1
     times = generator.multinomial(number, np.full(number, 1 / number), size=resamples)
     totals, episodes = np.zeros(resamples), np.zeros(resamples)
     for group in range(number):
         inside = group_of == group
-        _, cluster_of = np.unique(clusters[inside], return_inverse=True)
+        cluster_of = numbered(clusters[inside])
         sums = np.bincount(cluster_of, weights=differences[inside]).astype(np.int64)
         sizes = np.bincount(cluster_of)
         kinds, counts = np.unique(np.stack([sums, sizes], axis=1), axis=0, return_counts=True)
@@ -123,6 +121,15 @@ def bootstrap_differences(
         totals += draws @ kinds[:, 0]
         episodes += draws @ kinds[:, 1]
     return np.asarray(totals / episodes, dtype=np.float64)
+
+
+def numbered(labels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Labels as 0, 1, 2 ... in their order: `numpy.unique`'s inverse, without sorting where they
+    are small."""
+    if labels.min(initial=0) < 0 or labels.max(initial=0) > len(labels):
+        return np.unique(labels, return_inverse=True)[1]
+    occurs = np.bincount(labels) > 0
+    return np.asarray((np.cumsum(occurs) - 1)[labels], dtype=np.int64)
 
 
 def bootstrap_interval(resampled: NDArray[np.float64], confidence: float) -> Interval:

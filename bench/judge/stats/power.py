@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from bench.judge.stats.difference import score_rejects_above
+from bench.judge.stats.difference import numbered, score_rejects_above
 from bench.judge.stats.mcnemar import mcnemar_one_sided
 from bench.judge.stats.rates import wilson_interval
 
@@ -144,8 +144,8 @@ def design_effect(differences: NDArray[np.integer], clusters: NDArray[np.integer
     of the mean as clusters show it, by what independent pairs would have, both without bias.
     Source: L. Kish (1965), Survey Sampling, section 5.4.
     """
-    labels, cluster_of = np.unique(clusters, return_inverse=True)
-    pairs, number = len(differences), len(labels)
+    cluster_of = numbered(clusters)
+    pairs, number = len(differences), int(cluster_of.max(initial=-1)) + 1
     if number < 2:
         return 1.0
     centred = differences - differences.mean()

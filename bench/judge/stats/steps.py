@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 from scipy.stats import rankdata
 
+from bench.judge.stats.difference import numbered
+
 COUNTING_WORK = 20_000_000
 """Additions that a p-value may cost."""
 MOST_COUNTED = 1000
@@ -65,7 +67,7 @@ def compare_steps(
         for steps, solved in ((left, left_solved), (right, right_solved))
     )
     ranks = np.rint(2 * rankdata(np.concatenate([one, other]))).astype(np.int64)
-    _, cluster_of = np.unique(clusters, return_inverse=True)
+    cluster_of = numbered(clusters)
     scores = np.bincount(cluster_of, weights=ranks[pairs:] - ranks[:pairs]).astype(np.int64)
     p, exact = flip_two_sided(scores)
     return StepsContrast(

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from bench.record.run import Run
-from wmvla.rollout.journal import Row
-from wmvla.rollout.tally import broken, succeeded
+from wmvla.rollout.journal import Row, values
+from wmvla.rollout.tally import ERROR, SUCCESS, ends
 
 Content = dict[str, Any]
 
@@ -17,14 +19,14 @@ MOST_CELLS = 6000
 MOST_GRIDS = 60
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Played:
     """Episodes of one rollout case from one initial state."""
 
     first: Row
-    number: int = 0
-    wins: int = 0
-    broken: int = 0
+    number: int
+    wins: int
+    broken: int
 
     @property
     def share(self) -> float:
@@ -88,16 +90,20 @@ def grids(run: Run) -> list[Content]:
 
 def _by_place(rows: Sequence[Row]) -> dict[tuple[int, int], _Played]:
     """What was played, by task and initial state."""
-    found: dict[tuple[int, int], _Played] = {}
-    for row in rows:
-        place = row["task"], row["init"]
-        played = found.get(place)
-        if played is None:
-            played = found[place] = _Played(row)
-        played.number += 1
-        played.wins += succeeded(row)
-        played.broken += broken(row)
-    return found
+    ended, inits = ends(rows), values(rows, "init")
+    _, first, place_of, numbers = np.unique(
+        values(rows, "task") * (inits.max(initial=0) + 1) + inits,
+        return_index=True,
+        return_inverse=True,
+        return_counts=True,
+    )
+    wins = np.bincount(place_of[ended == SUCCESS], minlength=len(first))
+    broken = np.bincount(place_of[ended >= ERROR], minlength=len(first))
+    played = [
+        _Played(rows[place], *counts)
+        for place, *counts in np.stack([first, numbers, wins, broken], axis=1).tolist()
+    ]
+    return {(each.first["task"], each.first["init"]): each for each in played}
 
 
 def _shown(discordant: Sequence[bool], most: int) -> list[int]:

@@ -221,7 +221,7 @@ class Evaluation:
         return row.index in self.recorded and self.recorded[row.index]["status"] == "ok"
 
     def _success_so_far(self) -> str:
-        won = tally(self.recorded[row.index] for row in self.rows if self._played(row))
+        won = tally([self.recorded[row.index] for row in self.rows if self._played(row)])
         rate = 100 * (won.rate or 0.0)
         return f"{won.successes}/{won.episodes} = {rate:.1f}% succeeded"
 
