@@ -105,7 +105,8 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
                 for key in ("case", "index", "task", "init", "repeat", "status", "error")
             }
             for rows in run.rows.values()
-            for row in rows.take(values(rows, "status") != "ok")
+            for place in (values(rows, "status") != "ok").nonzero()[0].tolist()
+            for row in [rows[place]]
         ],
         "source": _source(run.provenance or {}),
         "provenance": run.provenance,

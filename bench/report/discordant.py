@@ -91,9 +91,8 @@ def _of_claim(run: Run, claim: Claim) -> Content:
                 "left_told": _told(row),
                 "right_told": _told(other),
             }
-            for row, other in zip(
-                left.take(places[wanted]), right.take(others[wanted]), strict=True
-            )
+            for place, its in zip(places[wanted].tolist(), others[wanted].tolist(), strict=True)
+            for row, other in [(left[place], right[its])]
         ]
     return {
         "claim": claim.id,

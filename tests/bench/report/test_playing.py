@@ -49,8 +49,11 @@ def test_hard_resets_and_batches_are_counted() -> None:
         ROWS[3],
     ]
     rows += [{**ROWS[3], "task": 2, "reset": "hard"}, old(ROWS[0])]
-    assert hard_resets(rows) == {"libero_object task 2": 2, "libero_object task 7": 1}
-    assert list(hard_resets(rows)) == ["libero_object task 2", "libero_object task 7"]
+    assert hard_resets({"E0": rows[:2], "E1": rows[2:]}) == {
+        "libero_object task 2": 2,
+        "libero_object task 7": 1,
+    }
+    assert list(hard_resets({"E0": rows})) == ["libero_object task 2", "libero_object task 7"]
     assert (largest_batch(rows), largest_batch([old(ROWS[0])]), largest_batch([])) == (5, 1, 1)
 
 
