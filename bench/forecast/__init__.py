@@ -1,2 +1,2 @@
-"""What a plan costs and needs: time, disk and energy by comparable runs, files of the hub, a
+"""What a plan costs and needs: time and disk by comparable runs, else by operations; and, files of the hub, a
 GPU."""
