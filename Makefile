@@ -26,9 +26,16 @@ help: ## this list
 	@echo "bench and plan take SUITE= SCALE= MACHINE= SEEDS= ARMS= EPISODES= STEPS= BATCH_SIZE= TOTAL_SAMPLES= SEQUENTIAL= TRACKERS= OFFLINE=1"
 	@echo "bench also takes SHARD=1/4 (a part of the episodes) and DETERMINISTIC=1 (one simulator at a time on a GPU)"
 
+# The stamp holds the checkout's path: one that was copied or moved is set up again.
+HERE := $(shell pwd -P)
+ifneq ($(HERE),$(shell cat $(READY) 2>/dev/null))
+.PHONY: other-checkout
+$(READY): other-checkout
+endif
+
 $(READY): uv.lock pyproject.toml scripts/setup.sh
 	@sh scripts/setup.sh
-	@touch $@
+	@pwd -P > $@
 
 .PHONY: setup
 setup: $(READY) ## uv, Python 3.12, .venv from uv.lock, system libraries (every target that needs it does it)
@@ -47,12 +54,24 @@ report: $(READY) ## rebuild a report from its run directory: make report RUN=res
 	@$(WMBENCH) report $(call quote,$(RUN))
 
 .PHONY: doctor
-doctor: $(READY) ## what was found on this machine, and how to mend what is missing
+doctor: $(READY) ## what was found on this machine, and how to fix what is missing
 	@$(WMBENCH) doctor
 
 .PHONY: test
-test: $(READY) ## all tests, with a smoke run of the core suite from end to end
-	@sh scripts/test.sh
+test: $(READY) ## all tests but those of test-slow, with a smoke run of the core suite from end to end
+	@.venv/bin/pytest tests/ -n 2 --dist loadfile --no-loadscope-reorder --durations=30
+
+# Each file that has tests marked `slow` is in one of these; tests/test_slow_parts.py looks.
+SLOW_sim := tests/wmvla/sim
+SLOW_train := tests/wmvla/train tests/wmvla/rollout tests/wmvla/wiring
+SLOW_bench := tests/bench --ignore=tests/bench/run/slurm
+SLOW_slurm := tests/bench/run/slurm
+SLOW_pages := tests/test_pages.py tests/test_full_scale.py tests/test_wheel.py
+
+.PHONY: test-slow
+test-slow: $(READY) ## the tests that take minutes, an hour a part at most: make test-slow PART=sim|train|bench|slurm|pages
+	@$(if $(SLOW_$(PART)),,echo "make test-slow needs PART=, one of sim, train, bench, slurm, pages" >&2; exit 2)
+	@.venv/bin/pytest $(SLOW_$(PART)) -m slow --durations=30
 
 .PHONY: lint
 lint: $(READY) ## formatting, lint rules, types

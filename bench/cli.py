@@ -24,7 +24,9 @@ from bench.commands import (
     verify,
     videos,
 )
+from bench.commands.standard_output import outlive_readers
 from bench.doctor import checks
+from wmvla.checkout import require_own_code
 from wmvla.errors import UserError
 
 COMMANDS = {
@@ -67,17 +69,16 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    outlive_readers()
     try:
+        require_own_code(sys.argv[0])
         if arguments[:1] == ["doctor"]:
             return checks.main(arguments[1:])
-        options = make_parser().parse_args(arguments)
+        options = make_parser().parse_args(arguments, argparse.Namespace(given=arguments))
         return int(options.run(options))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader, `head` for instance, has seen enough
-        sys.stderr.close()
-        return 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -97,8 +97,19 @@ if [ -z "$PYTHON" ]; then
     [ -n "$PYTHON" ] || fail "Python 3.12 was fetched into .tools/python but does not run; delete .tools and try again"
 fi
 
+REINSTALL=
+# An environment that came here with its checkout, copied or moved, names the old path still. It is written anew in place: what
+# is installed may not be had again offline.
+if [ -e .venv/bin/activate ]; then
+    "$PYTHON" scripts/relocate_environment.py || fail ".venv belongs to another checkout and cannot be changed; see above"
+    # The kernel takes no space and no long path in the first line of a program; uv knows another way.
+    HERE=$(pwd -P)
+    case "$HERE" in *[[:space:]]*) REINSTALL=--reinstall ;; esac
+    [ "${#HERE}" -le 100 ] || REINSTALL=--reinstall
+fi
 say "installing the locked packages into .venv with $PYTHON (about 7 GB the first time)"
-"$UV" sync --frozen --quiet --python "$PYTHON" ||
+# shellcheck disable=SC2086  # nothing, or one flag
+"$UV" sync --frozen --quiet $REINSTALL --python "$PYTHON" ||
     fail "the locked packages could not be installed; is a package index reachable, and is there room? See above"
 
 # Prints the Debian packages whose library cannot be loaded.

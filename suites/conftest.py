@@ -1,9 +1,10 @@
-"""Turns a plan into pytest items: ``pytest suites/ -k E2`` runs the cases of arm E2 and what they
+"""Turns plans into pytest items: ``pytest suites/ -k E2`` runs the cases of arm E2 and what they
 need, nothing else."""
 
-import shlex
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,19 +21,14 @@ from bench.commands.options import (
     trackers_from,
 )
 from bench.forecast.hub import go_offline
-from bench.forecast.requirements import require
 from bench.plan.document import Plan
-from bench.plan.files import write_plan
-from bench.plan.suite import load_suite
+from bench.plan.suite import known_suites, load_suite
 from bench.record.privacy import anonymous
-from bench.record.provenance import collect
-from bench.run.executor import Executor
+from bench.run.session import Session, cases_here, session
 from bench.run.sigterm import interrupt_on_sigterm
 from bench.run.tripwire import TripwireError
 from wmvla.errors import UserError
-from wmvla.files import write_json
-from wmvla.rollout.lock import lock
-from wmvla.rollout.shard import Shard, rows_of
+from wmvla.rollout.shard import Shard
 
 SUITES = Path(__file__).parent
 ALL = "all"
@@ -41,6 +37,10 @@ CHOSEN = pytest.StashKey[frozenset[str]]()
 SHARD = pytest.StashKey[Shard | None]()
 CASES = pytest.StashKey[dict[str, tuple[str, ...]]]()
 MISTAKE = pytest.StashKey[str]()
+NAME = re.compile(r"[\w:+.\[\]\\/-]+")
+"""A name in pytest's ``-k`` expressions."""
+KEYWORD = "arm[{}]"
+"""What every case of an arm is called beside its own name. No arm's keyword holds another's."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,36 +55,47 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Resolve the plans before anything is collected, so that bad usage ends in one line and exit
     code 2."""
-    interrupt_on_sigterm()
-    if config.option.offline:
+    stack = ExitStack()
+    stack.enter_context(interrupt_on_sigterm())
+    config.add_cleanup(stack.close)
+    options = config.option
+    if options.offline:
         go_offline()
-    folders = {path.parent.name for path in SUITES.glob("*/test_*.py")}
-    wanted = config.option.suite
-    chosen = sorted(folders) if wanted == ALL else [wanted]
-    config.stash[CHOSEN] = frozenset(chosen)
     # A folder of plain benchmarks, such as throughput, has tests and no plan.
-    names = [
-        name for name in chosen if name not in folders or (SUITES / name / "suite.toml").is_file()
-    ]
+    benchmarks = {path.parent.name for path in SUITES.glob("*/test_*.py")}
+    planned = known_suites(SUITES)
+    chosen = sorted({*benchmarks, *planned}) if options.suite == ALL else [options.suite]
+    names = [name for name in chosen if name in planned or name not in benchmarks]
     try:
-        config.stash[PLANS] = {
-            load_suite(name, SUITES).name: plan_from(name, config.option) for name in names
-        }
-        config.stash[SHARD] = shard_from(config.option, *config.stash[PLANS].values())
-        config.stash[CASES] = {
-            name: cases_from(plan, config.option) for name, plan in config.stash[PLANS].items()
-        }
-        for name, plan in config.stash[PLANS].items():
-            require(plan, config.stash[CASES][name])
+        plans = {load_suite(name, SUITES).name: plan_from(name, options) for name in names}
+        config.stash[PLANS], config.stash[CHOSEN] = plans, frozenset(chosen)
+        config.stash[SHARD] = shard_from(options, *plans.values())
+        config.stash[CASES] = {name: cases_from(plan, options) for name, plan in plans.items()}
+        trackers_from(options)
     except UserError as error:
         stop(config, error)
+    arms = {arm for plan in plans.values() for arm in plan.arms}
+    options.keyword = arms_by_keyword(options.keyword, arms)
+
+
+def arms_by_keyword(expression: str, arms: Collection[str]) -> str:
+    """A ``-k`` expression in which the name of an arm means that arm and no other.
+
+    Non-obvious: for pytest a name stands for all that contain it, in any case, and ``E2`` would be
+    ``E2-detached`` too.
+    """
+    known = {arm.lower() for arm in arms}
+    return NAME.sub(
+        lambda found: KEYWORD.format(found[0]) if found[0].lower() in known else found[0],
+        expression,
+    )
 
 
 def stop(config: pytest.Config, error: UserError | TripwireError) -> NoReturn:
     """End the session; the last line on standard error says why.
 
-    Exit code 2 for what the user can mend, 1 for a tripwire: the answer to whether anything may be
-    trained is no.
+    Exit code 2 for what only the user can repair, 1 for a tripwire: the answer to whether anything
+    may be trained is no.
     """
     config.stash[MISTAKE] = f"error: {error}"
     pytest.exit(
@@ -104,125 +115,100 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Collect the folders of the chosen suites only."""
-    if collection_path.parent == SUITES and collection_path.is_dir():
+    """Collect the folders of the chosen suites only, and cases where one of them has a plan."""
+    if collection_path.parent != SUITES:
+        return None
+    if collection_path.is_dir():
         return collection_path.name not in config.stash[CHOSEN]
-    return None
+    return not config.stash[PLANS] or None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test function that asks for ``case_id`` becomes one item per case of its suite's plan that
-    is to be done here.
+    """An item for each case that is to be done here. Its name is the case's; of several suites'
+    plans, with the suite's."""
+    if "case_id" not in metafunc.fixturenames:
+        return
+    stash = metafunc.config.stash
+    found = [
+        (suite, case_id)
+        for suite, plan in stash[PLANS].items()
+        for case_id in cases_here(plan, stash[SHARD], stash[CASES][suite])
+    ]
+    several = len(stash[PLANS]) > 1
+    ids = [f"{case_id}-{suite}" if several else case_id for suite, case_id in found]
+    metafunc.parametrize(("suite", "case_id"), found, ids=ids)
 
-    Those are the cases that were named; else, of a shard, all rollouts.
-    """
-    if "case_id" in metafunc.fixturenames:
-        suite = metafunc.definition.path.parent.name
-        plan = metafunc.config.stash[PLANS][suite]
-        cases = plan.rollout_cases() if metafunc.config.stash[SHARD] else plan.cases
-        metafunc.parametrize(
-            "case_id", metafunc.config.stash[CASES][suite] or [case.id for case in cases]
-        )
+
+def case_of(item: pytest.Item) -> tuple[str, str] | None:
+    """The suite and the case that an item carries out; None of another one."""
+    if not isinstance(item, pytest.Function) or "case_id" not in item.fixturenames:
+        return None
+    return item.callspec.params["suite"], item.callspec.params["case_id"]
 
 
-@pytest.fixture(scope="package")
-def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    """The executor of the suite's plan, holding its run directory."""
-    config = request.config
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if found := case_of(item):
+        suite, case_id = found
+        arm = item.config.stash[PLANS][suite].case(case_id).arm
+        item.extra_keyword_matches.add(KEYWORD.format(arm))
+
+
+@pytest.fixture(scope="session")
+def session_of(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Session]]:
+    """The session of a suite's plan; it holds the run directory until that of another suite
+    begins."""
+    config, options = request.config, request.config.option
     capture = config.pluginmanager.getplugin("capturemanager")
-    plan = config.stash[PLANS][request.path.parent.name]
-    run_dir, shard, cases = (
-        run_dir_of(plan, config.option),
-        config.stash[SHARD],
-        config.stash[CASES][plan.suite],
-    )
+    opened: dict[str, Session] = {}
 
     def show(line: str) -> None:
         with capture.global_and_fixture_disabled():
             print(line, flush=True)
 
-    try:
-        with lock(run_dir, shard, cases):
-            write_plan(plan, run_dir)
-            executor = Executor(
-                plan,
-                run_dir,
-                show,
-                trackers_from(config.option),
-                config.option.deterministic,
-                shard,
-                cases,
-            )
-            if shard or cases:
-                refuse_undone_needs(executor, request)
-            if not (run_dir / "provenance.json").exists():
-                write_json(run_dir / "provenance.json", collect())
-            yield executor
-    except UserError as error:
-        stop(config, error)
+    with ExitStack() as stack:
 
+        def of(suite: str) -> Session:
+            if suite not in opened:
+                stack.close()
+                opened.clear()
+                plan, cases = config.stash[PLANS][suite], config.stash[CASES][suite]
+                found = filter(None, map(case_of, request.session.items))
+                opened[suite] = stack.enter_context(
+                    session(
+                        plan,
+                        run_dir_of(plan, options),
+                        [case_id for its_suite, case_id in found if its_suite == suite],
+                        shard=config.stash[SHARD],
+                        cases=cases,
+                        show=show,
+                        trackers=trackers_from(options),
+                        deterministic=options.deterministic,
+                        flags=as_flags(options),
+                    )
+                )
+            return opened[suite]
 
-def refuse_undone_needs(executor: Executor, request: pytest.FixtureRequest) -> None:
-    """UserError where what is to be done here needs a case that is another process's to do, and
-    that is not done.
-
-    Non-obvious: of several named cases the others are carried out, and those that lack something
-    fail by themselves.
-    """
-    chosen = [
-        item.callspec.params["case_id"]
-        for item in request.session.items
-        if item.path.parent == request.path.parent
-        and isinstance(item, pytest.Function)
-        and "case_id" in item.fixturenames
-    ]
-    needs = {
-        case_id: need
-        for case_id in chosen
-        if (need := executor.undone_need(case_id)) not in (None, *chosen)
-    }
-    if needs and (executor.context.shard or len(needs) == len(chosen)):
-        case_id, need = next(iter(needs.items()))
-        flags = " ".join(map(shlex.quote, as_flags(request.config.option)))
-        command = f"pytest suites/ --suite={executor.context.plan.suite} {flags} -k {need}"
-        reason = "a shard only plays" if executor.context.shard else "--case does that case alone"
-        raise UserError(
-            f"{case_id} needs {need}, which is not done, and {reason}; first: {command}"
-        )
+        yield of
 
 
 @pytest.fixture
-def play_case(
-    executor: Executor, benchmark: Any, request: pytest.FixtureRequest
-) -> Callable[[str], dict[str, Any]]:
-    """Runs one case under pytest-benchmark, checks that its record is whole, and returns it.
+def carry_out(
+    session_of: Callable[[str], Session], benchmark: Any, request: pytest.FixtureRequest
+) -> Callable[[str, str], None]:
+    """Carries out one case under pytest-benchmark, and fails where its record is not the plan's.
 
     Non-obvious: a case that is done already is not done again; then the benchmark's time is that of
     finding so, and ``extra_info`` holds the seconds of the run that did the work.
     """
-    plan = executor.context.plan
 
-    def play(case_id: str) -> dict[str, Any]:
+    def timed(suite: str, case_id: str) -> None:
         try:
-            record: dict[str, Any] = benchmark.pedantic(executor.ensure, args=(case_id,), rounds=1)
+            opened = session_of(suite)
+            record = benchmark.pedantic(opened.carry_out, args=(case_id,), rounds=1)
         except (UserError, TripwireError) as error:
             stop(request.config, error)
         benchmark.extra_info.update(
             {key: record[key] for key in ("case", "kind", "seconds", "cpu_seconds")}
         )
-        case = plan.case(case_id)
-        assert record["kind"] == case.kind
-        if case.kind == "train":
-            assert record["steps"] == plan.recipe.training.steps
-        if case.kind == "rollout":
-            until = [plan.rows_until(look) for look in range(1, plan.last_look + 1)]
-            wanted = {len(rows_of(executor.context.shard, rows)) for rows in until}
-            assert record["episodes"] in wanted, (
-                "every arm plays the whole episode table, its shard of it, or up to a look"
-            )
-        if case.kind == "replay":
-            planned = len(plan.recipe.environment.tasks) * len(plan.recipe.demonstrations.held_out)
-            assert record["episodes"] == planned, "every arm replays every held-out demonstration"
-        return record
 
-    return play
+    return timed

@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
+ACTIVATION = ". .venv/bin/activate"
+
+
 @dataclass(frozen=True)
 class Step:
     """A file to write (``path`` is set) or commands for one shell."""
@@ -49,7 +52,7 @@ def copy_project(folder: Path, environment: Path) -> Path:
     for part in environment.iterdir():
         if part.name != ".ready":
             (folder / ".venv" / part.name).symlink_to(part)
-    (folder / ".venv" / ".ready").touch()
+    (folder / ".venv" / ".ready").write_text(f"{folder.resolve()}\n")
     return folder
 
 
@@ -61,13 +64,15 @@ def run_page(
     Args:
         instead: words of the page and what stands in for them here.
     """
-    printed = []
+    printed, active = [], ""
     for step in steps_of(page):
         text = step.text
         for word, other in instead.items():
             text = text.replace(word, other)
         if step.path is None:
-            printed.append(run_commands(text, project, environment))
+            printed.append(run_commands(active + text, project, environment))
+            if ACTIVATION in text:  # once in a shell, and a page is read in one
+                active = f"{ACTIVATION}\n"
             continue
         path = project / step.path
         assert not path.exists(), f"the page would overwrite {step.path}"

@@ -13,6 +13,10 @@ from typing import Any
 
 import pytest
 
+from bench import cli
+from bench.plan.make import resolve_plan
+from bench.plan.overrides import parse_overrides
+
 ROOT = Path(__file__).parents[1]
 MINUTES = 60.0
 ROLLOUTS = ("E0-none-s0", "E1-zero-s0", "E2-pred-s0", "E2-zero-s0", "E2-random-s0")
@@ -149,21 +153,20 @@ def take_tripwires(smoke: Path, run_dir: Path) -> None:
         shutil.copy(record, run_dir / "cases")
 
 
-def run_dir_of(results: Path, suite: str, *arguments: str) -> Path:
+def run_dir_of(results: Path, suite: str, **overrides: str) -> Path:
     """Where a run that has not begun will be."""
-    plan = json.loads(wmbench("plan", suite, "--scale", "smoke", *arguments, "--json").stdout)
-    return results / f"{suite}-smoke-{plan['machine']['name']}-{plan['hash'][:8]}"
+    return results / resolve_plan(suite, "smoke", None, parse_overrides(**overrides)).run_name
 
 
 def test_one_arm_of_the_memory_suite_is_trained_played_and_replayed_with_what_it_needs_and_nothing_else(
     place, smoke
 ):
-    """`-k H-`: its memory is the past. Demonstrations, base, latents and what is held out are those
+    """`-k H`: its memory is the past. Demonstrations, base, latents and what is held out are those
     of core."""
     results = place / "memory"
     run_dir = run_dir_of(results, "memory")
     take_tripwires(smoke[0], run_dir)
-    done = pytest_suites("--suite", "memory", "-k", "H-", "--results", str(results))
+    done = pytest_suites("--suite", "memory", "-k", "H", "--results", str(results))
     assert done.returncode == 0, done.stdout
     cases = {
         path.stem for path in (run_dir / "cases").iterdir() if not path.stem.startswith("wiring-")
@@ -225,23 +228,23 @@ def test_a_tripwire_stops_the_run_before_anything_is_trained_and_the_same_comman
         "base",
         "latents",
     }
-    told = wmbench("status", str(run_dir)).stdout
-    assert any(
-        line.split(maxsplit=1) == ["wiring-gate", "failed wiring-gate: the gate gets no gradient"]
-        for line in told.splitlines()
-    )
+    (record,) = (run_dir / "failures").iterdir()
+    assert json.loads(record.read_text()) == {
+        "case": "wiring-gate",
+        "error": "wiring-gate: the gate gets no gradient",
+    }
 
     fake.write_text(TRIPPED.format(outcome='return {"gradient": 1.0}'))
     again = pytest_suites("-k", "wiring-gate", "--results", str(results))
     assert again.returncode == 0, again.stdout
-    assert "failed" not in wmbench("status", str(run_dir)).stdout
+    assert not record.exists()
 
 
 def test_killed_rollouts_continue_to_the_uninterrupted_table(place, smoke):
     """E0 is trained again, too: the same command gives the same policy, and the same episodes, as
     the run before."""
     results = place / "killed"
-    take_tripwires(smoke[0], run_dir_of(results, "core", "--arms", "E0"))
+    take_tripwires(smoke[0], run_dir_of(results, "core", arms="E0"))
     arguments = ["run", "core", "--scale", "smoke", "--arms", "E0", "--results", str(results)]
     child = subprocess.Popen(
         [sys.executable, "-m", "bench.cli", *arguments],
@@ -278,11 +281,11 @@ def test_killed_rollouts_continue_to_the_uninterrupted_table(place, smoke):
         (["run", "core", "--scale", "full"], "scale 'full' cannot run here: a GPU is needed"),
     ],
 )
-def test_bad_use_ends_in_one_line_and_exit_2(arguments, told, tmp_path):
-    done = wmbench(*arguments, "--results", str(tmp_path / "results"))
-    assert done.returncode == 2
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
+def test_bad_use_ends_in_one_line_and_exit_2(arguments, told, tmp_path, capsys):
+    assert cli.main([*arguments, "--results", str(tmp_path / "results")]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
     assert line.startswith("error: ")
     assert told in line
     assert not list(tmp_path.glob("results/*/episodes"))

@@ -59,15 +59,18 @@ def page(name: str) -> str:
 
 
 def environment(project: Path) -> dict[str, str]:
-    """What a reader's shell would have in this copy, with the stand-ins before the real
-    programs."""
+    """What a reader's fresh shell would have in this copy: no environment that is active, and the
+    stand-ins before the real programs."""
+    others = [
+        place for place in os.environ["PATH"].split(":") if not (Path(place) / "wmbench").exists()
+    ]
     return {
         **{
             key: value
             for key, value in os.environ.items()
-            if key not in ("PYTHONDONTWRITEBYTECODE", "LIBERO_CONFIG_PATH")
+            if key not in ("PYTHONDONTWRITEBYTECODE", "LIBERO_CONFIG_PATH", "VIRTUAL_ENV")
         },
-        "PATH": f"{project / 'stand-ins'}:{project / '.venv' / 'bin'}:{os.environ['PATH']}",
+        "PATH": ":".join([str(project / "stand-ins"), *others]),
         # The environment's own wmbench would import the checkout that it was installed from.
         "PYTHONPATH": f"{project}:{project / 'wmvla' / 'plugin'}",
         "MAKEFLAGS": "SCALE=smoke",

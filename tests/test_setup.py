@@ -35,9 +35,10 @@ class Project:
         self.home = folder / "home"
         self.fakes = folder / "bin"
         self.calls = folder / "calls"
-        for path in (self.folder / "scripts", self.home, self.fakes):
+        for path in (self.folder, self.home, self.fakes):
             path.mkdir(parents=True)
-        for name in ("Makefile", "pyproject.toml", "uv.lock", "scripts/setup.sh"):
+        shutil.copytree(ROOT / "scripts", self.folder / "scripts")
+        for name in ("Makefile", "pyproject.toml", "uv.lock"):
             shutil.copy2(ROOT / name, self.folder / name)
         self.calls.touch()
         self.fake("uv", FAKE_UV)
@@ -256,3 +257,52 @@ def test_make_alone_lists_the_targets(project: Project) -> None:
     ):
         assert f"\n  {target} " in listed
     assert not project.calls.read_text(), "help needs no set-up"
+
+
+def test_a_copied_checkout_sets_up_its_environment_anew(project: Project) -> None:
+    """In place, for what is installed may not be had again; ``make`` sees the other path by
+    itself."""
+    assert project.make("setup").returncode == 0
+    old, programs = project.folder, project.folder / ".venv/bin"
+    packages = project.folder / ".venv/lib/python3.12/site-packages"
+    info = packages / "lerobot_policy_smolvla_world-0.1.0.dist-info"
+    info.mkdir(parents=True)
+    (programs / "activate").write_text(f"VIRTUAL_ENV='{old}/.venv'\nexport VIRTUAL_ENV\n")
+    (programs / "pytest").write_text(f"#!{old}/.venv/bin/python\n# of {old}-fork/.venv\n")
+    (programs / "pytest").chmod(0o755)
+    (programs / "ruff").write_bytes(b"\0" + str(old).encode())
+    (packages / "_lerobot_policy_smolvla_world.pth").write_text(f"{old}\n{old}/wmvla/plugin")
+    (info / "direct_url.json").write_text(f'{{"url":"file://{old}"}}')
+    (programs / "python3.12").symlink_to(old / ".tools/python/bin/python3.12")
+    linked = old.parent / "uv-cache"
+    linked.hardlink_to(packages / "_lerobot_policy_smolvla_world.pth")
+
+    project.folder = old.parent / "copy"
+    shutil.copytree(old, project.folder, symlinks=True)
+    done = project.make("setup")
+    assert done.returncode == 0, done.stderr
+    assert f".venv was made for {old}; it is made to fit {project.folder}" in done.stdout
+    new = project.folder
+    programs, packages = new / ".venv/bin", new / ".venv/lib/python3.12/site-packages"
+    assert (programs / "pytest").read_text() == f"#!{new}/.venv/bin/python\n# of {old}-fork/.venv\n"
+    assert os.access(programs / "pytest", os.X_OK)
+    assert (programs / "ruff").read_bytes() == b"\0" + str(old).encode()
+    assert (packages / "_lerobot_policy_smolvla_world.pth").read_text().splitlines() == [
+        f"{new}",
+        f"{new}/wmvla/plugin",
+    ]
+    assert (packages / info.name / "direct_url.json").read_text() == f'{{"url":"file://{new}"}}'
+    assert (programs / "python3.12").readlink() == new / ".tools/python/bin/python3.12"
+    assert (programs / "activate").read_text().startswith(f"VIRTUAL_ENV='{new}/.venv'\n")
+    assert str(old) in linked.read_text()
+    assert "made to fit" not in project.make("setup").stdout
+
+
+def test_a_link_to_the_checkout_sets_up_nothing(project: Project) -> None:
+    assert project.make("setup").returncode == 0
+    link = project.folder.parent / "link"
+    link.symlink_to(project.folder)
+    project.folder = link
+    calls = project.calls.read_text()
+    assert project.make("setup").returncode == 0
+    assert project.calls.read_text() == calls

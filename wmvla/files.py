@@ -46,10 +46,31 @@ def write_json(path: Path, content: Any) -> None:
         raise
 
 
+def sync_tree(folder: Path) -> None:
+    """Make all files in ``folder``, and their names, durable."""
+    for path in [folder, *folder.rglob("*")]:
+        sync_folder(path)
+
+
 def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` durable, as they are now."""
+    """Make the names in ``folder`` durable, as they are now; of a file its content."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def temporary_files_removed() -> Iterator[None]:
+    """What the block leaves where Python puts temporary files is removed when it ends.
+
+    Non-obvious: other threads' files too, so it is no place for long work.
+    """
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before

@@ -9,6 +9,8 @@ same name.
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from wmvla.ranges import AboveZero, Natural, Number, Positive, Several, Share
+
 TRAINING_MODES = ("pred", "oracle", "zero", "shuffle", "random", "history")
 """``pred``: the Prophet's prediction. ``oracle``: the true future (an upper bound). ``zero``: zeros
 (the capacity control). ``shuffle``: another sample's future. ``random``: noise. ``history``: the
@@ -36,14 +38,14 @@ class Environment:
     suite: str
     """LIBERO suite, for instance ``libero_object``, or a control scene, for instance
     ``control_catch``."""
-    tasks: tuple[int, ...]
+    tasks: Several[Natural]
     """Task numbers inside the suite."""
-    image_size: int
+    image_size: Positive
     """Camera images are ``image_size`` x ``image_size`` pixels."""
-    max_steps: int
+    max_steps: Positive
     """An episode that has not succeeded after this many control steps (20 Hz) has failed; 24 in the
     control scenes."""
-    settle_steps: int = 10
+    settle_steps: Natural = 10
     """LIBERO: control steps without action after a reset, so that objects come to rest (LeRobot's
     number)."""
 
@@ -54,15 +56,15 @@ class Demonstrations:
 
     repo_id: str
     """Dataset name below the cache, or a hub id at full scale."""
-    source: str
+    source: Literal["expert", "hub"]
     """``expert``: made on the spot by the scripted expert. ``hub``: a published dataset."""
-    inits: tuple[int, ...] = ()
+    inits: tuple[Natural, ...] = ()
     """Initial states that are demonstrated, for every task."""
-    held_out: tuple[int, ...] = ()
+    held_out: tuple[Natural, ...] = ()
     """Initial states that are demonstrated too, in a dataset of their own, and never trained on."""
-    seed: int = 0
+    seed: Natural = 0
     """Seed of the pushes and of the environment."""
-    push_strength: float = 1.5
+    push_strength: Number = 1.5
     """Random pushes: each lasts 4 steps at ``push_strength`` x U(0.5, 1); 0 turns them off, as the
     control scenes ask for."""
 
@@ -71,23 +73,23 @@ class Demonstrations:
 class BaseModel:
     """The policy that every arm is fine-tuned from."""
 
-    source: str
+    source: Literal["tiny", "hub"]
     """``tiny``: made from ``seed`` and trained here. ``hub``: a published checkpoint,
     ``checkpoint``."""
     checkpoint: str = ""
-    seed: int = 0
-    text_hidden: int = 96
-    text_layers: int = 2
-    text_heads: int = 4
-    text_key_value_heads: int = 2
-    vision_hidden: int = 64
-    vision_layers: int = 1
-    vision_heads: int = 4
-    vision_patch: int = 16
-    vision_scale_factor: int = 2
-    expert_width_multiplier: float = 0.75
-    chunk_size: int = 16
-    num_denoising_steps: int = 10
+    seed: Natural = 0
+    text_hidden: Positive = 96
+    text_layers: Positive = 2
+    text_heads: Positive = 4
+    text_key_value_heads: Positive = 2
+    vision_hidden: Positive = 64
+    vision_layers: Positive = 1
+    vision_heads: Positive = 4
+    vision_patch: Positive = 16
+    vision_scale_factor: Positive = 2
+    expert_width_multiplier: AboveZero = 0.75
+    chunk_size: Positive = 16
+    num_denoising_steps: Positive = 10
 
 
 @dataclass(frozen=True)
@@ -100,19 +102,19 @@ class World:
     """Name of the encoder family in the latent cache's file name."""
     camera: Literal["front", "wrist", "both"] = "front"
     """What the encoder sees; ``both`` puts the latents of the two cameras side by side."""
-    encoder_seed: int = 0
-    encoder_hidden: int = 64
-    encoder_layers: int = 2
-    encoder_heads: int = 4
-    window: int = 4
+    encoder_seed: Natural = 0
+    encoder_hidden: Positive = 64
+    encoder_layers: Positive = 2
+    encoder_heads: Positive = 4
+    window: Positive = 4
     """Frames of one clip, m."""
-    history: int = 4
+    history: Positive = 4
     """Latents the Prophet sees, T."""
-    horizon: int = 8
+    horizon: Positive = 8
     """Latents the Prophet predicts, K."""
-    attention_heads: int = 8
+    attention_heads: Positive = 8
     """Of the Prophet and of every path from the memory."""
-    lambda_world: float = 0.2
+    lambda_world: Number = 0.2
     """Weight of the world loss."""
 
 
@@ -127,15 +129,15 @@ class ArmFields:
 
     enable_world_injection: bool | None = None
     world_inject_suffix_in: bool | None = None
-    world_prefix_tokens: int | None = None
+    world_prefix_tokens: Natural | None = None
     world_prefix_block: Literal["prefix", "state"] | None = None
     world_prefix_cross_attn: bool | None = None
-    world_num_hypotheses: int | None = None
+    world_num_hypotheses: Positive | None = None
     world_hypothesis_method: Literal["dropout", "noise", "ensemble"] | None = None
     world_best_of_n: bool | None = None
     world_detach_memory: bool | None = None
     world_standardise: bool | None = None
-    prophet_dropout: float | None = None
+    prophet_dropout: Share | None = None
 
     def given(self) -> dict[str, Any]:
         """The fields that are set."""
@@ -147,39 +149,46 @@ class ArmFields:
 class Training:
     """One optimisation run; the same for every arm of a suite."""
 
-    steps: int
-    batch_size: int
+    steps: Positive
+    batch_size: Positive
     """Samples per optimizer step over all processes."""
-    learning_rate: float
-    warmup_steps: int
-    final_learning_rate_fraction: float = 0.02
+    learning_rate: AboveZero
+    warmup_steps: Natural
+    final_learning_rate_fraction: Share = 0.02
     """The cosine schedule ends at this fraction of ``learning_rate``."""
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.95
-    weight_decay: float = 1e-10
-    gradient_clip_norm: float = 10.0
-    image_shift: int = 0
+    adam_beta1: Share = 0.9
+    adam_beta2: Share = 0.95
+    weight_decay: Number = 1e-10
+    gradient_clip_norm: AboveZero = 10.0
+    image_shift: Natural = 0
     """Random image shift in pixels, at most this many each way."""
-    state_noise: float = 0.0
+    state_noise: Number = 0.0
     """Standard deviation of noise on the normalised state."""
-    log_every: int = 10
-    save_every: int = 200
+    log_every: Positive = 10
+    save_every: Positive = 200
+
+
+@dataclass(frozen=True)
+class BaseTraining(Training):
+    """The training of the base policy: no steps where it comes from the hub."""
+
+    steps: Natural
 
 
 @dataclass(frozen=True)
 class Rollout:
     """Closed-loop evaluation."""
 
-    n_action_steps: int
+    n_action_steps: Positive
     """Actions executed of each predicted chunk."""
-    inits: tuple[int, ...]
+    inits: Several[Natural]
     """Initial states of the episode table, for every task; the first ``episodes`` of them, repeated
     when there are more."""
-    episodes: int
+    episodes: Positive
     """Episodes per task."""
-    env_seed: int = 1000
+    env_seed: Natural = 1000
     """Seed of fixture placement; the same for every arm."""
-    noise_seed: int = 2000
+    noise_seed: Natural = 2000
     """Root of the policy's noise streams; the same for every arm."""
 
 
@@ -191,7 +200,7 @@ class Recipe:
     demonstrations: Demonstrations
     base: BaseModel
     world: World
-    base_training: Training
+    base_training: BaseTraining
     training: Training
     rollout: Rollout
 
@@ -200,13 +209,13 @@ class Recipe:
 class EpisodeRow:
     """One row of the episode table. Every arm, rollout mode and training seed plays every row."""
 
-    index: int
+    index: Natural
     suite: str
-    task: int
-    init: int
-    env_seed: int
+    task: Natural
+    init: Natural
+    env_seed: Natural
     """Equal for all repeats of a (suite, task, init): they start from one scene."""
-    noise_seed: int
+    noise_seed: Natural
     """Root of the policy's noise stream in this episode; equal for all arms (paired by
     construction)."""
-    repeat: int
+    repeat: Natural

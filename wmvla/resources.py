@@ -3,25 +3,33 @@ given."""
 
 import math
 import os
+import re
 from pathlib import Path
 
 import psutil
 
+from wmvla.processes import by_srun
+
 SIMULATOR_BYTES = 3 * 2**30
-"""Memory of one simulator process. Measured (resident, MuJoCo 3.3.2, OSMesa, after a reset that
-checked the cheap one): 2.5 GiB for libero_object at 128 pixels, 2.9 GiB for libero_10 at 256. It
-does not grow from task to task."""
+"""Memory of one simulator process of LIBERO. Measured (resident, MuJoCo 3.3.2, OSMesa, after a
+reset that checked the cheap one): 2.5 GiB for libero_object at 128 pixels, 2.9 GiB for libero_10 at
+256. It does not grow from task to task."""
+CONTROL_SIMULATOR_BYTES = 2**29
+"""Memory of one of a control scene. Measured in the same way: 0.42 GiB at 256 pixels, most of it
+shared with the fork server."""
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-def worker_count(rows: int, policy_on_gpu: bool) -> int:
-    """Simulator processes for ``rows`` episodes: at least 1, and never more than rows.
+def worker_count(rows: int, policy_on_gpu: bool, simulator_bytes: int = SIMULATOR_BYTES) -> int:
+    """Simulator processes of this rank for ``rows`` episodes: at least 1, and never more than rows.
 
-    A policy on a GPU keeps a core busy beside the simulators; one on the CPU works while they wait
-    for it.
+    The ranks of a machine share its memory, and its cores where torchrun started them; Slurm gives
+    each cores of its own. A policy on a GPU keeps a core busy beside the simulators; one on the CPU
+    works while they wait for it.
     """
-    cores = usable_cores() - policy_on_gpu
-    return max(1, min(rows, cores, usable_memory() // SIMULATOR_BYTES))
+    cores = usable_cores() // ranks_on_these_cores() - policy_on_gpu
+    memory = usable_memory() // local_rank()[1]
+    return max(1, min(rows, cores, memory // simulator_bytes))
 
 
 def usable_cores() -> int:
@@ -103,6 +111,26 @@ def _number(file: Path) -> int | None:
 
 
 def local_rank() -> tuple[int, int]:
-    """This rank of torchrun among those on this machine, and how many they are; (0, 1) without
-    torchrun."""
-    return int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    """This rank of torchrun or srun among those on this machine, and how many they are; (0, 1)
+    without either."""
+    if "LOCAL_WORLD_SIZE" in os.environ or not by_srun():
+        return int(os.environ.get("LOCAL_RANK", "0")), ranks_on_these_cores()
+    tasks = os.environ.get("SLURM_STEP_TASKS_PER_NODE") or os.environ.get(
+        "SLURM_NTASKS_PER_NODE", "1"
+    )
+    node = int(os.environ.get("SLURM_NODEID", "0"))
+    return int(os.environ.get("SLURM_LOCALID", "0")), _tasks_of_node(tasks, node)
+
+
+def ranks_on_these_cores() -> int:
+    """How many ranks share the cores that this process may run on: those of torchrun."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _tasks_of_node(tasks: str, node: int) -> int:
+    """Slurm's number for a node: ``4``, or ``2(x3),1`` for three nodes with two tasks and one with
+    one."""
+    numbers: list[int] = []
+    for number, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", tasks):
+        numbers += [int(number)] * int(times or 1)
+    return numbers[min(node, len(numbers) - 1)] if numbers else 1

@@ -15,8 +15,8 @@ from bench.calibration.checks import Check, exact_checks, experiment_checks, tab
 from bench.calibration.experiments import Tally, run_scenario
 from bench.calibration.picture import draw_picture
 from bench.calibration.scenarios import SCENARIOS, SEQUENTIAL, Scenario, simulated_plan
+from bench.host.folders import working_folder
 from bench.host.hardware import core_count
-from bench.plan.suite import SUITES
 from wmvla.files import write_json
 from wmvla.progress import Progress
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="of each scenario; default: 2000",
     )
     parser.add_argument(
-        "--out", type=Path, default=SUITES.parent / "docs", metavar="DIR", help="default: docs/"
+        "--out", type=Path, default=working_folder() / "docs", metavar="DIR", help="default: docs/"
     )
     options = parser.parse_args(argv)
     alpha = simulated_plan(SCENARIOS[0]).alpha

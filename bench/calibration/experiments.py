@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import cast
 
 import numpy as np
 
@@ -125,7 +126,7 @@ class _RowTable:
         outcomes = ((False, "ok", longest), (True, "ok", longest // 2), (False, "error", 0))
         self.choices: list[list[Row]] = [
             [
-                {**asdict(row), "success": success, "status": status, "steps": steps}
+                cast(Row, {**asdict(row), "success": success, "status": status, "steps": steps})
                 for row in plan.episodes
             ]
             for success, status, steps in outcomes

@@ -11,6 +11,7 @@ from wmvla.errors import UserError
 if TYPE_CHECKING:
     from bench.compare.parity import Parity
     from bench.compare.regressions import Compared, Comparison
+    from wmvla.rollout.tally import Tally
 
 HELP = (
     "compare runs, paired by episode: which rollouts got worse; or whether one plan gives the same"
@@ -127,8 +128,8 @@ def _rollout(each: "Compared") -> dict[str, Any]:
         "label": candidate.label,
         "paired": candidate.paired,
         "status": each.status,
-        "baseline": asdict(candidate.baseline),
-        "later": asdict(candidate.later),
+        "baseline": _tally(candidate.baseline),
+        "later": _tally(candidate.later),
         "missing": candidate.missing,
         "difference": each.difference,
         "interval": {
@@ -146,9 +147,14 @@ def _rollout(each: "Compared") -> dict[str, Any]:
     }
 
 
+def _tally(tally: "Tally") -> dict[str, int]:
+    return {"successes": tally.successes, "episodes": tally.episodes, "broken": tally.broken}
+
+
 def _parity(options: argparse.Namespace) -> int:
-    from bench.compare.parity import compare, load_run
+    from bench.compare.parity import compare
     from bench.compare.parity_words import parity_page
+    from bench.record.run import Run
 
     if len(options.places) != 2:
         raise UserError(f"--parity is of two runs; {len(options.places)} are given")
@@ -165,7 +171,7 @@ def _parity(options: argparse.Namespace) -> int:
                 f"{name} says nothing with --parity, which is a page of Markdown by its own rule;"
                 " leave it out"
             )
-    parity = compare(load_run(first), load_run(second))
+    parity = compare(Run(first), Run(second))
     if options.json:
         print(json.dumps(_parity_json(parity), indent=1))
     else:
@@ -182,7 +188,7 @@ def _parity_json(parity: "Parity") -> dict[str, Any]:
         "margin": parity.margin,
         "findings": [
             {"what": each.what, "status": each.status, "told": list(each.told)}
-            for each in parity.findings
+            for each in parity.aspects
         ],
         "successes": [
             {

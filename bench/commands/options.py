@@ -4,16 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.formats.toml import did_you_mean
+from bench.host.folders import working_folder
 from bench.plan.document import Plan
 from bench.plan.make import resolve_plan
 from bench.plan.overrides import Overrides, parse_overrides
-from bench.plan.suite import SUITES
 from bench.run.srun import are_shared
+from wmvla.documents import did_you_mean
 from wmvla.errors import UserError
 from wmvla.rollout.shard import Shard, parse_shard, shard_from_environment
 
-RESULTS = SUITES.parent / "results"
+RESULTS = working_folder() / "results"
 TRACKERS = ("tensorboard", "wandb")
 USUAL_SPENDING = "obrien-fleming"
 
@@ -150,7 +150,7 @@ def cases_from(plan: Plan, options: Any) -> tuple[str, ...]:
                 f"--case={case.id}: only rollouts are played in shards, and this is shard {shard}"
             )
     left_out = [case.id for case in plan.rollout_cases() if case not in wanted]
-    if plan.sequential and left_out and any(case.kind == "rollout" for case in wanted):
+    if plan.last_look > 1 and left_out and any(case.kind == "rollout" for case in wanted):
         raise UserError(
             "--sequential needs all rollouts in one place, for its looks; give"
             f" --case={left_out[0]} too"

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from bench.commands.options import RESULTS, add_plan_options, as_flags, plan_from, run_dir_of
 from bench.forecast.hub import go_offline, needed_by
 from bench.forecast.requirements import missing_for
+from bench.host.folders import working_folder
 from bench.plan.document import Plan
-from bench.plan.suite import SUITES
+from bench.wording.methods import method_in_words
 from wmvla.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.forecast.past_runs import Reference
+    from bench.record.run import Run
 
 HELP = "show what would run: cases, episodes, claims and what they can show, cost, and where"
 
@@ -35,27 +36,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ci", choices=["gitlab"], help="print a child pipeline with one job a case, for GitLab"
     )
 
+    parser.add_argument(
+        "--check", action="store_true", help="exit 1 where this cannot run here; it is said first"
+    )
+
 
 def run(options: argparse.Namespace) -> int:
+    """0. 1: files are missing (--offline), or something that a run needs here (--check)."""
     if options.offline:
         go_offline()
     plan = plan_from(options.suite, options)
     if options.offline and not options.ci:
         return _tell_files(plan, options.json)
+    answer = 1 if options.check and missing_for(plan) else 0
     if options.json:
         print(json.dumps(plan.to_json(), indent=1))
-        return 0
+        return answer
     if options.ci:
         print(_pipeline(plan, options), end="")
-        return 0
-    from bench.forecast.past_runs import find_references
+        return answer
+    from bench.forecast.past_runs import find_past_runs
 
-    references = find_references(plan, dict.fromkeys([RESULTS, Path(options.results or RESULTS)]))
-    print("\n".join(describe(plan, references)))
-    print(f"run directory  {run_dir_of(plan, options)}")
+    folders = dict.fromkeys([RESULTS, Path(options.results or RESULTS)])
+    past_runs, not_used = find_past_runs(plan, folders)
     for sentence in missing_for(plan):
         print(f"cannot run     {sentence}")
-    return 0
+    print("\n".join(describe(plan, past_runs)))
+    print(f"run directory  {run_dir_of(plan, options)}")
+    for name, why in not_used:
+        print(f"not used: {name}: {why}")
+    return answer
 
 
 def _tell_files(plan: Plan, as_json: bool) -> int:
@@ -74,8 +84,8 @@ def _tell_files(plan: Plan, as_json: bool) -> int:
     return 1 if lacking else 0
 
 
-def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
-    """The plan in lines of text; times, sizes and discordance from `references`."""
+def describe(plan: Plan, past_runs: Sequence["Run"] = ()) -> list[str]:
+    """The plan in lines of text; times, sizes and discordance from `past_runs`."""
     from bench import wording
     from bench.judge.power import limit_of
 
@@ -111,8 +121,8 @@ def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
         ),
         *_look_lines(plan),
         f"sanity gate    {plan.sanity.rollout} solves at least {100 * plan.sanity.floor:g} %",
-        f"alpha          {plan.alpha:g}; {plan.method.multiplicity}",
-        *_cost_lines(plan, references),
+        f"alpha          {plan.alpha:g}; {method_in_words(plan.method)['multiplicity']}",
+        *_cost_lines(plan, past_runs),
         "",
         f"{'case':<{case_width}}  kind            after",
         *(
@@ -131,7 +141,7 @@ def describe(plan: Plan, references: Sequence["Reference"] = ()) -> list[str]:
             f" {claim.right}{margin}{sought}{asked}"
         )
     if plan.concludes:
-        lines += ["", *_power_lines(plan, references, claim_width)]
+        lines += ["", *_power_lines(plan, past_runs, claim_width)]
     notes = [
         wording.out_of_reach_note(claim, limit_of(plan, claim))
         for claim in plan.claims
@@ -159,7 +169,7 @@ def _pipeline(plan: Plan, options: argparse.Namespace) -> str:
 
     from bench.run.gitlab import gitlab_pipeline
 
-    run_dir = Path(os.path.relpath(run_dir_of(plan, options), SUITES.parent))
+    run_dir = Path(os.path.relpath(run_dir_of(plan, options), working_folder()))
     if run_dir.parts[0] == "..":
         raise UserError(
             f"--results={options.results}: GitLab hands on files of the project only; give a folder"
@@ -197,33 +207,37 @@ def _look_lines(plan: Plan) -> list[str]:
     return [] if told is None else [f"looks          {told}"]
 
 
-def _power_lines(plan: Plan, references: Sequence["Reference"], width: int) -> list[str]:
+def _power_lines(plan: Plan, past_runs: Sequence["Run"], width: int) -> list[str]:
     """What each claim's episodes can show, and how many it takes."""
     from bench import wording
     from bench.forecast.past_runs import discordances
     from bench.judge.power import limit_of
 
-    found = discordances(plan, references)
+    found = discordances(plan, past_runs)
     asked = [claim for claim in plan.claims if claim.asked]
     told = wording.plan_sentences([limit_of(plan, claim, found[claim.id]) for claim in asked])
     lines = [f"{claim.id:<{width}}  {text}" for claim, text in zip(asked, told, strict=False)]
     return [wording.power_heading(plan), *lines, *told[len(asked) :]]
 
 
-def _cost_lines(plan: Plan, references: Sequence["Reference"]) -> list[str]:
+def _cost_lines(plan: Plan, past_runs: Sequence["Run"]) -> list[str]:
     """Wall time, CPU or GPU time and disk, and what they rest on: comparable runs, and where there
     are none a reckoning."""
     from bench import wording
     from bench.forecast.costs import estimate, fill
     from bench.forecast.estimate import Reckoning
+    from bench.forecast.past_runs import processor_of
     from bench.plan.machine import load_performance
 
-    costs, peak = estimate(plan, references), load_performance(plan.machine.name).peak
+    costs, peak = estimate(plan, past_runs), load_performance(plan.machine.name).peak
     reckoning = Reckoning(plan, peak) if peak else None
     if reckoning:
         costs = fill(costs, reckoning)
     told = wording.cost_lines(
-        plan, costs, [f"{each.run_dir.name} ({each.host})" for each in references], reckoning
+        plan,
+        costs,
+        [f"{each.run_dir.name} ({processor_of(each)})" for each in past_runs],
+        reckoning,
     )
     return [f"{name:<14} {text}" for name, text in told]
 

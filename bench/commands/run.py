@@ -1,11 +1,11 @@
-"""`wmbench run`: carries out a plan through pytest, then writes the report and says the verdict."""
+"""`wmbench run`: carries out a plan case by case, then writes the report and says the verdict."""
 
 import argparse
-import os
 import shlex
-import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.commands.options import (
     add_plan_options,
@@ -19,17 +19,18 @@ from bench.commands.options import (
 )
 from bench.forecast.hub import go_offline
 from bench.forecast.requirements import require
-from bench.plan.files import load_plan, write_plan
-from bench.plan.suite import SUITES
-from bench.run.sigterm import STOPPED, handed_on
-from bench.run.srun import joins, refuse_several_nodes, spread_without_slurm
-from wmvla.rollout.lock import lock
+from bench.plan.files import load_plan
+from bench.run.output import terminal
+from bench.run.sigterm import STOPPED, interrupt_on_sigterm
+from bench.run.srun import joins
+from bench.run.tripwire import TripwireError
+from wmvla.errors import UserError
 from wmvla.rollout.shard import Shard
 
-HELP = "run a suite, or continue it, and report"
+if TYPE_CHECKING:
+    from bench.run.session import Session
 
-PYTEST_FAILED, PYTEST_STOPPED = 1, 2
-QUIET = ("-q", "--disable-warnings", "--benchmark-columns=mean", "--benchmark-sort=fullname")
+HELP = "run a suite, or continue it, and report"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,18 +40,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0: every case is done, whatever the verdict. 1: a case failed. 2: bad usage, or the run was
-    stopped; 143: by SIGTERM.
+    """0: every case is done, whatever the verdict. 1: a case failed. 2: bad usage, or what only the
+    user can repair. 130: Ctrl-C stopped it, 143: SIGTERM did.
 
     A shard plays its part of the rollouts and writes no report: 0 when all of its episodes are
     recorded. Nor is there a report where cases were named. Of the ranks of a named training rank 0
     does all of this, and the others join in the training.
     """
+    with interrupt_on_sigterm() as came:
+        try:
+            return _run(options)
+        except KeyboardInterrupt as interrupt:
+            if not came:
+                raise
+            print(f"stopped: {interrupt}; the same command continues", file=sys.stderr)
+            return STOPPED
+
+
+def _run(options: argparse.Namespace) -> int:
     if options.offline:
         go_offline()
-    plan = plan_from(options.suite, options)
-    trackers_from(options)  # pytest asks again; here a wrong one ends in one line
-    require(plan, options.cases)
+    plan, trackers = plan_from(options.suite, options), trackers_from(options)
     run_dir, shard, cases = (
         run_dir_of(plan, options),
         shard_from(options, plan),
@@ -59,22 +69,34 @@ def run(options: argparse.Namespace) -> int:
     if joins(plan, cases):
         from bench.run.executor import Executor
 
+        require(plan, cases)
         return Executor(plan, run_dir).join(cases[0])
-    if spread_without_slurm(plan):
-        from bench.run.executor import Executor
+    from bench.run.session import cases_here, session
 
-        refuse_several_nodes(plan, cases, Executor(plan, run_dir).is_done)
-    # pytest takes the lock again; asked for here, a second run ends in one line
-    with lock(run_dir, shard, cases):
-        write_plan(plan, run_dir)
-    part = [*([f"--shard={shard}"] if shard else []), *(f"--case={case}" for case in cases)]
-    code = _pytest([str(SUITES), f"--suite={options.suite}", *as_flags(options), *part])
-    if code == STOPPED:
-        return STOPPED
-    if code not in (0, PYTEST_FAILED):
-        return 2
+    chosen = cases_here(plan, shard, cases)
+    with (
+        terminal() as show,
+        session(
+            plan,
+            run_dir,
+            chosen,
+            shard=shard,
+            cases=cases,
+            show=show,
+            trackers=trackers,
+            deterministic=options.deterministic,
+            logged=True,
+            command=shlex.join(["wmbench", *options.given]),
+            flags=as_flags(options),
+        ) as opened,
+    ):
+        try:
+            succeeded = carry_out(opened, chosen, show)
+        except TripwireError as error:
+            print(f"error: {error}", file=sys.stderr)
+            succeeded = False
     if shard:
-        _tell_shard(shard, run_dir, options)
+        _show_shard(shard, run_dir, options)
     else:
         from bench.commands.report import tell
         from bench.compare.control_runs import write_controls
@@ -82,10 +104,37 @@ def run(options: argparse.Namespace) -> int:
         write_controls(plan, run_dir)
         if not cases:
             tell(run_dir, ran=True)
-    return 0 if code == 0 else 1
+    return 0 if succeeded else 1
 
 
-def _tell_shard(shard: Shard, run_dir: Path, options: argparse.Namespace) -> None:
+def carry_out(opened: "Session", cases: Sequence[str], show: Callable[[str], None]) -> bool:
+    """Carry out cases one after another, and say of each how it ended: whether all succeeded.
+
+    A case that fails stops those alone that need it. Raises UserError and TripwireError.
+    """
+    failed: dict[str, Exception] = {}
+    before = 0
+    for case_id in cases:
+        try:
+            record = opened.carry_out(case_id)
+        except (UserError, TripwireError):
+            raise
+        except Exception as error:
+            first = next((other for other, known in failed.items() if known is error), None)
+            failed[case_id] = error
+            reason = f"as {first} did" if first else str(error) or type(error).__name__
+            show(f"  {case_id:<15} failed: {reason}")
+        else:
+            if case_id in opened.executor.carried_out:
+                show(f"  {case_id:<15} done in {record['seconds']:.1f} s")
+            else:
+                before += 1
+    if before:
+        show(f"  {before} of {len(cases)} cases were done before")
+    return not failed
+
+
+def _show_shard(shard: Shard, run_dir: Path, options: argparse.Namespace) -> None:
     """Print what all shards have recorded so far, and which command plays the rest and reports."""
     from bench.judge.missing import missing_episodes
     from bench.record.journal import read_journals
@@ -97,25 +146,3 @@ def _tell_shard(shard: Shard, run_dir: Path, options: argparse.Namespace) -> Non
     rest = f"plays the {missing} that are missing and reports" if missing else "reports"
     print(f"shard {shard}: {planned - missing} of {planned} episodes are recorded in {run_dir}")
     print(f"without --shard, {command} {rest}")
-
-
-def _pytest(arguments: list[str]) -> int:
-    """Exit code of pytest in a process of its own; ``STOPPED`` where SIGTERM came and it did not
-    end well.
-
-    Non-obvious: Ctrl-C reaches pytest by itself, which stops in order; here it is only waited for.
-    """
-    from bench.record.provenance import COMMAND
-
-    command = [sys.executable, "-m", "pytest", *QUIET, *arguments]
-    environment = {**os.environ, COMMAND: shlex.join(["wmbench", *sys.argv[1:]])}
-    with (
-        subprocess.Popen(command, cwd=SUITES.parent, env=environment) as child,
-        handed_on(child) as signals,
-    ):
-        while True:
-            try:
-                code = child.wait()
-            except KeyboardInterrupt:
-                continue
-            return STOPPED if signals and code else code

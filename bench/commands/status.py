@@ -116,26 +116,24 @@ def _told_job(job: dict[str, Any]) -> str:
 def status_of(run: "Run") -> dict[str, Any]:
     """What is done of each case: episodes of rollouts, steps of trainings, and why it failed when
     it was last tried."""
-    from bench.judge.interim import follow
     from bench.judge.missing import missing_episodes
-    from bench.judge.pairing import solved
+    from bench.judge.progress import progress_of
+    from wmvla.rollout.tally import tally
 
-    cases, missing = [], missing_episodes(run.plan, run.rows)
-    course = None if run.plan.sequential is None else follow(run.plan, run.rows)
+    progress = progress_of(run.plan, run.rows)
+    cases, missing = [], missing_episodes(run.plan, run.rows, progress)
     for case in run.plan.cases:
         status: dict[str, Any] = {"case": case.id, "kind": case.kind, "done": case.id in run.cases}
         if case.id in run.failures:
             status["failed"] = run.failures[case.id]
         if case.kind == "rollout":
-            rows, lacking = run.rows[case.id], missing.get(case.id, [])
+            played = tally(run.rows[case.id])
             status |= {
-                "finished": len(rows),
-                "planned": len(
-                    run.plan.rows_until(course.planned(run.plan, case.rollout) if course else 1)
-                ),
-                "successes": sum(map(solved, rows)),
-                "broken": sum(row["status"] != "ok" for row in rows),
-                "missing": lacking,
+                "finished": played.episodes,
+                "planned": len(run.plan.rows_until(progress.ends[case.rollout])),
+                "successes": played.successes,
+                "broken": played.broken,
+                "missing": missing.get(case.id, []),
             }
         elif case.kind == "train":
             lines = run.metrics[case.id]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import get_args
 
 from bench.commands.options import add_plan_options, as_flags, plan_from, run_dir_of, trackers_from
+from bench.host.folders import working_folder
 from bench.plan.document import Plan
 from bench.plan.files import write_plan
-from bench.plan.suite import SUITES
 from bench.run.slurm.jobs import make_jobs
 from bench.run.slurm.queue import refuse_queued, require_slurm, submit
 from bench.run.slurm.script import Container, Site, describe, script_of
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
 
     plan, shards = plan_from(options.suite, options), _number("SHARDS", options.shards)
     trackers_from(options)
-    if plan.sequential and shards > 1:
+    if plan.last_look > 1 and shards > 1:
         raise UserError(
             f"--sequential cannot be played in {shards} shards: a look needs the episodes of all;"
             " leave one out"
@@ -103,7 +103,7 @@ def site_of(plan: Plan, options: argparse.Namespace) -> Site:
     return Site(
         run_dir=run_dir,
         command=(options.suite, *as_flags(told)),
-        start_in=SUITES.parent,
+        start_in=working_folder(),
         python=sys.executable,
         accelerator=plan.machine.accelerator,
         container=options.container,

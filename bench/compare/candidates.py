@@ -4,16 +4,19 @@ there are. Pure."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.compare import reasons as reasons
 from bench.compare.common_episodes import Pairing, outcomes_of
-from bench.compare.loss_evidence import Evidence, paired_evidence, unpaired_evidence
-from bench.compare.parity import Run
-from bench.compare.sides import Place, Side, Tally, rollouts_of, table_tallies, tallies
-from bench.judge.missing import as_ranges, missing_episodes
-from bench.judge.pairing import Outcomes, contrast_steps
+from bench.compare.loss_evidence import LossEvidence, paired_evidence, unpaired_evidence
+from bench.compare.sides import Place, Side, counted, rollouts_of, table_tallies, tallies
+from bench.judge.missing import as_ranges
+from bench.judge.pairing import contrast_steps
 from bench.judge.stats.steps import StepsContrast
 from bench.plan.seeds import derive_seed
 from bench.record.external import Table
+from wmvla.rollout.tally import Tally
 
 LeftOut = tuple[str, str, str]
 """Later side, rollout, and why it cannot be compared."""
@@ -33,7 +36,7 @@ class Candidate:
     later: Tally
     missing: int
     """Episodes that either run still has to play."""
-    evidence: Mapping[str, Evidence]
+    evidence: Mapping[str, LossEvidence]
     """By reading."""
     won: int | None = None
     """Pairs that only the later run solved; None without pairs."""
@@ -42,16 +45,17 @@ class Candidate:
 
 
 def paired_candidates(
-    pairing: Pairing, baseline: Run, side: Side
+    pairing: Pairing, baseline: Side, side: Side
 ) -> tuple[list[Candidate], list[LeftOut]]:
     """Every rollout that both plans have, on the episodes that both have finished."""
     assert side.run is not None
+    assert baseline.run is not None
     found, left_out = [], []
-    for rollout in rollouts_of(baseline):
+    for rollout in rollouts_of(baseline.run):
         if rollout not in rollouts_of(side.run):
             left_out.append((side.name, rollout, reasons.not_in_its_plan()))
             continue
-        outcomes = outcomes_of(pairing, baseline, side.run, rollout)
+        outcomes = outcomes_of(pairing, baseline.run, side.run, rollout)
         if not len(outcomes.left):
             left_out.append((side.name, rollout, reasons.no_pair_yet()))
             continue
@@ -67,10 +71,10 @@ def paired_candidates(
                 rollout=rollout,
                 label="",
                 paired=True,
-                baseline=_tally(outcomes, "right"),
-                later=_tally(outcomes, "left"),
+                baseline=_tally(outcomes.right, outcomes.right_broken),
+                later=_tally(outcomes.left, outcomes.left_broken),
                 missing=_missing(baseline, rollout, set(pairing.index.values()), plan.seeds)
-                + _missing(side.run, rollout, set(pairing.index), plan.seeds),
+                + _missing(side, rollout, set(pairing.index), plan.seeds),
                 evidence=evidence,
                 won=int((differences > 0).sum()),
                 lost=int((differences < 0).sum()),
@@ -80,14 +84,15 @@ def paired_candidates(
     return found, left_out
 
 
-def unpaired_candidates(baseline: Run, side: Side) -> tuple[list[Candidate], list[LeftOut]]:
+def unpaired_candidates(baseline: Side, side: Side) -> tuple[list[Candidate], list[LeftOut]]:
     """Every rollout of the baseline that the other side tells, on the tasks that both have."""
+    assert baseline.run is not None
     found, left_out = [], []
-    for rollout in rollouts_of(baseline):
-        ours = tallies(baseline, rollout)
+    for rollout in rollouts_of(baseline.run):
+        ours = tallies(baseline.run, rollout)
         if side.run is not None and rollout in rollouts_of(side.run):
             tasks = _common_tasks(ours, tallies(side.run, rollout), side.name)
-            told = [("", tasks, _missing(side.run, rollout))]
+            told = [("", tasks, _missing(side, rollout))]
         elif side.external is not None:
             tables = [table for table in side.external.tables if table.rollout == rollout]
             told = [
@@ -108,8 +113,8 @@ def unpaired_candidates(baseline: Run, side: Side) -> tuple[list[Candidate], lis
                     rollout=rollout,
                     label=label,
                     paired=False,
-                    baseline=_sum([one for one, _ in tasks]),
-                    later=_sum([other for _, other in tasks]),
+                    baseline=sum((one for one, _ in tasks), Tally()),
+                    later=sum((other for _, other in tasks), Tally()),
                     missing=_missing(baseline, rollout) + missing,
                     evidence=unpaired_evidence(tasks),
                 )
@@ -138,12 +143,10 @@ def _table_tasks(
         return _common_tasks(ours, table_tallies(table), name)
     places = {(table.suite, task) for task in table.tasks}
     if not places & set(ours):
-        return reasons.other_tasks(_told(ours), _told(dict.fromkeys(sorted(places), Tally(0, 0))))
+        return reasons.other_tasks(_told(ours), _told(dict.fromkeys(sorted(places), Tally())))
     if not places <= set(ours):
         return reasons.total_of_other_tasks(len(places))
-    return [
-        (_sum([ours[place] for place in sorted(places)]), Tally(table.successes, table.episodes))
-    ]
+    return [(sum((ours[place] for place in sorted(places)), Tally()), counted(table))]
 
 
 def _told(tasks: Mapping[Place, Tally]) -> list[str]:
@@ -155,27 +158,21 @@ def _told(tasks: Mapping[Place, Tally]) -> list[str]:
 
 
 def _missing(
-    run: Run, rollout: str, rows: set[int] | None = None, seeds: Sequence[int] | None = None
+    side: Side, rollout: str, rows: set[int] | None = None, seeds: Sequence[int] | None = None
 ) -> int:
-    """Episodes that a run still has to play, of those rows and training seeds."""
-    lacking = missing_episodes(run.plan, run.rows)
+    """Episodes that a run still has to play, of those rows and training seeds; none of a table."""
+    if side.run is None:
+        return 0
     cases = [
-        case for case in run.plan.rollout_cases(rollout) if seeds is None or case.seed in seeds
+        case for case in side.run.plan.rollout_cases(rollout) if seeds is None or case.seed in seeds
     ]
     return sum(
-        rows is None or index in rows for case in cases for index in lacking.get(case.id, ())
+        rows is None or index in rows for case in cases for index in side.missing.get(case.id, ())
     )
 
 
-def _tally(outcomes: Outcomes, side: str) -> Tally:
-    solved, broken = getattr(outcomes, side), getattr(outcomes, f"{side}_broken")
-    return Tally(int(solved.sum()), len(solved), int(broken.sum()))
-
-
-def _sum(tallies: Sequence[Tally]) -> Tally:
+def _tally(won: NDArray[np.bool_], broken: NDArray[np.bool_]) -> Tally:
+    """Pairs do not say which of the broken episodes ended in a timeout: all stand under errors."""
     return Tally(
-        *(
-            sum(getattr(each, name) for each in tallies)
-            for name in ("successes", "episodes", "broken")
-        )
+        successes=int(won.sum()), failures=int((~won & ~broken).sum()), errors=int(broken.sum())
     )

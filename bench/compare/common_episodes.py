@@ -4,11 +4,11 @@ scenes."""
 import dataclasses
 from dataclasses import dataclass
 
-from bench.compare.parity import Run
 from bench.compare.reasons import no_episode_in_common, no_seed_in_common, other_scene
 from bench.judge.pairing import Outcomes, pair_outcomes
 from bench.plan.document import Plan
 from bench.record.journal import check_scenes
+from bench.record.run import Run
 from wmvla.recipe import EpisodeRow
 
 Key = tuple[object, ...]

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.compare.external_words import BESIDE, not_the_same_tasks, where
-from bench.judge.pairing import solved
 from bench.judge.stats.rates import wilson_interval
 from bench.plan.document import Plan
 from bench.plan.suite import rollout_names
 from bench.record.external import External, Table
 from wmvla.rollout.journal import Row
+from wmvla.rollout.tally import tally
 
 Content = dict[str, Any]
 
@@ -85,14 +85,10 @@ def _ours(plan: Plan, rows: Mapping[str, Sequence[Row]], table: Table) -> Conten
     if environment.suite != table.suite or not set(table.tasks) <= set(environment.tasks):
         why = not_the_same_tasks(where(environment.suite, environment.tasks))
         return {"ours": None, "ours_episodes": 0, "why_not_ours": why}
-    played = [
+    played = tally(
         row
         for case in plan.rollout_cases(table.rollout)
         for row in rows.get(case.id, ())
         if row["task"] in table.tasks
-    ]
-    return {
-        "ours": sum(map(solved, played)) / len(played) if played else None,
-        "ours_episodes": len(played),
-        "why_not_ours": None,
-    }
+    )
+    return {"ours": played.rate, "ours_episodes": played.episodes, "why_not_ours": None}

@@ -9,11 +9,9 @@ Only the same command given again looks again.
 import dataclasses
 from pathlib import Path
 
-from bench.formats.json_file import read_object
 from bench.formats.toml import read_toml
 from bench.judge.verdict import ClaimResult, Verdict, judge
 from bench.plan.document import PLAN_FILE, Plan
-from bench.plan.files import load_plan
 from bench.plan.make import make_plan
 from bench.plan.overrides import Overrides
 from bench.plan.suite import SUITES, Control, Suite, known_suites, load_suite
@@ -26,8 +24,8 @@ from bench.record.controls import (
     Outcome,
     PassedOver,
 )
-from bench.record.journal import read_journals
 from bench.record.privacy import anonymous
+from bench.record.run import Run
 from bench.wording import verdict_sentence
 from wmvla.errors import UserError
 from wmvla.files import write_json
@@ -57,7 +55,7 @@ def write_controls(plan: Plan, run_dir: Path) -> None:
 def look_for_controls(plan: Plan, run_dir: Path) -> Controls:
     """What the runs of control suites beside `run_dir` showed of its code on a machine of the same
     name."""
-    code, machine = code_of(run_dir), plan.machine.name
+    code, machine = code_of(Run(run_dir, plan)), plan.machine.name
     suites = control_suites()
     return Controls(
         version=CONTROLS_VERSION,
@@ -78,14 +76,12 @@ def control_suites() -> list[Suite]:
     return sorted(map(load_suite, declared), key=lambda suite: suite.control != "positive")
 
 
-def code_of(run_dir: Path) -> str | None:
-    """The hash of a run's code; None where it is not recorded, and where cases were done after an
-    edit. ValueError where a file is damaged."""
-    began = _text(run_dir / "provenance.json", "code_sha256")
-    later = {_text(path, "code_sha256") for path in sorted((run_dir / "cases").glob("*.json"))} - {
-        None
-    }
-    return began if later <= {began} else None
+def code_of(run: Run) -> str | None:
+    """The hash of a run's code; None if it is not recorded, and if cases were done after an edit.
+    UserError where a file is damaged."""
+    began = run.recorded("code_sha256")
+    later = {record.get("code_sha256") for record in run.cases.values()} - {None}
+    return began if isinstance(began, str) and later <= {began} else None
 
 
 def outcome_of(kind: Control, verdict: Verdict) -> Outcome:
@@ -149,12 +145,13 @@ def _result(suite: Suite, folders: list[Path], machine: str, code: str | None) -
 
 def _weigh(suite: Suite, folder: Path, machine: str, code: str | None) -> ControlRun | PassedOver:
     """The run in `folder`, or why it does not count. ValueError where a file in it is damaged."""
-    plan = load_plan(folder)
+    run = Run(folder)
+    plan = run.plan
     if plan.suite != suite.name:
         raise UserError(
             f"the plan is of suite '{plan.suite}', the folder is named after '{suite.name}'"
         )
-    theirs = code_of(folder)
+    theirs = code_of(run)
     if plan.machine.name != machine:
         return PassedOver(folder.name, "machine")
     if theirs is None or theirs != code:
@@ -163,12 +160,12 @@ def _weigh(suite: Suite, folder: Path, machine: str, code: str | None) -> Contro
         return PassedOver(folder.name, "scale")
     if not _as_its_suite_says(suite, plan):
         return PassedOver(folder.name, "changed")
-    verdict = judge(plan, read_journals(plan, folder))
+    verdict = judge(plan, run.rows)
     if verdict.why == "incomplete":
         return PassedOver(folder.name, "unfinished")
     assert suite.control is not None
     ends = [
-        _text(folder / "cases" / f"{case.id}.json", "finished_at") for case in plan.rollout_cases()
+        run.cases[case.id]["finished_at"] for case in plan.rollout_cases() if case.id in run.cases
     ]
     return ControlRun(
         run=folder.name,
@@ -177,8 +174,8 @@ def _weigh(suite: Suite, folder: Path, machine: str, code: str | None) -> Contro
         outcome=outcome_of(suite.control, verdict),
         sentence=verdict_sentence(plan, verdict),
         gains=tuple(gain.claim.id for gain in _gains(verdict) if gain.decision == "SUPPORTED"),
-        finished_at=max(filter(None, ends), default=None),
-        collected_at=_text(folder / "provenance.json", "collected_at"),
+        finished_at=max(ends, default=None),
+        collected_at=run.recorded("collected_at"),
         code_sha256=theirs,
         has_report=(folder / "report.html").is_file(),
     )
@@ -199,10 +196,3 @@ def _as_its_suite_says(suite: Suite, plan: Plan) -> bool:
         rollout=dataclasses.replace(plan.recipe.rollout, episodes=asked.rollout.episodes),
     )
     return same_size == asked and plan.recipe.rollout.episodes >= asked.rollout.episodes
-
-
-def _text(path: Path, key: str) -> str | None:
-    """The text under a key of the JSON object in a file; None where there is none. UserError where
-    the file is damaged."""
-    found = (read_object(path) or {}).get(key)
-    return found if isinstance(found, str) else None

@@ -1,8 +1,8 @@
 """In what two runs differ besides their episodes: the plan, and what their provenance tells of
 code, machine and renderer."""
 
-from bench.compare.parity import Run
 from bench.record.differences import differences
+from bench.record.run import Run
 
 LEFT_OUT = ("episodes", "cases")
 """Long lists of the plan that follow from the rest of it."""
@@ -32,12 +32,4 @@ def _plan(run: Run) -> dict[str, object]:
 
 
 def _recorded(run: Run) -> dict[str, object]:
-    return {".".join(path): _entry(run, path) for path in RECORDED}
-
-
-def _entry(run: Run, path: tuple[str, ...]) -> object:
-    """None where it is not recorded."""
-    found: object = run.provenance
-    for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
+    return {".".join(path): run.recorded(*path) for path in RECORDED}

@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.compare.external_words import IMPORT_FLAWS, IMPORT_NAME, import_source
 from bench.record.external import EXTERNAL_VERSION, External, Table, TaskCount, check
+from wmvla.documents import build
 from wmvla.errors import UserError
 
 
@@ -55,7 +56,7 @@ def read_eval_info(path: Path, rollout: str) -> External:
         ),
         file_sha256=hashlib.sha256(content).hexdigest(),
     )
-    check(external, str(path))
+    check(build(External, external.to_json(), str(path)), str(path))
     return external
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.compare.sides import Tally
 from bench.judge.pairing import Outcomes
 from bench.judge.stats.difference import (
     Interval,
@@ -23,10 +22,11 @@ from bench.judge.stats.difference import (
 )
 from bench.judge.stats.mcnemar import cluster_flip_one_sided
 from bench.judge.stats.unpaired import Stratum, exact_one_sided, newcombe_interval, standardise
+from wmvla.rollout.tally import Tally
 
 
 @dataclass(frozen=True)
-class Evidence:
+class LossEvidence:
     """Of one rollout under one reading: success in the later run minus that in the baseline."""
 
     difference: float
@@ -45,7 +45,7 @@ class Evidence:
 
 def paired_evidence(
     outcomes: Outcomes, resampled_seeds: bool, resamples: int, seed: int
-) -> dict[str, Evidence]:
+) -> dict[str, LossEvidence]:
     """By reading; `outcomes` must hold at least one pair, the later run on the left."""
     groups = outcomes.seeds if resampled_seeds else None
     return {
@@ -60,7 +60,7 @@ def _paired(
     groups: NDArray[np.int64] | None,
     resamples: int,
     seed: int,
-) -> Evidence:
+) -> LossEvidence:
     won, lost, pairs = int((differences > 0).sum()), int((differences < 0).sum()), len(differences)
     resampled = bootstrap_differences(differences, clusters, resamples, seed, groups)
 
@@ -71,10 +71,10 @@ def _paired(
         )
 
     p = cluster_flip_one_sided(np.bincount(clusters, weights=-differences).astype(np.int64))
-    return Evidence((won - lost) / pairs, p, interval)
+    return LossEvidence((won - lost) / pairs, p, interval)
 
 
-def unpaired_evidence(tasks: Sequence[tuple[Tally, Tally]]) -> dict[str, Evidence]:
+def unpaired_evidence(tasks: Sequence[tuple[Tally, Tally]]) -> dict[str, LossEvidence]:
     """By reading; `tasks` holds the tallies of the baseline and of the later run in each common
     task, none without episodes."""
     return {
@@ -94,9 +94,9 @@ def _stratum(baseline: Tally, other: Tally, baseline_more: int = 0, other_more: 
     )
 
 
-def _unpaired(strata: Sequence[Stratum]) -> Evidence:
+def _unpaired(strata: Sequence[Stratum]) -> LossEvidence:
     found = standardise(strata)
-    return Evidence(
+    return LossEvidence(
         found.left - found.right,
         exact_one_sided(strata),
         functools.partial(newcombe_interval, found),

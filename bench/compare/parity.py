@@ -1,27 +1,24 @@
 """Whether two runs of one plan on two machines, for instance ROCm and CUDA, are one experiment.
 
-Pure: run directories in, findings out. Sameness is asked first, of what cannot differ by chance:
-the plan, the code, the renderer, the scenes. Success is compared by two one-sided tests on the same
-episodes, for training on another device gives other weights. Speed is told and decides nothing.
+Pure: two runs in, what is the same and what differs out. Sameness is asked first, of what cannot
+differ by chance: the plan, the code, the renderer, the scenes. Success is compared by two one-sided
+tests on the same episodes, for training on another device gives other weights. Speed is shown and
+decides nothing.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from bench.formats.json_file import read_object
-from bench.judge.claim_evidence import read
+from bench.judge.claim_evidence import contrast_readings
 from bench.judge.pairing import Contrast, pair_outcomes
 from bench.judge.stats.difference import tost_confidence
 from bench.plan.document import Plan
-from bench.plan.files import load_plan
 from bench.plan.suite import Claim
 from bench.record.differences import differences
-from bench.record.journal import check_scenes, read_journals
-from bench.record.run import THROUGHPUT
-from wmvla.errors import UserError
+from bench.record.journal import check_scenes
+from bench.record.run import Run
 from wmvla.rollout.journal import Row
 
 Status = Literal["same", "differs", "not shown"]
@@ -33,17 +30,9 @@ MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
-class Run:
-    run_dir: Path
-    plan: Plan
-    rows: dict[str, list[Row]]
-    provenance: Record
-    figures: dict[str, Record]
-    """Of the throughput suite, by name; empty where it was not measured."""
+class Aspect:
+    """In what two runs must be the same."""
 
-
-@dataclass(frozen=True)
-class Finding:
     what: str
     status: Status
     told: tuple[str, ...]
@@ -76,7 +65,7 @@ class Speed:
 @dataclass(frozen=True)
 class Parity:
     runs: tuple[Run, Run]
-    findings: tuple[Finding, ...]
+    aspects: tuple[Aspect, ...]
     margin: float
     successes: tuple[Success, ...]
     speeds: tuple[Speed, ...]
@@ -84,26 +73,16 @@ class Parity:
     @property
     def holds(self) -> bool:
         statuses = [
-            *(each.status for each in self.findings),
+            *(each.status for each in self.aspects),
             *(each.status for each in self.successes),
         ]
         return all(status == "same" for status in statuses)
 
 
-def load_run(run_dir: Path) -> Run:
-    """What a run directory holds. UserError where it is none, or where its journals are not its
-    plan's."""
-    plan = load_plan(run_dir)
-    provenance = read_object(run_dir / "provenance.json") or {}
-    return Run(
-        run_dir, plan, read_journals(plan, run_dir), provenance, _read_figures(run_dir / THROUGHPUT)
-    )
-
-
 def compare(one: Run, other: Run) -> Parity:
     """Everything in which the two runs may differ. Rollouts are compared where both plans have them
     and episodes."""
-    findings = (
+    aspects = (
         _plans(one.plan, other.plan),
         _recorded(one, other, "code", [("code_sha256",)]),
         _recorded(one, other, "renderer", [("gl_renderer",), ("packages", "mujoco")]),
@@ -119,7 +98,7 @@ def compare(one: Run, other: Run) -> Parity:
     both = [name for name in names if other.plan.rollout_cases(name)]
     return Parity(
         (one, other),
-        findings,
+        aspects,
         margin,
         tuple(_success(one, other, name, margin) for name in both),
         _speeds(one, other),
@@ -133,21 +112,21 @@ def margin_of(plan: Plan) -> float:
     )
 
 
-def _plans(one: Plan, other: Plan) -> Finding:
+def _plans(one: Plan, other: Plan) -> Aspect:
     moved = dataclasses.replace(other, machine=one.machine)
     if moved.hash == one.hash:
-        return Finding("plan", "same", (f"{one.suite} at {one.scale}, but for the machine",))
+        return Aspect("plan", "same", (f"{one.suite} at {one.scale}, but for the machine",))
     differing = list(differences(one.to_json(), moved.to_json()))
     more = [f"and {len(differing) - MOST_NAMED} more"] if len(differing) > MOST_NAMED else []
-    return Finding("plan", "differs", (*differing[:MOST_NAMED], *more))
+    return Aspect("plan", "differs", (*differing[:MOST_NAMED], *more))
 
 
-def _recorded(one: Run, other: Run, what: str, paths: Sequence[tuple[str, ...]]) -> Finding:
+def _recorded(one: Run, other: Run, what: str, paths: Sequence[tuple[str, ...]]) -> Aspect:
     """Entries of both runs' provenance."""
     statuses: list[Status] = []
     told = []
     for path in paths:
-        left, right = _entry(one.provenance, path), _entry(other.provenance, path)
+        left, right = _text(one, path), _text(other, path)
         name = path[-1].removesuffix("_sha256").replace("_", " ")
         if left is None or right is None:
             lacking = [
@@ -161,15 +140,15 @@ def _recorded(one: Run, other: Run, what: str, paths: Sequence[tuple[str, ...]])
         else:
             statuses.append("differs")
             told.append(f"{name}: {_short(path, left)} and {_short(path, right)}")
-    return Finding(what, _worst(statuses), tuple(told))
+    return Aspect(what, _worst(statuses), tuple(told))
 
 
-def _scenes(one: Run, other: Run) -> Finding:
+def _scenes(one: Run, other: Run) -> Aspect:
     """The scenes in which episodes began, by (suite, task, init)."""
     left, right = (check_scenes(dict(run.rows)) for run in (one, other))
     common = sorted(set(left) & set(right))
     if not common:
-        return Finding("scenes", "not shown", ("no scene was begun in both runs",))
+        return Aspect("scenes", "not shown", ("no scene was begun in both runs",))
     differing = [key for key in common if left[key][0] != right[key][0]]
     alone = len(set(left) ^ set(right))
     told = [f"{len(common) - len(differing)} of {len(common)} scenes are the same"]
@@ -179,7 +158,7 @@ def _scenes(one: Run, other: Run) -> Finding:
     ]
     if alone:
         told.append(f"{alone} scenes were begun in one run only")
-    return Finding(
+    return Aspect(
         "scenes", "differs" if differing else "not shown" if alone else "same", tuple(told)
     )
 
@@ -199,7 +178,9 @@ def _success(one: Run, other: Run, rollout: str, margin: float) -> Success:
     claim = Claim(
         f"parity of {rollout}", "equivalence", f"first:{rollout}", f"second:{rollout}", "", margin
     )
-    readings = read(plan, claim, outcomes, (1 - plan.alpha, tost_confidence(plan.alpha)))
+    readings = contrast_readings(
+        plan, claim, outcomes, (1 - plan.alpha, tost_confidence(plan.alpha))
+    )
     planned = len(plan.seeds) * len(plan.episodes)
     shown = readings["failures"]
     status: Status = "not shown"
@@ -216,12 +197,14 @@ def _success(one: Run, other: Run, rollout: str, margin: float) -> Success:
 
 
 def _speeds(one: Run, other: Run) -> tuple[Speed, ...]:
-    left, right = (run.figures.get(f"gemm_{run.plan.machine.precision}") for run in (one, other))
+    figures, others = _figures(one), _figures(other)
+    left = figures.get(f"gemm_{one.plan.machine.precision}")
+    right = others.get(f"gemm_{other.plan.machine.precision}")
     speeds = []
-    for name, info in one.figures.items():
-        if name not in other.figures or other.figures[name]["unit"] != info["unit"]:
+    for name, info in figures.items():
+        if name not in others or others[name]["unit"] != info["unit"]:
             continue
-        values = float(info["value"]), float(other.figures[name]["value"])
+        values = float(info["value"]), float(others[name]["value"])
         normalised = None
         if (
             left and right and not name.startswith("gemm") and info["unit"] != "x"
@@ -231,11 +214,14 @@ def _speeds(one: Run, other: Run) -> tuple[Speed, ...]:
     return tuple(speeds)
 
 
-def _entry(provenance: Mapping[str, Any], path: Sequence[str]) -> str | None:
-    """A text in nested tables; None where it is missing or could not be found out."""
-    found: Any = provenance
-    for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
+def _figures(run: Run) -> dict[str, Record]:
+    """Of the throughput suite, by name; empty if it was not measured."""
+    return {str(speed["figure"]): speed for speed in run.speeds or ()}
+
+
+def _text(run: Run, path: Sequence[str]) -> str | None:
+    """A text of the provenance; None if it is missing or could not be found out."""
+    found = run.recorded(*path)
     return found if isinstance(found, str) else None
 
 
@@ -247,25 +233,3 @@ def _worst(statuses: Sequence[Status]) -> Status:
     if "differs" in statuses:
         return "differs"
     return "not shown" if "not shown" in statuses else "same"
-
-
-def _read_figures(path: Path) -> dict[str, Record]:
-    """What the throughput suite told, by figure; empty where there is no such file. UserError for a
-    damaged one."""
-    measured = (read_object(path) or {}).get("benchmarks", [])
-    if not isinstance(measured, list):
-        raise UserError(
-            f"{path}: 'benchmarks' is no list; lay the throughput suite's --benchmark-json there"
-            " again"
-        )
-    told = [each.get("extra_info") for each in measured if isinstance(each, dict)]
-    figures = {}
-    for info in told:
-        if not isinstance(info, dict) or "figure" not in info:
-            continue
-        if not isinstance(info.get("value"), int | float) or not isinstance(info.get("unit"), str):
-            raise UserError(
-                f"{path}: figure '{info['figure']}' has no number and unit; measure it again"
-            )
-        figures[str(info["figure"])] = info
-    return figures

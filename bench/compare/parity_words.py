@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from bench.compare.parity import Parity, Run, Speed, Success
-from bench.record.run import THROUGHPUT
+from bench.compare.parity import Parity, Speed, Success
+from bench.record.run import THROUGHPUT, Run
 from bench.wording.numbers import interval_points, points
 from bench.wording.tables import markdown_table
 
@@ -28,7 +28,7 @@ def parity_page(parity: Parity) -> str:
             "",
             *markdown_table(
                 ("", "", ""),
-                [[each.what, each.status, "; ".join(each.told)] for each in parity.findings],
+                [[each.what, each.status, "; ".join(each.told)] for each in parity.aspects],
             ),
             "",
             "## Success",
@@ -51,11 +51,11 @@ def verdict(parity: Parity) -> str:
             f" the same, and every rollout is equivalent within {points(parity.margin).lstrip('+')}"
             " points."
         )
-    differing = [each.what for each in parity.findings if each.status == "differs"]
+    differing = [each.what for each in parity.aspects if each.status == "differs"]
     differing += [
         f"success of {each.rollout}" for each in parity.successes if each.status == "differs"
     ]
-    open_ones = [each.what for each in parity.findings if each.status == "not shown"]
+    open_ones = [each.what for each in parity.aspects if each.status == "not shown"]
     open_ones += [
         f"success of {each.rollout}" for each in parity.successes if each.status == "not shown"
     ]
@@ -72,16 +72,16 @@ def _machines(one: Run, other: Run) -> dict[str, list[str]]:
 
     return {
         "machine": of(lambda run: run.plan.machine.name),
-        "commit": of(lambda run: (run.provenance.get("git") or {}).get("commit", "")[:12]),
-        "processor": of(lambda run: (run.provenance.get("cpu") or {}).get("model")),
+        "commit": of(lambda run: (run.recorded("git", "commit") or "")[:12]),
+        "processor": of(lambda run: run.recorded("cpu", "model")),
         "GPUs": of(_gpus),
-        "torch": of(lambda run: (run.provenance.get("packages") or {}).get("torch")),
+        "torch": of(lambda run: run.recorded("packages", "torch")),
         "precision": of(lambda run: run.plan.machine.precision),
     }
 
 
 def _gpus(run: Run) -> str:
-    devices = (run.provenance.get("torch") or {}).get("devices")
+    devices = run.recorded("torch", "devices")
     return "" if devices is None else ", ".join(device["name"] for device in devices) or "none"
 
 
@@ -112,7 +112,7 @@ def _success_row(success: Success) -> list[str]:
 
 
 def _speeds(parity: Parity) -> list[str]:
-    missing = [str(run.run_dir) for run in parity.runs if not run.figures]
+    missing = [str(run.run_dir) for run in parity.runs if not run.speeds]
     if missing:
         return [
             f"Not measured in {' and '.join(missing)}: lay the throughput suite's"

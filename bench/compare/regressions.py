@@ -78,10 +78,10 @@ def compare(sides: Sequence[Side], threshold: float = 0.0, unpaired: bool = Fals
         pairing = pair_runs(baseline.run, side.run) if side.run else reasons.not_a_run(side.name)
         if not isinstance(pairing, str):
             common[side.name] = len(pairing.plan.episodes), len(baseline.run.plan.episodes)
-            found, out = paired_candidates(pairing, baseline.run, side)
+            found, out = paired_candidates(pairing, baseline, side)
         elif unpaired:
             because[side.name] = pairing
-            found, out = unpaired_candidates(baseline.run, side)
+            found, out = unpaired_candidates(baseline, side)
         else:
             raise UserError(reasons.cannot_be_paired(baseline.name, side.name, pairing))
         if not found:

@@ -1,27 +1,19 @@
 """What can be compared: a run directory, or an external result (``bench.record.external``)."""
 
+import functools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.compare.parity import Run, load_run
-from bench.judge.pairing import broken, solved
-from bench.record.external import External, Table, load_external
+from bench.judge.missing import missing_episodes
+from bench.record.external import External, Table, TaskCount, load_external
+from bench.record.run import Run
 from wmvla.errors import UserError
+from wmvla.rollout.tally import Tally, tally
 
 Place = tuple[str, int]
 """Suite and task."""
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Episodes of one rollout, over all training seeds."""
-
-    successes: int
-    episodes: int
-    broken: int = 0
-    """Of these episodes those that ended in an error or a timeout; no successes."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +22,11 @@ class Side:
     path: Path
     run: Run | None
     external: External | None = None
+
+    @functools.cached_property
+    def missing(self) -> dict[str, list[int]]:
+        """By rollout case of a run the episodes that it still has to play."""
+        return missing_episodes(self.run.plan, self.run.rows) if self.run else {}
 
 
 def load_sides(paths: Sequence[Path]) -> list[Side]:
@@ -50,7 +47,7 @@ def load_sides(paths: Sequence[Path]) -> list[Side]:
         if path.is_file():
             sides.append(Side(shown, path, None, load_external(path)))
         else:
-            sides.append(Side(shown, path, load_run(path)))
+            sides.append(Side(shown, path, Run(path)))
     if sides[0].run is None:
         raise UserError(
             f"{paths[0]}: the first must be a run directory; the others are held against it"
@@ -69,15 +66,15 @@ def tallies(run: Run, rollout: str) -> dict[Place, Tally]:
     by_place = defaultdict(list)
     for row in rows:
         by_place[row["suite"], row["task"]].append(row)
-    return {
-        place: Tally(sum(map(solved, found)), len(found), sum(map(broken, found)))
-        for place, found in sorted(by_place.items())
-    }
+    return {place: tally(found) for place, found in sorted(by_place.items())}
 
 
 def table_tallies(table: Table) -> dict[Place, Tally]:
     """The same of a table that tells its tasks apart. What could not be played counts nowhere: its
     task is not told."""
-    return {
-        (table.suite, count.task): Tally(count.successes, count.episodes) for count in table.by_task
-    }
+    return {(table.suite, count.task): counted(count) for count in table.by_task}
+
+
+def counted(found: Table | TaskCount) -> Tally:
+    """What others counted."""
+    return Tally(found.successes, found.episodes - found.successes)

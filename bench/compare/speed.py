@@ -2,10 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
-from bench.compare.parity import Run
-from bench.formats.json_file import read_object
+from bench.record.run import Record, Run, entry
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ def costs(run: Run) -> list[Cost]:
     found = []
     for case in run.plan.cases:
         if case.kind == "train":
-            rate = samples_a_second(run.run_dir, case.id)
+            rate = samples_a_second(run.cases.get(case.id))
             found += [Cost(case.id, "samples/s", rate)] if rate else []
         elif case.kind == "rollout":
             played = [row for row in run.rows[case.id] if row["status"] == "ok"]
@@ -31,10 +29,9 @@ def costs(run: Run) -> list[Cost]:
     return found
 
 
-def samples_a_second(run_dir: Path, case_id: str) -> float | None:
+def samples_a_second(record: Record | None) -> float | None:
     """Of a training that is done: all its samples by the seconds of its steps; None where its
     record does not tell."""
-    last = (read_object(run_dir / "cases" / f"{case_id}.json") or {}).get("last")
-    told = [last.get(key) for key in ("samples", "seconds")] if isinstance(last, dict) else []
+    told = [entry(record, "last", key) for key in ("samples", "seconds")]
     numbers = [value for value in told if isinstance(value, int | float) and 0 < value < math.inf]
     return numbers[0] / numbers[1] if len(numbers) == 2 else None

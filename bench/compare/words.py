@@ -7,11 +7,12 @@ from bench.compare.candidates import Candidate
 from bench.compare.differences import what_differs
 from bench.compare.external_words import UNPAIRED
 from bench.compare.regressions import Compared, Comparison, Status
-from bench.compare.sides import Side, Tally
+from bench.compare.sides import Side
 from bench.compare.speed import costs
 from bench.wording.numbers import interval_points, p_value, percent, points
 from bench.wording.tables import markdown_table, text_table
 from bench.wording.text import listed
+from wmvla.rollout.tally import Tally
 
 MOST_DIFFERENCES = 12
 STATUS: dict[Status, str] = {
@@ -227,7 +228,7 @@ def _limits(comparison: Comparison) -> list[str]:
             f"{name} is {UNPAIRED}: {why}. Episodes are taken as independent in each task; other"
             " scenes may be why they differ."
         )
-    if any(side.run and side.run.plan.sequential for side in comparison.sides):
+    if any(side.run and side.run.plan.last_look > 1 for side in comparison.sides):
         notes.append(
             "A sequential run stops when its own claims are decided; this comparison does not"
             " account for that."
@@ -253,7 +254,7 @@ def _against(comparison: Comparison, candidate: Candidate) -> str:
 
 
 def _tally(tally: Tally) -> str:
-    rate = percent(tally.successes / tally.episodes)
+    rate = percent(tally.rate)
     return (
         f"{tally.successes}/{tally.episodes}"
         f" ({rate}{f', {tally.broken} broken' if tally.broken else ''})"

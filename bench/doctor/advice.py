@@ -6,10 +6,11 @@ system optimization" and "Prerequisite system validation before training" (ROCm 
 NVIDIA, "Grace CPU benchmarking guide, platform configuration" (NUMA balancing, governor) and
 "Driver persistence".
 
-Non-obvious: files are read below a root folder and programs are called through a function, so that
-a test can play any machine.
+Non-obvious: files are read below a root folder, the vendors' programs are called and their modules
+imported through functions, so that a test can play any machine.
 """
 
+import importlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -17,11 +18,8 @@ from typing import Any
 
 from bench.doctor.finding import Finding
 from bench.host.calls import ROOT, Call, call
+from bench.host.energy import Load
 
-_NVIDIA_QUERY = (
-    "index,persistence_mode,"
-    "clocks_event_reasons.hw_slowdown,clocks_event_reasons.sw_thermal_slowdown"
-)
 _USUAL_LEVELS = ("auto", "determinism")
 """Of AMD's performance levels: the driver chooses the clocks, or holds them below a fixed one. All
 others pin them low."""
@@ -92,29 +90,36 @@ def iommu(accelerator: str, root: Path = ROOT) -> Finding:
     )
 
 
-def gpu_clocks(accelerator: str, call: Call = call) -> Finding:
-    """Whether the GPUs' clocks are left to run, by the vendor's tool."""
+def gpu_clocks(
+    accelerator: str, load: Load = importlib.import_module, call: Call = call
+) -> Finding:
+    """Whether the GPUs' clocks are left to run, by the vendor's library or tool."""
     name = "GPU clocks"
     if accelerator == "cpu":
         return Finding(name, "no GPU", applicable=False)
     try:
-        return _nvidia_clocks(name, call) if accelerator == "cuda" else _amd_clocks(name, call)
-    except (RuntimeError, ValueError) as error:  # a tool of another version; what it says is shown
+        if accelerator == "cuda":
+            return _nvidia_clocks(name, load("pynvml"))
+        return _amd_clocks(name, _performance_levels(load, call))
+    except (RuntimeError, ValueError, KeyError) as error:  # of another version; it is shown
         return Finding(name, f"not told: {error}", applicable=False)
 
 
-def _nvidia_clocks(name: str, call: Call) -> Finding:
-    answer = call(["nvidia-smi", f"--query-gpu={_NVIDIA_QUERY}", "--format=csv,noheader"])
-    if answer is None:
-        return Finding(name, "no nvidia-smi here", applicable=False)
-    rows = [
-        [cell.strip() for cell in line.split(",")] for line in answer.splitlines() if line.strip()
-    ]
-    if not rows or any(len(row) != 4 for row in rows):
-        raise ValueError(f"nvidia-smi answered {answer.strip()!r}")
-    asleep = [index for index, persistence, _, _ in rows if persistence != "Enabled"]
-    slowed = [index for index, _, *reasons in rows if "Active" in reasons]
-    found = f"{len(rows)} GPUs, persistence {f'off on GPU {", ".join(asleep)}' if asleep else 'on'}"
+def _nvidia_clocks(name: str, nvml: Any) -> Finding:
+    slow = nvml.nvmlClocksEventReasonHwSlowdown | nvml.nvmlClocksEventReasonSwThermalSlowdown
+    asleep, slowed = [], []
+    try:
+        nvml.nvmlInit()
+        gpus = nvml.nvmlDeviceGetCount()
+        for index in range(gpus):
+            gpu = nvml.nvmlDeviceGetHandleByIndex(index)
+            if nvml.nvmlDeviceGetPersistenceMode(gpu) != nvml.NVML_FEATURE_ENABLED:
+                asleep.append(str(index))
+            if nvml.nvmlDeviceGetCurrentClocksEventReasons(gpu) & slow:
+                slowed.append(str(index))
+    except nvml.NVMLError as error:
+        raise RuntimeError(f"NVML: {error}") from None
+    found = f"{gpus} GPUs, persistence {f'off on GPU {", ".join(asleep)}' if asleep else 'on'}"
     found += f", slowed down: GPU {', '.join(slowed)}" if slowed else ", none slowed down"
     mends = ["sudo nvidia-smi -pm 1"] if asleep else []
     mends += ["mend cooling or power: nvidia-smi -q -d PERFORMANCE says which"] if slowed else []
@@ -123,36 +128,28 @@ def _nvidia_clocks(name: str, call: Call) -> Finding:
     )
 
 
-def _amd_clocks(name: str, call: Call) -> Finding:
-    for command in (
-        ["rocm-smi", "--showperflevel", "--json"],
-        ["amd-smi", "metric", "--perf-level", "--json"],
-    ):
-        answer = call(command)
-        if answer is not None:
-            break
-    else:
-        return Finding(name, "neither rocm-smi nor amd-smi here", applicable=False)
-    levels = Counter(
-        level.lower().removeprefix("amdsmi_dev_perf_level_")
-        for level in _performance_levels(json.loads(answer))
-    )
-    if not levels:
-        raise ValueError(f"{command[0]} named no performance level")
+def _amd_clocks(name: str, told: list[str]) -> Finding:
+    levels = Counter(level.lower().removeprefix("amdsmi_dev_perf_level_") for level in told)
     found = ", ".join(f"{level} on {gpus} GPUs" for level, gpus in sorted(levels.items()))
     usual = all(level.startswith(_USUAL_LEVELS) for level in levels)
     mend = "" if usual else "sudo rocm-smi --setperflevel auto"
     return Finding(name, f"performance level {found}", mend=mend, recommended="auto or determinism")
 
 
-def _performance_levels(answer: Any) -> list[str]:
-    """Wherever they stand: the tools' versions wrap them differently."""
-    if isinstance(answer, dict):
-        keys = ("perf_level", "performance level")
-        own = [str(value) for key, value in answer.items() if key.lower() in keys]
-        return own + [level for value in answer.values() for level in _performance_levels(value)]
-    return (
-        [level for value in answer for level in _performance_levels(value)]
-        if isinstance(answer, list)
-        else []
-    )
+def _performance_levels(load: Load, call: Call) -> list[str]:
+    """One of each GPU, by amdsmi or else by ``rocm-smi``. RuntimeError, ValueError and KeyError
+    where neither names them."""
+    try:
+        smi = load("amdsmi")
+        smi.amdsmi_init()
+        gpus = smi.amdsmi_get_processor_handles()
+        return [str(smi.amdsmi_get_gpu_perf_level(gpu)) for gpu in gpus]
+    except Exception as error:  # of its library, or of the driver: of many kinds
+        answer = call(["rocm-smi", "--showperflevel", "--json"])
+        if answer is None:
+            raise RuntimeError(f"{error}; no rocm-smi here") from None
+    cards = json.loads(answer)
+    levels = [str(cards[card]["Performance Level"]) for card in cards if card.startswith("card")]
+    if not levels:
+        raise ValueError("rocm-smi named no performance level")
+    return levels

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from bench.doctor.finding import Finding
+from bench.host.folders import CODE
 
 CPU_PROCESSES = 2
 FLOATS = {"cpu": 2**18, "cuda": 2**26}
@@ -38,7 +39,7 @@ def all_reduce(gpus: int) -> Finding:
                 stderr=subprocess.PIPE,
                 text=True,
                 env=environment,
-                cwd=Path(__file__).resolve().parents[2],
+                cwd=CODE,
             )
             for rank in range(processes)
         ]

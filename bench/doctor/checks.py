@@ -23,9 +23,9 @@ from bench.doctor import advice
 from bench.doctor.all_reduce import all_reduce
 from bench.doctor.finding import Finding
 from bench.host import hardware
+from bench.host.folders import CODE, is_checkout, working_folder
 from bench.plan.machine import detect_accelerator, detect_machine, load_machine, load_performance
 from bench.record.privacy import anonymous
-from bench.record.provenance import ROOT
 from wmvla.errors import UserError
 
 MUJOCO_VERSION = "3.3.2"
@@ -39,9 +39,14 @@ VENDOR_PACKAGES = re.compile(r"torch|torchvision|torchcodec|triton|nvidia-.*|cud
 """A container image keeps its vendor's build of these, whatever uv.lock says."""
 
 
-def diagnose(root: Path = ROOT) -> list[Finding]:
+def diagnose(root: Path | None = None) -> list[Finding]:
     """Look at everything a run needs. Takes seconds; a probe that fails is a finding, not an
-    exception."""
+    exception.
+
+    `root`: what holds ``uv.lock``, ``results/`` and ``cache/``; by default the checkout, or the
+    current folder where the code was installed from a wheel.
+    """
+    root = working_folder() if root is None else root
     probes: dict[str, Callable[[], Finding]] = {
         "python": _python,
         "packages": lambda: _packages(root),
@@ -76,7 +81,7 @@ def examine_host(root: Path = advice.ROOT, call: advice.Call = advice.call) -> l
         "CPU governor": lambda: advice.governor(root),
         "hugepages": lambda: advice.hugepages(root),
         "IOMMU": lambda: advice.iommu(accelerator, root),
-        "GPU clocks": lambda: advice.gpu_clocks(accelerator, call),
+        "GPU clocks": lambda: advice.gpu_clocks(accelerator, call=call),
         "all-reduce": lambda: all_reduce(gpus),
     }
     return [_examine(name, probe) for name, probe in probes.items()]
@@ -124,7 +129,7 @@ def _examine(name: str, probe: Callable[[], Finding]) -> Finding:
             name,
             f"{type(error).__name__}: {reason}",
             ok=False,
-            mend="delete .venv, then: make setup",
+            mend="make setup (it installs what is missing and leaves the rest)",
         )
 
 
@@ -135,6 +140,8 @@ def _python() -> Finding:
 
 
 def _packages(root: Path) -> Finding:
+    if not is_checkout(CODE) and not (root / "uv.lock").is_file():
+        return Finding("packages", "installed from a wheel: no uv.lock to compare with")
     locked = {
         package["name"]: package["version"]
         for package in tomllib.loads((root / "uv.lock").read_text())["package"]

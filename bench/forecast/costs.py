@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.forecast.estimate import Reckoning
-from bench.forecast.past_runs import Record, Reference
 from bench.plan.cases import Case
 from bench.plan.document import Plan
 from bench.record.journal import journal_path
+from bench.record.run import Record, Run
 from wmvla.rollout.journal import journal_files
 
 Key = tuple[str, ...]
@@ -44,16 +44,16 @@ class _Spent:
     size: float = 0.0
 
 
-def estimate(plan: Plan, references: Sequence[Reference]) -> tuple[Cost, ...]:
+def estimate(plan: Plan, past_runs: Sequence[Run]) -> tuple[Cost, ...]:
     """The cost of each case of the plan, if nothing of it is done yet.
 
     A training costs by its steps, a rollout by its episodes, anything else as often as it is done.
     Trainings are compared by policy and memory, rollouts by policy and mode.
     """
     spent: dict[Key, _Spent] = defaultdict(_Spent)
-    for reference in references:
-        for case_id, record in reference.records.items():
-            _add(spent, reference, reference.plan.case(case_id), record)
+    for run in past_runs:
+        for case_id, record in run.cases.items():
+            _add(spent, run, run.plan.case(case_id), record)
     return tuple(_cost(plan, case, spent.get(_key(plan, case))) for case in plan.cases)
 
 
@@ -71,17 +71,17 @@ def _reckoned(case: Case, reckoning: Reckoning) -> Cost:
     )
 
 
-def _add(spent: dict[Key, _Spent], reference: Reference, case: Case, record: Record) -> None:
+def _add(spent: dict[Key, _Spent], run: Run, case: Case, record: Record) -> None:
     units = _units_done(case, record)
     if units <= 0:
         return
-    so_far = spent[_key(reference.plan, case)]
+    so_far = spent[_key(run.plan, case)]
     so_far.units += units
     so_far.seconds += record["seconds"]
     so_far.cpu_seconds += record["cpu_seconds"]
-    size = _size(reference, case, record)
+    size = _size(run, case, record)
     if size is not None:
-        so_far.sized += _units(reference.plan, case)
+        so_far.sized += _units(run.plan, case)
         so_far.size += size
 
 
@@ -123,9 +123,9 @@ def _units_done(case: Case, record: Record) -> float:
     return float(record["steps"]) if case.kind == "train" else 1.0
 
 
-def _size(reference: Reference, case: Case, record: Record) -> int | None:
+def _size(run: Run, case: Case, record: Record) -> int | None:
     """Bytes that the case has left where the reference ran, if they are still there."""
-    run_dir = reference.run_dir
+    run_dir = run.run_dir
     if case.kind == "rollout":
         return _bytes(journal_files(journal_path(run_dir, case.id)))
     if case.kind == "train":

@@ -2,77 +2,79 @@
 from."""
 
 import dataclasses
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bench.judge.pairing import pair_outcomes
+from bench.judge.pairing import pair_all
 from bench.judge.power import ASSUMED, Discordance, measured_discordance
 from bench.judge.stats.power import design_effect
 from bench.plan.document import PLAN_FILE, Plan
-from bench.plan.files import load_plan
-from bench.record.journal import read_journals
+from bench.record.run import Run
 from wmvla.errors import UserError
 
-Record = dict[str, Any]
 COMMITTED = "reference"
 """Folder of runs inside the folder of run directories."""
+NotUsed = tuple[str, str]
+"""Name of a run directory, and why nothing is taken from it."""
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A run that may be finished or not. What it has not done is not there."""
-
-    run_dir: Path
-    plan: Plan
-    records: dict[str, Record]
-    """Records of its finished cases."""
-    host: str
-    """The processor that it ran on."""
-
-
-def find_references(plan: Plan, folders: Iterable[Path]) -> list[Reference]:
-    """All readable runs below `folders`, and below ``reference`` in them, that are comparable with
-    `plan`.
+def find_past_runs(plan: Plan, folders: Iterable[Path]) -> tuple[list[Run], list[NotUsed]]:
+    """All runs below `folders`, and below ``reference`` in them, that are comparable with `plan`,
+    and those that cannot be read.
 
     Of several of one name, which are copies, the last.
 
     A run is comparable on a machine of the same name, with the same recipe but for how many steps
-    are trained and which and how many episodes are played. Non-obvious: what is no run, or one of
-    another version of this program, says nothing here and stops nothing.
+    are trained and which and how many episodes are played.
     """
-    found: dict[str, Reference] = {}
+    found: dict[str, Run] = {}
+    not_used: dict[Path, str] = {}
     for folder in folders:
         for path in sorted(
             [*folder.glob(f"*/{PLAN_FILE}"), *folder.glob(f"{COMMITTED}/*/{PLAN_FILE}")]
         ):
             try:
-                other = load_plan(path.parent)
-            except UserError:
-                continue
-            if other.machine.name == plan.machine.name and _comparable(other) == _comparable(plan):
-                found[path.parent.name] = _reference(path.parent, other)
-    return list(found.values())
+                run = Run(path.parent)
+                if run.plan.machine.name == plan.machine.name and (
+                    _comparable(run.plan) == _comparable(plan)
+                ):
+                    _read(run)
+                    found[path.parent.name] = run
+            except UserError as error:
+                not_used[path.parent] = str(error).replace(f"{path.parent}/", "")
+    return list(found.values()), [(path.name, why) for path, why in not_used.items()]
 
 
-def discordances(plan: Plan, references: Iterable[Reference]) -> dict[str, Discordance]:
-    """By claim the discordance of its two rollouts, from the reference that has most pairs of them,
+def _read(run: Run) -> None:
+    """Read what a plan takes from a run. UserError where a file is damaged."""
+    for part in ("cases", "provenance", "rows"):
+        getattr(run, part)
+
+
+def processor_of(run: Run) -> str:
+    """The processor that a run was made on."""
+    model, cores = run.recorded("cpu", "model"), run.recorded("cpu", "cores_usable")
+    return f"{model}, {cores} cores" if model and cores else "processor not recorded"
+
+
+def discordances(plan: Plan, past_runs: Iterable[Run]) -> dict[str, Discordance]:
+    """By claim the discordance of its two rollouts, from the run that has most pairs of them,
     else the assumed one.
 
-    Only a reference that trains both arms as the plan does, with as many steps, can tell.
+    Only a run that trains both arms as the plan does, with as many steps, counts.
     """
     found = {claim.id: ASSUMED for claim in plan.claims}
-    for reference in references:
-        rows = read_journals(reference.plan, reference.run_dir)
-        for claim in plan.claims:
-            if not all(
-                _trained(reference.plan, name) == _trained(plan, name)
+    for run in past_runs:
+        claims = [
+            claim
+            for claim in plan.claims
+            if all(
+                _trained(run.plan, name) == _trained(plan, name)
                 for name in (claim.left, claim.right)
-            ):
-                continue
-            outcomes = pair_outcomes(reference.plan, rows, claim.left, claim.right)
+            )
+        ]
+        pairs = pair_all(run.plan, run.rows, [(claim.left, claim.right) for claim in claims])
+        for claim, outcomes in zip(claims, pairs, strict=True):
             differences = outcomes.readings()["failures"]
             if len(differences) > (found[claim.id].measured or 0):
                 only = int((differences > 0).sum()), int((differences < 0).sum())
@@ -95,24 +97,3 @@ def _trained(plan: Plan, rollout: str) -> object:
     arm."""
     arm = plan.arms.get(rollout.rsplit("-", 1)[0])
     return None if arm is None else (arm.policy, arm.memory, arm.fields, plan.recipe.training.steps)
-
-
-def _reference(run_dir: Path, plan: Plan) -> Reference:
-    paths = {case.id: run_dir / "cases" / f"{case.id}.json" for case in plan.cases}
-    records = {
-        case: json.loads(path.read_text(encoding="utf-8"))
-        for case, path in paths.items()
-        if path.is_file()
-    }
-    provenance = run_dir / "provenance.json"
-    cpu = (
-        json.loads(provenance.read_text(encoding="utf-8")).get("cpu", {})
-        if provenance.is_file()
-        else {}
-    )
-    host = (
-        f"{cpu['model']}, {cpu['cores_usable']} cores"
-        if {"model", "cores_usable"} <= set(cpu)
-        else "processor not recorded"
-    )
-    return Reference(run_dir, plan, records, host)

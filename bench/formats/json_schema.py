@@ -1,134 +1,84 @@
-"""The JSON Schemas in ``bench/formats/schemas``: what a document must look like, and where it does
-not."""
+"""JSON Schemas of the documents, made of their typed classes: ``bench/formats/schemas``."""
 
+import ast
 import functools
-import json
-import operator
-import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import inspect
+import sys
+import textwrap
+from collections.abc import Iterator
 from typing import Any
 
-import jsonschema
+import msgspec
+from msgspec import inspect as kinds
 
-SCHEMAS = Path(__file__).resolve().parent / "schemas"
-MOST = 5
-"""Problems of one document that are named."""
-SAID = frozenset({"$schema", "title", "description"})
-"""Keywords that ask nothing."""
-TYPES: dict[str, tuple[type, ...]] = {
-    "object": (dict,),
-    "array": (list,),
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "null": (type(None),),
-}
-PLAIN: dict[str, tuple[tuple[type, ...], Callable[[Any, Any], bool]]] = {
-    "minimum": ((int, float), operator.ge),
-    "maximum": ((int, float), operator.le),
-    "exclusiveMinimum": ((int, float), operator.gt),
-    "exclusiveMaximum": ((int, float), operator.lt),
-    "pattern": ((str,), lambda value, said: re.search(said, value) is not None),
-    "required": ((dict,), lambda value, said: value.keys() >= set(said)),
-    "minItems": ((list,), lambda value, said: len(value) >= said),
-    "maxItems": ((list,), lambda value, said: len(value) <= said),
-    "minProperties": ((dict,), lambda value, said: len(value) >= said),
-    "uniqueItems": (
-        (list,),
-        lambda value, said: {*map(type, value)} <= {int, str} and len(set(value)) == len(value),
-    ),
-}
-"""By keyword the types that it asks something of, and what: of a value and of what the schema
-says."""
-
-Accepts = Callable[[Any], bool]
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def problems(document: Any, name: str) -> Iterator[str]:
-    """What the schema called ``name`` has against a document, with the place in it; the first
-    few."""
-    if _quick(name)(document):
-        return
-    for number, error in enumerate(_validator(name).iter_errors(document)):
-        if number == MOST:
-            yield "and more"
-            return
-        place = error.json_path.removeprefix("$").removeprefix(".")
-        yield f"'{place}': {error.message}" if place else error.message
+def json_schema(cls: type, **more: Any) -> dict[str, Any]:
+    """The schema of documents that are read as `cls`; `more`: required keys that the class lacks,
+    with their kinds.
 
-
-@functools.cache
-def _validator(name: str) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(
-        json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
-    )
-
-
-@functools.cache
-def _quick(name: str) -> Accepts:
-    return _accepts(_validator(name).schema)
-
-
-def _accepts(schema: Any) -> Accepts:
-    """Whether a value satisfies a schema, 30 times as fast as jsonschema says it: a journal may
-    have 100,000 lines.
-
-    Non-obvious: it may say no to a good value (an integer written as 1.0, a keyword that is not
-    known here), and then jsonschema is asked. It never says yes to a bad one.
+    msgspec gives types and ranges. Added is what it does not know: which objects may have further
+    keys, and what the docstrings below the attributes say.
     """
-    if schema is True:
-        return lambda value: True
-    if not isinstance(schema, dict):
-        return lambda value: False
-    tests = [
-        test
-        for key, said in schema.items()
-        if key not in SAID
-        for test in (_keyword(key, said, schema),)
-        if test is not None
-    ]
-    if len(tests) == 1:
-        return tests[0]
-    return lambda value: all(test(value) for test in tests)
+    classes = {each.__name__: each for each in _classes(kinds.type_info(cls))}
+    (reference,), definitions = msgspec.json.schema_components((cls,))
+    for name, definition in definitions.items():
+        _complete(definition, classes[name])
+    top = definitions.pop(reference["$ref"].rpartition("/")[2])
+    for name, kind in more.items():
+        top["properties"] = {name: msgspec.json.schema(kind), **top["properties"]}
+        top["required"] = [name, *top["required"]]
+    return {"$schema": DIALECT, **top, **({"$defs": definitions} if definitions else {})}
 
 
-def _keyword(key: str, said: Any, schema: dict[str, Any]) -> Accepts | None:
-    """The test of one keyword; None where another keyword's makes it."""
-    if key in PLAIN:
-        kinds, plain = PLAIN[key]
-        return lambda value: not isinstance(value, kinds) or plain(value, said)
-    if key == "type":
-        kinds = tuple(
-            kind for name in ([said] if isinstance(said, str) else said) for kind in TYPES[name]
-        )
-        return lambda value: (
-            isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
-        )
-    if key in ("enum", "const"):
-        allowed = said if key == "enum" else [said]
-        return lambda value: any(value == item and type(value) is type(item) for item in allowed)
-    if key == "items":
-        accepts = _accepts(said)
-        return lambda value: not isinstance(value, list) or all(map(accepts, value))
-    if key in ("anyOf", "allOf"):
-        choices, of = [_accepts(choice) for choice in said], any if key == "anyOf" else all
-        return lambda value: of(accepts(value) for accepts in choices)
-    if key == "propertyNames":
-        accepts = _accepts(said)
-        return lambda value: not isinstance(value, dict) or all(map(accepts, value))
-    if key == "properties":
-        return _object(said, schema.get("additionalProperties", True))
-    if key == "additionalProperties":
-        return None if "properties" in schema else _object({}, said)
-    return lambda value: False
-
-
-def _object(properties: dict[str, Any], rest: Any) -> Accepts:
-    known = {name: _accepts(said) for name, said in properties.items()}
-    others = _accepts(rest)
-    return lambda value: (
-        not isinstance(value, dict)
-        or all(known.get(key, others)(item) for key, item in value.items())
+def _complete(definition: dict[str, Any], cls: type) -> None:
+    says = _docstrings(cls)
+    definition["title"] = " ".join((inspect.getdoc(cls) or cls.__name__).split("\n\n")[0].split())
+    definition.pop("description", None)
+    for name, property_ in definition["properties"].items():
+        property_.pop("default", None)
+        if name in says:
+            property_["description"] = says[name]
+    rest = getattr(cls, "__further__", None)
+    definition["additionalProperties"] = (
+        False if rest is None else True if rest is Any else msgspec.json.schema(rest)
     )
+
+
+@functools.cache
+def _docstrings(cls: type) -> dict[str, str]:
+    """The docstrings of a class's attributes, those of its bases too."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__ not in sys.modules or not hasattr(base, "__annotations__"):
+            continue
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(tree, ast.ClassDef)
+        for field, after in zip(tree.body, tree.body[1:], strict=False):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(after, ast.Expr)
+                and isinstance(after.value, ast.Constant)
+            ):
+                found[field.target.id] = " ".join(str(after.value.value).split())
+    return found
+
+
+def _classes(kind: kinds.Type) -> Iterator[type]:
+    """The dataclasses and typed dicts in a kind."""
+    match kind:
+        case kinds.Metadata():
+            yield from _classes(kind.type)
+        case kinds.UnionType():
+            for one in kind.types:
+                yield from _classes(one)
+        case kinds.DictType():
+            yield from _classes(kind.value_type)
+        case kinds.ListType() | kinds.VarTupleType():
+            yield from _classes(kind.item_type)
+        case kinds.DataclassType() | kinds.TypedDictType():
+            yield kind.cls
+            for field in kind.fields:
+                yield from _classes(field.type)

@@ -1,9 +1,9 @@
 """Energy that a piece of work took, where the hardware counts it: joules, from the vendor's own
 counter, read twice.
 
-- NVIDIA: ``nvmlDeviceGetTotalEnergyConsumption`` of the driver's library, millijoules, from Volta
-  on.
-- AMD: the energy accumulator times its resolution, as ``amd-smi`` or ``rocm-smi`` multiply it.
+- NVIDIA: ``nvmlDeviceGetTotalEnergyConsumption`` by nvidia-ml-py, millijoules, from Volta on.
+- AMD: the accumulator times its resolution in microjoules, by amdsmi, which comes with ROCm; where
+  that is not installed, what ``rocm-smi`` multiplies itself.
 - without a GPU: the packages of ``/sys/class/powercap/intel-rapl``, microjoules, which AMD's
   processors have too.
 
@@ -12,10 +12,11 @@ It moves on every 1 to 100 ms, so a region of a second or more is worth measurin
 estimated: without a counter there is no figure, and `NotTold` says why.
 
 Non-obvious: as in `bench.doctor.advice`, files are read below a root folder, programs called
-through a function, and NVIDIA's library loaded through one, so that a test can play any machine.
+through a function, and the vendors' modules imported through one, so that a test can play any
+machine.
 """
 
-import ctypes
+import importlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -26,7 +27,8 @@ from typing import Any
 from bench.host.calls import ROOT, Call, call
 from bench.host.hardware import Accelerator
 
-_NVML_SUCCESS = 0
+Load = Callable[[str], Any]
+"""Imports a vendor's module. ImportError where it is not there."""
 _MASKS = {
     "cuda": ("CUDA_VISIBLE_DEVICES",),
     "rocm": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
@@ -60,7 +62,7 @@ def find_counter(
     devices: int = 1,
     root: Path = ROOT,
     call: Call = call,
-    load: Callable[[str], Any] = ctypes.CDLL,
+    load: Load = importlib.import_module,
     environment: Mapping[str, str] = os.environ,
 ) -> Counter:
     """The energy counter of the first `devices` GPUs that this process may see, or of the processor
@@ -72,7 +74,7 @@ def find_counter(
     if accelerator == "cpu":
         return _rapl(root)
     indices = _visible(accelerator, devices, environment)
-    counter = _nvidia(indices, load) if accelerator == "cuda" else _amd(indices, call)
+    counter = _nvidia(indices, load) if accelerator == "cuda" else _amd(indices, load, call)
     counter.read()
     return counter
 
@@ -98,84 +100,66 @@ def _visible(accelerator: Accelerator, devices: int, environment: Mapping[str, s
     return [int(entry) for entry in mask.split(",")][:devices]
 
 
-def _nvidia(indices: list[int], load: Callable[[str], Any]) -> Counter:
-    try:
-        library = load("libnvidia-ml.so.1")
-    except OSError:
-        raise NotTold("no libnvidia-ml.so.1 here") from None
-
-    def ask(function: str, *arguments: Any) -> None:
-        code = getattr(library, function)(*arguments)
-        if code != _NVML_SUCCESS:
-            raise NotTold(f"{function} answered with code {code}")
-
-    ask("nvmlInit_v2")
+def _nvidia(indices: list[int], load: Load) -> Counter:
+    nvml = load("pynvml")
 
     def read() -> dict[str, float]:
-        found = {}
-        for index in indices:
-            device, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
-            ask("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(device))
-            ask("nvmlDeviceGetTotalEnergyConsumption", device, ctypes.byref(millijoules))
-            found[f"GPU {index}"] = millijoules.value / 1e3
-        return found
+        try:
+            nvml.nvmlInit()  # counts, and costs nothing the second time
+            return {
+                f"GPU {index}": nvml.nvmlDeviceGetTotalEnergyConsumption(
+                    nvml.nvmlDeviceGetHandleByIndex(index)
+                )
+                / 1e3
+                for index in indices
+            }
+        except nvml.NVMLError as error:
+            raise NotTold(f"NVML: {error}") from None
 
     return Counter("NVML", read)
 
 
-def _amd(indices: list[int], call: Call) -> Counter:
-    """Of the two tools the one that is here and tells; ``amd-smi`` is the newer."""
-    tools = {
-        "amd-smi": (["amd-smi", "metric", "--energy", "--json"], _amd_smi),
-        "rocm-smi": (["rocm-smi", "--showenergycounter", "--json"], _rocm_smi),
-    }
-    reasons = []
-    for name, (command, parse) in tools.items():
+def _amd(indices: list[int], load: Load, call: Call) -> Counter:
+    """Non-obvious: an environment of its own does not see the amdsmi that ROCm has installed beside
+    its Python; ``rocm-smi`` is there all the same."""
+    try:
+        smi = load("amdsmi")
+        smi.amdsmi_init()
+    except Exception as error:  # of its library, or of the driver: of many kinds
+        why = str(error) or type(error).__name__
+    else:
+        return Counter("amdsmi", lambda: _amdsmi_joules(smi, indices))
 
-        def read(
-            command: list[str] = command, parse: Callable[[Any], dict[int, float]] = parse
-        ) -> dict[str, float]:
-            answer = call(command)
-            if answer is None:
-                raise NotTold(f"no {command[0]} here")
-            try:
-                found = parse(json.loads(answer))
-                return {f"GPU {index}": found[index] for index in indices}
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise NotTold(
-                    f"{command[0]} names no energy of GPU {', '.join(map(str, indices))}"
-                ) from None
-
+    def read() -> dict[str, float]:
+        answer = call(["rocm-smi", "--showenergycounter", "--json"])
+        if answer is None:
+            raise NotTold(f"{why}; no rocm-smi here")
         try:
-            read()
-        except (NotTold, RuntimeError) as error:
-            reasons.append(str(error))
-            continue
-        return Counter(name, read)
-    raise NotTold("; ".join(reasons))
+            cards = json.loads(answer)
+            return {
+                f"GPU {index}": float(cards[f"card{index}"]["Accumulated Energy (uJ)"]) / 1e6
+                for index in indices
+            }
+        except (ValueError, KeyError, TypeError):
+            raise NotTold(
+                f"{why}; rocm-smi names no energy of GPU {', '.join(map(str, indices))}"
+            ) from None
+
+    return Counter("rocm-smi", read)
 
 
-def _amd_smi(answer: Any) -> dict[int, float]:
-    """Joules by GPU. Versions differ in whether the list of GPUs is wrapped, and a number may be a
-    value with its unit."""
-    found = {}
-    for gpu in answer["gpu_data"] if isinstance(answer, dict) else answer:
-        told = gpu["energy"]["total_energy_consumption"]
-        if isinstance(told, dict):
-            if told["unit"] != "J":
-                raise ValueError(told["unit"])
-            told = told["value"]
-        found[int(gpu["gpu"])] = float(told)
-    return found
-
-
-def _rocm_smi(answer: Any) -> dict[int, float]:
-    """Joules by GPU; the tool tells microjoules."""
-    return {
-        int(card.removeprefix("card")): float(told["Accumulated Energy (uJ)"]) / 1e6
-        for card, told in answer.items()
-        if card.startswith("card")
-    }
+def _amdsmi_joules(smi: Any, indices: list[int]) -> dict[str, float]:
+    """Joules by GPU. Older releases call the accumulator ``power``."""
+    try:
+        handles = smi.amdsmi_get_processor_handles()
+        found = {}
+        for index in indices:
+            told = smi.amdsmi_get_energy_count(handles[index])
+            ticks = told.get("energy_accumulator", told.get("power"))
+            found[f"GPU {index}"] = ticks * told["counter_resolution"] / 1e6
+        return found
+    except (smi.AmdSmiException, IndexError, KeyError, TypeError) as error:
+        raise NotTold(f"amdsmi: {error!r}") from None
 
 
 def _rapl(root: Path) -> Counter:

@@ -7,10 +7,13 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
+
+from bench.host.folders import CODE
 
 Accelerator = Literal["cpu", "cuda", "rocm"]
 
@@ -19,6 +22,8 @@ _CGROUP_MEMORY_LIMITS = (
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
 _DRIVER_VERSION_FILES = (Path("/proc/driver/nvidia/version"), Path("/sys/module/amdgpu/version"))
+SAY_SECONDS = 20.0
+"""How often a wait is said."""
 _PRINT_TORCH = """
 import json, torch
 devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
@@ -65,19 +70,43 @@ def torch_build() -> dict[str, Any]:
     Non-obvious: a child process asks, so that no CUDA context is left in the caller, which may
     fork. Raises ``RuntimeError`` with torch's own last line when it cannot be imported.
     """
-    child = subprocess.run(
-        [sys.executable, "-c", _PRINT_TORCH],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if child.returncode != 0:
-        raise RuntimeError(
-            (child.stderr.strip().splitlines() or [f"torch exited with {child.returncode}"])[-1]
-        )
-    build: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
+    build: dict[str, Any] = json.loads(_answer("torch", "-c", _PRINT_TORCH))
     return build
+
+
+def _answer(what: str, *arguments: str) -> str:
+    """The last line that Python prints with ``arguments``, however long it takes.
+
+    Non-obvious: a first import from a cold network disk takes minutes, and is no fault; so there is
+    no time-out, but a line on stderr from time to time. ``RuntimeError`` with the last line on its
+    stderr where it fails.
+    """
+    child = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=CODE,
+    )
+    began = time.monotonic()
+    try:
+        while True:
+            try:
+                printed, complaint = child.communicate(timeout=SAY_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                print(
+                    f"waiting for {what} ({time.monotonic() - began:.0f} s so far; a first import"
+                    " from a slow disk takes minutes)",
+                    file=sys.stderr,
+                    flush=True,
+                )
+    finally:
+        child.kill()
+    if child.returncode != 0:
+        lines = complaint.strip().splitlines()
+        raise RuntimeError((lines or [f"{what} exited with {child.returncode}"])[-1])
+    return printed.strip().splitlines()[-1]
 
 
 def driver_version() -> str | None:
@@ -105,13 +134,4 @@ def golden_frame() -> str:
     from wmvla.sim.libero import assets
 
     assets.prepare_libero()
-    command = [sys.executable, "-m", "bench.host.golden_frame"]
-    root = Path(__file__).resolve().parents[2]
-    child = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, cwd=root
-    )
-    if child.returncode != 0:
-        raise RuntimeError(
-            (child.stderr.strip().splitlines() or [f"drawing exited with {child.returncode}"])[-1]
-        )
-    return child.stdout.strip()
+    return _answer("a drawn frame", "-m", "bench.host.golden_frame")

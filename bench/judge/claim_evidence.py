@@ -1,13 +1,12 @@
-"""What the pairs of a run say about each claim of its plan, read after all of them or look by look
-(``bench.judge.interim``)."""
+"""What the pairs of a run say about one claim, at the last look that it was taken at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from bench.judge.pairing import Contrast, Outcomes, RowsByCase, contrast, pair_outcomes
-from bench.judge.rule import Reading, decide
+from bench.judge.pairing import Contrast, Outcomes, contrast
+from bench.judge.power import confidence_at
+from bench.judge.rule import Reading
 from bench.judge.stats.difference import tost_confidence
-from bench.judge.stats.holm import holm_adjusted
 from bench.plan.document import Plan
 from bench.plan.seeds import derive_seed
 from bench.plan.suite import Claim
@@ -15,19 +14,19 @@ from bench.plan.suite import Claim
 Confidences = tuple[float, float]
 """Of the interval that is shown, and of the one that shows equivalence."""
 Ended = Literal["shown", "excluded", "futile", "all played"]
-"""Why a claim of a sequential plan ended."""
+"""Why a claim ended."""
 READINGS = ("failures", "against", "for")
 """How broken episodes are read (`bench.judge.pairing.Outcomes.readings`)."""
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Where a claim of a sequential plan stands."""
+    """Where a claim stands."""
 
     look: int
     """The look that it ended at; of one that goes on, the last that it was taken at, 0 for none."""
     of: int
-    """Looks that the plan has."""
+    """Looks that the plan has; a plan of fixed size has one."""
     ended: Ended | None
     """None while it goes on."""
     lead: int
@@ -36,62 +35,54 @@ class Stop:
     """The lead from which on the test rejects at that look, at the step of Holm's procedure that
     the claim has reached; None for a claim of equivalence and before the first look."""
 
+    @property
+    def decided_early(self) -> bool:
+        """Whether it was shown or excluded before all of its episodes were played."""
+        return self.ended in ("shown", "excluded") and self.look < self.of
+
 
 @dataclass(frozen=True)
-class Evidence:
+class ClaimEvidence:
     """What is known about one claim."""
 
     outcomes: Outcomes
     contrasts: dict[str, Contrast]
     """By reading."""
     p_adjusted: float | None
-    """Holm over the asked superiority claims; None for equivalence and of a sequential plan, which
-    has boundaries instead."""
+    """Holm over the asked superiority claims; None for equivalence. It decides nothing: a p value
+    at or below alpha goes with a lead at or above the boundary of a plan with one look. With
+    several looks it means nothing and is None."""
     readings: tuple[Reading, ...]
-    """The decision under each reading."""
+    """The decision under each reading; empty before the first look."""
     planned: int
     """Pairs that it takes."""
-    complete: bool
-    stop: Stop | None = None
-    """Of a sequential plan."""
+    stop: Stop
+
+    @property
+    def complete(self) -> bool:
+        return self.stop.ended is not None
 
 
-def fixed_evidence(plan: Plan, rows_by_case: RowsByCase) -> list[Evidence]:
-    """Of every claim of a plan that plays all its episodes, in its order."""
-    planned = len(plan.seeds) * len(plan.episodes)
-    outcomes = [pair_outcomes(plan, rows_by_case, claim.left, claim.right) for claim in plan.claims]
-    confidences = 1 - plan.alpha, tost_confidence(plan.alpha)
-    contrasts = [
-        read(plan, claim, found, confidences)
-        for claim, found in zip(plan.claims, outcomes, strict=True)
-    ]
-    adjusted = {
-        reading: _adjusted(plan, [readings[reading].p for readings in contrasts])
-        for reading in READINGS
-    }
-    found = []
-    for i, claim in enumerate(plan.claims):
-        rejects = {
-            reading: (p := adjusted[reading][i]) is not None and p <= plan.alpha
-            for reading in adjusted
-        }
-        found.append(
-            Evidence(
-                outcomes=outcomes[i],
-                contrasts=contrasts[i],
-                p_adjusted=adjusted["failures"][i],
-                readings=tuple(
-                    decide(plan, claim, contrasts[i][reading], rejects[reading])
-                    for reading in adjusted
-                ),
-                planned=planned,
-                complete=claim.asked and contrasts[i]["failures"].pairs == planned,
-            )
+def contrasts_at(plan: Plan, claim: Claim, outcomes: Outcomes, look: int) -> dict[str, Contrast]:
+    """The contrasts at a look, with repeated intervals, which bear the confidence that they have
+    over all looks together."""
+    found = contrast_readings(
+        plan,
+        claim,
+        outcomes,
+        (confidence_at(plan, plan.alpha / 2, look), confidence_at(plan, plan.alpha, look)),
+    )
+    return {
+        reading: replace(
+            one,
+            interval=replace(one.interval, confidence=1 - plan.alpha),
+            tost_interval=replace(one.tost_interval, confidence=tost_confidence(plan.alpha)),
         )
-    return found
+        for reading, one in found.items()
+    }
 
 
-def read(
+def contrast_readings(
     plan: Plan, claim: Claim, outcomes: Outcomes, confidences: Confidences
 ) -> dict[str, Contrast]:
     """The contrast with broken episodes read in each way; one and the same where none is broken."""
@@ -106,18 +97,4 @@ def read(
             found[reading] = contrast(
                 differences, outcomes.clusters, groups, confidences, resamples, seed
             )
-    return found
-
-
-def family(plan: Plan) -> list[int]:
-    """Which claims Holm's procedure is over: those of superiority that are asked."""
-    return [i for i, claim in enumerate(plan.claims) if claim.asked and claim.kind == "superiority"]
-
-
-def _adjusted(plan: Plan, p_values: list[float]) -> list[float | None]:
-    """Holm over the `family`. A claim without episodes has p = 1 and still counts."""
-    members = family(plan)
-    found: list[float | None] = [None] * len(p_values)
-    for i, p in zip(members, holm_adjusted([p_values[i] for i in members]), strict=True):
-        found[i] = p
     return found

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from bench.judge.interim import follow
+from bench.judge.progress import Progress, progress_of
 from bench.plan.document import Plan
 from wmvla.rollout.journal import Row
 
@@ -10,18 +10,19 @@ MOST_RANGES = 12
 """Ranges that one sentence names."""
 
 
-def missing_episodes(plan: Plan, rows_by_case: Mapping[str, Sequence[Row]]) -> dict[str, list[int]]:
-    """Indices of the table's rows that lack in each rollout case, in order; cases that lack none
-    are left out.
+def missing_episodes(
+    plan: Plan, rows_by_case: Mapping[str, Sequence[Row]], progress: Progress | None = None
+) -> dict[str, list[int]]:
+    """Indices of the table's rows that lack in each rollout case up to where it is needed next, in
+    order; cases that lack none are left out.
 
-    Of a sequential plan those up to where the rollout ends, or as long as that is open, up to where
-    it is needed next.
+    `progress` of these rows, if it is at hand.
     """
-    looks = {} if plan.sequential is None else follow(plan, rows_by_case).looks
+    looks = (progress or progress_of(plan, rows_by_case)).looks
     found = {}
     for case in plan.rollout_cases():
         recorded = {row["index"] for row in rows_by_case.get(case.id, ())}
-        wanted = plan.rows_until(looks.get(case.rollout, 1))
+        wanted = plan.rows_until(looks[case.rollout])
         lacking = [episode.index for episode in wanted if episode.index not in recorded]
         if lacking:
             found[case.id] = lacking

@@ -18,6 +18,7 @@ from bench.judge.stats.power import design_effect
 from bench.judge.stats.steps import StepsContrast, compare_steps
 from bench.plan.document import Plan
 from wmvla.rollout.journal import Row
+from wmvla.rollout.tally import broken, succeeded
 
 RowsByCase = Mapping[str, Sequence[Row]]
 
@@ -86,25 +87,86 @@ class Contrast:
 
 def pair_outcomes(plan: Plan, rows_by_case: RowsByCase, left: str, right: str) -> Outcomes:
     """Every episode that both rollouts have finished, over all training seeds, in table order."""
-    columns: list[tuple[int, ...]] = []
-    cluster_ids: dict[tuple[int, int, int], int] = {}
-    for seed in plan.seeds:
-        left_rows = {row["index"]: row for row in rows_by_case.get(f"{left}-s{seed}", ())}
-        right_rows = {row["index"]: row for row in rows_by_case.get(f"{right}-s{seed}", ())}
-        for episode in plan.episodes:
-            one, other = left_rows.get(episode.index), right_rows.get(episode.index)
-            if one is None or other is None:
-                continue
-            cluster = cluster_ids.setdefault((seed, episode.task, episode.init), len(cluster_ids))
-            flags = (solved(one), solved(other), broken(one), broken(other))
-            columns.append((*flags, cluster, seed, one["steps"], other["steps"], episode.index))
-    table = np.array(columns, dtype=np.int64).reshape(-1, 9)
-    left_column, right_column, left_broken, right_broken = (
-        table[:, i].astype(np.bool_) for i in range(4)
-    )
-    return Outcomes(
-        left_column, right_column, left_broken, right_broken, *(table[:, i] for i in range(4, 9))
-    )
+    return pair_all(plan, rows_by_case, [(left, right)])[0]
+
+
+def pair_all(
+    plan: Plan, rows_by_case: RowsByCase, pairs: Sequence[tuple[str, str]]
+) -> list[Outcomes]:
+    """`pair_outcomes` of several (left, right), with each rollout's rows read once."""
+    table = _Table(plan)
+    found = {
+        name: _Played.read(table, [rows_by_case.get(f"{name}-s{seed}", ()) for seed in plan.seeds])
+        for name in dict.fromkeys(name for pair in pairs for name in pair)
+    }
+    return [table.pair(found[left], found[right]) for left, right in pairs]
+
+
+@dataclass(frozen=True)
+class _Played:
+    """What one rollout did in every episode of the table; arrays of shape (training seeds, rows of
+    the table)."""
+
+    finished: NDArray[np.bool_]
+    success: NDArray[np.bool_]
+    broken: NDArray[np.bool_]
+    steps: NDArray[np.int64]
+
+    @classmethod
+    def read(cls, table: "_Table", rows_by_seed: Sequence[Sequence[Row]]) -> "_Played":
+        columns = np.zeros((4, len(rows_by_seed), table.size), dtype=np.int64)
+        for seed, rows in enumerate(rows_by_seed):
+            index = np.fromiter((row["index"] for row in rows), np.int64, len(rows))
+            inside = (index >= 0) & (index < table.size)
+            columns[0, seed, index[inside]] = 1
+            for column, values in (
+                (1, (succeeded(row) for row in rows)),
+                (2, (broken(row) for row in rows)),
+                (3, (row["steps"] for row in rows)),
+            ):
+                columns[column, seed, index[inside]] = np.fromiter(values, np.int64, len(rows))[
+                    inside
+                ]
+        finished, success, trouble, steps = columns[:, :, table.index]
+        return cls(finished.astype(bool), success.astype(bool), trouble.astype(bool), steps)
+
+
+class _Table:
+    """The episodes of a plan as arrays: `index` and `cluster` of shape (rows of the table,)."""
+
+    def __init__(self, plan: Plan) -> None:
+        states: dict[tuple[int, int], int] = {}
+        self.seeds = np.array(plan.seeds, dtype=np.int64)
+        self.index = np.array([row.index for row in plan.episodes], dtype=np.int64)
+        self.size = int(self.index.max(initial=-1)) + 1
+        self.cluster = np.array(
+            [states.setdefault((row.task, row.init), len(states)) for row in plan.episodes],
+            dtype=np.int64,
+        )
+        self.states = len(states)
+
+    def pair(self, left: _Played, right: _Played) -> Outcomes:
+        both = left.finished & right.finished
+        seed, place = np.nonzero(both)
+        return Outcomes(
+            left=left.success[both],
+            right=right.success[both],
+            left_broken=left.broken[both],
+            right_broken=right.broken[both],
+            clusters=_numbered(seed * self.states + self.cluster[place]),
+            seeds=self.seeds[seed],
+            left_steps=left.steps[both],
+            right_steps=right.steps[both],
+            rows=self.index[place],
+        )
+
+
+def _numbered(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The labels as 0, 1, 2 ... in the order in which they first occur; shape as before."""
+    _, first, number = np.unique(labels, return_index=True, return_inverse=True)
+    rank = np.empty_like(first)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return np.asarray(rank[number], dtype=np.int64)
 
 
 def contrast(
@@ -150,15 +212,6 @@ def contrast_steps(outcomes: Outcomes, most_steps: int) -> StepsContrast | None:
     slower than any success."""
     left, right, clusters = outcomes.left_steps, outcomes.right_steps, outcomes.clusters
     return compare_steps(left, right, outcomes.left, outcomes.right, clusters, most_steps)
-
-
-def solved(row: Row) -> bool:
-    """Success; an episode that ended in an error or a timeout did not succeed."""
-    return row["status"] == "ok" and bool(row["success"])
-
-
-def broken(row: Row) -> bool:
-    return bool(row["status"] != "ok")
 
 
 def _minus(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -5,7 +5,6 @@ import functools
 import math
 from dataclasses import dataclass
 
-from bench.judge.stats.difference import tost_confidence
 from bench.judge.stats.interim import drift_for, inflation, mean_share, nominal_confidence
 from bench.judge.stats.power import (
     MOST_EPISODES,
@@ -137,9 +136,9 @@ def power_for(plan: Plan, claim: Claim, discordance: Discordance) -> float | Non
 
 
 def looks_cost(plan: Plan, claim: Claim) -> float:
-    """How many times the pairs of a plan of fixed size it takes to find a gain in a sequential
-    one."""
-    if plan.sequential is None or claim.kind == "equivalence":
+    """How many times the pairs of a plan with one look it takes to find a gain; 1 for equality,
+    which is hardly ever shown before the last look."""
+    if claim.kind == "equivalence":
         return 1.0
     return inflation(plan.fractions, spent_by_look(plan, strictest_level(plan)), POWER)
 
@@ -150,30 +149,32 @@ def last_tost_confidence(plan: Plan) -> float:
     Non-obvious: equality is hardly ever shown earlier, so its chance is that of the last look, at
     what the others left it.
     """
-    if plan.sequential is None:
-        return tost_confidence(plan.alpha)
-    return nominal_confidence(
-        normal_boundaries(plan.fractions, spent_by_look(plan, plan.alpha))[-1]
-    )
+    return confidence_at(plan, plan.alpha, plan.last_look)
+
+
+def confidence_at(plan: Plan, alpha: float, look: int) -> float:
+    """Confidence of the two-sided interval at a look whose intervals at all looks together miss the
+    truth on one side with a chance of `alpha` at most."""
+    return nominal_confidence(plan.fractions, spent_by_look(plan, alpha), look)
+
+
+def boundaries(plan: Plan, alpha: float) -> tuple[float, ...]:
+    """Of a standardised normal statistic at each look, one-sided at `alpha`."""
+    return normal_boundaries(plan.fractions, spent_by_look(plan, alpha))
 
 
 def spent_by_look(plan: Plan, alpha: float) -> tuple[float, ...]:
-    """How much of the error `alpha` may have been spent by each look."""
-    if plan.sequential is None:
-        return (alpha,)
-    return _spent(plan.fractions, plan.sequential.spending, alpha)
+    """How much of the error `alpha` may have been spent by each look; by the last, all of it."""
+    return _spent(plan.fractions, plan.schedule.spending, alpha)
 
 
 @functools.cache
 def _spent(shares: tuple[float, ...], spending: str, alpha: float) -> tuple[float, ...]:
-    return tuple(SPENDING[spending](share, alpha) for share in shares)
+    return (*(SPENDING[spending](share, alpha) for share in shares[:-1]), alpha)
 
 
-def share_played(plan: Plan) -> float | None:
-    """Mean share of its pairs after which a claim ends whose gain is found four times in five; None
-    without looks."""
-    if plan.sequential is None:
-        return None
+def share_played(plan: Plan) -> float:
+    """Mean share of its pairs after which a claim ends whose gain is found four times in five."""
     shares, spent = plan.fractions, spent_by_look(plan, strictest_level(plan))
     return mean_share(shares, spent, drift_for(shares, spent, POWER))
 

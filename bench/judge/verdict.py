@@ -6,22 +6,22 @@ if all its episodes are there. The whole is SUPPORTED only if every claim of the
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.judge.claim_evidence import Evidence, Stop, fixed_evidence
-from bench.judge.interim import follow
+from bench.judge.analysis import analyse
+from bench.judge.claim_evidence import ClaimEvidence, Stop
 from bench.judge.pairing import Contrast, RowsByCase, contrast_steps
 from bench.judge.power import Discordance, power_for
+from bench.judge.progress import Progress, progress_of
 from bench.judge.rule import discordance_of
 from bench.judge.stats.mcnemar import mcnemar_two_sided
 from bench.judge.stats.rates import wilson_interval
 from bench.judge.stats.steps import StepsContrast
 from bench.plan.document import Plan
-from bench.plan.suite import Claim, Decision, rollout_names
-from wmvla.recipe import EpisodeRow
-from wmvla.rollout.journal import STATUSES, Row
+from bench.plan.suite import Claim, Decision
+from wmvla.rollout.journal import Row
+from wmvla.rollout.tally import Tally, tally
 
 Why = Literal["scale", "not asked", "sanity", "incomplete", "broken", "data"]
 """What decided: the scale, the choice of arms, the sanity gate, missing or broken episodes, or the
@@ -37,8 +37,7 @@ class Rate:
     seed: int | None
     task: int | None
     planned: int
-    """Of a sequential plan: by the look at which the rollout ends, as far as that is known, else
-    all."""
+    """By the look at which the rollout ends; as long as that is open, by the last."""
     finished: int
     successes: int
     errors: int
@@ -73,7 +72,8 @@ class ClaimResult:
     """With broken episodes as failures."""
     planned: int
     p_adjusted: float | None
-    """Holm over the asked superiority claims; None for equivalence and in a sequential plan."""
+    """Holm over the asked superiority claims; None for equivalence and of a plan with several
+    looks."""
     p_two_sided: float
     """Exact McNemar, pairs taken as independent: for comparison with other reports, decides
     nothing."""
@@ -89,8 +89,7 @@ class ClaimResult:
     None where it names none."""
     steps: StepsContrast | None
     """Steps to success: decides nothing. None without episodes."""
-    stop: Stop | None = None
-    """Where the claim stands in a sequential plan."""
+    stop: Stop
 
     @property
     def complete(self) -> bool:
@@ -109,6 +108,7 @@ class Verdict:
     """One for each rollout case."""
     task_rates: tuple[Rate, ...]
     """Pooled over training seeds, one for each rollout and task."""
+    progress: Progress
 
     @property
     def planned(self) -> int:
@@ -126,23 +126,13 @@ class Verdict:
 def judge(plan: Plan, rows_by_case: RowsByCase) -> Verdict:
     """The verdict on the plan's claims, from the rows of its rollout cases (as
     `bench.record.journal.read_journals`)."""
-    if plan.sequential is None:
-        evidence: Sequence[Evidence] = fixed_evidence(plan, rows_by_case)
-        until = dict.fromkeys(rollout_names(plan.arms), plan.episodes)
-    else:
-        course = follow(plan, rows_by_case)
-        evidence = course.evidence
-        until = {
-            rollout: plan.rows_until(course.planned(plan, rollout))
-            for rollout in rollout_names(plan.arms)
-        }
-    rates = tuple(
-        _pooled_rate(plan, rows_by_case, rollout, planned) for rollout, planned in until.items()
-    )
+    progress = progress_of(plan, rows_by_case)
+    count = _Counted(plan, rows_by_case, progress)
+    rates = tuple(count.rate(rollout) for rollout in progress.ends)
     sanity = _sanity(plan, rates)
     claims = tuple(
         _claim_result(plan, claim, found, sanity)
-        for claim, found in zip(plan.claims, evidence, strict=True)
+        for claim, found in zip(plan.claims, analyse(plan, rows_by_case), strict=True)
     )
     complete = all(rate.complete for rate in rates)
     decision, why = _overall(plan, sanity, claims, complete)
@@ -152,78 +142,57 @@ def judge(plan: Plan, rows_by_case: RowsByCase) -> Verdict:
         sanity=sanity,
         claims=claims,
         rates=rates,
-        seed_rates=tuple(
-            _rate(
-                plan,
-                case.rollout,
-                case.seed,
-                None,
-                rows_by_case.get(case.id, ()),
-                len(until[case.rollout]),
-            )
-            for case in plan.rollout_cases()
-        ),
+        seed_rates=tuple(count.rate(case.rollout, case.seed) for case in plan.rollout_cases()),
         task_rates=tuple(
-            rate
-            for rollout, planned in until.items()
-            for rate in _rates_by_task(plan, rows_by_case, rollout, planned)
+            count.rate(rollout, task=task)
+            for rollout in progress.ends
+            for task in plan.recipe.environment.tasks
         ),
+        progress=progress,
     )
 
 
-def ended_early(result: ClaimResult) -> bool:
-    """Whether a claim was decided before all of its episodes were played."""
-    return (
-        result.stop is not None
-        and result.stop.ended in ("shown", "excluded")
-        and result.stop.look < result.stop.of
-    )
+class _Counted:
+    """The episodes of a run, each counted once, by case and task."""
 
+    def __init__(self, plan: Plan, rows_by_case: RowsByCase, progress: Progress) -> None:
+        self.plan = plan
+        self.planned = {
+            rollout: Counter(row.task for row in plan.rows_until(look))
+            for rollout, look in progress.ends.items()
+        }
+        self.found: dict[tuple[str, int], Tally] = {}
+        for case in plan.rollout_cases():
+            by_task: dict[int, list[Row]] = {}
+            for row in rows_by_case.get(case.id, ()):
+                by_task.setdefault(row["task"], []).append(row)
+            for task, rows in by_task.items():
+                self.found[case.id, task] = tally(rows)
 
-def _pooled_rate(
-    plan: Plan, rows_by_case: RowsByCase, rollout: str, planned: Sequence[EpisodeRow]
-) -> Rate:
-    cases = plan.rollout_cases(rollout)
-    rows = [row for case in cases for row in rows_by_case.get(case.id, ())]
-    return _rate(plan, rollout, None, None, rows, len(cases) * len(planned))
-
-
-def _rates_by_task(
-    plan: Plan, rows_by_case: RowsByCase, rollout: str, planned: Sequence[EpisodeRow]
-) -> list[Rate]:
-    by_task: dict[int, list[Row]] = {task: [] for task in plan.recipe.environment.tasks}
-    for case in plan.rollout_cases(rollout):
-        for row in rows_by_case.get(case.id, ()):
-            by_task[row["task"]].append(row)
-    wanted = Counter(row.task for row in planned)
-    return [
-        _rate(plan, rollout, None, task, rows, len(plan.seeds) * wanted[task])
-        for task, rows in by_task.items()
-    ]
-
-
-def _rate(
-    plan: Plan, rollout: str, seed: int | None, task: int | None, rows: Sequence[Row], planned: int
-) -> Rate:
-    outcomes = Counter((row["status"], row["success"]) for row in rows)
-    by_status = Counter(
-        {status: outcomes[status, True] + outcomes[status, False] for status in STATUSES}
-    )
-    finished, successes = len(rows), outcomes["ok", True]
-    broken_rows = finished - by_status["ok"]
-    return Rate(
-        rollout=rollout,
-        seed=seed,
-        task=task,
-        planned=planned,
-        finished=finished,
-        successes=successes,
-        errors=by_status["error"],
-        timeouts=by_status["timeout"],
-        rate=successes / finished if finished else None,
-        best_rate=(successes + broken_rows) / finished if finished else None,
-        interval=wilson_interval(successes, finished, 1 - plan.alpha),
-    )
+    def rate(self, rollout: str, seed: int | None = None, task: int | None = None) -> Rate:
+        """Of one training seed and task, or (None) of all."""
+        cases = [
+            case for case in self.plan.rollout_cases(rollout) if seed is None or case.seed == seed
+        ]
+        tasks = self.plan.recipe.environment.tasks if task is None else (task,)
+        found = sum(
+            (self.found.get((case.id, each), Tally()) for case in cases for each in tasks), Tally()
+        )
+        return Rate(
+            rollout=rollout,
+            seed=seed,
+            task=task,
+            planned=len(cases) * sum(self.planned[rollout][each] for each in tasks),
+            finished=found.episodes,
+            successes=found.successes,
+            errors=found.errors,
+            timeouts=found.timeouts,
+            rate=found.rate,
+            best_rate=(
+                (found.successes + found.broken) / found.episodes if found.episodes else None
+            ),
+            interval=wilson_interval(found.successes, found.episodes, 1 - self.plan.alpha),
+        )
 
 
 def _sanity(plan: Plan, rates: tuple[Rate, ...]) -> SanityResult:
@@ -240,7 +209,7 @@ def _sanity(plan: Plan, rates: tuple[Rate, ...]) -> SanityResult:
 
 
 def _claim_result(
-    plan: Plan, claim: Claim, evidence: Evidence, sanity: SanityResult
+    plan: Plan, claim: Claim, evidence: ClaimEvidence, sanity: SanityResult
 ) -> ClaimResult:
     shown = evidence.contrasts["failures"]
     worst, best = evidence.contrasts["against"].estimate, evidence.contrasts["for"].estimate
@@ -264,7 +233,7 @@ def _claim_result(
 
 
 def _claim_decision(
-    plan: Plan, claim: Claim, sanity: SanityResult, evidence: Evidence
+    plan: Plan, claim: Claim, sanity: SanityResult, evidence: ClaimEvidence
 ) -> tuple[Decision, Why]:
     if not plan.concludes:
         return "INCONCLUSIVE", "scale"

@@ -4,23 +4,27 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.plan.suite import Arm
+from wmvla.ranges import Natural
 
 WIRING = ("gate", "processors", "latents", "nan", "toy")
 """The tripwires, by their names in ``wmvla.wiring.CHECKS``: no arm is trained where one of them
 fails."""
 
 
+Kind = Literal[
+    "demonstrations", "base", "latents", "wiring", "held-out", "train", "rollout", "replay"
+]
+
+
 @dataclass(frozen=True)
 class Case:
-    """One pytest item."""
+    """One step of a run; in pytest one item."""
 
     id: str
-    kind: Literal[
-        "demonstrations", "base", "latents", "wiring", "held-out", "train", "rollout", "replay"
-    ]
+    kind: Kind
     arm: str | None = None
     mode: str | None = None
-    seed: int | None = None
+    seed: Natural | None = None
     """Training seed; None for what all seeds share."""
     needs: tuple[str, ...] = ()
 

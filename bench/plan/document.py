@@ -9,37 +9,30 @@ import functools
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from bench.formats.toml import did_you_mean
+from msgspec import Meta
+
 from bench.plan.cases import Case
-from bench.plan.looks import Sequential
+from bench.plan.looks import Sequential, one_look
 from bench.plan.machine import Machine
-from bench.plan.suite import Arm, Claim, Control, Sanity
+from bench.plan.suite import Arm, ArmName, Claim, Control, Sanity
+from wmvla.documents import did_you_mean
 from wmvla.errors import UserError
+from wmvla.ranges import Natural, Several
 from wmvla.recipe import EpisodeRow, Recipe
 
-PLAN_VERSION = 1
+PLAN_VERSION: Literal[2] = 2
 PLAN_FILE = "plan.json"
-HASHED_WORKERS = {"cpu": 2, "cuda": 8, "rocm": 16}
-"""What a plan's hash says for ``rollout_workers``, whatever their number is: that of the first
-plans, which so keep theirs."""
 
 
 @dataclass(frozen=True)
 class Method:
     """How the claims will be judged, fixed before the data (bench.judge.stats has the sources)."""
 
-    rate_interval: str = "Wilson"
-    difference_interval: str = (
-        "hull of Tango's score interval and a bootstrap over (seed, task, init)"
-    )
-    equivalence_test: str = (
-        "two one-sided tests: the interval at 1 - 2 alpha lies inside the margin"
-    )
-    superiority_test: str = "exact McNemar, one-sided, flipping (seed, task, init) as a whole"
-    multiplicity: str = "Holm over the superiority claims that are asked"
-    bootstrap_resamples: int = 10_000
+    id: Literal["fixed-1", "sequential-1"] = "fixed-1"
+    """The rule: `bench.wording.methods` has its sentences. Another rule gets another number."""
+    bootstrap_resamples: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     seeds: Literal["pooled", "resampled"] = "pooled"
     """What several training seeds are: parts of one pool, or a level of their own, drawn before the
     clusters inside them."""
@@ -47,7 +40,9 @@ class Method:
 
 @dataclass(frozen=True)
 class Plan:
-    version: int
+    """What a run will do, fixed before anything runs."""
+
+    version: Literal[2]
     suite: str
     question: str
     scale: str
@@ -56,15 +51,15 @@ class Plan:
     concludes: bool
     requires_gpu: bool
     machine: Machine
-    seeds: tuple[int, ...]
-    alpha: float
+    seeds: Several[Natural]
+    alpha: Annotated[float, Meta(gt=0, lt=0.5)]
     method: Method
     sanity: Sanity
     claims: tuple[Claim, ...]
-    arms: dict[str, Arm]
+    arms: Annotated[dict[ArmName, Arm], Meta(min_length=1)]
     recipe: Recipe
-    episodes: tuple[EpisodeRow, ...]
-    cases: tuple[Case, ...]
+    episodes: Several[EpisodeRow]
+    cases: Several[Case]
     control: Control | None = None
     """Which control of the instrument this is; None of an experiment. It decides nothing in the run
     itself."""
@@ -82,27 +77,29 @@ class Plan:
         content = self._content()
         for cosmetic in ("question", "summary", "cannot_say", "control"):
             del content[cosmetic]
-        del content["machine"]["default_scale"]
-        content["machine"]["rollout_workers"] = HASHED_WORKERS[self.machine.accelerator]
+        for of_no_effect in ("default_scale", "rollout_workers"):
+            del content["machine"][of_no_effect]
         for arm in content["arms"].values():
             del arm["title"]
         for claim in content["claims"]:
             del claim["says"]
-        _drop_later_defaults(content)
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
+    @property
+    def schedule(self) -> Sequential:
+        """When it looks at its data; a plan of fixed size looks once, at all of it."""
+        return self.sequential or one_look(self.recipe.rollout)
+
     @functools.cached_property
     def rows_by_look(self) -> tuple[tuple[EpisodeRow, ...], ...]:
-        """The rows of the episode table that are played by each look; a plan of fixed size has one,
-        at all of them."""
-        if self.sequential is None:
-            return (self.episodes,)
+        """The rows of the episode table that are played by each look; by the last, all of them."""
         order = {init: place for place, init in enumerate(self.recipe.rollout.inits)}
-        return tuple(
-            tuple(row for row in self.episodes if order[row.init] < look)
-            for look in self.sequential.looks
-        )
+        early = [
+            tuple(row for row in self.episodes if order[row.init] < states)
+            for states in self.schedule.looks[:-1]
+        ]
+        return (*early, self.episodes)
 
     def rows_until(self, look: int) -> tuple[EpisodeRow, ...]:
         """The rows of the episode table that are played by that look; looks count from 1."""
@@ -110,7 +107,7 @@ class Plan:
 
     @property
     def last_look(self) -> int:
-        """How many looks there are; of a plan of fixed size one."""
+        """How many looks there are."""
         return len(self.rows_by_look)
 
     @property
@@ -154,37 +151,3 @@ class Plan:
         for name, arm in self.arms.items():
             content["arms"][name]["fields"] = arm.fields.given()
         return content
-
-
-def _drop_later_defaults(content: dict[str, Any]) -> None:
-    """Take out of a plan's content what plans did not say at first, where it says what was meant
-    then.
-
-    So plans that were written before keep their hash, and with it their run directory.
-    """
-    for arm in content["arms"].values():
-        if not arm["fields"]:
-            del arm["fields"]
-    for claim in content["claims"]:
-        if claim["effect"] is None:
-            del claim["effect"]
-    if content["sequential"] is None:
-        del content["sequential"]
-    if content["method"]["seeds"] == "pooled":
-        del content["method"]["seeds"]
-    machine = content["machine"]
-    if machine["strategy"] == "ddp":
-        del machine["strategy"]
-    if machine["accumulation_steps"] == 1:
-        del machine["accumulation_steps"]
-    if machine["nodes"] == 1:
-        del machine["nodes"]
-    if not machine["cache_vision"]:
-        del machine["cache_vision"]
-    recipe = content["recipe"]
-    if recipe["world"]["camera"] == "front":
-        del recipe["world"]["camera"]
-    if recipe["world"]["attention_heads"] == 8:
-        del recipe["world"]["attention_heads"]
-    if not recipe["demonstrations"]["held_out"]:
-        del recipe["demonstrations"]["held_out"]

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.formats.strict_json import NotStrictError, parse
-from bench.formats.toml import build
 from bench.plan.consistency import contradiction
 from bench.plan.document import PLAN_FILE, PLAN_VERSION, Plan
+from wmvla.documents import build
 from wmvla.errors import UserError
 from wmvla.files import write_json
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from wmvla.errors import UserError
+from wmvla.ranges import Positive, Several, Share
 from wmvla.recipe import Rollout
 
 Spending = Literal["obrien-fleming", "pocock"]
@@ -18,16 +19,22 @@ LOOKS = 5
 class Sequential:
     """How a plan may stop before all episodes are played."""
 
-    looks: tuple[int, ...]
+    looks: Several[Positive]
     """Initial states of each task; the last look is at all of them.
 
     Non-obvious: states and not episodes, so that the repeats of a state, which tend to end alike,
     are never torn apart.
     """
     spending: Spending
-    futility: float = 0.1
+    futility: Share = 0.1
     """A claim ends where its chances of being shown, and of being excluded, by the last look are
     both less."""
+
+
+def one_look(rollout: Rollout) -> Sequential:
+    """What a plan of fixed size does: it looks once, when all is played; so there is nothing to
+    spend before, and no chance at which to give up."""
+    return Sequential((_states(rollout),), "obrien-fleming", futility=0.0)
 
 
 def spread_looks(rollout: Rollout, spending: str, where: str) -> Sequential:
@@ -36,7 +43,7 @@ def spread_looks(rollout: Rollout, spending: str, where: str) -> Sequential:
     known: dict[str, Spending] = {name: name for name in get_args(Spending)}
     if spending not in known:
         raise UserError(f"SEQUENTIAL={spending}: must be one of {', '.join(known)}")
-    states = min(rollout.episodes, len(rollout.inits))
+    states = _states(rollout)
     if states < 2:
         raise UserError(
             f"SEQUENTIAL={spending}: {where} plays one initial state of each task; looks need at"
@@ -44,3 +51,8 @@ def spread_looks(rollout: Rollout, spending: str, where: str) -> Sequential:
         )
     looks = sorted({math.ceil(states * look / LOOKS) for look in range(1, LOOKS + 1)})
     return Sequential(tuple(looks), known[spending])
+
+
+def _states(rollout: Rollout) -> int:
+    """Initial states that are played of each task."""
+    return min(rollout.episodes, len(rollout.inits))

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.formats.toml import build, did_you_mean, read_toml
+from bench.formats.toml import read_toml
 from bench.host import hardware
 from bench.host.hardware import Accelerator
 from bench.plan.machine_performance import Performance, check_performance
+from wmvla.documents import build, did_you_mean
 from wmvla.errors import UserError
+from wmvla.ranges import Natural, Positive
 
 MACHINES = Path(__file__).resolve().parent / "machines"
 _GPU_DEVICE_NODES = ("nvidia*", "nvhost*", "nvmap", "kfd", "dxg")
@@ -25,20 +27,20 @@ class Machine:
 
     name: str
     accelerator: Accelerator
-    training_processes: int
+    training_processes: Positive
     """Processes that share one optimizer step, one for each GPU of all nodes; the batch is split
     evenly over them."""
-    rollout_workers: int
+    rollout_workers: Natural
     """Simulator processes; 0: as many as cores and memory allow. Results do not depend on it."""
     precision: Literal["fp32", "bf16"]
     default_scale: str
     strategy: Literal["ddp", "zero1", "zero2", "zero3", "fsdp"] = "ddp"
     """What the training processes share (docs/training.md). Losses do not depend on it but by
     rounding."""
-    accumulation_steps: int = 1
+    accumulation_steps: Positive = 1
     """Parts in which each process works off its share of a batch, where all of it does not fit into
     memory."""
-    nodes: int = 1
+    nodes: Positive = 1
     """Computers that the training processes are spread over evenly, by Slurm. Everything else runs
     on one of them."""
     cache_vision: bool = False
@@ -133,16 +135,6 @@ def _load(name: str, folder: Path) -> tuple[Machine, Performance]:
         raise UserError(
             f"{path}: 'name' is '{machine.name}' but the file is '{name}.toml'; make them equal"
         )
-    for key, least in (
-        ("training_processes", 1),
-        ("rollout_workers", 0),
-        ("accumulation_steps", 1),
-        ("nodes", 1),
-    ):
-        if getattr(machine, key) < least:
-            raise UserError(
-                f"{path}: '{key}' must be at least {least}, not {getattr(machine, key)}"
-            )
     if machine.training_processes % machine.nodes:
         raise UserError(
             f"{path}: 'training_processes' is {machine.training_processes}, of all nodes together,"

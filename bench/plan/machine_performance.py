@@ -9,9 +9,14 @@ judgement: nothing is invented.
 import datetime
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from wmvla.errors import UserError
+from wmvla.ranges import AboveZero, Natural, Number
+
+Reason = Annotated[str, Meta(pattern=r"\S", extra={"says": "a reason"})]
 
 
 @dataclass(frozen=True)
@@ -20,11 +25,11 @@ class Peak:
     sparsity."""
 
     source: str
-    bf16_tflops: float
+    bf16_tflops: AboveZero
     """10^12 floating-point operations a second, bfloat16 in, matrix units."""
-    fp32_tflops: float
+    fp32_tflops: AboveZero
     """The same in IEEE single precision (no TF32)."""
-    bandwidth_tb: float
+    bandwidth_tb: AboveZero
     """10^12 bytes a second, of the device's own memory."""
 
 
@@ -32,18 +37,18 @@ class Peak:
 class PerformanceReference:
     """A figure that was measured on this machine, and how far off another measurement may be."""
 
-    value: float
+    value: AboveZero
     unit: str
     date: str
     """ISO 8601, of the measurement."""
-    commit: str
+    commit: Annotated[str, Meta(pattern="^[0-9a-f]{7,40}$", extra={"says": "a commit's hash"})]
     """Of this repository, when it was measured."""
     command: str
     """What measured it."""
-    lower: float | None = None
+    lower: Annotated[float, Meta(ge=-1, le=0)] | None = None
     """The least that passes, as a fraction of `value`: -0.1 is a tenth less. None: anything less
     passes."""
-    upper: float | None = None
+    upper: Number | None = None
     """The most that passes, likewise: 0.1 is a tenth more."""
 
     def bounds(self) -> dict[str, float]:
@@ -60,13 +65,13 @@ class Performance:
     device: str = ""
     """A regular expression for the names that torch gives this machine's GPUs; empty: the machine
     is never detected by it."""
-    device_batch: int = 0
+    device_batch: Natural = 0
     """Samples that one device takes at once when training is timed; 0: the benchmark's own small
     number."""
     peak: Peak | None = None
     references: dict[str, PerformanceReference] = field(default_factory=dict)
     """By benchmark, for instance ``gemm_bf16``."""
-    expected_failures: dict[str, str] = field(default_factory=dict)
+    expected_failures: dict[str, Reason] = field(default_factory=dict)
     """Why a benchmark is known to miss its reference."""
 
 
@@ -112,25 +117,13 @@ def judge(performance: Performance, benchmark: str, value: float, unit: str) -> 
 
 
 def check_performance(performance: Performance, file: str) -> None:
-    """UserError for numbers, dates and names that cannot be, which no type says."""
+    """UserError for what no type says: a pattern, dates, and names that must exist."""
     try:
         re.compile(performance.device)
     except re.error as error:
         raise UserError(f"{file}: 'device' is no regular expression: {error}") from None
-    if performance.device_batch < 0:
-        raise UserError(
-            f"{file}: 'device_batch' must be at least 0, not {performance.device_batch}"
-        )
     for benchmark, reference in performance.references.items():
         key = f"references.{benchmark}"
-        if reference.value <= 0:
-            raise UserError(f"{file}: '{key}.value' must be above 0, not {reference.value:g}")
-        if reference.lower is not None and not -1 <= reference.lower <= 0:
-            raise UserError(
-                f"{file}: '{key}.lower' must be between -1 and 0, not {reference.lower:g}"
-            )
-        if reference.upper is not None and reference.upper < 0:
-            raise UserError(f"{file}: '{key}.upper' must be at least 0, not {reference.upper:g}")
         if reference.lower is None and reference.upper is None:
             raise UserError(
                 f"{file}: '{key}' has neither 'lower' nor 'upper', so nothing could fail; give one"
@@ -141,15 +134,9 @@ def check_performance(performance: Performance, file: str) -> None:
             raise UserError(
                 f"{file}: '{key}.date' must be like 2026-11-23, not '{reference.date}'"
             ) from None
-        if not re.fullmatch(r"[0-9a-f]{7,40}", reference.commit):
-            raise UserError(
-                f"{file}: '{key}.commit' must be a commit's hash, not '{reference.commit}'"
-            )
-    for benchmark, reason in performance.expected_failures.items():
+    for benchmark in performance.expected_failures:
         if benchmark not in performance.references:
             raise UserError(
                 f"{file}: 'expected_failures.{benchmark}' has no reference that it could miss;"
                 " remove it"
             )
-        if not reason.strip():
-            raise UserError(f"{file}: 'expected_failures.{benchmark}' must say why")

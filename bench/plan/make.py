@@ -4,7 +4,6 @@
 import dataclasses
 import math
 
-from bench.formats.toml import did_you_mean
 from bench.plan.cases import make_cases
 from bench.plan.document import PLAN_VERSION, Method, Plan
 from bench.plan.episode_table import make_episode_table
@@ -12,21 +11,9 @@ from bench.plan.looks import spread_looks
 from bench.plan.machine import Machine, detect_machine, load_machine
 from bench.plan.overrides import Overrides
 from bench.plan.suite import SUITES, Arm, Suite, load_suite
+from wmvla.documents import did_you_mean
 from wmvla.errors import UserError
 from wmvla.recipe import Recipe, Training
-
-SEVERAL_SEEDS = Method(
-    difference_interval=(
-        "hull of Tango's score interval and a bootstrap over seeds, then over (task, init) inside"
-        " each"
-    ),
-    superiority_test=(
-        "exact McNemar, one-sided, flipping (seed, task, init) as a whole; and the interval at 1 -"
-        " alpha above 0"
-    ),
-    seeds="resampled",
-)
-"""How the claims will be judged where there is more than one training seed."""
 
 
 def resolve_plan(
@@ -81,7 +68,10 @@ def make_plan(
         machine=machine,
         seeds=seeds,
         alpha=suite.alpha,
-        method=_method(several_seeds=len(seeds) > 1, sequential=sequential is not None),
+        method=Method(
+            id="fixed-1" if sequential is None else "sequential-1",
+            seeds="resampled" if len(seeds) > 1 else "pooled",
+        ),
         sanity=suite.sanity,
         claims=tuple(
             dataclasses.replace(
@@ -95,27 +85,6 @@ def make_plan(
         cases=make_cases(arms, seeds, bool(recipe.demonstrations.held_out)),
         control=suite.control,
         sequential=sequential,
-    )
-
-
-def _method(several_seeds: bool, sequential: bool) -> Method:
-    method = SEVERAL_SEEDS if several_seeds else Method()
-    if not sequential:
-        return method
-    return dataclasses.replace(
-        method,
-        difference_interval=(
-            f"at every look at the confidence of its boundary: {method.difference_interval}"
-        ),
-        equivalence_test=(
-            "two one-sided tests: the repeated interval at 1 - 2 alpha lies inside the margin"
-        ),
-        superiority_test=(
-            f"at every look, error spent over the looks (Lan-DeMets): {method.superiority_test}"
-        ),
-        multiplicity=(
-            "Holm over the superiority claims that are asked, each step with boundaries of its own"
-        ),
     )
 
 
@@ -171,8 +140,6 @@ def _override_training(training: Training, overrides: Overrides) -> Training:
 
 def _check_recipe(recipe: Recipe, machine: Machine, where: str) -> None:
     rollout, tasks = recipe.rollout, recipe.environment.tasks
-    if rollout.episodes < 1:
-        raise UserError(f"{where}: 'rollout.episodes' must be at least 1, not {rollout.episodes}")
     demonstrations = recipe.demonstrations
     if demonstrations.held_out and demonstrations.source != "expert":
         raise UserError(
@@ -186,18 +153,14 @@ def _check_recipe(recipe: Recipe, machine: Machine, where: str) -> None:
             " 'demonstrations.inits' trains on"
         )
     for key, values in (("rollout.inits", rollout.inits), ("environment.tasks", tasks)):
-        if not values or len(set(values)) < len(values):
-            raise UserError(
-                f"{where}: '{key}' must name at least one, none of them twice; it is {list(values)}"
-            )
+        if len(set(values)) < len(values):
+            raise UserError(f"{where}: '{key}' names one twice; it is {list(values)}")
     if machine.cache_vision and recipe.training.image_shift:
         raise UserError(
             f"{where}: 'training.image_shift' is {recipe.training.image_shift}, so that images"
             " differ from step to step and their features cannot be cached; set 'cache_vision ="
             f" false' for machine '{machine.name}'"
         )
-    if recipe.training.steps < 1 or recipe.training.batch_size < 1:
-        raise UserError(f"{where}: 'training.steps' and 'training.batch_size' must be at least 1")
     if recipe.training.batch_size % (machine.training_processes * machine.accumulation_steps):
         parts = (
             f" in {machine.accumulation_steps} parts each" if machine.accumulation_steps > 1 else ""

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Literal
 
 from bench.formats.strict_json import NotStrictError, parse
-from bench.formats.toml import build
 from bench.plan.suite import Control, Decision
+from wmvla.documents import build
 from wmvla.errors import UserError
+from wmvla.ranges import Natural, Sha256
 
 CONTROLS_FILE = "controls.json"
 
 
-CONTROLS_VERSION = 1
+CONTROLS_VERSION: Literal[1] = 1
 
 
 Outcome = Literal["shown", "failed", "undecided"]
@@ -30,7 +31,7 @@ class ControlRun:
 
     run: str
     """Name of its folder, which lies beside the run's."""
-    plan_hash: str
+    plan_hash: Sha256
     decision: Decision
     outcome: Outcome
     sentence: str
@@ -41,7 +42,7 @@ class ControlRun:
     """When its last rollout ended."""
     collected_at: str | None
     """When it began."""
-    code_sha256: str
+    code_sha256: Sha256
     has_report: bool
 
 
@@ -65,18 +66,20 @@ class ControlResult:
     """The scale at which it concludes."""
     found: ControlRun | None
     """The one that finished last."""
-    runs: int
+    runs: Natural
     """Control runs that count, and how many of them failed: who tries until one succeeds shall be
     seen."""
-    failed: int
+    failed: Natural
     passed_over: tuple[PassedOver, ...]
 
 
 @dataclass(frozen=True)
 class Controls:
-    version: int
+    """controls.json: what the control suites showed of a run's code, when the run ended last."""
+
+    version: Literal[1]
     machine: str
-    code_sha256: str | None
+    code_sha256: Sha256 | None
     """The code of the run (`code_of`); None: no control speaks for it."""
     controls: tuple[ControlResult, ...]
     """One for each control suite, positive ones first."""

@@ -10,14 +10,18 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from bench.formats.toml import build
+from msgspec import Meta
+
+from wmvla.documents import build
 from wmvla.errors import UserError
 from wmvla.files import write_json
+from wmvla.ranges import Name, Natural, Several, Sha256
 
-EXTERNAL_VERSION = 1
-MOST_EPISODES = 10**9
+EXTERNAL_VERSION: Literal[1] = 1
+Episodes = Annotated[int, Meta(ge=1, le=10**9)]
+Sentence = Annotated[str, Meta(pattern=r"\.$", extra={"says": "a sentence, which ends in a stop"})]
 FOLDER = "imported"
 """Of external results, in a run directory and in the folder of run directories."""
 PUBLISHED = Path(__file__).parent / "published"
@@ -27,9 +31,11 @@ results/reference links them."""
 
 @dataclass(frozen=True)
 class TaskCount:
-    task: int
-    episodes: int
-    successes: int
+    """What one task gave."""
+
+    task: Natural
+    episodes: Episodes
+    successes: Natural
 
 
 @dataclass(frozen=True)
@@ -40,13 +46,13 @@ class Table:
     """The rollout of ours that it is held against: ``E0-none``."""
     label: str
     suite: str
-    tasks: tuple[int, ...]
-    episodes: int
+    tasks: Several[Natural]
+    episodes: Episodes
     """In all of those tasks together."""
-    successes: int
+    successes: Natural
     by_task: tuple[TaskCount, ...] = ()
     """Empty where only the total is known."""
-    not_played: int = 0
+    not_played: Natural = 0
     """Episodes with an error or a timeout: in none of these numbers."""
     note: str = ""
 
@@ -61,16 +67,18 @@ class Figure:
 
 @dataclass(frozen=True)
 class External:
-    version: int
+    """Success that others measured: a published table, or an imported eval_info.json."""
+
+    version: Literal[1]
     kind: Literal["published", "lerobot"]
-    name: str
-    source: str
+    name: Name
+    source: Name
     """Who measured it, and where it is told."""
-    flaws: tuple[str, ...]
+    flaws: Several[Sentence]
     """What is known to be wrong or not known at all; whole sentences."""
-    tables: tuple[Table, ...]
+    tables: Several[Table]
     figures: tuple[Figure, ...] = ()
-    file_sha256: str | None = None
+    file_sha256: Sha256 | None = None
     """Of the file that was imported."""
 
     def to_json(self) -> dict[str, Any]:
@@ -104,16 +112,11 @@ def load_external(path: Path) -> External:
 
 def check(external: External, file: str) -> None:
     """UserError for counts that cannot be, which no type says."""
-    if not external.tables:
-        raise UserError(f"{file}: 'tables' is empty")
     for i, table in enumerate(external.tables):
         key = f"tables[{i}]"
         _check_counts(file, key, table.episodes, table.successes)
-        if not table.tasks or len(set(table.tasks)) < len(table.tasks):
-            raise UserError(
-                f"{file}: '{key}.tasks' must name at least one, none of them twice; it is"
-                f" {list(table.tasks)}"
-            )
+        if len(set(table.tasks)) < len(table.tasks):
+            raise UserError(f"{file}: '{key}.tasks' names one twice; it is {list(table.tasks)}")
         for j, count in enumerate(table.by_task):
             _check_counts(file, f"{key}.by_task[{j}]", count.episodes, count.successes)
         if not table.by_task:
@@ -148,9 +151,9 @@ def write_external(external: External, path: Path) -> None:
 def read_externals(folder: Path) -> tuple[External, ...]:
     """All external results of a folder, by name of their file; () without such a folder. UserError
     for a damaged one."""
-    return tuple(load_external(path) for path in sorted(folder.glob("*.json")))
+    return tuple(load_external(path) for path in sorted(folder.glob("[!.]*.json")))
 
 
 def _check_counts(file: str, key: str, episodes: int, successes: int) -> None:
-    if not 1 <= episodes <= MOST_EPISODES or not 0 <= successes <= episodes:
+    if successes > episodes:
         raise UserError(f"{file}: '{key}' has {successes} successes of {episodes} episodes")

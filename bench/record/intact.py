@@ -6,52 +6,34 @@ reading.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.formats.checksums import is_intact, sha256_of
-from bench.formats.json_schema import problems
 from bench.formats.one_line import one_line
-from bench.formats.strict_json import LARGEST
 from bench.plan.cases import Case
+from bench.record.forms import CaseRecord, problems
 from wmvla.errors import UserError
 
 Record = Mapping[str, Any]
 
 
-def require_form(path: Path, document: Record | None, schema: str) -> None:
-    """UserError where a document does not satisfy its schema; None passes."""
-    problem = next(problems(document, schema), None) if document is not None else None
+def require_form(path: Path, document: Record | None, form: Any) -> None:
+    """UserError where a document does not have its form; None passes."""
+    problem = next(problems(form, document), None) if document is not None else None
     if problem:
         raise UserError(f"{path}: {one_line(problem)}; restore the file")
 
 
 def require_record(path: Path, record: Record | None, case: Case) -> None:
     """UserError where a record is damaged, or is another case's; None passes."""
-    require_form(path, record, "record")
+    require_form(path, record, CaseRecord)
     if record is not None and (record["case"], record["kind"]) != (case.id, case.kind):
         raise UserError(
             f"{path}: is the record of '{one_line(record['case'])}', a {record['kind']} case;"
             " restore the file"
         )
-
-
-def require_numbers(path: Path, lines: Sequence[Record]) -> None:
-    """UserError where a line of metrics holds something that is no number, and no list of
-    numbers."""
-    for number, line in enumerate(lines, start=1):
-        for key, value in line.items():
-            for item in value if isinstance(value, list) else (value,):
-                if (
-                    isinstance(item, bool)
-                    or not isinstance(item, int | float)
-                    or not -LARGEST < item < LARGEST
-                ):
-                    raise UserError(
-                        f"{path}: line {number}: '{key}' is {one_line(repr(item))}, not a number;"
-                        " restore the file"
-                    )
 
 
 def require_unchanged(

@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.plan.cases import Case
 from bench.plan.document import Plan
 from wmvla.errors import UserError
+from wmvla.recipe import EpisodeRow
 from wmvla.rollout.journal import Row, read_all
 
 KEYS = ("suite", "task", "init", "env_seed", "noise_seed", "repeat")
@@ -47,8 +48,7 @@ def _check_rows(plan: Plan, case: Case, rows: Sequence[Row]) -> None:
                 f" {len(plan.episodes)} episodes"
             )
         planned = plan.episodes[index]
-        if _row_keys(row) != _planned_keys(planned):
-            key = next(key for key in KEYS if row[key] != getattr(planned, key))
+        if (key := differing_key(row, planned)) is not None:
             raise UserError(
                 f"{episode_name(case.id, row)}: its {key} is {row[key]!r}, the plan says"
                 f" {getattr(planned, key)!r}; the journal is of another plan"
@@ -56,6 +56,13 @@ def _check_rows(plan: Plan, case: Case, rows: Sequence[Row]) -> None:
         if index in seen:
             raise UserError(f"{episode_name(case.id, row)}: recorded twice")
         seen.add(index)
+
+
+def differing_key(row: Row, planned: EpisodeRow) -> str | None:
+    """Which key of a row is not what its episode of the plan has; None: none."""
+    if _row_keys(row) == _planned_keys(planned):
+        return None
+    return next(key for key in KEYS if row[key] != getattr(planned, key))
 
 
 def check_scene(known: Scenes, case_id: str, row: Row) -> None:

@@ -23,11 +23,11 @@ from typing import Any
 import psutil
 
 from bench.host import hardware
+from bench.host.folders import CODE, is_checkout
 from bench.record.code_version import code_sha256
 from bench.record.privacy import anonymous
 from wmvla.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     "torch",
     "torchvision",
@@ -103,29 +103,25 @@ ENVIRONMENT = (
 """Variables that can change a number, a pixel or a speed."""
 ENVIRONMENT_PREFIXES = ("NCCL_", "RCCL_", "GLOO_", "MIOPEN_", "HIPBLASLT_", "ROCBLAS_")
 """The same, of libraries with too many to list."""
-COMMAND = "WMBENCH_COMMAND"
-"""What the user gave, told by `wmbench run` to the pytest that carries it out."""
 IMAGE_DIGEST = "WMBENCH_IMAGE_DIGEST"
 """A container cannot ask for its own digest: who starts it says it."""
 
 
-def collect(root: Path = ROOT) -> dict[str, Any]:
+def collect(root: Path = CODE, command: str | None = None) -> dict[str, Any]:
     """The provenance of what runs now, as JSON types. Takes 3 s: torch and OpenGL answer in child
     processes.
+
+    `command`: what the user gave; None: this process's own command line.
 
     What cannot be found out is ``{"error": one line}`` in its place: a run is not lost for want of
     a version.
     """
     return {
         "collected_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": anonymous(
-            os.environ.get(COMMAND) or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        ),
+        "command": anonymous(command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "git": _or_error(lambda: git_state(root)),
         "code_sha256": _or_error(lambda: code_sha256(root)),
-        "uv_lock_sha256": _or_error(
-            lambda: hashlib.sha256((root / "uv.lock").read_bytes()).hexdigest()
-        ),
+        "uv_lock_sha256": _or_error(lambda: _lock_sha256(root)),
         "image_digest": _or_error(image_digest),
         "python": platform.python_version(),
         "packages": {**{name: _version(name) for name in PACKAGES}, **_vendor_packages()},
@@ -207,14 +203,24 @@ def git_state(root: Path) -> dict[str, Any]:
 
     An image carries no repository: its build leaves the commit in ``$WMBENCH_COMMIT``, ending in
     ``-dirty`` where the tree had changes.
+
+    Non-obvious: a repository further up is another's: an environment with the wheel may lie in one.
     """
     built_from = os.environ.get("WMBENCH_COMMIT")
     if built_from and not (root / ".git").exists():
         return {"commit": built_from.removesuffix("-dirty"), "dirty": built_from.endswith("-dirty")}
+    if not (root / ".git").exists():
+        raise RuntimeError("not a git repository")
     return {
         "commit": _git(root, "rev-parse", "HEAD"),
         "dirty": bool(_git(root, "status", "--porcelain")),
     }
+
+
+def _lock_sha256(root: Path) -> str:
+    if not is_checkout(root):
+        raise RuntimeError("no uv.lock: the code was installed from a wheel")
+    return hashlib.sha256((root / "uv.lock").read_bytes()).hexdigest()
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -1,90 +1,155 @@
 """What a run directory holds: plan, journals, metrics, records of cases, provenance, measured
 speed, films, controls."""
 
+import functools
 import json
 import math
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bench.formats.json_file import read_object
+from bench.formats.one_line import one_line
+from bench.plan.cases import Case
 from bench.plan.document import Plan
 from bench.plan.files import load_plan
 from bench.record.controls import Controls, read_controls
 from bench.record.external import FOLDER, PUBLISHED, External, read_externals
-from bench.record.intact import require_form, require_numbers, require_record, require_unchanged
+from bench.record.forms import Provenance, Step
+from bench.record.intact import require_form, require_record, require_unchanged
 from bench.record.journal import read_journals
+from wmvla.documents import faults
 from wmvla.errors import UserError
 from wmvla.json_lines import read_objects
 from wmvla.rollout.journal import Row
 
 Record = dict[str, Any]
 
+STEPS = msgspec.json.Decoder(dict[str, int | float | list[int | float]])
 THROUGHPUT = "throughput.json"
 """What pytest-benchmark wrote of the throughput suite on the run's machine, laid into the run
 directory."""
 VIDEOS, FILM = "videos", "[!.]*.mp4"
 """Folder of the films, and which files in it are films: one that is being written has a name that
 begins with a dot."""
+PROVENANCE = "provenance.json"
+PARTS = ("metrics", "failures", "controls", "externals", "speeds", "films")
+"""What `read_run` reads besides records, journals and provenance."""
 
 
-@dataclass(frozen=True)
 class Run:
-    """Everything that a report is made from. What is not there yet is empty or None."""
+    """A run directory. Each part is read when it is first asked for, and once; what is not there
+    yet is empty or None.
 
-    plan: Plan
-    rows: dict[str, list[Row]]
-    """Journal rows by rollout case."""
-    metrics: dict[str, list[Record]]
-    """Logged steps by train case."""
-    cases: dict[str, Record]
-    """Records of the finished cases, in the plan's order."""
-    provenance: Record | None
-    failures: dict[str, str]
-    """Why cases failed when they were last tried, for those that are not done since."""
-    controls: Controls | None
-    externals: tuple[External, ...] = ()
-    """What others measured: imported into the run, and published tables. It decides nothing."""
-    speeds: list[Record] | None = None
-    """What the throughput suite told of each figure, in its order; None where it was not
-    measured."""
-    films: frozenset[str] = field(default_factory=frozenset)
-    """Names of the files in ``videos/``."""
+    Args:
+        plan: the plan of `run_dir`, if it is at hand. parts: other parts that are at hand.
+
+    Raises UserError where `run_dir` holds no plan, and from each part whose file is damaged.
+    """
+
+    def __init__(self, run_dir: Path, plan: Plan | None = None, **parts: Any) -> None:
+        self.run_dir = run_dir
+        self.plan = plan or load_plan(run_dir)
+        vars(self).update(parts)
+
+    def with_parts(self, **parts: Any) -> "Run":
+        """The same run with those parts in place of its own."""
+        return Run(**{**vars(self), **parts})
+
+    @functools.cached_property
+    def rows(self) -> dict[str, list[Row]]:
+        """Journal rows by rollout case, in table order, checked against the plan."""
+        return read_journals(self.plan, self.run_dir)
+
+    @functools.cached_property
+    def metrics(self) -> dict[str, list[Record]]:
+        """Logged steps by train case."""
+        return {case.id: self._steps(case) for case in self.plan.cases if case.kind == "train"}
+
+    @functools.cached_property
+    def cases(self) -> dict[str, Record]:
+        """Records of the finished cases, in the plan's order."""
+        found = {}
+        for case in self.plan.cases:
+            path = self.run_dir / "cases" / f"{case.id}.json"
+            record = read_object(path)
+            require_record(path, record, case)
+            if record is not None:
+                found[case.id] = record
+        return found
+
+    @functools.cached_property
+    def failures(self) -> dict[str, str]:
+        """Why cases failed when they were last tried, for those that are not done since."""
+        found = {}
+        for case in self.plan.cases:
+            if case.id not in self.cases:
+                failed = read_object(self.run_dir / "failures" / f"{case.id}.json")
+                if failed is not None:
+                    found[case.id] = _failed(failed, f"failures/{case.id}.json")
+        return found
+
+    @functools.cached_property
+    def provenance(self) -> Record | None:
+        return read_object(self.run_dir / PROVENANCE)
+
+    @functools.cached_property
+    def controls(self) -> Controls | None:
+        return read_controls(self.run_dir)
+
+    @functools.cached_property
+    def externals(self) -> tuple[External, ...]:
+        """What others measured: imported into the run, and published tables. It decides nothing."""
+        return (*read_externals(self.run_dir / FOLDER), *read_externals(PUBLISHED))
+
+    @functools.cached_property
+    def speeds(self) -> list[Record] | None:
+        """What the throughput suite says of each figure, in its order; None if it was not
+        measured."""
+        return _read_speeds(self.run_dir / THROUGHPUT)
+
+    @functools.cached_property
+    def films(self) -> frozenset[str]:
+        """Names of the files in ``videos/``."""
+        return films_in(self.run_dir)
+
+    def recorded(self, *path: str) -> Any:
+        """The entry of the provenance under those keys; None if there is none."""
+        return entry(self.provenance, *path)
+
+    def _steps(self, case: Case) -> list[Record]:
+        path = self.run_dir / "metrics" / f"{case.id}.jsonl"
+        lines = _read_lines(path)
+        for line in lines:
+            line.update(_under_common_names(line))
+        return lines
 
 
 def read_run(run_dir: Path) -> Run:
-    """Read a run directory. UserError where a file in it is damaged, or where it is none."""
-    plan = load_plan(run_dir)
-    metrics, cases, failures = {}, {}, {}
-    for case in plan.cases:
-        record = read_object(run_dir / "cases" / f"{case.id}.json")
-        require_record(run_dir / "cases" / f"{case.id}.json", record, case)
-        if record is not None:
-            cases[case.id] = record
-        elif (failed := read_object(run_dir / "failures" / f"{case.id}.json")) is not None:
-            failures[case.id] = str(failed.get("error"))
-        if case.kind == "train":
-            lines = _read_lines(run_dir / "metrics" / f"{case.id}.jsonl")
-            require_numbers(run_dir / "metrics" / f"{case.id}.jsonl", lines)
-            for line in lines:
-                line.update(_under_common_names(line))
-            metrics[case.id] = lines
-    rows = read_journals(plan, run_dir)
-    require_unchanged(run_dir, cases, {case: len(found) for case, found in rows.items()})
-    provenance = read_object(run_dir / "provenance.json")
-    require_form(run_dir / "provenance.json", provenance, "provenance")
-    return Run(
-        plan=plan,
-        rows=rows,
-        metrics=metrics,
-        cases=cases,
-        provenance=provenance,
-        failures=failures,
-        controls=read_controls(run_dir),
-        externals=(*read_externals(run_dir / FOLDER), *read_externals(PUBLISHED)),
-        speeds=_read_speeds(run_dir / THROUGHPUT),
-        films=films_in(run_dir),
-    )
+    """A run with every part read, and held against the sums in its records. UserError where a file
+    is damaged or was changed, or where `run_dir` is no run."""
+    run = Run(run_dir)
+    require_unchanged(run_dir, run.cases, {case: len(rows) for case, rows in run.rows.items()})
+    require_form(run_dir / PROVENANCE, run.provenance, Provenance)
+    for part in PARTS:
+        getattr(run, part)
+    return run
+
+
+def entry(record: object, *path: str) -> Any:
+    """What nested objects hold under those keys; None if there is nothing."""
+    for key in path:
+        record = record.get(key) if isinstance(record, dict) else None
+    return record
+
+
+def _failed(failure: Record, file: str) -> str:
+    """Why the last attempt failed, and where it is said why those before it did."""
+    attempts = failure.get("attempts")
+    number = len(attempts) if isinstance(attempts, list) else 1
+    error = str(failure.get("error"))
+    return error if number < 2 else f"{error} (attempt {number}; the earlier ones: {file})"
 
 
 def films_in(run_dir: Path) -> frozenset[str]:
@@ -142,18 +207,21 @@ def _read_lines(path: Path) -> list[Record]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     whole = text[: text.rfind(b"\n") + 1]
-    found = read_objects(whole, lambda line: not isinstance(line.get("step"), int))
-    if found is not None:
-        return found
-    lines = []
-    for number, line in enumerate(whole.splitlines(), start=1):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+    lines: list[Record] | None = read_objects(whole, STEPS)
+    if lines is None:
+        lines = []
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                lines.append(json.loads(line))
+            except (ValueError, RecursionError):
+                raise UserError(
+                    f"{path}: line {number} is not a logged step; restore the file or remove the"
+                    " line"
+                ) from None
+    for number, found in enumerate(lines, start=1):
+        if fault := next(faults(Step, found), None):
             raise UserError(
-                f"{path}: line {number} is not a logged step; restore the file or remove the line"
+                f"{path}: line {number} is not a logged step: {one_line(fault)}; restore the"
+                " file or remove the line"
             )
-        lines.append(record)
     return lines

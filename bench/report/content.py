@@ -12,7 +12,7 @@ from bench.compare.control_words import BROKEN, control_sentence, controls_note
 from bench.judge.missing import as_ranges, missing_episodes
 from bench.judge.power import limit_of
 from bench.judge.stats.difference import Interval
-from bench.judge.verdict import ClaimResult, Rate, Verdict, ended_early, judge
+from bench.judge.verdict import ClaimResult, Rate, Verdict, judge
 from bench.plan.cases import Case
 from bench.plan.document import Plan
 from bench.plan.suite import Claim
@@ -23,6 +23,7 @@ from bench.report.drawings.curves import CURVES_BY_K, is_number
 from bench.report.playing import hard_resets, largest_batch, playing
 from bench.report.spent import spent
 from bench.report.throughput import throughput
+from bench.wording.methods import method_in_words
 
 REPORT_VERSION = 1
 LAST_SHARE = 0.1
@@ -54,7 +55,7 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
         "concludes": plan.concludes,
         "seeds": list(plan.seeds),
         "alpha": plan.alpha,
-        "method": asdict(plan.method),
+        "method": {**asdict(plan.method), **method_in_words(plan.method)},
         **({"looks": told} if (told := wording.looks_sentence(plan)) else {}),
         "verdict": {
             "decision": verdict.decision,
@@ -75,7 +76,7 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
         },
         "missing": [
             {"case": case, "number": len(lacking), "episodes": as_ranges(lacking)}
-            for case, lacking in missing_episodes(plan, run.rows).items()
+            for case, lacking in missing_episodes(plan, run.rows, verdict.progress).items()
         ],
         "playing": list(played.values()),
         "resets_note": wording.resets_note(
@@ -214,7 +215,7 @@ def _cannot_say(plan: Plan, verdict: Verdict) -> list[str]:
     left_out = [result.claim.id for result in verdict.claims if not result.claim.asked]
     if left_out:
         said.append(wording.not_asked_note(left_out))
-    early = [result.claim.id for result in verdict.claims if ended_early(result)]
+    early = [result.claim.id for result in verdict.claims if result.stop.decided_early]
     if early:
         said.append(wording.ended_early_note(early))
     said += [
@@ -287,8 +288,8 @@ def _claim(plan: Plan, result: ClaimResult, played: dict[str, Content]) -> Conte
         "difference": contrast.estimate,
         "interval": _interval(contrast.interval),
         "tost_interval": _interval(contrast.tost_interval),
-        "p": None if result.stop else contrast.p,  # of a fixed size; at a look it says nothing
-        **({"stop": asdict(result.stop)} if result.stop else {}),
+        "p": contrast.p if result.stop.of == 1 else None,  # of several looks it says nothing
+        **({"stop": asdict(result.stop)} if result.stop.of > 1 else {}),
         "p_adjusted": result.p_adjusted,
         "p_mcnemar_two_sided": result.p_two_sided,
         "broken": result.broken,

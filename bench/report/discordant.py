@@ -4,9 +4,10 @@ did not. Pure."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.judge.pairing import broken, solved
 from bench.plan.suite import Claim
 from bench.record.run import Run
+from wmvla.rollout.journal import Row
+from wmvla.rollout.tally import broken, succeeded
 
 Content = dict[str, Any]
 
@@ -16,7 +17,7 @@ MOST_LISTED = 12
 
 def discordant(run: Run) -> list[Content]:
     """Of each claim that was asked its discordant episodes, in order of the table."""
-    wins = {case: {row["index"]: solved(row) for row in rows} for case, rows in run.rows.items()}
+    wins = {case: {row["index"]: succeeded(row) for row in rows} for case, rows in run.rows.items()}
     return [_of_claim(run, claim, wins) for claim in run.plan.claims if claim.asked]
 
 
@@ -85,7 +86,7 @@ def _of_claim(run: Run, claim: Claim, wins: Mapping[str, Mapping[int, bool]]) ->
             {
                 "seed": seed,
                 **{key: row[key] for key in ("index", "task", "init", "repeat")},
-                "solved_by": claim.left if solved(row) else claim.right,
+                "solved_by": claim.left if succeeded(row) else claim.right,
                 "left_told": _told(row),
                 "right_told": _told(others[row["index"]]),
             }
@@ -101,7 +102,7 @@ def _of_claim(run: Run, claim: Claim, wins: Mapping[str, Mapping[int, bool]]) ->
     }
 
 
-def _told(row: dict[str, Any]) -> str:
+def _told(row: Row) -> str:
     if broken(row):
         return str(row["status"])
-    return f"{'solved' if solved(row) else 'not solved'}, {row['steps']} steps"
+    return f"{'solved' if succeeded(row) else 'not solved'}, {row['steps']} steps"

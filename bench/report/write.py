@@ -10,7 +10,6 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ def make_reports(
     """
     with _no_garbage_collection():
         run = read_run(run_dir)
-        run = run if films is None else replace(run, films=films)
+        run = run if films is None else run.with_parts(films=films)
         return _reports(run, Templates(templates), refresh)
 
 

@@ -19,8 +19,7 @@ import psutil
 
 from bench.formats.checksums import signed, sums_of
 from bench.host.energy import Counter, NotTold, find_counter, reading
-from bench.judge.interim import follow, wanted_looks
-from bench.judge.missing import missing_episodes
+from bench.judge.progress import Progress, progress_of, wanted_looks
 from bench.plan.cases import Case
 from bench.plan.document import Plan
 from bench.record.code_version import code_sha256
@@ -28,6 +27,7 @@ from bench.record.journal import check_against_plan, journal_path, read_journals
 from bench.record.privacy import anonymous, hide_names
 from bench.record.provenance import image_digest
 from bench.run.film_choice import Films
+from bench.run.output import printed_to
 from bench.run.stages import (
     base,
     demonstrations,
@@ -65,8 +65,18 @@ def record_path(run_dir: Path, case_id: str) -> Path:
 
 
 def failure_path(run_dir: Path, case_id: str) -> Path:
-    """Where it is recorded why a case failed; gone as soon as it succeeds."""
+    """Where it is recorded why attempts at a case failed; it stays when a later one succeeds."""
     return run_dir / "failures" / f"{case_id}.json"
+
+
+def failed_attempts(path: Path) -> list[dict[str, Any]]:
+    """What a failure record says of each attempt; of an unreadable one nothing, for it decides
+    nothing."""
+    try:
+        found = json.loads(path.read_text())
+        return [*found["attempts"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
 
 
 class Executor:
@@ -79,6 +89,7 @@ class Executor:
         is played here.
         cases: those that are carried out here, beside others elsewhere: what they need must be
         done; () for all.
+        logged: what a case prints goes into its log, and not to where this process prints.
     """
 
     def __init__(
@@ -90,10 +101,15 @@ class Executor:
         deterministic: bool = False,
         shard: Shard | None = None,
         cases: Sequence[str] = (),
+        logged: bool = False,
     ) -> None:
         self.context = Context(plan, run_dir, show, trackers, deterministic, shard)
         self.mine = frozenset(cases or (case.id for case in plan.cases))
+        self.logged = logged
         self.failures: dict[str, Exception] = {}
+        self.carried_out: set[str] = set()
+        """The cases that were not found done."""
+        self._known_progress: tuple[object, Progress] | None = None
         self.code = code_sha256()
         self.image = image_digest()
 
@@ -115,10 +131,9 @@ class Executor:
                 assert self.undone_need(case_id) is None, "a shard trains nothing"
                 return self._part(case)
             self._ensure_needs(case)
-            if case.kind == "rollout" and self.context.plan.sequential:
-                return self._finished(case) or self._look_by_look(case)
             with disk_full_is_a_user_error():
-                return self._finished(case) or self._run(case)
+                do = self._look_by_look if case.kind == "rollout" else self._run
+                return self._finished(case) or do(case)
         except Exception as error:
             self.failures[case_id] = error
             raise
@@ -180,38 +195,30 @@ class Executor:
             for artefact in self.context.absolute(record["artefacts"]).values()
         ):
             return None
-        if case.kind == "rollout":
-            if self.context.plan.sequential:
-                return (
-                    None
-                    if case.id in missing_episodes(self.context.plan, self._journals())
-                    else record
-                )
-            rows = read_all(journal_path(self.context.run_dir, case.id))
-            check_against_plan(self.context.plan, case, rows)
-            if len(rows) < len(self.context.plan.episodes):
-                return None
+        if case.kind == "rollout" and case.id in self._wanted_looks(self._rows(case)):
+            return None
         return record
 
     def _look_by_look(self, asked: Case) -> dict[str, Any]:
-        """Play every rollout of a sequential plan up to where it ends, all of them to one look
-        before any to the next.
+        """Play the case that was ``asked`` for up to where it ends: its record.
 
-        The record of the case that was ``asked`` for. Another one that fails stops those alone that
-        wait for its episodes.
+        If the plan has several looks, every rollout is played with it, all of them to one look
+        before any to the next. Another one that fails stops those alone that wait for its episodes.
         """
         plan = self.context.plan
-        parts: dict[str, list[dict[str, Any]]] = {case.id: [] for case in plan.rollout_cases()}
+        together = plan.rollout_cases() if plan.last_look > 1 else [asked]
+        parts: dict[str, list[dict[str, Any]]] = {case.id: [] for case in together}
         while waiting := {
             case: look
-            for case, look in wanted_looks(plan, self._journals()).items()
-            if case not in self.failures
+            for case, look in self._wanted_looks(self._rows(asked)).items()
+            if case in parts and case not in self.failures
         }:
             look = min(waiting.values())
             for case_id in [case for case, its_look in waiting.items() if its_look == look]:
                 case = plan.case(case_id)
                 try:
                     self._ensure_needs(case)
+                    self._forget(case)
                     with disk_full_is_a_user_error():
                         parts[case_id].append(self._timed(case, plan.rows_until(look)))
                 except Exception as error:
@@ -220,7 +227,7 @@ class Executor:
         if asked.id in self.failures:
             raise self.failures[asked.id]
         if not parts[asked.id]:  # a run that was killed had recorded everything
-            look = follow(plan, self._journals()).looks[asked.rollout]
+            look = self._progress(self._rows(asked)).looks[asked.rollout]
             parts[asked.id].append(self._timed(asked, plan.rows_until(look)))
         records = {
             case_id: _whole(played)
@@ -231,8 +238,25 @@ class Executor:
             self._write_record(plan.case(case_id), record)
         return records[asked.id]
 
-    def _journals(self) -> dict[str, list[Row]]:
-        return read_journals(self.context.plan, self.context.run_dir)
+    def _rows(self, case: Case) -> dict[str, list[Row]]:
+        """Rows of the rollouts that say how far this one plays: of a plan with one look its
+        own."""
+        plan, run_dir = self.context.plan, self.context.run_dir
+        if plan.last_look > 1:
+            return read_journals(plan, run_dir)
+        rows = read_all(journal_path(run_dir, case.id))
+        check_against_plan(plan, case, rows)
+        return {case.id: rows}
+
+    def _wanted_looks(self, rows: dict[str, list[Row]]) -> dict[str, int]:
+        return wanted_looks(self.context.plan, rows, self._progress(rows))
+
+    def _progress(self, rows: dict[str, list[Row]]) -> Progress:
+        """Computed again only when there are more rows: journals are only ever added to."""
+        known = tuple((case, len(found)) for case, found in rows.items())
+        if self._known_progress is None or self._known_progress[0] != known:
+            self._known_progress = known, progress_of(self.context.plan, rows)
+        return self._known_progress[1]
 
     def _part(self, case: Case) -> dict[str, Any]:
         """Play a shard's part of a rollout; its record is written nowhere, but why it failed is."""
@@ -244,9 +268,7 @@ class Executor:
             raise
 
     def _run(self, case: Case) -> dict[str, Any]:
-        record_path(self.context.run_dir, case.id).unlink(
-            missing_ok=True
-        )  # its sums are those of what is made again now
+        self._forget(case)
         try:
             record = self._timed(case)
         except Exception as error:
@@ -255,32 +277,33 @@ class Executor:
         self._write_record(case, record)
         return record
 
+    def _forget(self, case: Case) -> None:
+        """Remove the record of a case that is carried out again: its sums are of what was."""
+        record_path(self.context.run_dir, case.id).unlink(missing_ok=True)
+
     def _write_failure(self, case: Case, error: Exception) -> None:
-        write_json(
-            failure_path(self.context.run_dir, case.id),
-            {"case": case.id, "error": anonymous(str(error))},
-        )
+        path, told = failure_path(self.context.run_dir, case.id), anonymous(str(error))
+        attempt = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "error": told}
+        attempts = [*failed_attempts(path), attempt]
+        write_json(path, {"case": case.id, "error": told, "attempts": attempts})
 
     def _write_record(self, case: Case, record: dict[str, Any]) -> None:
-        failure_path(self.context.run_dir, case.id).unlink(missing_ok=True)
         write_json(record_path(self.context.run_dir, case.id), signed(record))
 
     def _timed(self, case: Case, episodes: Sequence[EpisodeRow] | None = None) -> dict[str, Any]:
         """Carry out a case, of a rollout perhaps those episodes alone; its record."""
+        self.carried_out.add(case.id)
         began, cpu, joules = time.monotonic(), _cpu_seconds(), reading(self._energy)
+        log = self.context.log_path(case.id)
         try:
-            figures = (
-                STAGES[case.kind](self.context, case)
-                if episodes is None
-                else rollout.run(self.context, case, episodes)
-            )
+            with printed_to(log) if self.logged else contextlib.nullcontext():
+                figures = (
+                    STAGES[case.kind](self.context, case)
+                    if episodes is None
+                    else rollout.run(self.context, case, episodes)
+                )
         finally:
-            hide_names(
-                [
-                    self.context.log_path(case.id),
-                    *self.context.run_dir.glob(f"jobs/{case.id}.*json"),
-                ]
-            )
+            hide_names([log, *self.context.run_dir.glob(f"jobs/{case.id}.*json")])
         return {
             "case": case.id,
             "kind": case.kind,

@@ -4,10 +4,11 @@ other did not. Pure."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.judge.pairing import RowsByCase, broken, solved
+from bench.judge.pairing import RowsByCase
 from bench.plan.document import Plan
 from wmvla.errors import UserError
 from wmvla.rollout.journal import Row
+from wmvla.rollout.tally import broken, succeeded
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def choose(
             )
 
     def wanted(row: Row) -> bool:
-        return row["index"] in episodes or (failures and not solved(row))
+        return row["index"] in episodes or (failures and not succeeded(row))
 
     alone = {
         case: sorted(index for index, row in found.items() if wanted(row))
@@ -73,7 +74,9 @@ def choose(
             left, right = f"{claim.left}-s{seed}", f"{claim.right}-s{seed}"
             both = rows.get(left, {}).keys() & rows.get(right, {}).keys()
             pairs[left, right] = sorted(
-                index for index in both if solved(rows[left][index]) != solved(rows[right][index])
+                index
+                for index in both
+                if succeeded(rows[left][index]) != succeeded(rows[right][index])
             )
     return Films(
         tuple((case, index) for case, indices in alone.items() for index in indices[:limit]),
@@ -88,7 +91,7 @@ def choose(
 
 def outcome(row: Row) -> str:
     """``solved after 112 steps``."""
-    return f"{'solved' if solved(row) else 'not solved'} after {row['steps']} steps"
+    return f"{'solved' if succeeded(row) else 'not solved'} after {row['steps']} steps"
 
 
 def parse_episodes(text: str | None) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from bench.plan.document import Plan
 
 REPORT, ROLLOUTS = "report", "rollouts"
 SETUP = "make setup"
-WMBENCH = ".venv/bin/wmbench"
+WMBENCH, PYTEST = ".venv/bin/wmbench", ".venv/bin/pytest"
 KEEP = "-ffdx -e .venv -e .tools -e .libero"
 """What git clean is told between jobs: what set-up made stays, or each job would install 7 GB."""
 PLACE = "project_folder.txt"
@@ -31,9 +31,11 @@ def gitlab_pipeline(plan: Plan, flags: Sequence[str], run_dir: Path) -> dict[str
     Args:
         flags: the options that make the plan again, as `wmbench run` takes them. run_dir: below the
         project's folder, relative.
+
+    Non-obvious: pytest carries the cases out, because GitLab shows its JUnit report.
     """
     groups = _groups(plan)
-    command = [WMBENCH, "run", plan.suite, *flags]
+    command = [PYTEST, "suites/", f"--suite={plan.suite}", *flags]
     jobs = {name: _job(plan, name, groups, command, run_dir) for name in groups}
     jobs[REPORT] = {
         "stage": REPORT,
@@ -59,9 +61,9 @@ def gitlab_pipeline(plan: Plan, flags: Sequence[str], run_dir: Path) -> dict[str
 
 
 def _groups(plan: Plan) -> dict[str, tuple[Case, ...]]:
-    """The cases of each job: one, but all rollouts of a sequential plan together, because its looks
-    need them in one place."""
-    if plan.sequential is None:
+    """The cases of each job: one, but all rollouts of a plan with several looks together, because
+    those need them in one place."""
+    if plan.last_look == 1:
         return {case.id: (case,) for case in plan.cases}
     rollouts = tuple(plan.rollout_cases())
     groups: dict[str, tuple[Case, ...]] = {}
@@ -80,13 +82,9 @@ def _job(
     run_dir: Path,
 ) -> dict[str, Any]:
     cases = groups[name]
+    junit = f"junit-{name}.xml"
     before = {need for case in cases for need in _all_needs(plan, case)}
-    left = [
-        f"{run_dir}/plan.json",
-        f"{run_dir}/provenance.json",
-        f"{run_dir}/{PLACE}",
-        f"junit-{name}.xml",
-    ]
+    left = [f"{run_dir}/plan.json", f"{run_dir}/provenance.json", f"{run_dir}/{PLACE}", junit]
     left += [
         path
         for case in cases
@@ -99,9 +97,10 @@ def _job(
         "needs": [
             other for other, its_cases in groups.items() if before & {case.id for case in its_cases}
         ],
-        "variables": {"PYTEST_ADDOPTS": f"--junitxml=junit-{name}.xml"},
-        "script": [" ".join([*command, *(f"--case={case.id}" for case in cases)])],
-        "artifacts": {"when": "always", "paths": left, "reports": {"junit": f"junit-{name}.xml"}},
+        "script": [
+            " ".join([*command, f"--junitxml={junit}", *(f"--case={case.id}" for case in cases)])
+        ],
+        "artifacts": {"when": "always", "paths": left, "reports": {"junit": junit}},
     }
 
 

@@ -6,24 +6,31 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
 
 STOPPED = 128 + signal.SIGTERM
 """Exit code of what SIGTERM stopped, as a shell gives it."""
 
 
-def interrupt_on_sigterm() -> None:
-    """Let the first SIGTERM interrupt this process as Ctrl-C does; those after it do nothing.
+@contextmanager
+def interrupt_on_sigterm() -> Iterator[list[int]]:
+    """Let the first SIGTERM interrupt this process as Ctrl-C does as long as the block lasts; those
+    after it do nothing. The yielded list holds the signals that came.
 
-    Non-obvious: Slurm signals every process of a job, and a parent hands the signal on besides. The
-    second one must not cut short the waiting for a training that writes its checkpoint.
+    Non-obvious: Slurm signals every process of a job, and may do so twice. The second one must not
+    cut short the waiting for a training that writes its checkpoint.
     """
+    came: list[int] = []
 
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        signal.signal(signal.SIGTERM, lambda number, frame: None)
-        raise KeyboardInterrupt("SIGTERM")
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) == 1:
+            raise KeyboardInterrupt("SIGTERM")
 
-    signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -33,16 +33,12 @@ def joins(plan: Plan, cases: Sequence[str]) -> bool:
     return srun_rank() > 0
 
 
-def spread_without_slurm(plan: Plan) -> bool:
-    """Whether the machine trains on several nodes, and srun did not start this process."""
-    return plan.machine.nodes > 1 and not by_srun()
-
-
 def refuse_several_nodes(plan: Plan, cases: Sequence[str], is_done: Callable[[str], bool]) -> None:
-    """UserError if a training is left to do: its processes are Slurm's to start
-    (`spread_without_slurm`)."""
-    mine = [case for case in plan.cases if plan.trains(case) and (not cases or case.id in cases)]
-    if not all(is_done(case.id) for case in mine):
+    """UserError if the machine trains on several nodes, one of those cases is a training that is
+    not done, and srun did not start this process."""
+    if plan.machine.nodes == 1 or by_srun():
+        return
+    if not all(is_done(case) for case in cases if plan.trains(plan.case(case))):
         raise UserError(told_to_submit(plan.machine))
 
 

@@ -7,7 +7,6 @@ here stays as it is.
 """
 
 import contextlib
-import fcntl
 import filecmp
 import shutil
 import subprocess
@@ -15,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from filelock import lock_descriptor
 
 from bench.plan.document import PLAN_FILE
 from bench.plan.files import load_plan
@@ -72,12 +73,10 @@ def _alone(destination: Path) -> Iterator[IO[str]]:
     killed.
     """
     with (destination / f"{STAGE}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock_descriptor(file.fileno(), blocking=False):
             raise UserError(
                 f"{destination}: another wmbench pull is at work here; wait for it or stop it"
-            ) from None
+            )
         yield file
 
 

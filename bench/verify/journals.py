@@ -2,19 +2,24 @@
 same in all arms."""
 
 from collections import defaultdict
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from bench.formats.json_schema import problems
+import msgspec
+
 from bench.formats.strict_json import NotStrictError, parse
 from bench.plan.cases import Case
 from bench.plan.document import Plan
-from bench.record.journal import journal_path
+from bench.record.forms import problems
+from bench.record.journal import differing_key, journal_path
 from bench.verify.damage import Findings
-from wmvla.rollout.journal import Row, journal_files
+from wmvla.json_lines import read_objects
+from wmvla.rollout.journal import ROWS, Row, journal_files
+from wmvla.rollout.tally import tally
 
-PLANNED = ("suite", "task", "init", "env_seed", "noise_seed", "repeat")
-"""What a row repeats of the episode table."""
+Placed = tuple[Row, str, int]
+"""A row, and the file and line where it stands."""
 
 
 def check_journals(
@@ -31,74 +36,82 @@ def check_journals(
         for case in plan.rollout_cases()
         for file in journal_files(journal_path(found.run_dir, case.id))
     }
-    for path in sorted((found.run_dir / "episodes").glob("*")):
-        if path not in known and not path.name.startswith("."):
+    for path in sorted((found.run_dir / "episodes").glob("[!.]*.jsonl")):
+        if path not in known:
             found.damage(f"episodes/{path.name}", "the journal of no rollout of the plan")
     number = sum(map(len, rows_by_case.values()))
     found.checked.append(
         f"{number} episodes of {len(rows_by_case)} rollouts against the episode table"
     )
     return {
-        case: [row for row, _ in sorted(rows, key=lambda pair: pair[0]["index"])]
+        case: sorted((row for row, _, _ in rows), key=itemgetter("index"))
         for case, rows in rows_by_case.items()
     }
 
 
 def _check_case(
     found: Findings, plan: Plan, case: Case, record: dict[str, Any] | None
-) -> list[tuple[Row, str]]:
+) -> list[Placed]:
     """The good rows of a case, each with its place."""
-    rows: list[tuple[Row, str]] = []
-    places: dict[int, str] = {}
+    rows: list[Placed] = []
+    places: dict[int, tuple[str, int]] = {}
     for path in journal_files(journal_path(found.run_dir, case.id)):
         file = f"episodes/{path.name}"
-        for number, row in read_lines(found, file, path, "episode", done=record is not None):
+        for number, row in read_lines(found, file, path, Row, record is not None, ROWS):
             problem = _alien(plan, case, row)
             if problem:
                 found.damage(file, f"line {number}: {problem}")
                 continue
-            place = f"{file} line {number}"
-            first = places.setdefault(row["index"], place)
-            if first != place:
+            index = row["index"]
+            if index in places:
+                first, line = places[index]
                 found.damage(
-                    file, f"line {number}: episode {row['index']} stands already in {first}"
+                    file, f"line {number}: episode {index} stands already in {first} line {line}"
                 )
                 continue
-            rows.append((row, place))
+            places[index] = file, number
+            rows.append((row, file, number))
     if record is not None:
-        _check_record(found, plan, case, record, [row for row, _ in rows])
+        _check_record(found, plan, case, record, [row for row, _, _ in rows])
     return rows
 
 
 def read_lines(
-    found: Findings, file: str, path: Path, schema: str, done: bool
+    found: Findings,
+    file: str,
+    path: Path,
+    form: Any,
+    done: bool,
+    decoder: msgspec.json.Decoder[Any] | None = None,
 ) -> list[tuple[int, Any]]:
-    """The lines of a file that are JSON and satisfy a schema, with their numbers; the others are
+    """The lines of a file that are JSON and have a form, with their numbers; the others are
     damages.
 
     A last line without its newline is one that is being written, or that a killed run left: a
-    damage where the case is done.
+    damage where the case is done. With a decoder all lines are read at once where none is wrong.
     """
     try:
         text = path.read_bytes()
     except OSError as error:
         found.damage(file, f"cannot be read: {error.strerror}")
         return []
-    lines = text.split(b"\n")
-    if lines.pop():
-        number = len(lines) + 1
+    whole = text[: text.rfind(b"\n") + 1]
+    if len(whole) < len(text):
+        number = whole.count(b"\n") + 1
         if done:
             found.damage(file, f"line {number}: cut off, it has no end")
         else:
             found.notes.append(f"{file}: line {number} is half written; it does not count")
+    if decoder is not None and (read := read_objects(whole, decoder)) is not None:
+        return list(enumerate(read, start=1))
     good = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
         try:
             content = parse(line)
         except NotStrictError as error:
             found.damage(file, f"line {number}: {error}")
             continue
-        wrong = list(problems(content, schema))
+        wrong = list(problems(form, content))
         for problem in wrong:
             found.damage(file, f"line {number}: {problem}")
         if not wrong:
@@ -113,12 +126,11 @@ def _alien(plan: Plan, case: Case, row: Row) -> str | None:
     if row["index"] >= len(plan.episodes):
         return f"'index' is {row['index']}, the plan's table has {len(plan.episodes)} episodes"
     planned = plan.episodes[row["index"]]
-    for key in PLANNED:
-        if row[key] != getattr(planned, key):
-            return (
-                f"'{key}' is {row[key]!r}, the plan says {getattr(planned, key)!r} of episode"
-                f" {row['index']}"
-            )
+    if (key := differing_key(row, planned)) is not None:
+        return (
+            f"'{key}' is {row[key]!r}, the plan says {getattr(planned, key)!r} of episode"
+            f" {row['index']}"
+        )
     if row["success"] and row["status"] != "ok":
         return f"'success' is true, and 'status' is {row['status']!r}"
     if row["steps"] > plan.recipe.environment.max_steps:
@@ -134,7 +146,7 @@ def _check_record(
     """The case is done: all of its episodes are there, and the record's figures are theirs."""
     file = f"cases/{case.id}.json"
     indices = {row["index"] for row in rows}
-    if plan.sequential is None:
+    if plan.last_look == 1:
         lacking = [episode.index for episode in plan.episodes if episode.index not in indices]
         if lacking:
             told = ", ".join(map(str, lacking[:10])) + (" ..." if len(lacking) > 10 else "")
@@ -145,7 +157,7 @@ def _check_record(
             return
     sums = {
         "episodes": len(rows),
-        "succeeded": sum(row["success"] for row in rows),
+        "succeeded": tally(rows).successes,
         "episode_cpu_seconds": round(sum(row["cpu_seconds"] for row in rows), 3),
     }
     for key, value in sums.items():
@@ -153,24 +165,31 @@ def _check_record(
             found.damage(file, f"'{key}' is {record[key]!r}, its journal gives {value!r}")
 
 
-def _check_scenes(found: Findings, rows_by_case: dict[str, list[tuple[Row, str]]]) -> None:
+def _check_scenes(found: Findings, rows_by_case: dict[str, list[Placed]]) -> None:
     """One scene of each (suite, task, init) in all rollouts; where two differ, the one that fewer
     rows have is named."""
-    places: dict[tuple[str, int, int], dict[str, list[str]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    for rows in rows_by_case.values():
-        for row, place in rows:
-            if row["scene_hash"] is not None:
-                places[row["suite"], row["task"], row["init"]][row["scene_hash"]].append(place)
-    for (suite, task, init), scenes in places.items():
-        most = max(scenes, key=lambda scene: len(scenes[scene]))
-        for scene, where in scenes.items():
-            if scene != most:
-                file, _, line = where[0].partition(" ")
-                others = f"{most[:12]} in {len(scenes[most])} others, {scenes[most][0]} for one"
+    scenes: dict[tuple[str, int, int], str] = {}
+    differing = {
+        place
+        for rows in rows_by_case.values()
+        for row, _, _ in rows
+        if (scene := row["scene_hash"]) is not None
+        and scenes.setdefault(place := (row["suite"], row["task"], row["init"]), scene) != scene
+    }
+    for place in sorted(differing):
+        where: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        for rows in rows_by_case.values():
+            for row, file, number in rows:
+                scene = row["scene_hash"]
+                if scene is not None and (row["suite"], row["task"], row["init"]) == place:
+                    where[scene].append((file, number))
+        most = max(where, key=lambda scene: len(where[scene]))
+        first, line = where[most][0]
+        suite, task, init = place
+        for other, ((file, number), *_) in where.items():
+            if other != most:
                 found.damage(
                     file,
-                    f"{line}: the scene of {suite} task {task}, init {init} is {scene[:12]}, but"
-                    f" {others}",
+                    f"line {number}: the scene of {suite} task {task}, init {init} is {other[:12]},"
+                    f" but {most[:12]} in {len(where[most])} others, {first} line {line} for one",
                 )

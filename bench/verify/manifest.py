@@ -14,9 +14,10 @@ from typing import Any
 
 from bench.formats.checksums import is_intact, sha256_of, sha256_of_lines, signed
 from bench.formats.json_file import read_object
-from bench.formats.json_schema import problems
 from bench.formats.strict_json import NotStrictError, parse
-from bench.record.code_version import ROOT
+from bench.host.folders import CODE
+from bench.record.forms import Manifest, problems
+from bench.record.layout import belongs
 from bench.record.run import THROUGHPUT
 from wmvla.errors import UserError
 from wmvla.files import write_json
@@ -53,8 +54,16 @@ Entries = dict[str, dict[str, Any]]
 
 
 def files_of(run_dir: Path) -> dict[str, Path]:
-    """All files by their path in the run directory, in order, but the manifest, locks and what else
-    is hidden."""
+    """The run's files by their path in the run directory, in order, but the manifest."""
+    return {name: path for name, path in _visible_files(run_dir).items() if belongs(name)}
+
+
+def foreign_files(run_dir: Path) -> list[str]:
+    """What lies in a run directory, is not hidden, and belongs to no run, in order."""
+    return [name for name in _visible_files(run_dir) if not belongs(name) and name != MANIFEST]
+
+
+def _visible_files(run_dir: Path) -> dict[str, Path]:
     found, top = {}, os.fspath(run_dir)
     for folder, folders, names in os.walk(top):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -63,7 +72,6 @@ def files_of(run_dir: Path) -> dict[str, Path]:
             path = Path(folder, name)
             if not name.startswith(".") and path.is_file():
                 found[f"{inside}{name}"] = path
-    found.pop(MANIFEST, None)
     return dict(sorted(found.items()))
 
 
@@ -125,13 +133,13 @@ def program_sha256() -> str:
     report and checks it."""
     digest = hashlib.sha256()
     for path in sorted(_sources()):
-        digest.update(f"{sha256_of(path)}  {path.relative_to(ROOT).as_posix()}\n".encode())
+        digest.update(f"{sha256_of(path)}  {path.relative_to(CODE).as_posix()}\n".encode())
     return digest.hexdigest()
 
 
 def _sources() -> Iterator[Path]:
     for suffix in ("py", "j2", "css", "js", "toml"):
-        yield from (ROOT / "bench").rglob(f"*.{suffix}")
+        yield from (CODE / "bench").rglob(f"*.{suffix}")
 
 
 def _entries_before(run_dir: Path) -> Entries:
@@ -148,7 +156,7 @@ def _entries_before(run_dir: Path) -> Entries:
         raise UserError(
             f"{path}: {error}; find out why, then remove it and give the command again"
         ) from None
-    if next(problems(found, "manifest"), None) or not is_intact(found):
+    if next(problems(Manifest, found), None) or not is_intact(found):
         raise UserError(
             f"{path}: changed after it was written; find out why, then remove it and give the"
             " command again"
@@ -160,7 +168,7 @@ def _entries_before(run_dir: Path) -> Entries:
 def _vouched(run_dir: Path) -> dict[str, str]:
     """Sums by path that intact records give: of their artefacts, and of themselves."""
     found: dict[str, str] = {}
-    for path in sorted((run_dir / "cases").glob("*.json")):
+    for path in sorted((run_dir / "cases").glob("[!.]*.json")):
         record = read_object(path) or {}
         if is_intact(record):
             found |= {

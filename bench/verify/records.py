@@ -4,9 +4,9 @@ lines of a replay."""
 from collections import defaultdict
 from typing import Any
 
-from bench.formats.json_schema import problems
 from bench.plan.cases import Case
 from bench.plan.document import Plan
+from bench.record.forms import CaseRecord, Replayed, Step, problems
 from bench.record.replay_summary import summary
 from bench.verify.damage import Findings
 from bench.verify.journals import read_lines
@@ -19,17 +19,15 @@ def read_records(found: Findings, plan: Plan) -> Records:
     them are damages."""
     records: Records = {}
     ids = {f"{case.id}.json": case for case in plan.cases}
-    for path in sorted((found.run_dir / "cases").glob("*")):
+    for path in sorted((found.run_dir / "cases").glob("[!.]*.json")):
         file = f"cases/{path.name}"
-        if path.name.startswith("."):
-            continue
         if path.name not in ids:
             found.damage(file, "the record of no case of the plan")
             continue
         record = found.read(file)
         if record is None:
             continue
-        wrong = list(problems(record, "record"))
+        wrong = list(problems(CaseRecord, record))
         case = ids[path.name]
         if not wrong and (record["case"], record["kind"]) != (case.id, case.kind):
             wrong = [
@@ -74,14 +72,14 @@ def check_trainings(found: Findings, plan: Plan, records: Records) -> None:
     """Every line of every metrics file; of a training that is done its last line too."""
     number = 0
     trainings = {f"{case.id}.jsonl": case for case in plan.cases if case.kind == "train"}
-    for path in sorted((found.run_dir / "metrics").glob("*.jsonl")):
+    for path in sorted((found.run_dir / "metrics").glob("[!.]*.jsonl")):
         file = f"metrics/{path.name}"
         if path.name not in trainings:
             found.damage(file, "the metrics of no training of the plan")
             continue
         case = trainings[path.name]
         record = records.get(case.id)
-        lines = read_lines(found, file, path, "metrics", done=record is not None)
+        lines = read_lines(found, file, path, Step, done=record is not None)
         number += len(lines)
         _check_order(found, file, lines, plan)
         if record is not None and lines:
@@ -136,13 +134,13 @@ def check_replays(found: Findings, plan: Plan, records: Records) -> None:
     """The figures of every replay again from its lines."""
     replays = {f"{case.id}.jsonl": case for case in plan.cases if case.kind == "replay"}
     number = 0
-    for path in sorted((found.run_dir / "replays").glob("*.jsonl")):
+    for path in sorted((found.run_dir / "replays").glob("[!.]*.jsonl")):
         file = f"replays/{path.name}"
         if path.name not in replays:
             found.damage(file, "the replay of no case of the plan")
             continue
         case_id = replays[path.name].id
-        lines = read_lines(found, file, path, "replay", done=case_id in records)
+        lines = read_lines(found, file, path, Replayed, done=case_id in records)
         number += len(lines)
         if case_id in records and lines and file not in found.damaged([file]):
             _check_summary(found, file, records[case_id], [line for _, line in lines])

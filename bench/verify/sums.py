@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.formats.checksums import checkpoint_made, is_intact, sha256_of, sha256_of_lines
-from bench.formats.json_schema import problems
 from bench.plan.document import Plan
+from bench.record.forms import Manifest, problems
 from bench.verify.damage import Findings
-from bench.verify.manifest import EVIDENCE, MANIFEST, files_of
+from bench.verify.manifest import EVIDENCE, MANIFEST, files_of, foreign_files
 
 LEFT_OUT = ("checkpoints/", "jobs/", "logs/", "slurm/", "videos/")
 """What `wmbench pack` and `wmbench pull` leave behind, and films, which are large: all of a folder,
@@ -22,7 +22,7 @@ def check_manifest(found: Findings) -> dict[str, Any] | None:
     manifest = found.read(MANIFEST)
     if manifest is None:
         return None
-    wrong = list(problems(manifest, "manifest"))
+    wrong = list(problems(Manifest, manifest))
     for problem in wrong:
         found.damage(MANIFEST, problem)
     if wrong:
@@ -49,10 +49,11 @@ def _compare(found: Findings, entries: dict[str, dict[str, Any]]) -> None:
         folder = next((folder for folder in left_out if name.startswith(folder)), None)
         if folder:
             continue
-        if name not in files:
+        path = found.run_dir / name
+        if not path.is_file():
             found.damage(name, "missing: manifest.json has a sum of it")
             continue
-        size, digest = files[name].stat().st_size, sha256_of(files[name])
+        size, digest = path.stat().st_size, sha256_of(path)
         if size != entry["bytes"]:
             found.damage(name, f"changed after it was sealed: {size} bytes, not {entry['bytes']}")
         elif digest != entry["sha256"]:
@@ -67,6 +68,9 @@ def _compare(found: Findings, entries: dict[str, dict[str, Any]]) -> None:
                 name,
                 "unknown: manifest.json has no sum of it; if it is yours, wmbench report adds it",
             )
+    foreign = [name for name in foreign_files(found.run_dir) if name not in entries]
+    if foreign:
+        found.notes.append(f"no files of a run, not looked at: {', '.join(foreign)}")
     for folder in left_out:
         number = sum(name.startswith(folder) for name in entries)
         if number:

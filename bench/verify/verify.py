@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.formats.json_schema import problems
 from bench.judge.missing import missing_episodes
 from bench.plan.document import PLAN_FILE, Plan
 from bench.plan.files import plan_from_json
+from bench.record.controls import Controls
+from bench.record.forms import Provenance, problems
 from bench.verify.damage import Damage, Findings
 from bench.verify.journals import check_journals
 from bench.verify.manifest import EVIDENCE, MANIFEST, REPORTS, seal_of
@@ -75,26 +76,23 @@ def _read_plan(found: Findings) -> Plan | None:
     document = found.read(PLAN_FILE)
     if document is None:
         return None
-    wrong = list(problems(document, "plan"))
-    for problem in wrong:
-        found.damage(PLAN_FILE, problem)
     try:
         plan = plan_from_json(document, PLAN_FILE)
     except UserError as error:
         found.damage(PLAN_FILE, str(error).removeprefix(f"{PLAN_FILE}: "))
         return None
     found.checked.append("the plan against its hash")
-    return None if wrong else plan
+    return plan
 
 
 def _check_others(found: Findings) -> dict[str, Any]:
     """The provenance; empty where there is none, or it is damaged."""
     good = {}
-    for name in ("provenance", "controls"):
+    for name, form in (("provenance", Provenance), ("controls", Controls)):
         file = f"{name}.json"
         if (found.run_dir / file).exists():
             document = found.read(file)
-            wrong = [] if document is None else list(problems(document, name))
+            wrong = [] if document is None else list(problems(form, document))
             for problem in wrong:
                 found.damage(file, problem)
             if document is not None and not wrong:

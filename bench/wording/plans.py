@@ -54,11 +54,11 @@ def out_of_reach_note(claim: Claim, limit: Limit) -> str | None:
 
 def looks_sentence(plan: Plan) -> str | None:
     """When a sequential plan looks, and what it saves; None of a plan of fixed size."""
-    share = share_played(plan)
-    if plan.sequential is None or share is None:
+    if plan.last_look == 1:
         return None
-    spending = {"obrien-fleming": "O'Brien-Fleming", "pocock": "Pocock"}[plan.sequential.spending]
-    states = listed([str(look) for look in plan.sequential.looks])
+    share = share_played(plan)
+    spending = {"obrien-fleming": "O'Brien-Fleming", "pocock": "Pocock"}[plan.schedule.spending]
+    states = listed([str(look) for look in plan.schedule.looks])
     return (
         f"after {states} initial states of each task, error spent as {spending} would; a claim"
         f" whose gain is found four times in five ends after {100 * share:.0f} % of its pairs on"
@@ -128,7 +128,7 @@ def cost_lines(
                 ),
             )
         ]
-    on_cpu, most = plan.machine.accelerator == "cpu", "at most" if plan.sequential else "about"
+    on_cpu, most = plan.machine.accelerator == "cpu", "at most" if plan.last_look > 1 else "about"
     untimed = _without([cost.case.kind for cost in costs if cost.seconds is None])
     unsized = _without([cost.case.kind for cost in costs if cost.size is None])
     seconds = sum(cost.seconds or 0.0 for cost in costs)

@@ -144,13 +144,12 @@ def claim_sentence(plan: Plan, result: ClaimResult) -> str:
 def _stop_notes(plan: Plan, result: ClaimResult) -> list[str]:
     """Why the claim ended before all episodes were played, and what that does to the estimate."""
     stop = result.stop
-    if stop is None or stop.look == stop.of:
+    if stop.look == stop.of:
         return []
-    assert plan.sequential is not None
     if stop.ended == "futile":
         return [
             "Ended early as futile: the chance that the last look would show or exclude it is"
-            f" below {100 * plan.sequential.futility:g} %."
+            f" below {100 * plan.schedule.futility:g} %."
         ]
     return [
         "Ended early; the interval is corrected for the looks, the estimate is not: it flatters"
@@ -161,7 +160,7 @@ def _stop_notes(plan: Plan, result: ClaimResult) -> list[str]:
 def _found(plan: Plan, result: ClaimResult) -> str:
     claim, contrast, stop = result.claim, result.contrast, result.stop
     told = f"{claim.left} - {claim.right} is {points(contrast.estimate)} points"
-    if stop is not None:
+    if stop.of > 1:
         told += (
             f" at look {stop.look} of {stop.of} ({contrast.pairs} pairs)"
             if stop.look
@@ -175,7 +174,7 @@ def _found(plan: Plan, result: ClaimResult) -> str:
             f"the margin is {100 * claim.margin:g} points either way."
         )
     level, p = f"{100 * contrast.interval.confidence:.0f} %", p_value(result.p_adjusted)
-    if stop is not None:
+    if stop.of > 1:
         reached = (
             f"; {claim.left} leads by {stop.lead} episodes, the boundary is {stop.boundary}"
             if stop.look
@@ -199,7 +198,7 @@ def _meaning(plan: Plan, result: ClaimResult) -> str:
             "The interval reaches beyond the margin: equality within it is neither shown nor"
             " excluded."
         )
-    if _rejects(plan, result):
+    if _rejects(result):
         return (
             "A gain is shown by all checkpoints together, but the training seeds do not agree"
             " on it."
@@ -230,11 +229,9 @@ def _meaning(plan: Plan, result: ClaimResult) -> str:
     )
 
 
-def _rejects(plan: Plan, result: ClaimResult) -> bool:
+def _rejects(result: ClaimResult) -> bool:
     """Whether the test of a gain does, whatever else is asked of it."""
-    if result.stop is not None:
-        return result.stop.boundary is not None and result.stop.lead >= result.stop.boundary
-    return result.p_adjusted is not None and result.p_adjusted <= plan.alpha
+    return result.stop.boundary is not None and result.stop.lead >= result.stop.boundary
 
 
 def bounds_note(result: ClaimResult) -> str | None:

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Here
 from device_speed import REPEATS, matrix_product, measured_tflops, memory_copy, seconds_of
 from torch.utils.flop_counter import FlopCounterMode
+
+from conftest import Here
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 CLIPS = {"cpu": 2, "cuda": 32}

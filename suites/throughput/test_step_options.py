@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Here
 from model_sizes import (
     CAMERAS,
     REAL,
@@ -25,6 +24,7 @@ from model_sizes import (
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.plan.suite import load_suite
+from conftest import Here
 from wmvla.policy.frozen_vision import encode_images, take_features
 from wmvla.sim.libero.language import task_sentences
 from wmvla.train.step import make_optimizer, parameter_groups

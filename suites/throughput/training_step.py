@@ -4,10 +4,10 @@ import contextlib
 from pathlib import Path
 
 import torch
-from conftest import Here
 from model_sizes import make_batch, make_policy, make_vlm, policy_config, size_for
 
 from bench.plan.suite import load_suite
+from conftest import Here
 from wmvla.sim.libero.language import task_sentences
 from wmvla.train.step import make_optimizer, parameter_groups
 

@@ -1,5 +1,4 @@
-"""A pytest plugin (``-p fake_rollouts``) for ``wmbench run``: rollouts without LIBERO and without a
-checkpoint.
+"""Rollouts without LIBERO and without a checkpoint, for ``wmbench run`` in any process.
 
 Success is known from mode and noise seed. A control step takes ``FAKE_STEP_SECONDS``.
 """
@@ -10,7 +9,7 @@ import time
 import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from synthetic_run import PROVENANCE
@@ -19,6 +18,9 @@ from bench.host import hardware
 from wmvla.recipe import Environment
 from wmvla.rollout.episode import Answer, Query
 from wmvla.sim import suites
+
+if TYPE_CHECKING:
+    import pytest
 
 CAMERAS = ("image", "image2")
 
@@ -90,15 +92,15 @@ class FakePolicy:
         return Answer(np.full((self.n_action_steps, 7), gain), 0.001)
 
 
-def install() -> None:
+def install(patch: "pytest.MonkeyPatch | None" = None) -> None:
     """Take the place of the policy, whose module would load LeRobot, of the simulator, and of what
-    draws."""
-    hardware.gl_renderer = lambda: PROVENANCE["gl_renderer"]
+    draws; until `patch` is undone, or for as long as this process lives."""
     module = types.ModuleType("wmvla.rollout.policy")
     module.RolloutPolicy = FakePolicy  # type: ignore[attr-defined]
-    sys.modules["wmvla.rollout.policy"] = module
-    suites.make_simulation = make
-
-
-def pytest_configure(config: Any) -> None:
-    install()
+    put = setattr if patch is None else patch.setattr
+    put(hardware, "gl_renderer", lambda: PROVENANCE["gl_renderer"])
+    put(suites, "make_simulation", make)
+    if patch is None:
+        sys.modules["wmvla.rollout.policy"] = module
+    else:
+        patch.setitem(sys.modules, "wmvla.rollout.policy", module)

@@ -4,9 +4,12 @@ of the published sizes."""
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+
+from tests.forked import Forked
 
 ROOT = Path(__file__).resolve().parents[2]
 THROUGHPUT = ROOT / "suites" / "throughput"
@@ -20,32 +23,38 @@ date = "2026-11-23"
 commit = "0123abc"
 command = "pytest suites/"
 """
-COUNT = """
-import sys, tempfile, torch
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-import model_sizes as sizes
-with tempfile.TemporaryDirectory() as folder, torch.device("cpu"):
-    vlm = sizes.make_vlm(Path(folder) / "vlm", sizes.REAL, ["pick up the milk"])
-    configs = {arm: sizes.policy_config(arm, vlm, sizes.REAL, "cpu") for arm in ("E0", "E1", "E2")}
-    with torch.device("meta"):
-        made = {"E0": sizes.SmolVLAPolicy(configs["E0"])}
-        made |= {arm: sizes.SmolVLAWorldPolicy(configs[arm]) for arm in ("E1", "E2")}
-        made["encoder"] = sizes.VJEPA2Model(sizes.VJEPA2Config(**sizes.REAL.encoder)).encoder
-print({name: sum(p.numel() for p in model.parameters()) / 1e6 for name, model in made.items()})
-"""
+
+
+def count_parameters() -> None:
+    """Print the millions of parameters of models that are laid out and never filled."""
+    sys.path.insert(0, str(THROUGHPUT))
+    import model_sizes as sizes
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder, torch.device("cpu"):
+        vlm = sizes.make_vlm(Path(folder) / "vlm", sizes.REAL, ["pick up the milk"])
+        arms = {arm: sizes.policy_config(arm, vlm, sizes.REAL, "cpu") for arm in ("E0", "E1", "E2")}
+        with torch.device("meta"):
+            made = {"E0": sizes.SmolVLAPolicy(arms["E0"])}
+            made |= {arm: sizes.SmolVLAWorldPolicy(arms[arm]) for arm in ("E1", "E2")}
+            made["encoder"] = sizes.VJEPA2Model(sizes.VJEPA2Config(**sizes.REAL.encoder)).encoder
+    print(json.dumps({k: sum(p.numel() for p in m.parameters()) / 1e6 for k, m in made.items()}))
 
 
 def run(
     tmp_path: Path, selected: str, *flags: str
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, object]]]:
-    """The device's chosen benchmarks, and what pytest-benchmark wrote of them, by figure."""
+    """The device's chosen benchmarks, and what pytest-benchmark wrote of them, by figure.
+
+    That ``suites/`` finds the file is `tests/bench/run/test_collection.py`'s; all the others would
+    be imported for nothing.
+    """
     written = tmp_path / "benchmark.json"
     command = [
         sys.executable,
         "-m",
         "pytest",
-        "suites/",
+        "suites/throughput/test_device.py",
         "--suite=throughput",
         "-k",
         selected,
@@ -77,7 +86,7 @@ def machine_with(tmp_path: Path, values: dict[str, float], expected_failure: str
         f'{text}[expected_failures]\n{expected_failure} = "a slow neighbour"\n'
     )
     (tmp_path / "elsewhere.py").write_text(
-        "import functools\nfrom pathlib import Path\nfrom bench import machine\nfor name in"
+        "import functools\nfrom pathlib import Path\nfrom bench.plan import machine\nfor name in"
         " ('load_machine', 'load_performance'):\n    setattr(machine, name,"
         f" functools.partial(getattr(machine, name), folder=Path({str(folder)!r})))\n"
     )
@@ -131,11 +140,10 @@ def test_a_machine_that_is_not_here_is_refused(tmp_path: Path) -> None:
 def test_the_sizes_are_the_published_ones() -> None:
     """Parameters of models that are laid out and never filled: SmolVLA about 450 million, V-JEPA 2
     ViT-g 1012 million."""
-    command = [sys.executable, "-c", COUNT, str(THROUGHPUT)]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
-    )
-    counted = json.loads(done.stdout.splitlines()[-1].replace("'", '"'))
+    child = Forked(count_parameters)
+    out, errors = child.communicate(timeout=120)
+    assert child.returncode == 0, errors
+    counted = json.loads(out.splitlines()[-1])
     assert counted["E0"] == pytest.approx(450, rel=0.01)
     assert counted["encoder"] == pytest.approx(1012, rel=0.001)
     assert counted["E1"] == counted["E2"] > counted["E0"]

@@ -7,7 +7,9 @@ import psutil
 import pytest
 
 from wmvla import resources
-from wmvla.resources import SIMULATOR_BYTES, usable_cores, usable_memory, worker_count
+from wmvla.recipe import Environment
+from wmvla.resources import SIMULATOR_BYTES, local_rank, usable_cores, usable_memory, worker_count
+from wmvla.sim.suites import simulator_bytes
 
 
 @pytest.fixture
@@ -27,6 +29,56 @@ def test_one_simulator_a_core_and_one_core_for_a_gpu_policy(machine):
     assert worker_count(200, policy_on_gpu=True) == 7
     assert worker_count(3, policy_on_gpu=False) == 3
     assert worker_count(0, policy_on_gpu=False) == 1
+
+
+@pytest.fixture
+def no_ranks(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, (0, 1)),
+        ({"LOCAL_RANK": "3", "LOCAL_WORLD_SIZE": "4"}, (3, 4)),
+        ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_STEP_TASKS_PER_NODE": "1"}, (0, 1)),
+        ({"SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_TASKS_PER_NODE": "4(x2)"}, (2, 4)),
+        ({"SLURM_STEP_NUM_TASKS": "7", "SLURM_STEP_TASKS_PER_NODE": "4,3"}, (2, 3)),
+        ({"SLURM_STEP_NUM_TASKS": "8", "SLURM_NTASKS_PER_NODE": "4"}, (2, 4)),
+        ({"SLURM_STEP_NUM_TASKS": "2"}, (2, 1)),
+    ],
+)
+def test_ranks_of_one_machine(variables, expected, no_ranks, monkeypatch):
+    for name in ("SLURM_STEP_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"SLURM_LOCALID": "2", "SLURM_NODEID": "1", **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert local_rank() == expected
+
+
+def test_ranks_share_memory_and_torchruns_share_cores(machine, no_ranks, monkeypatch):
+    monkeypatch.setattr(
+        psutil, "virtual_memory", lambda: SimpleNamespace(available=12 * SIMULATOR_BYTES)
+    )
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert worker_count(200, policy_on_gpu=False) == 2, "8 cores"
+    assert worker_count(200, policy_on_gpu=True) == 1
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "4")
+    assert worker_count(200, policy_on_gpu=False) == 3, "its own 8 cores, and a quarter of 12"
+
+
+def test_a_control_scene_takes_less_memory_than_libero(machine, no_ranks, monkeypatch):
+    monkeypatch.setattr(
+        psutil, "virtual_memory", lambda: SimpleNamespace(available=SIMULATOR_BYTES)
+    )
+    counts = [
+        worker_count(200, False, simulator_bytes(Environment(suite, (0,), 32, 30)))
+        for suite in ("libero_object", "control_catch")
+    ]
+    assert counts == [1, 6]
 
 
 def test_memory_bounds_the_simulators(machine, monkeypatch):

@@ -16,6 +16,7 @@ import torch
 from torch import distributed
 from transformers.utils.logging import disable_progress_bar
 
+from wmvla.checkout import require_own_code
 from wmvla.commands.flags import parse_flags
 from wmvla.data.frames import DatasetFrames
 from wmvla.errors import UserError, disk_full_is_a_user_error
@@ -136,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     disable_progress_bar()
     try:
+        require_own_code(sys.argv[0])
         flags = parse_flags(LatentsFlags, sys.argv[1:] if arguments is None else arguments, PROGRAM)
         if flags.batch_size < 1:
             raise UserError(f"--batch_size={flags.batch_size} must be at least 1.")

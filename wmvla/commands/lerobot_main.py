@@ -16,7 +16,9 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 from lerobot.configs import PreTrainedConfig, parser
 from lerobot.utils.import_utils import register_third_party_plugins
 
+from wmvla.checkout import require_own_code
 from wmvla.errors import UserError, disk_full_is_a_user_error
+from wmvla.files import temporary_files_removed
 from wmvla.policy import configuration_smolvla_world  # noqa: F401  registers the policy type where no plugin is installed
 
 CHECKS = (
@@ -41,7 +43,12 @@ def run(program: str, action: Callable[[list[str]], None], arguments: Sequence[s
     logging.getLogger("lerobot.utils.import_utils").setLevel(logging.ERROR)
     register_third_party_plugins()
     try:
-        with disk_full_is_a_user_error(), lerobots_checks_are_user_errors():
+        require_own_code(sys.argv[0])
+        with (
+            disk_full_is_a_user_error(),
+            lerobots_checks_are_user_errors(),
+            lerobots_temporary_files_removed(),
+        ):
             action(joined(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -95,8 +102,12 @@ def parse[T](config: type[T], arguments: Sequence[str], program: str) -> T:
 
     printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(printed):
-            return parser.wrap()(made)()
+        with contextlib.redirect_stderr(printed), temporary_files_removed():
+            parsed = parser.wrap()(made)()
+        policy = getattr(parsed, "policy", None)
+        if policy is not None:
+            _require_actions(policy)
+        return parsed
     except SystemExit as ended:
         if not ended.code:
             raise
@@ -125,13 +136,51 @@ def parse_policy[T: PreTrainedConfig](
     try:
         with contextlib.redirect_stderr(printed):
             if checkpoint is None:
-                return draccus.parse(config, args=flags)
-            return config.from_pretrained(checkpoint, cli_overrides=flags)
+                policy = draccus.parse(config, args=flags)
+            else:
+                policy = config.from_pretrained(checkpoint, cli_overrides=flags)
+        _require_actions(policy)
+        return policy
     except SystemExit:
         message = printed.getvalue()
     except (ParsingError, OSError, ValueError) as error:
         message = _reason(error)
     raise UserError(_as_flags(message.rpartition("error: ")[2], arguments))
+
+
+def require_at_least_one(counts: dict[str, int]) -> None:
+    """UserError for the first of the flags' values that is below 1."""
+    for flag, count in counts.items():
+        if count < 1:
+            raise UserError(f"--{flag}={count}: it must be at least 1.")
+
+
+def _require_actions(policy: PreTrainedConfig) -> None:
+    """UserError for a policy that plays no action: it would be asked for ever."""
+    for name in ("chunk_size", "n_action_steps"):
+        count = getattr(policy, name, None)
+        if isinstance(count, int) and count < 1:
+            raise UserError(
+                f"policy.{name} = {count} must be at least 1: correct it in the checkpoint's"
+                f" config.json, or give --policy.{name}."
+            )
+
+
+@contextlib.contextmanager
+def lerobots_temporary_files_removed() -> Iterator[None]:
+    """LeRobot gives a checkpoint's configuration to draccus in a temporary file, wherever it reads
+    one, and leaves it."""
+    lerobots = PreTrainedConfig.__dict__["from_pretrained"]
+
+    def from_pretrained(cls: type[PreTrainedConfig], *args: Any, **kwargs: Any) -> PreTrainedConfig:
+        with temporary_files_removed():
+            return lerobots.__func__(cls, *args, **kwargs)
+
+    PreTrainedConfig.from_pretrained = classmethod(from_pretrained)
+    try:
+        yield
+    finally:
+        PreTrainedConfig.from_pretrained = lerobots
 
 
 @contextlib.contextmanager
@@ -144,17 +193,29 @@ def lerobots_checks_are_user_errors() -> Iterator[None]:
         raise UserError(
             f"The hub cannot give what is asked for: {str(error).strip().splitlines()[0]}"
         ) from error
+    except ImportError as error:
+        if not any(name.startswith("lerobot.envs.") for name in _modules(error)):
+            raise
+        kind = value_of("env.type", sys.argv)
+        raise UserError(
+            f"--env.type={kind} is not installed here ({error}): install what it needs, or give"
+            " --env.type=libero, which is."
+        ) from error
     except (ParsingError, ValueError, OSError, NotImplementedError) as error:
         if isinstance(error, UserError) or not _comes_from_a_check(error):
             raise
         raise UserError(_as_flags(_reason(error), sys.argv)) from error
 
 
+def _modules(error: Exception) -> list[str]:
+    """The modules that an error came through, the one that raised it last."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return [frame.f_globals.get("__name__", "") for frame, _ in frames]
+
+
 def _comes_from_a_check(error: Exception) -> bool:
-    frames = [
-        frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)
-    ]
-    return isinstance(error, ParsingError) or (bool(frames) and frames[-1].startswith(CHECKS))
+    modules = _modules(error)
+    return isinstance(error, ParsingError) or (bool(modules) and modules[-1].startswith(CHECKS))
 
 
 def _unreadable(arguments: Sequence[str]) -> str:

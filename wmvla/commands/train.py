@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from lerobot.configs import PreTrainedConfig
 from lerobot.configs.train import TrainPipelineConfig
 
-from wmvla.commands.lerobot_main import parse, parse_policy, run, value_of, without
+from wmvla.commands.lerobot_main import (
+    parse,
+    parse_policy,
+    require_at_least_one,
+    run,
+    value_of,
+    without,
+)
 from wmvla.commands.rename_map import needed_renames
 from wmvla.policy.weights import checkpoint_folder
 
@@ -23,6 +30,7 @@ def train(arguments: list[str]) -> None:
     from lerobot.scripts.lerobot_train import train as lerobot_train
 
     config = parse(TrainPipelineConfig, lerobots_arguments(arguments), PROGRAM)
+    require_at_least_one({"steps": config.steps, "batch_size": config.batch_size})
     if config.env is not None and config.env.type == "libero":
         from wmvla.sim.libero.assets import prepare_libero
 

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import httpx
 import numpy as np
-import psutil
 import torch
 from huggingface_hub.errors import HFValidationError
 from lerobot.configs import FeatureType
@@ -25,10 +24,10 @@ from wmvla.data.episodes import ends_of
 from wmvla.data.images import StoredImages
 from wmvla.data.readers import read_ahead
 from wmvla.errors import UserError
-from wmvla.resources import local_rank
+from wmvla.resources import local_rank, usable_memory
 
 MEMORY_FRACTION = 0.25
-"""Share of the machine's memory that decoded frames may take, of all training processes on it
+"""Share of the free memory that decoded frames may take, of all training processes on a machine
 together."""
 MEMORY_BYTES = 4 * 2**30
 """What decoded frames may take at most, in one process: 20,000 images of 256 pixels, which take a
@@ -65,9 +64,7 @@ def open_data(root: Path | None, repo_id: str, chunk: int) -> TrainingData:
     )
     stored = all(metadata.features[camera]["dtype"] == "image" for camera in cameras)
     _, ranks = local_rank()
-    if stored and size <= min(
-        MEMORY_BYTES, MEMORY_FRACTION * psutil.virtual_memory().total / ranks
-    ):
+    if stored and size <= min(MEMORY_BYTES, MEMORY_FRACTION * usable_memory() / ranks):
         return InMemoryData(metadata, root, chunk)
     return StreamedData(metadata, root, chunk)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from wmvla.resources import local_rank, usable_cores
+from wmvla.resources import ranks_on_these_cores, usable_cores
 
 MOST_READERS = 8
 """Of one training process."""
@@ -31,9 +31,8 @@ class _Batches(Dataset):
 
 
 def reader_count() -> int:
-    """Reader processes of this training process: those of one machine share its cores."""
-    _, ranks = local_rank()
-    return max(1, min(MOST_READERS, usable_cores() // ranks))
+    """Reader processes of this training process: torchrun's on one machine share its cores."""
+    return max(1, min(MOST_READERS, usable_cores() // ranks_on_these_cores()))
 
 
 def read_ahead(

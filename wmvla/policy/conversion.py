@@ -11,7 +11,7 @@ from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from lerobot.policies.pretrained import PreTrainedPolicy
 
 from wmvla.errors import UserError
-from wmvla.files import new_folder
+from wmvla.files import new_folder, temporary_files_removed
 from wmvla.policy.base_processors import Pipelines, load_processors
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
@@ -27,10 +27,12 @@ def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> Pr
         overrides: configuration fields to change, for instance ``{"world_memory_mode_rollout":
         "zero"}``.
 
-    Raises UserError where the configuration has fields that its policy does not know here.
+    Raises UserError where the configuration has fields that its policy does not know here, or lacks
+    one that is to be changed.
     """
     try:
-        config = PreTrainedConfig.from_pretrained(checkpoint)
+        with temporary_files_removed():
+            config = PreTrainedConfig.from_pretrained(checkpoint)
     except DecodingError as error:
         kind = checkpoint_fields(checkpoint).get("type")
         raise UserError(
@@ -38,7 +40,11 @@ def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> Pr
             " made with another version"
         ) from error
     for key, value in (overrides or {}).items():
-        assert hasattr(config, key), f"{config.type} has no configuration field {key}"
+        if not hasattr(config, key):
+            raise UserError(
+                f"{checkpoint / 'config.json'}: 'type' is {config.type}, which has no field"
+                f" '{key}': it is the checkpoint of another policy; put the right one there."
+            )
         setattr(config, key, value)
     policy = get_policy_class(config.type)(config)
     load_weights(policy, checkpoint / WEIGHTS)

@@ -10,6 +10,7 @@ from lerobot.configs import FeatureType, PolicyFeature, PreTrainedConfig, parser
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 
 from wmvla.errors import UserError
+from wmvla.files import temporary_files_removed
 from wmvla.policy.weights import checkpoint_fields, checkpoint_folder
 
 OF_THE_RUN = frozenset(
@@ -98,7 +99,8 @@ def smolvla_config(folder: Path) -> SmolVLAConfig:
             f"{folder} is a {kind} checkpoint: world parts can be added to a smolvla only."
         )
     try:
-        return PreTrainedConfig.from_pretrained(folder)
+        with temporary_files_removed():
+            return PreTrainedConfig.from_pretrained(folder)
     except DecodingError as error:
         raise UserError(
             f"{folder / 'config.json'} does not fit this LeRobot's SmolVLA: {error}"

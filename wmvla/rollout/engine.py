@@ -55,8 +55,7 @@ def roll_out(
 
     Raises:
         UserError: no simulation could be made (for instance: no OpenGL), with the first reason; or
-        one met a mistake that only
-            the user can mend.
+        one met a mistake that only the user can fix.
     """
     todo = Todo(rows, workers, on_episode)
     pool: list[Simulator] = []
@@ -73,7 +72,9 @@ def roll_out(
                 if trouble:
                     _replace(simulator, pool, todo, *trouble)
             for simulator in [simulator for simulator in pool if simulator.overdue()]:
-                _replace(simulator, pool, todo, "timeout", f"no sign of life for {silence:.0f} s")
+                where = simulator.where()
+                reason = f"no sign of life for {silence:.0f} s {where}"
+                _replace(simulator, pool, todo, "timeout", reason)
             _answer(pool, policy)
         todo.finish()
     finally:
@@ -88,7 +89,9 @@ def _hand_out(
     while len(pool) < min(
         workers, len(todo) + sum(simulator.row is not None for simulator in pool)
     ):
-        pool.append(start(simulators, silence))
+        taken = {simulator.number for simulator in pool}
+        number = next(number for number in range(1, workers + 1) if number not in taken)
+        pool.append(start(simulators, silence, number))
     for simulator in pool:
         if simulator.row is None and todo:
             others = [other.row.task for other in pool if other.row is not None]
@@ -107,9 +110,10 @@ def _hear(
     try:
         kind, *message = simulator.hear()
     except (EOFError, ConnectionResetError):
-        return "error", f"the simulator process died (exit code {simulator.exit_code()})"
+        code = simulator.exit_code()
+        return "error", f"the simulator process died (exit code {code}) {simulator.where()}"
     except BlockingIOError:
-        return "timeout", "it stopped in the middle of a message"
+        return "timeout", f"it stopped in the middle of a message {simulator.where()}"
     if kind == "made":
         simulator.task = row.task
         todo.simulation_was_made()
@@ -148,6 +152,8 @@ def _replace(
 ) -> None:
     """End a simulator, whose place becomes free, and see to its episode."""
     pool.remove(simulator)
+    if status == "timeout":
+        simulator.dump(reason)
     simulator.stop()
     assert simulator.row is not None
     todo.failed(simulator.row, status, reason)

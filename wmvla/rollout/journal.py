@@ -13,54 +13,62 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args
 
+import msgspec
+from msgspec import Meta
+
+from wmvla.documents import build, faults, further
 from wmvla.errors import UserError
 from wmvla.json_lines import read_objects
 from wmvla.rollout.shard import Shard
 
-Row = dict[str, Any]
-
-ROW_TYPES: dict[str, tuple[type, ...]] = {
-    "index": (int,),
-    "case": (str,),
-    "suite": (str,),
-    "task": (int,),
-    "init": (int,),
-    "env_seed": (int,),
-    "noise_seed": (int,),
-    "repeat": (int,),
-    "success": (bool,),
-    "steps": (int,),
-    "status": (str,),
-    "error": (str, type(None)),
-    "seconds": (float, int),
-    "cpu_seconds": (float, int),
-    "scene_hash": (str, type(None)),
-    "queries": (int,),
-    "renders": (int,),
-}
-"""What a line has at least, as in bench/formats/schemas/episode.schema.json."""
-
-LATER_TYPES: dict[str, tuple[type, ...]] = {"reset": (str, type(None)), "policy_batch": (int,)}
-"""What a line has too, unless it was written before there were such keys."""
-
-STATUSES = ("ok", "error", "timeout")
-"""``timeout`` is the watchdog's; an episode that runs out of max_steps is an ordinary failure,
-``ok``."""
-MOST = 2**31
-"""No number in a line is as large, so that sums of them fit into 64 bits; but for seeds."""
-MOST_SEED = 2**63
+Small = Annotated[int, Meta(ge=0, lt=2**31)]
+"""Sums of such numbers fit into 64 bits."""
+Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """LeRobot's seeds are as long as that; ours have 31 bits."""
-SEEDS = ("env_seed", "noise_seed")
-RESETS = ("cheap", "hard", None)
-"""How the scene was made: over the model of the episode before, or with a model of its own. None:
-it never was."""
+Seconds = Annotated[float, Meta(ge=0, lt=2**31)]
+Status = Literal["ok", "error", "timeout"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
-MOST_SHAPES = 100
-_SHAPES: dict[tuple[object, ...], tuple[str, ...]] = {}
-"""By keys and types of lines that were found right, which keys hold numbers that are no seeds:
-nearly all lines of a journal are of a handful of shapes."""
+
+@further(Any)
+class Row(TypedDict):
+    """One line of episodes/<case>.jsonl or of a shard of it: an episode that was played."""
+
+    index: Small
+    """Row of the plan's episode table."""
+    case: str
+    suite: str
+    task: Small
+    init: Small
+    env_seed: Seed
+    noise_seed: Seed
+    repeat: Small
+    success: bool
+    steps: Small
+    """Control steps at 20 Hz."""
+    status: Status
+    """``timeout`` is the watchdog's; an episode that runs out of max_steps is an ordinary failure,
+    ``ok``."""
+    error: str | None
+    seconds: Seconds
+    cpu_seconds: Seconds
+    scene_hash: str | None
+    """Of the settled scene; null where the reset did not end."""
+    queries: Small
+    """Policy calls."""
+    renders: Small
+    """Camera images."""
+    reset: NotRequired[Literal["cheap", "hard"] | None]
+    """How the scene was made: over the model of the episode before, bit for bit the same scene, or
+    with a model of its own. null: it never was. Older lines lack it."""
+    policy_batch: NotRequired[Small]
+    """Most queries that were answered together with one of this episode's. Older lines lack it: it
+    was 1."""
+
+
+ROWS = msgspec.json.Decoder(Row)
 
 
 class Journal:
@@ -80,7 +88,7 @@ class Journal:
         except OSError as error:
             raise UserError(f"{self.path}: cannot be read: {error.strerror}") from None
         whole = text[: text.rfind(b"\n") + 1]
-        rows = read_objects(whole, _problem)
+        rows = read_objects(whole, ROWS)
         if rows is None:
             return [
                 self._parse(line, number) for number, line in enumerate(whole.splitlines(), start=1)
@@ -98,7 +106,7 @@ class Journal:
         Raises UserError where the disk is full or the file cannot be written; earlier rows are
         untouched.
         """
-        problem = _problem(row)
+        problem = next(faults(Row, row), None)
         assert problem is None, problem
         line = json.dumps(row, ensure_ascii=False, separators=(", ", ": ")).encode() + b"\n"
         try:
@@ -131,11 +139,7 @@ class Journal:
             raise UserError(
                 f"{self.path}: line {number} is not JSON; restore the file or remove the line"
             ) from None
-        problem = _problem(row)
-        if problem:
-            raise UserError(f"{self.path}: line {number}: {problem}")
-        assert isinstance(row, dict)
-        return row
+        return build(Row, row, f"{self.path}: line {number}")
 
 
 def shard_journal_path(path: Path, shard: Shard | None) -> Path:
@@ -181,51 +185,6 @@ def read_all(path: Path) -> list[Row]:
             places[index] = file, number
             rows.append(row)
     return rows
-
-
-def _problem(row: object) -> str | None:
-    """What is wrong with a line, or None."""
-    if not isinstance(row, dict):
-        return "not a JSON object"
-    shape = (*row, *map(type, row.values()))
-    numbers = _SHAPES.get(shape)
-    if numbers is None:
-        for key, kinds in {**ROW_TYPES, **LATER_TYPES}.items():
-            if key not in row:
-                if key in LATER_TYPES:
-                    continue
-                return f"missing key '{key}'"
-            if not isinstance(row[key], kinds) or (
-                isinstance(row[key], bool) and bool not in kinds
-            ):
-                return f"'{key}' is {_short(row[key])}"
-        numbers = tuple(
-            key
-            for key in (*ROW_TYPES, *LATER_TYPES)
-            if type(row.get(key)) in (int, float) and key not in SEEDS
-        )
-        if len(_SHAPES) < MOST_SHAPES:
-            _SHAPES[shape] = numbers
-    for key in numbers:
-        if not 0 <= row[key] < MOST:  # so is NaN, which json takes
-            return f"'{key}' is {_short(row[key])}, not a number from 0 to {MOST - 1}"
-    if not (0 <= row["env_seed"] < MOST_SEED > row["noise_seed"] >= 0):
-        key = SEEDS[0 <= row["env_seed"] < MOST_SEED]
-        return f"'{key}' is {_short(row[key])}, not a number from 0 to {MOST_SEED - 1}"
-    if row["status"] not in STATUSES:
-        return f"'status' is {row['status']!r}, not one of {', '.join(STATUSES)}"
-    if row.get("reset") not in RESETS:
-        return f"'reset' is {row['reset']!r}, not one of cheap, hard, null"
-    return None
-
-
-def _short(value: object) -> str:
-    """A value for one line; Python writes no integer of thousands of digits."""
-    try:
-        text = repr(value)
-    except ValueError:
-        return "a number of thousands of digits"
-    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _end_of_whole_lines(descriptor: int) -> int:

@@ -2,13 +2,13 @@
 beside each other."""
 
 import contextlib
-import fcntl
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from wmvla.errors import UserError
 from wmvla.rollout.shard import Shard
@@ -56,7 +56,7 @@ class _Work:
 @contextlib.contextmanager
 def lock(directory: Path, shard: Shard | None = None, cases: Sequence[str] = ()) -> Iterator[None]:
     """Hold the run directory as a whole, or for one shard, or for some `cases` of it. The kernel
-    lets go of it on kill -9.
+    lets go of it on kill -9, and no forked child holds it.
 
     Shards of one split work beside each other, and so do different cases. UserError where a whole
     run, a shard of another split, this very shard, or one of these cases is at work there already;
@@ -69,64 +69,64 @@ def lock(directory: Path, shard: Shard | None = None, cases: Sequence[str] = ())
     directory = Path(directory)
     wanted = [_Work(case, shard) for case in sorted(set(cases))] or [_Work(None, shard)]
     with contextlib.ExitStack() as own:
+        deadline = time.monotonic() + LOCK_SECONDS
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            files = {work: own.enter_context((directory / work.file).open("w")) for work in wanted}
+            while (busy := _try(directory, wanted, own)) is not None:
+                if time.monotonic() >= deadline:
+                    raise UserError(
+                        f"{directory}: {busy} is at work in this directory; wait for it or stop it"
+                    )
+                time.sleep(0.1)
         except OSError as error:
             raise UserError(
                 f"{directory}: cannot be used as a run directory: {error.strerror}"
             ) from None
-        deadline = time.monotonic() + LOCK_SECONDS
-        while (busy := _try(directory, files)) is not None:
-            if time.monotonic() >= deadline:
-                raise UserError(
-                    f"{directory}: {busy} is at work in this directory; wait for it or stop it"
-                )
-            time.sleep(0.1)
         yield
 
 
-def _try(directory: Path, files: Mapping[_Work, IO[str]]) -> str | None:
-    """Take all of the files; who is in the way where they cannot be taken, and then none is.
+def _try(directory: Path, wanted: Sequence[_Work], own: contextlib.ExitStack) -> str | None:
+    """Take all that is wanted, to be given back by `own`; who is in the way where that cannot be,
+    and then none is taken.
 
     Non-obvious: looking at the others' locks and taking one's own is one step under the guard, else
     two could pass each other.
     """
-    with (directory / GUARD).open("w") as guard:
-        _wait_for(guard, directory)
-        for path in sorted(directory.glob(".lock*")):
-            found = NAME.fullmatch(path.name)
-            if not found:
-                continue
-            other = _Work(found[1], Shard(int(found[2]), int(found[3])) if found[2] else None)
-            if other in files or all(other.bears(work) for work in files):
-                continue
-            with path.open("w") as theirs:
-                if not _take(theirs):
-                    return str(other)
-        for taken, (work, file) in enumerate(files.items()):
-            if not _take(file):
-                for earlier in list(files.values())[:taken]:
-                    fcntl.flock(earlier, fcntl.LOCK_UN)
-                return str(work) if work == _Work(None, None) else f"{work} of another run"
-    return None
-
-
-def _wait_for(guard: IO[str], directory: Path) -> None:
-    """Take the guard, which everybody holds for a moment only."""
-    deadline = time.monotonic() + GUARD_SECONDS
-    while not _take(guard):
-        if time.monotonic() >= deadline:
+    with contextlib.ExitStack() as taken:
+        if not _take(directory / GUARD, guard := contextlib.ExitStack(), GUARD_SECONDS):
             raise UserError(
                 f"{directory}: no turn at its locks within {GUARD_SECONDS:.0f} s; is its file"
                 " system all right?"
             )
-        time.sleep(0.02)
+        with guard:
+            for path in sorted(directory.glob(".lock*")):
+                found = NAME.fullmatch(path.name)
+                if not found:
+                    continue
+                other = _Work(found[1], Shard(int(found[2]), int(found[3])) if found[2] else None)
+                if other in wanted or all(other.bears(work) for work in wanted):
+                    continue
+                with contextlib.ExitStack() as theirs:
+                    if not _take(path, theirs):
+                        return str(other)
+            for work in wanted:
+                if not _take(directory / work.file, taken):
+                    return str(work) if work == _Work(None, None) else f"{work} of another run"
+            own.enter_context(taken.pop_all())
+    return None
 
 
-def _take(file: IO[str]) -> bool:
+def _take(path: Path, until: contextlib.ExitStack, seconds: float = 0.0) -> bool:
+    """Lock a file, to be given back at the end of `until`.
+
+    Non-obvious: on a file system without locks filelock would fall back to a file that outlives
+    kill -9; here that is an error.
+    """
+    held = FileLock(
+        path, timeout=seconds, poll_interval=0.02, thread_local=False, fallback_to_soft=False
+    )
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        until.enter_context(held)
+    except Timeout:
         return False
     return True

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from lerobot.policies.pretrained import PreTrainedPolicy
 
+from wmvla.errors import UserError
 from wmvla.policy.base_processors import Pipelines
 from wmvla.policy.conversion import load_policy, load_processors
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
@@ -46,9 +47,11 @@ class RolloutPolicy:
     ) -> None:
         overrides = {} if mode == "none" else {"world_memory_mode_rollout": mode}
         policy = load_policy(checkpoint, {**overrides, "device": device})
-        assert isinstance(policy, SmolVLAWorldPolicy) == (mode != "none"), (
-            f"mode {mode} of {checkpoint}"
-        )
+        if isinstance(policy, SmolVLAWorldPolicy) == (mode == "none"):
+            raise UserError(
+                f"{checkpoint / 'config.json'}: 'type' is {policy.config.type}, which is not played"
+                f" with memory '{mode}': put the right checkpoint there."
+            )
         self._hold(
             policy, load_processors(policy.config, checkpoint), n_action_steps, largest_batch
         )

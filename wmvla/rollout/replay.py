@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from wmvla.data.dataset import TrainingData, open_data
+from wmvla.errors import UserError
 from wmvla.policy.conversion import load_with_processors
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
 from wmvla.rollout.policy import one_thread_on_cpu
@@ -71,7 +72,11 @@ def replay(
     dataset's order."""
     one_thread_on_cpu(device)
     policy, processors = load_with_processors(checkpoint, device)
-    assert isinstance(policy, SmolVLAWorldPolicy), f"{checkpoint} has no world memory"
+    if not isinstance(policy, SmolVLAWorldPolicy):
+        raise UserError(
+            f"{checkpoint / 'config.json'}: 'type' is {policy.config.type}, which has no world"
+            " memory: put the right checkpoint there."
+        )
     window, width = policy.config.window, policy.config.world_latent_dim
     latents = LatentCache(recording.latents, window, width)
     typical = mean_delta(policy, LatentCache(training_latents, window, width))

@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,9 +20,14 @@ from wmvla.processes import one_thread_per_process
 from wmvla.recipe import EpisodeRow
 from wmvla.rollout.episode import Answer, Query
 from wmvla.rollout.worker import Simulators, serve
+from wmvla.watch.phase import LENGTH
+from wmvla.watch.stacks import request
 
 START = 300.0
 """Seconds that a process may take to come to life on a crowded machine."""
+DUMP = 2.0
+"""Seconds that a hung process is given to write its stack: it is written within a signal's
+handler."""
 
 
 @dataclass
@@ -29,12 +35,16 @@ class Simulator:
     """A process, the episode that it plays, and its query while that waits for an answer.
 
     ``heard`` is when it last gave a sign of life or was given something to do, ``task`` the one
-    whose simulation it has.
+    whose simulation it has. ``phase``: the shared text that says what it is at; ``number`` and
+    ``log``: of its place in the pool, which the one that replaces it takes.
     """
 
     process: BaseProcess
     connection: Connection
     silence: float
+    number: int
+    log: Path | None
+    phase: Any
     alive: bool = False
     heard: float = 0.0
     task: int | None = None
@@ -82,10 +92,41 @@ class Simulator:
         self.process.join(timeout=5)
         return self.process.exitcode
 
+    def where(self) -> str:
+        """At what it was last, in which episode, and which file says more."""
+        assert self.row is not None
+        at = self.phase.value.decode(errors="replace") or "between two steps"
+        episode = f"{self.row.suite} task {self.row.task}, initial state {self.row.init}"
+        log = "" if self.log is None else f"; see {self.log.parent.name}/{self.log.name}"
+        return f"in {at} of {episode}{log}"
+
+    def dump(self, reason: str) -> None:
+        """Let a hung process write its stack, after a line that says why."""
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} simulator {self.number}: {reason}\n"
+        if self.log is None:
+            print(line, end="", file=sys.stderr, flush=True)
+        else:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            with self.log.open("a") as file:
+                file.write(line)
+        assert self.process.pid is not None
+        before = self._logged()
+        request([self.process.pid])
+        deadline = time.monotonic() + DUMP
+        while self._logged() in (before, None) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.1)
+
+    def _logged(self) -> int | None:
+        return None if self.log is None else self.log.stat().st_size
+
     def stop(self) -> None:
+        """End it; a log in which it wrote nothing goes with it."""
         self.connection.close()
         self.process.kill()
         self.process.join()
+        if self.log is not None and self.log.is_file() and not self.log.stat().st_size:
+            self.log.unlink(missing_ok=True)
 
     def _send(self, what: Any) -> None:
         self.heard = time.monotonic()
@@ -94,16 +135,19 @@ class Simulator:
             self.connection.send(what)
 
 
-def start(simulators: Simulators, silence: float) -> Simulator:
-    """A new process, which counts as hung after ``silence`` seconds without a message."""
+def start(simulators: Simulators, silence: float, number: int) -> Simulator:
+    """A new process in place ``number`` of the pool, which counts as hung after ``silence`` seconds
+    without a message."""
     context = _context()
     ours, theirs = context.Pipe()
     _bound_transfers(ours, silence)
-    process = context.Process(target=serve, args=(theirs, simulators), daemon=True)
+    log, phase = simulators.log(number), context.RawArray("c", LENGTH)
+    phase.value = b"start"
+    process = context.Process(target=serve, args=(theirs, simulators, log, phase), daemon=True)
     with one_thread_per_process(), _without_main(simulators):
         process.start()
     theirs.close()
-    return Simulator(process, ours, silence, heard=time.monotonic())
+    return Simulator(process, ours, silence, number, log, phase, heard=time.monotonic())
 
 
 _rendering_of_server: list[str | None] = []

@@ -8,6 +8,7 @@ import numpy as np
 
 from wmvla.recipe import EpisodeRow
 from wmvla.rollout.journal import Row
+from wmvla.rollout.tally import succeeded
 
 Info = dict[str, Any]
 
@@ -38,7 +39,7 @@ def lerobots_summary(
             for row in _with_status(rows, recorded, {"ok"})
             if (row.suite, row.task) == (suite, task)
         ]
-        successes = [recorded[row.index]["success"] for row in played]
+        successes = [succeeded(recorded[row.index]) for row in played]
         metrics = {
             "sum_rewards": [float(success) for success in successes],
             "max_rewards": [float(success) for success in successes],

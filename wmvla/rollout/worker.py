@@ -3,13 +3,16 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,9 @@ import numpy as np
 from wmvla.errors import UserError
 from wmvla.recipe import Environment, EpisodeRow
 from wmvla.rollout.episode import EpisodeRecord
+from wmvla.watch.children import die_with_parent
+from wmvla.watch.phase import phase, share
+from wmvla.watch.stacks import dump_on_request
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,8 @@ class Simulators:
     ``world_frames``: consecutive frames of each of ``world_cameras`` that a query must carry, 0 for
     none. ``make``: ``(environment, task) -> simulation``; a module-level function, so that a fresh
     process can find it. ``film``: the first camera (front) is drawn at every step, and its frames
-    are sent along at the end.
+    are sent along at the end. ``logs``: what the simulators print goes to
+    ``<logs>.simulator-<number>.log``; None: where this process prints.
     """
 
     environment: Environment
@@ -34,17 +41,31 @@ class Simulators:
     world_cameras: tuple[str, ...]
     make: Callable[[Environment, int], Any]
     film: bool = False
+    logs: Path | None = None
+
+    def log(self, number: int) -> Path | None:
+        """Where simulator ``number`` prints to."""
+        return self.logs and self.logs.with_name(f"{self.logs.name}.simulator-{number}.log")
 
 
-def serve(connection: Connection, simulators: Simulators) -> None:
-    """Play rows from ``connection`` until it closes.
+def serve(
+    connection: Connection, simulators: Simulators, log: Path | None, shared_phase: Any
+) -> None:
+    """Play rows from ``connection`` until it closes; print to ``log``, and say in ``shared_phase``
+    what is being done.
 
     Messages out: ``("alive",)`` once, ``("made",)`` for every simulation, ``("query", number, step,
     language, state, images, frames)``, ``("done", EpisodeRecord, film)`` and, as the last,
     ``("error", text, whether a UserError)``. Messages in: an ``EpisodeRow``, then the actions (n,
     A) that answer each query.
     """
-    _die_with_parent()
+    die_with_parent()
+    _leave_with_engine()
+    if log is not None:
+        _print_to(log)
+    dump_on_request()
+    shared_phase.value = b""
+    share(shared_phase)
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # a terminal's Ctrl-C is for the engine, which ends its simulators
@@ -55,23 +76,31 @@ def serve(connection: Connection, simulators: Simulators) -> None:
             row = connection.recv()
             try:
                 if row.task not in simulations:
-                    for old in simulations.values():
-                        old.close()
-                    simulations = {row.task: simulators.make(simulators.environment, row.task)}
+                    with phase("close"):
+                        for old in simulations.values():
+                            old.close()
+                    with phase("make"):
+                        simulations = {row.task: simulators.make(simulators.environment, row.task)}
                     connection.send(("made",))
                 record, film = play(row, simulations[row.task], simulators, connection)
             except (EOFError, ConnectionError):
                 raise
             except Exception as error:
                 mistake = isinstance(error, UserError)
+                if log is not None:
+                    traceback.print_exc()
                 connection.send(("error", str(error) if mistake else _one_line(error), mistake))
                 return
             connection.send(("done", record, film))
 
 
-def _die_with_parent() -> None:
-    """End this process when its parent is gone, be it in an endless loop, as LIBERO's resets can
-    be."""
+def _leave_with_engine() -> None:
+    """End this process when the engine is gone, be it in an endless loop, as LIBERO's resets can
+    be.
+
+    Non-obvious: its parent, which the kernel watches, is the fork server, which ends a moment
+    later.
+    """
     parent = parent_process()
     assert parent is not None
 
@@ -80,6 +109,17 @@ def _die_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _print_to(log: Path) -> None:
+    """Standard output and standard error of this process and what it starts go to the end of
+    ``log``."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with log.open("ab") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
 
 
 def _one_line(error: Exception) -> str:
@@ -95,7 +135,8 @@ def play(
     began, cpu, drawn = time.monotonic(), time.process_time(), simulation.renders
     everything, world = frozenset(simulation.cameras), frozenset(simulators.world_cameras)
     always = frozenset({front}) if simulators.film else frozenset[str]()
-    observation = simulation.reset(row.init, row.env_seed, everything)
+    with phase("reset"):
+        observation = simulation.reset(row.init, row.env_seed, everything)
     scene = simulation.scene_hash()
     film = [observation.images[front]]
     frames: deque[list[np.ndarray]] = deque(maxlen=simulators.world_frames)
@@ -131,8 +172,9 @@ def play(
                 want = everything
             else:
                 want = world if before_query < simulators.world_frames else frozenset()
-            result = simulation.step(action, want | always)
             step += 1
+            with phase(f"step {step}"):
+                result = simulation.step(action, want | always)
             observation, success = result.observation, result.success
             if simulators.film:
                 film.append(observation.images[front])

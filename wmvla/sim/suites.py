@@ -7,6 +7,7 @@ Imports happen inside the functions: what plays one of the two never loads the o
 from typing import Any
 
 from wmvla.recipe import Demonstrations, Environment
+from wmvla.resources import CONTROL_SIMULATOR_BYTES, SIMULATOR_BYTES
 from wmvla.sim.control.scenes import LANGUAGE, PREFIX
 from wmvla.sim.observation import Simulation
 
@@ -14,6 +15,11 @@ from wmvla.sim.observation import Simulation
 def is_control(environment: Environment) -> bool:
     """Whether the environment is one of our own control scenes; all others are LIBERO's."""
     return environment.suite.startswith(PREFIX)
+
+
+def simulator_bytes(environment: Environment) -> int:
+    """Memory that one simulator process takes."""
+    return CONTROL_SIMULATOR_BYTES if is_control(environment) else SIMULATOR_BYTES
 
 
 def prepare(environment: Environment) -> None:

@@ -12,7 +12,7 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.processor import PolicyProcessorPipeline
 from torch import Tensor
 
-from wmvla.files import new_folder
+from wmvla.files import new_folder, sync_folder, sync_tree
 
 
 def step_folder(folder: Path, step: int) -> Path:
@@ -43,8 +43,8 @@ def save_checkpoint(
     optimizer_state: dict[str, Any],
     weights: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write the checkpoint of ``step``, then remove the older ones; ``weights``: the policy's,
-    where it holds only a share."""
+    """Write the checkpoint of ``step``, durably, then remove the older ones; ``weights``: the
+    policy's, where it holds only a share."""
     with new_folder(step_folder(folder, step)) as unfinished:
         pretrained = unfinished / "pretrained_model"
         policy.save_pretrained(pretrained, state_dict=weights)
@@ -57,6 +57,8 @@ def save_checkpoint(
         packed = io.BytesIO()
         torch.save(optimizer_state, packed)
         (state / "optimizer.pt").write_bytes(packed.getbuffer())
+        sync_tree(unfinished)
+    sync_folder(folder)
     for older in folder.glob("[0-9]*"):
         if older.name.isdigit() and int(older.name) < step:
             shutil.rmtree(older)

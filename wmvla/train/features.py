@@ -35,6 +35,7 @@ from wmvla.policy.frozen_vision import encode_images, is_vision_frozen, take_fea
 from wmvla.progress import Progress
 from wmvla.train.feature_file import FeatureFile, describe
 from wmvla.train.job import TrainingJob
+from wmvla.train.life import Life
 from wmvla.train.parallel.preemption import Stopped
 from wmvla.world.latents.partial import InUseError, Range
 from wmvla.world.latents.rows_writer import write_rows
@@ -73,6 +74,7 @@ def train_on_features(
     accelerator: Accelerator,
     asked_to_stop: Callable[[], bool],
     any_asked: Callable[[bool], bool],
+    life: Life,
 ) -> FeatureData:
     """Make the features that are missing in the folder ``job.vision_cache``, and turn ``policy`` to
     them.
@@ -101,6 +103,7 @@ def train_on_features(
                 if accelerator.is_main_process and not waited:
                     print(f"{job.case} waits: {error}", file=sys.stderr, flush=True)
                 waited = True
+                life.at("waiting for vision features")
                 if any_asked(asked_to_stop()):
                     raise Stopped(
                         f"{job.case} was asked to stop while it waited for vision features"

@@ -22,6 +22,7 @@ from wmvla.train.checkpoint import (
 from wmvla.train.features import train_on_features
 from wmvla.train.finite import FiniteSteps
 from wmvla.train.job import TrainingJob
+from wmvla.train.life import SAVING, Life
 from wmvla.train.metrics import MetricsFile
 from wmvla.train.parallel.preemption import Stopped, agreement
 from wmvla.train.parallel.ranks import as_rank_0_sees
@@ -42,12 +43,14 @@ def learning_rate(training: Training, step: int) -> float:
     return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -> Path:
+def train(
+    job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False, life: Life | None = None
+) -> Path:
     """Run the job to its end, from its newest checkpoint, and return the final ``pretrained_model``
     folder.
 
     Args:
-        asked_to_stop: looked at after each step.
+        asked_to_stop: looked at after each step. life: where signs of life go.
 
     Raises:
         Stopped: as was asked for, with a checkpoint of the last step.
@@ -57,6 +60,8 @@ def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -
     training, folder = job.training, Path(job.checkpoints)
     check_trackers(job.trackers)
     accelerator = _accelerator(job)
+    life = life or Life()
+    life.at("loading")
     check_strategy(job, accelerator.num_processes)
     first = as_rank_0_sees(latest_step(folder), accelerator)
     if first >= training.steps:
@@ -69,7 +74,7 @@ def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -
     any_asked = agreement(accelerator)
     if job.vision_cache:
         data: TrainingData = train_on_features(
-            job, policy, processors[0], metadata, accelerator, asked_to_stop, any_asked
+            job, policy, processors[0], metadata, accelerator, asked_to_stop, any_asked, life
         )
     else:
         data = open_data(root, job.dataset_repo_id, policy.config.chunk_size)
@@ -83,6 +88,7 @@ def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -
     started = time.monotonic()
     finite = FiniteSteps(job.case)
     batches = step_batches(job, data, processors[0], policy, first, accelerator)
+    life.at(f"step {first}")
     for step, fed in enumerate(batches, first):
         rate = learning_rate(training, step)
         for group in prepared.optimizer.param_groups:
@@ -92,6 +98,7 @@ def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -
         )
         done = step + 1
         finite.add(done, is_finite)
+        life.step(done)
         if metrics is not None:
             metrics.add(done, rate, done * training.batch_size, values)
         stopping = any_asked(asked_to_stop())
@@ -105,8 +112,11 @@ def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -
                 progress.update(done, f"loss {metrics.last['loss_total']:.4f}")
         if saving:
             weights, optimizer_state = prepared.weights(), prepared.optimizer_state()
-            if accelerator.is_main_process:
+            if metrics is not None:
+                life.at(f"writing the checkpoint of step {done}", SAVING)
+                metrics.sync()
                 save_checkpoint(folder, done, policy, processors, optimizer_state, weights)
+                life.at(f"step {done}")
             accelerator.wait_for_everyone()
         if stopping and done < training.steps:
             finish_trackers(accelerator)

@@ -7,23 +7,37 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-import torch
-
 from wmvla.errors import UserError, disk_full_is_a_user_error
-from wmvla.train.parallel.preemption import STOPPED, Stopped, catch_sigterm
-from wmvla.train.parallel.ranks import read_job
+from wmvla.watch.guardian import guard
+from wmvla.watch.life import life_path
+from wmvla.watch.stacks import dump_on_request
 
 
-def main() -> int:
+def main(path: Path) -> int:
     """Exit code 0 when the final checkpoint exists, 2 for bad input, ``STOPPED`` (75) after
     SIGTERM."""
+    from wmvla.train.parallel.preemption import STOPPED, Stopped, catch_sigterm
+
     asked_to_stop = catch_sigterm()
+    import torch
+
     torch.set_num_threads(1)
+    from wmvla.train.life import Life
     from wmvla.train.loop import train
+    from wmvla.train.only_one import only_one
+    from wmvla.train.parallel.ranks import read_job
 
     try:
         with disk_full_is_a_user_error():
-            train(read_job(Path(sys.argv[1])), asked_to_stop)
+            job = read_job(path)
+            if int(os.environ.get("RANK", "0")):
+                train(job, asked_to_stop)
+                return 0
+            life = Life(life_path(path))
+            with only_one(Path(job.checkpoints), life, asked_to_stop) as alone:
+                if not alone:
+                    raise Stopped(f"{job.case} was asked to stop before it began")
+                train(job, asked_to_stop, life)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -46,8 +60,10 @@ def leave(code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
+    guard(life_path(Path(sys.argv[1])))
+    dump_on_request()
     try:
-        code = main()
+        code = main(Path(sys.argv[1]))
     except Exception:  # Python would tell it too, but only after what may hang
         traceback.print_exc()
         code = 1

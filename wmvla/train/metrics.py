@@ -9,10 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wmvla.errors import UserError
+from wmvla.files import sync_folder
+
 
 class MetricsFile:
     """Appends to ``path``; on a resume, lines behind ``step`` (the checkpoint's) are cut off
-    first."""
+    first.
+
+    Raises:
+        UserError: there is a checkpoint, and the line of its step is gone: no run writes it again.
+    """
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
@@ -20,18 +27,30 @@ class MetricsFile:
         self.last: dict[str, Any] = {}
         self.seconds_before = 0.0
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = []
+        kept, reached = [], 0
         for line in path.read_text().splitlines() if path.exists() else []:
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError:
+                number, seconds = row["step"], row["seconds"]
+            except (ValueError, TypeError, KeyError):
                 break  # half a line, of a killed process; the steps behind it are run again
-            if row["step"] <= step:
+            if number <= step:
                 kept.append(line)
-                self.seconds_before = row["seconds"]
+                reached, self.seconds_before = number, seconds
+        if reached != step:
+            found = f"ends at step {reached}" if reached else "has no whole line"
+            raise UserError(
+                f"{path}: {found}, and the checkpoint to continue from is of step {step}; put the"
+                " file back as it was, or remove that checkpoint to train from the beginning"
+            )
         unfinished = path.with_name(f".{path.name}")
         unfinished.write_text("".join(line + "\n" for line in kept))
         unfinished.replace(path)
+
+    def sync(self) -> None:
+        """Make what is written durable: a checkpoint without its lines is of no use."""
+        sync_folder(self.path)
+        sync_folder(self.path.parent)
 
     def add(self, step: int, learning_rate: float, samples: int, values: dict[str, Tensor]) -> None:
         """Remember one step's values, scalars () or vectors (N,), still on their device."""

@@ -7,6 +7,7 @@ import torch
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from torch import Tensor, nn
 
+from wmvla.errors import UserError
 from wmvla.policy.conversion import add_world, load_with_processors
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
 from wmvla.streams import generator
@@ -41,7 +42,11 @@ def check_gate(inputs: WiringInputs) -> dict[str, float | str]:
         the size of each gate's gradient at 0.
     """
     plain, (preprocessor, _) = load_with_processors(inputs.base, inputs.device)
-    assert isinstance(plain, SmolVLAPolicy)
+    if not isinstance(plain, SmolVLAPolicy):
+        raise UserError(
+            f"{inputs.base / 'config.json'}: 'type' is {plain.config.type}: world parts can be"
+            " added to a smolvla only; name another checkpoint in the suite."
+        )
     raw = raw_batch(inputs, plain.config.chunk_size)
     figures: dict[str, float | str] = {}
     for name, fields in FUSION_POINTS.items():

@@ -13,15 +13,18 @@ LARGEST_DRIFT = 20.0
 """Of a statistic whose every look is sure to cross."""
 
 
-def nominal_confidence(boundary: float) -> float:
-    """Confidence at one look of the two-sided interval that goes with a one-sided boundary there.
+def nominal_confidence(fractions: tuple[float, ...], spent: tuple[float, ...], look: int) -> float:
+    """Confidence of the two-sided interval at a look, counted from 1, that goes with the one-sided
+    boundary there.
 
-    With the boundaries of a one-sided test at alpha / 2, the intervals of all looks hold the truth
-    together with a chance of 1 - alpha, and so does the last one, for whatever reason it is the
-    last: repeated confidence intervals, C. Jennison and B. W. Turnbull (1989), J. R. Stat. Soc. B
-    51:305-361.
+    If half of alpha is `spent` by the last look, the intervals of all looks hold the truth together
+    with a chance of 1 - alpha, and so does the last one, for whatever reason it is the last:
+    repeated confidence intervals, C. Jennison and B. W. Turnbull (1989), J. R. Stat. Soc. B
+    51:305-361. At the first look nothing was spent before, so its own error is what is spent there.
     """
-    return 1 - 2 * float(ndtr(-boundary))
+    if look == 1:
+        return 1 - 2 * spent[0]
+    return 1 - 2 * float(ndtr(-normal_boundaries(fractions, spent)[look - 1]))
 
 
 @functools.cache
@@ -31,6 +34,8 @@ def inflation(fractions: tuple[float, ...], spent: tuple[float, ...], power: flo
 
     Source: Jennison and Turnbull (2000), section 2.3 (the ratio R).
     """
+    if len(fractions) == 1:
+        return 1.0
     fixed = float(-ndtri(spent[-1]) + ndtri(power))
     return (drift_for(fractions, spent, power) / fixed) ** 2
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.judge.pairing import broken, solved
-from bench.record.run import Record, Run
+from bench.record.run import Run
+from wmvla.rollout.journal import Row
+from wmvla.rollout.tally import broken, succeeded
 
 Content = dict[str, Any]
 
@@ -20,7 +21,7 @@ MOST_GRIDS = 60
 class _Played:
     """Episodes of one rollout case from one initial state."""
 
-    first: Record
+    first: Row
     number: int = 0
     wins: int = 0
     broken: int = 0
@@ -85,7 +86,7 @@ def grids(run: Run) -> list[Content]:
     return found
 
 
-def _by_place(rows: Sequence[Record]) -> dict[tuple[int, int], _Played]:
+def _by_place(rows: Sequence[Row]) -> dict[tuple[int, int], _Played]:
     """What was played, by task and initial state."""
     found: dict[tuple[int, int], _Played] = {}
     for row in rows:
@@ -94,7 +95,7 @@ def _by_place(rows: Sequence[Record]) -> dict[tuple[int, int], _Played]:
         if played is None:
             played = found[place] = _Played(row)
         played.number += 1
-        played.wins += solved(row)
+        played.wins += succeeded(row)
         played.broken += broken(row)
     return found
 

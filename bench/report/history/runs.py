@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.compare.parity import Run, load_run
 from bench.compare.speed import costs
-from bench.formats.json_file import read_object
 from bench.judge.verdict import judge
 from bench.plan.document import PLAN_FILE
 from bench.record.external import FOLDER, PUBLISHED, External, read_externals
+from bench.record.run import Run
 from bench.wording import verdict_sentence
 from wmvla.errors import UserError
 
@@ -70,7 +69,7 @@ def read_history(results: Path) -> History:
 
 
 def _entry(folder: Path, name: str) -> Entry:
-    run = load_run(folder)
+    run = Run(folder)
     plan, verdict = run.plan, judge(run.plan, run.rows)
     return Entry(
         folder=name,
@@ -99,8 +98,8 @@ def _entry(folder: Path, name: str) -> Entry:
             "costs": [
                 {"case": cost.case, "unit": cost.unit, "value": cost.value} for cost in costs(run)
             ],
-            "commit": _text(run.provenance, "git", "commit"),
-            "dirty": _found(run.provenance, "git", "dirty") is True,
+            "commit": _text(run.recorded("git", "commit")),
+            "dirty": run.recorded("git", "dirty") is True,
             "hardware": _hardware(run),
             "has_report": (folder / "report.html").is_file(),
         },
@@ -109,12 +108,9 @@ def _entry(folder: Path, name: str) -> Entry:
 
 def _when(run: Run) -> str | None:
     """When the run began, or where that is not recorded when its first case ended."""
-    told = [_text(run.provenance, "collected_at")]
-    records = [
-        read_object(run.run_dir / "cases" / f"{case.id}.json") or {} for case in run.plan.cases
-    ]
-    ended = [_utc(_text(record, "finished_at")) for record in records]
-    return _utc(told[0]) or min((time for time in ended if time), default=None)
+    ended = [_utc(_text(record["finished_at"])) for record in run.cases.values()]
+    began = _utc(_text(run.recorded("collected_at")))
+    return began or min((time for time in ended if time), default=None)
 
 
 def _utc(text: str | None) -> str | None:
@@ -130,21 +126,14 @@ def _utc(text: str | None) -> str | None:
 
 def _hardware(run: Run) -> str:
     """The GPUs, or where there is none the processor."""
-    devices = _found(run.provenance, "torch", "devices")
+    devices = run.recorded("torch", "devices")
     names = (
         [str(device.get("name")) for device in devices if isinstance(device, dict)]
         if isinstance(devices, list)
         else []
     )
-    return ", ".join(names) or _text(run.provenance, "cpu", "model") or "not recorded"
+    return ", ".join(names) or _text(run.recorded("cpu", "model")) or "not recorded"
 
 
-def _text(record: object, *path: str) -> str | None:
-    found = _found(record, *path)
+def _text(found: object) -> str | None:
     return found if isinstance(found, str) else None
-
-
-def _found(record: object, *path: str) -> object:
-    for key in path:
-        record = record.get(key) if isinstance(record, dict) else None
-    return record

@@ -37,8 +37,8 @@ def make_jobs(plan: Plan, done: Collection[str], shards: int = 1) -> tuple[Job, 
     whatever became of them.
 
     A rollout that is split is an array of its shards, then a job of its own name that finds all
-    episodes and writes the record. The rollouts of a sequential plan are one job: each look needs
-    the episodes of all. It plays those whose arm is trained.
+    episodes and writes the record. The rollouts of a plan with several looks are one job: each look
+    needs the episodes of all. It plays those whose arm is trained.
     """
     jobs: list[Job] = []
     for case in plan.cases:
@@ -49,7 +49,7 @@ def make_jobs(plan: Plan, done: Collection[str], shards: int = 1) -> tuple[Job, 
         gpus = (
             0 if machine.accelerator == "cpu" else 1
         )  # a machine with a GPU is asked for it before any case
-        if case.kind == "rollout" and plan.sequential:
+        if case.kind == "rollout" and plan.last_look > 1:
             if ROLLOUTS not in [job.name for job in jobs]:
                 jobs.append(_all_rollouts(plan, done, gpus))
         elif case.kind == "rollout" and shards > 1:

@@ -2,11 +2,11 @@
 finished."""
 
 import contextlib
-import fcntl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from wmvla.errors import UserError
 
@@ -16,31 +16,31 @@ TELL_SECONDS = 60.0
 
 
 @contextlib.contextmanager
-def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[IO[str]]:
-    """Be the only one who makes `thing`, on all machines that share the file system; the open lock
-    file beside it.
+def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[None]:
+    """Be the only one who makes `thing`, on all machines that share the file system.
 
     Waits as long as another holds it, and says so. There is no longest wait: a base policy takes
-    what it takes, and the kernel lets go of the lock of a process that is gone. UserError where the
-    folder cannot be written.
+    what it takes, and the kernel lets go of the lock of a process that is gone, for no child of it
+    holds the lock. UserError where the folder cannot be written.
 
-    Non-obvious: the lock lives as long as anyone has this file open. A training process is given it
-    too, so that one that outlives a killed run by its last checkpoint is waited for. The file is
-    never deleted: two could then hold two of one name.
+    Non-obvious: the file beside it is never deleted: two could then hold two of one name.
     """
     path = thing.with_name(f".{thing.name}.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be locked: {error.strerror}; make the cache folder writable"
-        ) from None
-    with file:
-        began = time.monotonic()
-        told = began - TELL_SECONDS
-        while not _take(file):
-            now = time.monotonic()
+    lock = FileLock(path, blocking=False, thread_local=False, fallback_to_soft=False)
+    began = time.monotonic()
+    told = began - TELL_SECONDS
+    with contextlib.ExitStack() as held:
+        while True:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                held.enter_context(lock)
+                break
+            except Timeout:
+                now = time.monotonic()
+            except OSError as error:
+                raise UserError(
+                    f"{path}: cannot be locked: {error.strerror}; make the cache folder writable"
+                ) from None
             if now - told >= TELL_SECONDS:
                 show(
                     f"  {label:<15} waiting for another run that makes {thing}"
@@ -48,12 +48,4 @@ def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[IO[s
                 )
                 told = now
             time.sleep(POLL_SECONDS)
-        yield file
-
-
-def _take(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        yield

@@ -7,6 +7,7 @@ from bench.forecast.hub import find_folder
 from bench.plan.cases import Case
 from bench.run.stages.context import Context
 from bench.run.stages.training import run_job
+from wmvla.errors import UserError
 
 
 def run(context: Context, case: Case) -> dict[str, Any]:
@@ -14,7 +15,11 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     recipe = context.plan.recipe
     if not context.is_tiny:
         folder = find_folder(recipe.base.checkpoint, "model")
-        assert folder is not None, "asked for before the run (bench.forecast.requirements)"
+        if folder is None:  # it was there when the run began
+            raise UserError(
+                f"{recipe.base.checkpoint}: the checkpoint is not on this disk any more; fetch it"
+                " again and give the same command"
+            )
         return {"artefacts": {"checkpoint": folder}}
     from wmvla.policy.tiny_vlm import make_tiny_vlm
     from wmvla.sim.suites import known_sentences
@@ -39,5 +44,5 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         trackers=context.trackers,
         scratch=fields,
     )
-    with context.alone(case.id, context.base_folder) as held:
-        return run_job(context, job, held)
+    with context.alone(case.id, context.base_folder):
+        return run_job(context, job)

@@ -4,17 +4,17 @@ shown."""
 import hashlib
 import json
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from bench.forecast.hub import find_folder, split_name
 from bench.plan.document import Plan
+from bench.record.privacy import hide_names
 from bench.run.stages.alone import alone
 from wmvla.progress import Progress
-from wmvla.resources import local_rank
 from wmvla.rollout.shard import Shard
 
 
@@ -145,23 +145,20 @@ class Context:
 
     def simulators(self, episodes: int, policy_on_gpu: bool) -> int:
         """How many simulator processes play: the machine file's number, or as many as cores and
-        memory allow.
-
-        Ranks of torchrun on one machine share what there is; a rank of Slurm is given cores of its
-        own.
-        """
+        memory allow."""
         if self.plan.machine.rollout_workers:
             return self.plan.machine.rollout_workers
         from wmvla.resources import worker_count
+        from wmvla.sim.suites import simulator_bytes
 
-        _, ranks = local_rank()
-        return max(1, worker_count(episodes * ranks, policy_on_gpu) // ranks)
+        size = simulator_bytes(self.plan.recipe.environment)
+        return worker_count(episodes, policy_on_gpu, size)
 
     def progress(self, label: str, total: int, done: int = 0) -> Progress:
         """A progress line for one stage."""
         return Progress(label, total, done, show=self.show)
 
-    def alone(self, label: str, thing: Path) -> AbstractContextManager[IO[str]]:
+    def alone(self, label: str, thing: Path) -> AbstractContextManager[None]:
         """Nobody else makes this thing of the cache meanwhile; a run that does is waited for
         (`bench.run.stages.alone`)."""
         return alone(
@@ -171,6 +168,17 @@ class Context:
     def log_path(self, case_id: str) -> Path:
         """Where the output of a case's processes goes."""
         return self.run_dir / "logs" / f"{case_id}.log"
+
+    @contextmanager
+    def simulator_logs(self, case_id: str) -> Iterator[Path]:
+        """Where the simulators of a case print to (``Simulators.logs``), of a shard apart from the
+        others'; afterwards nothing in it names a user or a host."""
+        shard = "" if self.shard is None else f".{self.shard.number}-of-{self.shard.of}"
+        logs = self.run_dir / "logs" / f"{case_id}{shard}"
+        try:
+            yield logs
+        finally:
+            hide_names(logs.parent.glob(f"{logs.name}.simulator-*.log"))
 
     def relative(self, artefacts: dict[str, Path]) -> dict[str, str]:
         """Artefact paths as they are recorded: relative to the folder that holds ``results/`` and

@@ -107,9 +107,9 @@ def _play_again(
 
     rows = [row for row in context.plan.episodes if row.index in recorded]
     workers = context.simulators(len(rows), policy_on_gpu=context.device != "cpu")
-    roll_out(
-        rows, policy, simulators_of(context, policy, film=True), workers, on_episode, on_film=keep
-    )
+    with context.simulator_logs(case.id) as logs:
+        simulators = simulators_of(context, policy, logs, film=True)
+        roll_out(rows, policy, simulators, workers, on_episode, on_film=keep)
     return refused
 
 
@@ -121,7 +121,7 @@ def _difference(row: Row, record: "EpisodeRecord") -> str | None:
         return (
             "played again it begins in another scene; it was recorded on another machine or version"
         )
-    again = {**row, "success": record.success, "steps": record.steps}
+    again: Row = {**row, "success": record.success, "steps": record.steps}
     if again == row:
         return None
     told, batch = (

@@ -1,13 +1,16 @@
 """Training as one of the processes behind rank 0, which carries the case out and says of all how it
 ended."""
 
-import os
 import sys
+import time
 
 from bench.plan.cases import Case
 from bench.run.sigterm import STOPPED, handed_on
 from bench.run.stages.context import Context
-from bench.run.stages.training import job_path, start
+from bench.run.stages.training import job_path
+from bench.run.stages.watched import POLL_SECONDS, running
+from wmvla.watch.children import stop
+from wmvla.watch.life import life_path
 
 FAILED = 1
 
@@ -21,9 +24,14 @@ def run(context: Context, case: Case) -> int:
     """
     from wmvla.train.parallel import preemption
 
-    command = [sys.executable, "-m", "wmvla.train.main", str(job_path(context.run_dir, case.id))]
-    with start(command, sys.stdout, dict(os.environ)) as child, handed_on(child) as signals:
-        code = child.wait()
+    job = job_path(context.run_dir, case.id)
+    command = [sys.executable, "-m", "wmvla.train.main", str(job)]
+    with running(command, job, sys.stdout) as child, handed_on(child) as signals:
+        while child.poll() is None:
+            time.sleep(POLL_SECONDS)
+            if signals:
+                stop(child, life_path(job))
+    code = child.returncode
     if code in (0, preemption.STOPPED):
         return 0
     return STOPPED if signals and code < 0 else FAILED

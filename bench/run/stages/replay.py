@@ -10,6 +10,7 @@ from bench.plan.cases import Case
 from bench.record.replay_summary import summary
 from bench.run.stages.context import Context
 from bench.run.stages.rollout import checkpoint_of
+from wmvla.errors import UserError
 
 if TYPE_CHECKING:
     from wmvla.rollout.replay import ReplayedEpisode
@@ -26,7 +27,11 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     from wmvla.world.latents.cache import latents_path
 
     held_out, plan = context.held_out, context.plan
-    assert held_out.dataset_root is not None
+    if held_out.dataset_root is None:
+        raise UserError(
+            f"{plan.recipe.demonstrations.repo_id}: the dataset is not on this disk any more; fetch"
+            " it again and give the same command"
+        )
     latents = [
         latents_path(context.cache, repo_id, context.latents_source, context.latents_suffix)
         for repo_id in (held_out.dataset_repo_id, context.dataset_repo_id)

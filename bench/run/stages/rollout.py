@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.formats.checksums import checkpoint_made, sha256_of
 from bench.plan.cases import Case
@@ -21,8 +21,9 @@ from bench.record.provenance import refuse_another_renderer
 from bench.run.stages.context import Context
 from wmvla.errors import UserError
 from wmvla.resources import local_rank
-from wmvla.rollout.journal import Journal, journal_files, read_all, shard_journal_path
+from wmvla.rollout.journal import Journal, Row, journal_files, read_all, shard_journal_path
 from wmvla.rollout.shard import rows_of
+from wmvla.rollout.tally import tally
 
 if TYPE_CHECKING:
     from wmvla.recipe import EpisodeRow
@@ -44,7 +45,7 @@ def run(
     mine = rows_of(context.shard, context.plan.episodes if episodes is None else episodes)
     indices = {row.index for row in mine}
 
-    def recorded() -> list[dict[str, Any]]:
+    def recorded() -> list[Row]:
         rows = read_all(path)
         check_against_plan(context.plan, case, rows)
         return [row for row in rows if row["index"] in indices]
@@ -57,16 +58,14 @@ def run(
     return {
         "artefacts": {file.name: file.resolve() for file in journal_files(path)},
         "episodes": len(lines),
-        "succeeded": sum(row["success"] for row in lines),
+        "succeeded": tally(lines).successes,
         "episode_cpu_seconds": round(sum(row["cpu_seconds"] for row in lines), 3),
         "played": len(todo),
         "rollout_workers": workers,
     }
 
 
-def _play(
-    context: Context, case: Case, todo: list["EpisodeRow"], before: list[dict[str, Any]]
-) -> int:
+def _play(context: Context, case: Case, todo: list["EpisodeRow"], before: list[Row]) -> int:
     """Play rows into the journal, after those recorded `before`; the number of simulator processes.
 
     Raises UserError where another renderer drew the run's frames, and at the first episode whose
@@ -80,21 +79,25 @@ def _play(
     scenes = check_scenes(dict(read_journals(context.plan, context.run_dir)))
     policy = open_policy(context, case, largest_batch=1 if context.deterministic else None)
     label = case.id if context.shard is None else f"{case.id} {context.shard}"
-    succeeded, done = sum(row["success"] for row in before), len(before)
+    played = tally(before)
+    done = played.episodes
     progress = context.progress(label, done + len(todo), done)
 
     def on_episode(row: "EpisodeRow", record: "EpisodeRecord") -> None:
-        nonlocal succeeded, done
-        line = {**asdict(row), "case": case.id, **asdict(record)}
+        nonlocal played
+        line = cast(Row, {**asdict(row), "case": case.id, **asdict(record)})
         line["error"] = None if record.error is None else anonymous(record.error)
         check_scene(scenes, case.id, line)
         journal.append(line)
-        succeeded, done = succeeded + record.success, done + 1
+        played += tally([line])
         progress.update(
-            done, f"{succeeded}/{done} succeeded, {workers} simulator{'s' if workers > 1 else ''}"
+            played.episodes,
+            f"{played.successes}/{played.episodes} succeeded,"
+            f" {workers} simulator{'s' if workers > 1 else ''}",
         )
 
-    roll_out(todo, policy, simulators_of(context, policy), workers, on_episode)
+    with context.simulator_logs(case.id) as logs:
+        roll_out(todo, policy, simulators_of(context, policy, logs), workers, on_episode)
     return workers
 
 
@@ -120,13 +123,15 @@ def open_policy(context: Context, case: Case, largest_batch: int | None) -> "Rol
     )
 
 
-def simulators_of(context: Context, policy: "RolloutPolicy", film: bool = False) -> "Simulators":
+def simulators_of(
+    context: Context, policy: "RolloutPolicy", logs: Path, film: bool = False
+) -> "Simulators":
     """How the plan's environment is played for that policy."""
     from wmvla.rollout.worker import Simulators
     from wmvla.sim.suites import make_simulation
 
     environment, cameras = context.plan.recipe.environment, policy.world_cameras
-    return Simulators(environment, policy.world_frames, cameras, make_simulation, film)
+    return Simulators(environment, policy.world_frames, cameras, make_simulation, film, logs)
 
 
 def checkpoint_of(context: Context, case: Case) -> Path:

@@ -1,30 +1,30 @@
 """Training: one arm from the base checkpoint, in processes of its own."""
 
-import ctypes
 import json
-import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from bench.plan.cases import Case
 from bench.plan.machine import Machine
 from bench.plan.suite import Arm
 from bench.run.srun import told_to_submit
 from bench.run.stages.context import Context
+from bench.run.stages.reason import has_traceback, reason, said
 from bench.run.stages.rollout import journals_played_by
+from bench.run.stages.watched import log_of_attempt, running, wait_while_alive
 from wmvla.errors import UserError
 from wmvla.processes import by_srun
 from wmvla.rollout.journal import Journal
+from wmvla.watch.children import stop
+from wmvla.watch.life import life_path
 
 if TYPE_CHECKING:
     from wmvla.train.job import TrainingJob
 
-POLL_SECONDS = 0.5
-PR_SET_PDEATHSIG = 1
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+"""Environment of a training or a tripwire."""
 
 
 def run(context: Context, case: Case) -> dict[str, Any]:
@@ -109,10 +109,8 @@ def world_fields(context: Context, arm: Arm | None = None) -> dict[str, Any]:
     }
 
 
-def run_job(context: Context, job: "TrainingJob", held: IO[str] | None = None) -> dict[str, Any]:
+def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
     """Run a job in the machine's training processes; show its progress; record its end.
-
-    `held`: the lock file of what the job makes; its processes hold it too.
 
     Non-obvious: where srun started the others they train too, and wait for this one even where
     nothing is left to train.
@@ -120,6 +118,7 @@ def run_job(context: Context, job: "TrainingJob", held: IO[str] | None = None) -
     Raises:
         KeyboardInterrupt: SIGTERM stopped the training, here or there; its newest checkpoint is
         that of its last step.
+        UserError: its metrics are not those of its checkpoint.
     """
     from wmvla.train.checkpoint import latest_step, pretrained_folder
 
@@ -127,19 +126,24 @@ def run_job(context: Context, job: "TrainingJob", held: IO[str] | None = None) -
     if latest_step(folder) < steps or by_srun():
         path = job.write(job_path(context.run_dir, job.case))
         try:
-            _run_processes(context, job, path, held)
+            _run_processes(context, job, path)
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(
-                _told(context.log_path(job.case), "stopped: ") or str(interrupt)
+                said(context.log_path(job.case), "stopped: ") or str(interrupt)
             ) from None
     last = _last_line(Path(job.metrics))
-    assert last is not None, f"{job.metrics} is empty"
-    assert last["step"] == steps, f"{job.metrics} ends at step {last['step']}, not {steps}"
+    if last is None or last["step"] != steps:
+        found = "has no whole line" if last is None else f"ends at step {last['step']}"
+        gone = [folder, *journals_played_by(context, job.case)]
+        raise UserError(
+            f"{job.metrics}: {found}, and the checkpoint beside it is of step {steps}; put the file"
+            f" back as it was, or remove {' '.join(map(str, gone))} to train again"
+        )
     artefacts = {"checkpoint": pretrained_folder(folder, steps), "metrics": Path(job.metrics)}
     return {"artefacts": artefacts, "steps": steps, "last": last}
 
 
-def _run_processes(context: Context, job: "TrainingJob", path: Path, held: IO[str] | None) -> None:
+def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
     from wmvla.train.checkpoint import latest_step
     from wmvla.train.parallel.preemption import STOPPED
 
@@ -150,27 +154,20 @@ def _run_processes(context: Context, job: "TrainingJob", path: Path, held: IO[st
         "wmvla.train.main",
         str(path),
     ]
-    log = context.log_path(job.case)
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log, metrics = context.log_path(job.case), Path(job.metrics)
     progress = context.progress(job.case, job.training.steps, latest_step(Path(job.checkpoints)))
     began = time.time()
-    with log.open("w") as output:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-        child = start(command, output, environment, held)
+    with log_of_attempt(log) as output, running(command, path, output, **ONE_THREAD) as child:
         try:
-            while child.poll() is None:
-                last = _last_line(Path(job.metrics), newer_than=began)
+            for _ in wait_while_alive(child, job.case, path, log, [metrics]):
+                last = _last_line(metrics, newer_than=began)
                 if last is not None:
                     progress.update(last["step"], f"loss {last['loss_total']:.4f}")
-                time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
-            child.terminate()
-            if by_srun() and child.wait() not in (0, STOPPED) and _has_failed(log):
+            code = stop(child, life_path(path))
+            if by_srun() and code not in (0, STOPPED) and _has_failed(log):
                 _explain(log, job.case)  # srun ends all where one of them fails: that is no stop
             raise
-        finally:
-            child.terminate()
-            child.wait()
     if child.returncode != 0:
         _explain(log, job.case)
 
@@ -196,35 +193,13 @@ def job_path(run_dir: Path, case_id: str) -> Path:
     return run_dir / "jobs" / f"{case_id}.json"
 
 
-def start(
-    command: list[str], output: IO[str], environment: dict[str, str], held: IO[str] | None = None
-) -> subprocess.Popen[bytes]:
-    """A process that is told to end when this one does, however it does.
-
-    Non-obvious: after a kill -9 nobody is left to end a training that goes on by itself, and the
-    same command given again would then train in the same folder. So the kernel is asked to send it
-    SIGTERM (prctl's PR_SET_PDEATHSIG).
-    """
-    libc = ctypes.CDLL(None)
-    return subprocess.Popen(
-        command,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        env=environment,
-        pass_fds=() if held is None else (held.fileno(),),
-        preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),
-    )
-
-
 def _has_failed(log: Path) -> bool:
     """Whether the log tells of a failure.
 
     Non-obvious: the exit code need not. SIGTERM that comes while Python ends with a traceback is
     that of its process.
     """
-    return bool(_told(log, "error: ")) or "Traceback (most recent call last)" in log.read_text(
-        errors="replace"
-    )
+    return bool(said(log, "error: ")) or has_traceback(log)
 
 
 def _explain(log: Path, case: str) -> None:
@@ -234,29 +209,12 @@ def _explain(log: Path, case: str) -> None:
         KeyboardInterrupt: it did not fail, but was stopped by SIGTERM: as this run would be, it is
         to be continued later.
     """
-    stopped, mistake = _told(log, "stopped: "), _told(log, "error: ")
+    stopped, mistake = said(log, "stopped: "), said(log, "error: ")
     if stopped:
         raise KeyboardInterrupt(stopped)
     if mistake:
         raise UserError(mistake)
-    lines = log.read_text(errors="replace").splitlines()
-    errors = [
-        line for line in lines if "Error" in line and "torch.distributed.elastic" not in line
-    ]  # that one says only: failed
-    raise RuntimeError(
-        f"{case} failed: {errors[-1] if errors else 'no reason given'} (the whole log: {log})"
-    )
-
-
-def _told(log: Path, what: str) -> str:
-    """The first line of a training's log that begins with ``what``, without it; empty where none
-    does.
-
-    Non-obvious: all processes of a training tell the same; its launcher's exit code tells nothing
-    of theirs.
-    """
-    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
-    return next((line.removeprefix(what) for line in lines if line.startswith(what)), "")
+    raise RuntimeError(f"{case} failed: {reason(log)} (the whole log: {log})")
 
 
 def _last_line(path: Path, newer_than: float = 0.0) -> dict[str, Any] | None:

@@ -2,16 +2,21 @@
 its own."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.plan.cases import Case
 from bench.run.stages.context import Context
-from bench.run.stages.training import base_checkpoint, start, world_fields
+from bench.run.stages.reason import reason, said
+from bench.run.stages.training import ONE_THREAD, base_checkpoint, world_fields
+from bench.run.stages.watched import log_of_attempt, running, wait_while_alive
 from bench.run.tripwire import TripwireError
+from wmvla.errors import UserError
 from wmvla.files import write_json
+from wmvla.watch.guardian import guard
+from wmvla.watch.life import life_path
+from wmvla.watch.stacks import dump_on_request
 
 if TYPE_CHECKING:
     from wmvla.wiring import WiringInputs
@@ -22,6 +27,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
 
     Raises:
         TripwireError: the check failed.
+        UserError: the check met a mistake of the user.
     """
     job = context.run_dir / "jobs" / f"{case.id}.json"
     outcome = job.with_suffix(".outcome.json")
@@ -44,22 +50,15 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     )
     progress = context.progress(case.id, 1)
     log = context.log_path(case.id)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as output:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-        child = start(
-            [sys.executable, "-m", "bench.run.stages.wiring", str(job)], output, environment
-        )
-        try:
-            child.wait()
-        finally:
-            child.terminate()
-            child.wait()
+    command = [sys.executable, "-m", "bench.run.stages.wiring", str(job)]
+    with log_of_attempt(log) as output, running(command, job, output, **ONE_THREAD) as child:
+        for _ in wait_while_alive(child, case.id, job, log):
+            pass
     if not outcome.exists():
-        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-1:]
+        if mistake := said(log, "error: "):
+            raise UserError(mistake)
         raise RuntimeError(
-            f"{case.id} ended without an answer: {last[0] if last else 'no reason given'} (the"
-            f" whole log: {log})"
+            f"{case.id} ended without an answer: {reason(log)} (the whole log: {log})"
         )
     found = json.loads(outcome.read_text())
     if "broken" in found:
@@ -93,4 +92,9 @@ def _inputs(kind: type["WiringInputs"], told: dict[str, Any]) -> "WiringInputs":
 
 
 if __name__ == "__main__":
-    check(Path(sys.argv[1]))
+    guard(life_path(Path(sys.argv[1])))
+    dump_on_request()
+    try:
+        check(Path(sys.argv[1]))
+    except UserError as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")

@@ -338,7 +338,8 @@ def test_speed_is_told_from_the_records(two: Any, capsys: pytest.CaptureFixture[
         path = run / "cases" / "E0-train-s0.json"
         path.write_text(
             json.dumps(
-                json.loads(path.read_text()) | {"last": {"samples": 19200, "seconds": seconds}}
+                json.loads(path.read_text())
+                | {"last": {"step": 600, "samples": 19200, "seconds": seconds}}
             )
         )
     main(["compare", str(before), str(after)])

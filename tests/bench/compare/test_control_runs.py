@@ -28,12 +28,13 @@ from control_runs import (
     with_the_plan_of_another_suite,
     without_an_arm,
 )
-from fake_runs import EPISODES, ROOT, finished, trained, wmbench
+from fake_runs import EPISODES, ROOT, run_here, trained
 from synthetic_run import REALISTIC, Outcome, core_plan, drawn_outcomes, plan_of
 
 from bench import cli
 from bench.compare.control_runs import code_of, look_for_controls, write_controls
 from bench.record.controls import CONTROLS_FILE, Controls, read_controls
+from bench.record.run import Run
 from bench.report.write import write_report
 from wmvla.errors import UserError
 
@@ -295,9 +296,9 @@ def test_a_run_that_was_continued_after_an_edit_has_no_control(results: Path) ->
     record = next((results / PLAN.run_name / "cases").glob("E2-pred-*.json"))
     content = json.loads(record.read_text())
     record.write_text(json.dumps({**content, "code_sha256": "0" * 64}))
-    assert code_of(results / PLAN.run_name) is None
+    assert code_of(Run(results / PLAN.run_name)) is None
     record.write_text(json.dumps({**content, "code_sha256": CODE}))
-    assert code_of(results / PLAN.run_name) == CODE
+    assert code_of(Run(results / PLAN.run_name)) == CODE
 
 
 def test_before_anyone_looked_the_report_says_so(results: Path) -> None:
@@ -413,7 +414,7 @@ def test_wmbench_run_looks_when_it_ends_and_again_when_given_again(
     (run_dir / "provenance.json").unlink()
 
     def outcomes() -> list[str]:
-        code, out, err = finished(wmbench(run_dir))
+        code, out, err = run_here(run_dir)
         assert code == 0, out + err
         content = json.loads((run_dir / "report.json").read_text())
         return [each["outcome"] for each in content["controls"]["each"]]

@@ -11,11 +11,12 @@ import pytest
 from synthetic_run import PROVENANCE, core_plan, drawn_outcomes, write_run
 
 from bench.cli import main
-from bench.compare.parity import compare, load_run
+from bench.compare.parity import compare
 from bench.compare.parity_words import parity_page
 from bench.plan.document import Plan
 from bench.plan.files import load_plan
 from bench.plan.machine import load_machine
+from bench.record.run import Run
 from wmvla.files import write_json
 
 RECORDED = PROVENANCE | {
@@ -65,8 +66,8 @@ def two(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def status_of(two: tuple[Path, Path]) -> dict[str, str]:
-    parity = compare(load_run(two[0]), load_run(two[1]))
-    found: dict[str, str] = {each.what: each.status for each in parity.findings}
+    parity = compare(Run(two[0]), Run(two[1]))
+    found: dict[str, str] = {each.what: each.status for each in parity.aspects}
     return found | {each.rollout: each.status for each in parity.successes}
 
 
@@ -219,15 +220,15 @@ def test_another_recipe_is_named_by_its_keys(two: tuple[Path, Path], tmp_path: P
         dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, training=training)),
         {},
     )
-    found = compare(load_run(two[0]), load_run(tmp_path / "other"))
-    assert found.findings[0].status == "differs"
-    assert found.findings[0].told == ("recipe.training.learning_rate: 0.0003 and 0.0005",)
+    found = compare(Run(two[0]), Run(tmp_path / "other"))
+    assert found.aspects[0].status == "differs"
+    assert found.aspects[0].told == ("recipe.training.learning_rate: 0.0003 and 0.0005",)
 
 
 def test_other_episodes_are_no_pairs(two: tuple[Path, Path], tmp_path: Path) -> None:
     other = on(core_plan("mini", episodes=24), "mi300x")
     write_run(tmp_path / "other", other, drawn_outcomes(other, RATES))
-    parity = compare(load_run(two[0]), load_run(tmp_path / "other"))
+    parity = compare(Run(two[0]), Run(tmp_path / "other"))
     assert parity.successes == ()
     assert not parity.holds
     assert "the plans have other episodes" in parity_page(parity)
@@ -245,7 +246,7 @@ def test_speed_is_divided_by_the_measured_product_and_decides_nothing(
 ) -> None:
     write_json(two[0] / "throughput.json", throughput(gemm=700.0, train=140.0))
     write_json(two[1] / "throughput.json", throughput(gemm=500.0, train=50.0))
-    parity = compare(load_run(two[0]), load_run(two[1]))
+    parity = compare(Run(two[0]), Run(two[1]))
     assert parity.holds
     product, train, ratio = parity.speeds
     assert (product.figure, product.normalised) == ("gemm_bf16", None)
@@ -255,7 +256,7 @@ def test_speed_is_divided_by_the_measured_product_and_decides_nothing(
 
 
 def test_where_speed_was_not_measured_the_page_says_how(two: tuple[Path, Path]) -> None:
-    page = parity_page(compare(load_run(two[0]), load_run(two[1])))
+    page = parity_page(compare(Run(two[0]), Run(two[1])))
     assert "Not measured in " in page
     assert "`throughput.json`" in page
 

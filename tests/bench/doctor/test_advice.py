@@ -1,22 +1,17 @@
 """Host checks on machines played from files below a folder and from vendors' answers; the sum is
 done for real, on the CPU."""
 
-import json
 import sys
 from pathlib import Path
 
 import pytest
-from fake_host import answers, put
+from fake_host import Amdsmi, Nvml, answers, modules, put
 
 from bench.doctor import advice, all_reduce
 
 BALANCING = "proc/sys/kernel/numa_balancing"
 HUGEPAGES = "sys/kernel/mm/transparent_hugepage/enabled"
 ROCM_SMI = '{"card0": {"Performance Level": "auto"}, "card1": {"Performance Level": "manual"}}'
-LEVELS = ("AMDSMI_DEV_PERF_LEVEL_AUTO", "AMDSMI_DEV_PERF_LEVEL_DETERMINISM")
-AMD_SMI = json.dumps(
-    {"gpu_data": [{"gpu": gpu, "perf_level": level} for gpu, level in enumerate(LEVELS)]}
-)
 
 
 def nodes(number: int) -> dict[str, str]:
@@ -69,56 +64,49 @@ def test_iommu_is_asked_of_amd_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "label", "words"),
+    ("nvml", "label", "words"),
     [
+        (Nvml(persistence=[1, 1], reasons=[0, 4]), "ok", "2 GPUs, persistence on, none slowed"),
+        (Nvml(persistence=[0], reasons=[0]), "advice", "persistence off on GPU 0"),
+        (Nvml(persistence=[1, 1], reasons=[32, 8]), "advice", "slowed down: GPU 0, 1"),
+        (Nvml(broken="nvmlInit"), "n/a", "not told: NVML: Not Supported"),
         (
-            "0, Enabled, Not Active, Not Active\n1, Enabled, Not Active, Not Active\n",
-            "ok",
-            "2 GPUs, persistence on, none slowed",
-        ),
-        ("0, Disabled, Not Active, Not Active\n", "advice", "persistence off on GPU 0"),
-        (
-            "0, Enabled, Not Active, Active\n1, Enabled, Active, Not Active\n",
-            "advice",
-            "slowed down: GPU 0, 1",
-        ),
-        ("No devices were found\n", "n/a", "nvidia-smi answered 'No devices were found'"),
-        (
-            RuntimeError('Field "clocks_event_reasons" is not a valid field'),
+            Nvml(persistence=[1], reasons=[0], broken="nvmlDeviceGetCurrentClocksEventReasons"),
             "n/a",
-            "not a valid field",
+            "not told: NVML: Not Supported",
         ),
     ],
 )
-def test_nvidia_clocks(answer: str | Exception, label: str, words: str) -> None:
-    found = advice.gpu_clocks("cuda", answers(nvidia_smi=answer))
+def test_nvidia_clocks(nvml: Nvml, label: str, words: str) -> None:
+    found = advice.gpu_clocks("cuda", modules(pynvml=nvml))
     assert found.label == label
     assert words in found.found
 
 
 @pytest.mark.parametrize(
-    ("call", "label", "words"),
+    ("load", "call", "label", "words"),
     [
-        (answers(rocm_smi=ROCM_SMI), "advice", "auto on 1 GPUs, manual on 1 GPUs"),
-        (answers(amd_smi=AMD_SMI), "ok", "auto on 1 GPUs, determinism on 1 GPUs"),
+        (modules(amdsmi=Amdsmi(levels=["AUTO", "MANUAL"])), answers(), "advice", "auto on 1 GPUs"),
         (
-            answers(amd_smi=AMD_SMI.removeprefix('{"gpu_data": ').removesuffix("}")),
+            modules(amdsmi=Amdsmi(levels=["AUTO", "DETERMINISM"])),
+            answers(),
             "ok",
-            "determinism on 1",
+            "auto on 1 GPUs, determinism on 1 GPUs",
         ),
-        (answers(rocm_smi="{}"), "n/a", "rocm-smi named no performance level"),
-        (answers(rocm_smi="WARNING: no card"), "n/a", "not told"),
-        (answers(), "n/a", "neither rocm-smi nor amd-smi here"),
+        (modules(), answers(rocm_smi=ROCM_SMI), "advice", "auto on 1 GPUs, manual on 1 GPUs"),
+        (modules(), answers(rocm_smi="{}"), "n/a", "rocm-smi named no performance level"),
+        (modules(), answers(rocm_smi="WARNING: no card"), "n/a", "not told"),
+        (modules(), answers(), "n/a", "No module named 'amdsmi'; no rocm-smi here"),
     ],
 )
-def test_amd_clocks(call: advice.Call, label: str, words: str) -> None:
-    found = advice.gpu_clocks("rocm", call)
+def test_amd_clocks(load: advice.Load, call: advice.Call, label: str, words: str) -> None:
+    found = advice.gpu_clocks("rocm", load, call)
     assert found.label == label
     assert words in found.found
 
 
-def test_without_a_gpu_no_tool_is_called() -> None:
-    assert advice.gpu_clocks("cpu", answers(nvidia_smi=RuntimeError("called"))).label == "n/a"
+def test_without_a_gpu_nothing_is_asked() -> None:
+    assert advice.gpu_clocks("cpu", modules(), answers(rocm_smi=RuntimeError("called"))).ok
 
 
 def test_a_program_is_called_for_real() -> None:
@@ -128,20 +116,23 @@ def test_a_program_is_called_for_real() -> None:
         advice.call([sys.executable, "-c", "raise SystemExit('what is wrong')"])
 
 
-def test_two_processes_add_up() -> None:
-    found = all_reduce.all_reduce(0)
-    assert found.label == "ok"
-    assert found.found.startswith("right over 2 processes on the CPU (gloo), ")
+def test_a_process_that_ends_is_a_fault_that_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That two processes add up is seen by `test_checks.test_this_machine_has_what_a_run_needs`."""
+    (tmp_path / "python").write_text("#!/bin/sh\necho first >&2\necho no GPU $5 >&2\nexit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr(all_reduce.sys, "executable", str(tmp_path / "python"))
+    found = all_reduce.all_reduce(2)
+    assert (found.label, found.found) == ("MISSING", "over 2 GPUs: no GPU 2")
+    assert "NCCL_DEBUG" in found.mend
 
 
-def test_a_process_that_ends_is_a_fault_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No GPU here: the processes for two of them cannot begin."""
+def test_a_process_without_its_gpu_ends(tmp_path: Path) -> None:
     if (torch := pytest.importorskip("torch")).cuda.is_available():
         pytest.skip(f"{torch.cuda.device_count()} GPUs are here")
-    found = all_reduce.all_reduce(2)
-    assert found.label == "MISSING"
-    assert "over 2 GPUs: " in found.found
-    assert "NCCL_DEBUG" in found.mend
+    with pytest.raises((RuntimeError, AssertionError)):
+        all_reduce.take_part("cuda", 0, 2, str(tmp_path / "rendezvous"))
 
 
 def test_one_gpu_has_nothing_to_sum_over() -> None:

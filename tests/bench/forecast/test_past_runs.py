@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from synthetic_run import SECONDS, core_plan, plan_of, write_run
 
-from bench import wording
+from bench import cli, wording
 from bench.forecast.costs import Cost, estimate
-from bench.forecast.past_runs import discordances, find_references
+from bench.forecast.past_runs import discordances, find_past_runs
 from bench.judge.power import ASSUMED
 from bench.judge.stats.power import planning_rate
 from bench.plan.document import Plan
@@ -52,13 +52,13 @@ def made_up(folder: Path, plan: Plan = PLAN) -> Path:
 
 
 def costs_of(plan: Plan, folder: Path) -> dict[str, Cost]:
-    return {cost.case.id: cost for cost in estimate(plan, find_references(plan, [folder]))}
+    return {cost.case.id: cost for cost in estimate(plan, find_past_runs(plan, [folder])[0])}
 
 
 def test_the_committed_run_speaks_for_its_plan() -> None:
     (reference, *_) = [
         each
-        for each in find_references(PLAN, [COMMITTED])
+        for each in find_past_runs(PLAN, [COMMITTED])[0]
         if each.run_dir.parent.name == "reference"
     ]
     costs = {cost.case.id: cost for cost in estimate(PLAN, [reference])}
@@ -81,15 +81,15 @@ def test_who_may_speak_for_a_plan(tmp_path: Path) -> None:
         core_plan("mini", steps=60),
         plan_of("fusion", "mini"),
     ):
-        assert len(find_references(plan, [folder])) == 1
+        assert len(find_past_runs(plan, [folder])[0]) == 1
     for plan in (core_plan("smoke"), core_plan("mini", batch_size=16)):
-        assert find_references(plan, [folder]) == []
+        assert find_past_runs(plan, [folder])[0] == []
     elsewhere = dataclasses.replace(PLAN, machine=dataclasses.replace(PLAN.machine, name="other"))
-    assert find_references(elsewhere, [folder]) == []
+    assert find_past_runs(elsewhere, [folder])[0] == []
     copied = shutil.copytree(folder, tmp_path / "copied")
-    assert [each.run_dir.parent for each in find_references(PLAN, [folder, copied])] == [copied]
+    assert [each.run_dir.parent for each in find_past_runs(PLAN, [folder, copied])[0]] == [copied]
     (folder / PLAN.run_name / "plan.json").write_text("{}")
-    assert find_references(PLAN, [folder, tmp_path / "nowhere"]) == []
+    assert find_past_runs(PLAN, [folder, tmp_path / "nowhere"])[0] == []
 
 
 def test_costs_go_with_steps_and_episodes(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_an_interrupted_case_says_nothing_of_its_time(tmp_path: Path) -> None:
     before = costs_of(PLAN, folder)
     training = json.loads((cases / "E0-train-s0.json").read_text())
     (cases / "E0-train-s0.json").write_text(
-        json.dumps(training | {"last": {"seconds": training["seconds"] + 1}})
+        json.dumps(training | {"last": {"step": 1, "seconds": training["seconds"] + 1}})
     )
     rollout = json.loads((cases / "E0-none-s0.json").read_text())
     (cases / "E0-none-s0.json").write_text(json.dumps(rollout | {"played": 12}))
@@ -158,14 +158,14 @@ def test_disk_is_what_lies_there(tmp_path: Path) -> None:
 def test_discordance_is_measured_where_the_same_arms_were_trained(tmp_path: Path) -> None:
     folder = made_up(tmp_path)
     plan = core_plan("mini", episodes=240)
-    found = discordances(plan, find_references(plan, [folder]))
+    found = discordances(plan, find_past_runs(plan, [folder])[0])
     assert (found["E2 > E0"].found, found["E2 > E0"].measured) == (5, 24)
     assert found["E2 > E0"].rate == pytest.approx(planning_rate(5, 24))
     assert found["E1 = E0"].found == 0
     longer = core_plan("mini", steps=60)
-    assert set(discordances(longer, find_references(longer, [folder])).values()) == {ASSUMED}
+    assert set(discordances(longer, find_past_runs(longer, [folder])[0]).values()) == {ASSUMED}
     shutil.rmtree(folder / PLAN.run_name / "episodes")
-    assert set(discordances(plan, find_references(plan, [folder])).values()) == {ASSUMED}
+    assert set(discordances(plan, find_past_runs(plan, [folder])[0]).values()) == {ASSUMED}
 
 
 def test_gpu_hours_count_every_process_of_a_training(tmp_path: Path) -> None:
@@ -184,3 +184,42 @@ def test_gpu_hours_count_every_process_of_a_training(tmp_path: Path) -> None:
     )
     assert told["GPU-hours"] == "about 2"
     assert told["disk"] == "about 1e-05 MB, without train: no reference; downloads are not counted"
+
+
+def plan_lines(
+    results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """What `wmbench plan` prints beside the runs in `results` alone."""
+    monkeypatch.setattr("bench.commands.plan.RESULTS", results)
+    assert cli.main(["plan", "core", "--scale=mini", "--machine=cpu"]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "why"),
+    [
+        ("cases/base.json", '{"case": "ba', "cases/base.json: "),
+        ("cases/base.json", "[]", "cases/base.json: must be a JSON object"),
+        ("cases/base.json", '{"case": "base"}', "cases/base.json: "),
+        ("provenance.json", "{", "provenance.json: "),
+        ("episodes/E0-none-s0.jsonl", "{}\n", "episodes/E0-none-s0.jsonl: line 1: "),
+        ("plan.json", "{}", "plan.json: missing key 'hash'"),
+    ],
+)
+def test_a_damaged_run_stops_no_plan_and_is_named(
+    file: str,
+    text: str,
+    why: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    results = made_up(tmp_path)
+    whole = plan_lines(results, capsys, monkeypatch)
+    assert not [line for line in whole if line.startswith("not used")]
+    assert [line for line in whole if line.startswith("measured by")]
+    (results / PLAN.run_name / file).write_text(text)
+    damaged = plan_lines(results, capsys, monkeypatch)
+    assert damaged[-1].startswith(f"not used: {PLAN.run_name}: {why}")
+    assert len([line for line in damaged if "not used" in line]) == 1
+    assert not [line for line in damaged if line.startswith("measured by")]

@@ -1,21 +1,15 @@
 """Energy counters of machines that are played: the vendors' answers in the form that their tools
 give, files below a folder."""
 
-import ctypes
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import pynvml
 import pytest
-from fake_host import answers, put
+from fake_host import Amdsmi, Nvml, answers, modules, put
 
 from bench.host.energy import NotTold, find_counter
 
-AMD_SMI = [
-    {"gpu": gpu, "energy": {"total_energy_consumption": {"value": 906.5 + gpu, "unit": "J"}}}
-    for gpu in range(2)
-]
 ROCM_SMI = {
     "card0": {"Energy counter": "65628", "Accumulated Energy (uJ)": "1004108.41"},
     "card1": {"Energy counter": "59230", "Accumulated Energy (uJ)": "906219.01"},
@@ -30,37 +24,9 @@ RAPL = {
 }
 
 
-class Nvml:
-    """NVIDIA's library with two GPUs, whose counters the test sets; what it writes goes through
-    pointers, as in C."""
-
-    def __init__(self, millijoules: list[int], code: int = 0) -> None:
-        self.millijoules, self.code = millijoules, code
-
-    def nvmlInit_v2(self) -> int:  # noqa: N802
-        return 0
-
-    def nvmlDeviceGetHandleByIndex_v2(self, index: ctypes.c_uint, device: Any) -> int:  # noqa: N802
-        device._obj.value = 100 + index.value
-        return 0 if index.value < len(self.millijoules) else 2
-
-    def nvmlDeviceGetTotalEnergyConsumption(self, device: ctypes.c_void_p, energy: Any) -> int:  # noqa: N802
-        assert device.value is not None
-        energy._obj.value = self.millijoules[device.value - 100]
-        return self.code
-
-
-def library(nvml: Nvml) -> Callable[[str], Nvml]:
-    def load(name: str) -> Nvml:
-        assert name == "libnvidia-ml.so.1"
-        return nvml
-
-    return load
-
-
 def test_nvidias_counter_is_in_millijoules() -> None:
     nvml = Nvml([2_000_000_000_000, 500])
-    counter = find_counter("cuda", 2, load=library(nvml), environment={})
+    counter = find_counter("cuda", 2, load=modules(pynvml=nvml), environment={})
     before = counter.read()
     nvml.millijoules = [2_000_000_012_500, 1500]
     assert counter.spent(before, counter.read()) == pytest.approx(13.5)
@@ -68,68 +34,61 @@ def test_nvidias_counter_is_in_millijoules() -> None:
 
 
 def test_the_gpus_are_those_that_this_process_may_see() -> None:
-    nvml = Nvml([1000, 7000])
-    assert find_counter(
-        "cuda", 1, load=library(nvml), environment={"CUDA_VISIBLE_DEVICES": "1"}
-    ).read() == {"GPU 1": 7.0}
+    load = modules(pynvml=Nvml([1000, 7000]))
+    assert find_counter("cuda", 1, load=load, environment={"CUDA_VISIBLE_DEVICES": "1"}).read() == {
+        "GPU 1": 7.0
+    }
     with pytest.raises(NotTold, match="GPUs are chosen by 'GPU-12ab', not by number"):
-        find_counter(
-            "cuda", 1, load=library(nvml), environment={"CUDA_VISIBLE_DEVICES": "GPU-12ab"}
-        )
+        find_counter("cuda", 1, load=load, environment={"CUDA_VISIBLE_DEVICES": "GPU-12ab"})
 
 
 def test_nvidia_without_library_gpu_or_counter() -> None:
-    def absent(name: str) -> Any:
-        raise OSError(f"{name}: cannot open shared object file")
-
-    with pytest.raises(NotTold, match="no libnvidia-ml"):
-        find_counter("cuda", load=absent, environment={})
-    with pytest.raises(NotTold, match="nvmlDeviceGetHandleByIndex_v2 answered with code 2"):
-        find_counter("cuda", 2, load=library(Nvml([1])), environment={})
-    with pytest.raises(NotTold, match="nvmlDeviceGetTotalEnergyConsumption answered with code 3"):
-        find_counter("cuda", load=library(Nvml([1], code=3)), environment={})
+    with pytest.raises(NotTold, match="NVML: Invalid Argument"):
+        find_counter("cuda", 2, load=modules(pynvml=Nvml([1])), environment={})
+    broken = Nvml([1], broken="nvmlDeviceGetTotalEnergyConsumption")
+    with pytest.raises(NotTold, match="NVML: Not Supported"):
+        find_counter("cuda", load=modules(pynvml=broken), environment={})
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-@pytest.mark.parametrize("bare", [False, True])
-def test_amd_smi(wrapped: bool, bare: bool) -> None:
-    told: Any = (
-        [{**gpu, "energy": {"total_energy_consumption": 906.5 + gpu["gpu"]}} for gpu in AMD_SMI]
-        if bare
-        else AMD_SMI
-    )
-    call = answers(
-        amd_smi=json.dumps({"gpu_data": told} if wrapped else told), rocm_smi=json.dumps(ROCM_SMI)
-    )
-    counter = find_counter("rocm", 2, call=call, environment={})
-    assert (counter.source, counter.read()) == ("amd-smi", {"GPU 0": 906.5, "GPU 1": 907.5})
+def test_the_module_itself_where_there_is_no_driver() -> None:
+    """Its names are those that are asked for; what it answers is of this computer."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        with pytest.raises(NotTold, match=r"NVML: .*Not Found"):
+            find_counter("cuda", environment={})
+    else:
+        assert set(find_counter("cuda", environment={}).read()) == {"GPU 0"}
+    for name in dir(Nvml):
+        assert name.startswith("_") or hasattr(pynvml, name), name
+
+
+@pytest.mark.parametrize("key", ["energy_accumulator", "power"])
+def test_amds_counter_is_in_ticks(key: str) -> None:
+    smi = Amdsmi([1_000_000, 2_000_000], key=key)
+    counter = find_counter("rocm", 2, load=modules(amdsmi=smi), environment={})
+    assert counter.source == "amdsmi"
+    assert counter.read() == {"GPU 0": pytest.approx(15.3), "GPU 1": pytest.approx(30.6)}
 
 
 @pytest.mark.parametrize(
-    "first",
-    [
-        None,
-        "N/A",
-        RuntimeError("amd-smi gave no answer in 30 s"),
-        '[{"gpu": 0, "energy": "N/A"}]',
-        "{}",
-    ],
+    ("smi", "why"), [(Amdsmi([1]), "IndexError"), (Amdsmi([1, 1], key="another"), "TypeError")]
 )
-def test_rocm_smi_where_amd_smi_is_absent_or_does_not_tell(first: Any) -> None:
-    programs = {} if first is None else {"amd_smi": first}
-    counter = find_counter(
-        "rocm", 1, call=answers(**programs, rocm_smi=json.dumps(ROCM_SMI)), environment={}
-    )
+def test_amdsmi_that_does_not_say_it(smi: Amdsmi, why: str) -> None:
+    with pytest.raises(NotTold, match=f"amdsmi: {why}"):
+        find_counter("rocm", 2, load=modules(amdsmi=smi), environment={})
+
+
+def test_rocm_smi_where_there_is_no_amdsmi() -> None:
+    call = answers(rocm_smi=json.dumps(ROCM_SMI))
+    counter = find_counter("rocm", 1, load=modules(), call=call, environment={})
     assert counter.source == "rocm-smi"
     assert counter.read() == {"GPU 0": pytest.approx(1.00410841)}
-    with pytest.raises(NotTold, match="no rocm-smi here"):
-        find_counter("rocm", 1, call=answers(**programs), environment={})
-
-
-def test_an_energy_in_another_unit_is_not_taken_for_joules() -> None:
-    told = [{"gpu": 0, "energy": {"total_energy_consumption": {"value": 1, "unit": "kJ"}}}]
-    with pytest.raises(NotTold, match="amd-smi names no energy of GPU 0; no rocm-smi here"):
-        find_counter("rocm", 1, call=answers(amd_smi=json.dumps(told)), environment={})
+    with pytest.raises(NotTold, match="No module named 'amdsmi'; no rocm-smi here"):
+        find_counter("rocm", 1, load=modules(), call=answers(), environment={})
+    for answer in ("{}", "N/A", '{"card0": "N/A"}'):
+        with pytest.raises(NotTold, match="rocm-smi names no energy of GPU 0"):
+            find_counter("rocm", 1, load=modules(), call=answers(rocm_smi=answer), environment={})
 
 
 def test_a_processors_packages_wrap(tmp_path: Path) -> None:

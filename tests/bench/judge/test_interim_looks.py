@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_run import Outcome, core_plan, plan_of, rows_by_case
 
-from bench.judge.interim import Course, follow, wanted_looks
+from bench.judge.analysis import analyse
+from bench.judge.claim_evidence import ClaimEvidence
 from bench.judge.missing import missing_episodes
+from bench.judge.progress import progress_of, wanted_looks
 from bench.judge.verdict import judge
 from bench.plan.document import Plan
 from bench.plan.episode_table import make_episode_table
@@ -70,11 +72,11 @@ def play(plan: Plan, whole: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]
     raise AssertionError("a run that never ends")
 
 
-def endings(plan: Plan, course: Course) -> dict[str, tuple[str | None, int]]:
-    stops = {
-        claim.id: found.stop for claim, found in zip(plan.claims, course.evidence, strict=True)
+def endings(plan: Plan, found: Sequence[ClaimEvidence]) -> dict[str, tuple[str | None, int]]:
+    return {
+        claim.id: (one.stop.ended, one.stop.look)
+        for claim, one in zip(plan.claims, found, strict=True)
     }
-    return {claim: (stop.ended, stop.look) for claim, stop in stops.items() if stop}
 
 
 EQUAL = dict.fromkeys(ROLLOUTS, 0.7)
@@ -130,8 +132,7 @@ def test_a_look_never_tears_the_repeats_of_a_state_apart(
 
 def test_a_large_gain_ends_its_claims_early_and_its_rollouts_with_them() -> None:
     recorded = play(LONG, rows_by_case(LONG, drawn(LONG, GAIN)))
-    course = follow(LONG, recorded)
-    found = endings(LONG, course)
+    found = endings(LONG, analyse(LONG, recorded))
     for claim in ("E2 > E0", "pred > zero", "random < pred"):
         assert found[claim][0] == "shown"
         assert found[claim][1] <= 3
@@ -151,7 +152,7 @@ def test_a_large_gain_ends_its_claims_early_and_its_rollouts_with_them() -> None
 
 def test_harm_ends_a_claim_early() -> None:
     recorded = play(LONG, rows_by_case(LONG, drawn(LONG, {**EQUAL, "E2-pred": 0.4})))
-    found = endings(LONG, follow(LONG, recorded))
+    found = endings(LONG, analyse(LONG, recorded))
     assert {found[claim][0] for claim in ("E2 > E0", "pred > zero", "random < pred")} == {
         "excluded"
     }
@@ -162,8 +163,7 @@ def test_harm_ends_a_claim_early() -> None:
 def test_what_can_hardly_be_shown_any_more_is_given_up() -> None:
     """Of 24 pairs that agree in nothing but their rate: equality within 5 points takes hundreds."""
     recorded = play(PLAN, rows_by_case(PLAN, drawn(PLAN, EQUAL)))
-    course = follow(PLAN, recorded)
-    ended, look = endings(PLAN, course)["E1 = E0"]
+    ended, look = endings(PLAN, analyse(PLAN, recorded))["E1 = E0"]
     assert ended == "futile"
     assert look < 5
     assert len(recorded["E1-zero-s0"]) == len(PLAN.rows_until(look))
@@ -178,7 +178,7 @@ def test_a_gain_far_beyond_the_one_that_is_sought_is_not_given_up() -> None:
     )
     rates = {**EQUAL, "E0-none": 0.4, "E2-pred": 0.9, "E2-zero": 0.4, "E2-random": 0.4}
     found = [
-        endings(plan, follow(plan, play(plan, rows_by_case(plan, drawn(plan, rates, seed)))))[
+        endings(plan, analyse(plan, play(plan, rows_by_case(plan, drawn(plan, rates, seed)))))[
             "E2 > E0"
         ]
         for seed in range(20)
@@ -190,7 +190,7 @@ def test_a_gain_far_beyond_the_one_that_is_sought_is_not_given_up() -> None:
 def test_equal_rollouts_that_agree_are_shown_to_be_equal_before_the_end() -> None:
     same = drawn(LONG, EQUAL)
     outcomes = dict.fromkeys(same, same["E0-none-s0"])
-    found = endings(LONG, follow(LONG, play(LONG, rows_by_case(LONG, outcomes))))
+    found = endings(LONG, analyse(LONG, play(LONG, rows_by_case(LONG, outcomes))))
     assert found["E1 = E0"][0] == "shown"
     assert found["E1 = E0"][1] < 5
 
@@ -203,7 +203,6 @@ def test_broken_episodes_keep_a_claim_from_ending_as_shown() -> None:
         outcomes[case] = ["error" if not success else True for success in outcomes[case]]
     recorded = play(LONG, rows_by_case(LONG, outcomes))
     result = next(result for result in judge(LONG, recorded).claims if result.claim.id == "E2 > E0")
-    assert result.stop is not None
     assert (result.stop.ended, result.decision, result.why) == (
         "all played",
         "INCONCLUSIVE",
@@ -216,9 +215,9 @@ def test_the_gate_keeps_its_rollout_playing_until_it_is_sure() -> None:
     does."""
     rates = {**GAIN, "E0-none": LONG.sanity.floor, "E1-zero": 0.0}
     recorded = play(LONG, rows_by_case(LONG, drawn(LONG, rates)))
-    course = follow(LONG, recorded)
-    assert all(look < 5 for ended, look in endings(LONG, course).values())
-    assert course.looks["E0-none"] > max(look for _, look in endings(LONG, course).values())
+    found = endings(LONG, analyse(LONG, recorded))
+    assert all(look < 5 for ended, look in found.values())
+    assert progress_of(LONG, recorded).looks["E0-none"] > max(look for _, look in found.values())
 
 
 def test_a_rollout_whose_claims_are_not_asked_plays_everything() -> None:
@@ -241,19 +240,19 @@ def test_what_is_played_in_addition_changes_no_ending(
     plan = longer(core_plan(sequential=spending), states=20, repeats=2)
     whole = rows_by_case(plan, drawn(plan, dict(zip(ROLLOUTS, rates, strict=True)), seed, broken))
     recorded = play(plan, whole)
-    course, of_all = follow(plan, recorded), follow(plan, whole)
-    assert endings(plan, course) == endings(plan, of_all)
-    assert course.looks == of_all.looks
-    assert not course.open
+    assert endings(plan, analyse(plan, recorded)) == endings(plan, analyse(plan, whole))
+    progress = progress_of(plan, recorded)
+    assert progress == progress_of(plan, whole)
+    assert progress.ends == progress.looks
     verdict = judge(plan, recorded)
     assert verdict.complete
-    assert all(result.stop and result.stop.ended for result in verdict.claims)
+    assert all(result.stop.ended for result in verdict.claims)
 
 
 def test_several_seeds_are_looked_at_together() -> None:
     plan = longer(plan_of("core", sequential="pocock", seeds=(0, 1, 2)), states=20, repeats=1)
     whole = rows_by_case(plan, drawn(plan, GAIN))
     partly = {case: rows for case, rows in whole.items() if not case.endswith("s2")}
-    assert all(stop == (None, 0) for stop in endings(plan, follow(plan, partly)).values())
+    assert all(stop == (None, 0) for stop in endings(plan, analyse(plan, partly)).values())
     assert set(wanted_looks(plan, partly)) == {f"{rollout}-s2" for rollout in ROLLOUTS}
-    assert all(ended for ended, _ in endings(plan, follow(plan, play(plan, whole))).values())
+    assert all(ended for ended, _ in endings(plan, analyse(plan, play(plan, whole))).values())

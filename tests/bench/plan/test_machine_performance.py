@@ -100,7 +100,7 @@ def test_references_are_read_from_the_machines_file(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("value = 700", "value = 0", "'references.gemm.value' must be above 0"),
-        ("lower = -0.1", "lower = 0.1", "'references.gemm.lower' must be between -1 and 0"),
+        ("lower = -0.1", "lower = 0.1", "'references.gemm.lower' must lie between -1 and 0"),
         ("lower = -0.1", "upper = -0.1", "'references.gemm.upper' must be at least 0"),
         ("lower = -0.1\n", "", "has neither 'lower' nor 'upper'"),
         ("2026-11-23", "yesterday", "'references.gemm.date' must be like 2026-11-23"),
@@ -108,7 +108,7 @@ def test_references_are_read_from_the_machines_file(tmp_path: Path) -> None:
         ('unit = "TFLOP/s"\n', "", "missing key 'references.gemm.unit'"),
         ("lower = -0.1", "lowest = -0.1", "unknown key 'references.gemm.lowest'"),
         ("gemm = ", "copy = ", "'expected_failures.copy' has no reference"),
-        ("a known fault of the driver", " ", "'expected_failures.gemm' must say why"),
+        ("a known fault of the driver", " ", "'expected_failures.gemm' must be a reason"),
     ],
 )
 def test_a_reference_that_cannot_be_is_refused(

@@ -321,8 +321,9 @@ def test_a_changed_plan_file_is_refused(tmp_path: Path) -> None:
         ("{", "not valid JSON"),
         ("{}", "missing key 'hash'"),
         ("[]", "missing key 'hash'"),
-        ('{"hash": "0", "version": 99}', "'version' is 99, this program reads 1"),
-        ('{"hash": "0", "version": 1, "suit": 1}', "unknown key 'suit'; did you mean 'suite'"),
+        ('{"hash": "0", "version": 1}', "'version' is 1, this program reads 2"),
+        ('{"hash": "0", "version": 99}', "'version' is 99, this program reads 2"),
+        ('{"hash": "0", "version": 2, "suit": 1}', "unknown key 'suit'; did you mean 'suite'"),
     ],
 )
 def test_a_broken_plan_file_is_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import finished, trained, wmbench
+from fake_runs import finished, start, trained
 from synthetic_run import core_plan
 
 from bench.plan.cases import Case
@@ -242,7 +242,7 @@ def test_a_whole_run_holds_none(tmp_path: Path) -> None:
     plugin = tmp_path / "planted_plugin"
     plugin.mkdir()
     (plugin / "tells_secrets.py").write_text(TELLS_SECRETS)
-    path = f"{Path(__file__).parents[3]}:{Path(__file__).parent}:{plugin}"
+    path = f"{Path(__file__).parents[3]}:{Path(__file__).parents[1]}:{plugin}"
     environment = {
         "HOME": str(home),
         "LOGNAME": USER,
@@ -251,12 +251,12 @@ def test_a_whole_run_holds_none(tmp_path: Path) -> None:
         "PLANTED_HOST": HOST,
     }
     code, _, err = finished(
-        wmbench(
+        start(
             run_dir,
             "--arms=E0",
             "--episodes=2",
             PYTHONPATH=path,
-            PYTEST_ADDOPTS="-p fake_rollouts -p tells_secrets",
+            fake="tells_secrets",
             **environment,
         )
     )
@@ -284,6 +284,6 @@ class Telling(fake_rollouts.FakeSimulation):
 def make(environment, task):
     return Telling()
 
-fake_rollouts.make = make
+fake_rollouts.make, install = make, fake_rollouts.install
 socket.gethostname = lambda: os.environ["PLANTED_HOST"]
 """

@@ -1,3 +1,4 @@
+import functools
 import json
 import re
 import subprocess
@@ -7,9 +8,20 @@ from pathlib import Path
 import pytest
 
 from bench.host import hardware
+from bench.host.folders import CODE as ROOT
 from bench.record import provenance
-from bench.record.provenance import ROOT, collect, git_state, mesa_version
+from bench.record.provenance import collect, git_state, mesa_version
 from wmvla.errors import UserError
+
+GL_RENDERER = functools.cache(hardware.gl_renderer)
+GOLDEN_FRAME = functools.cache(hardware.golden_frame)
+
+
+@pytest.fixture(autouse=True)
+def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child process draws for each answer, and it is the same for all of these tests."""
+    monkeypatch.setattr(hardware, "gl_renderer", GL_RENDERER)
+    monkeypatch.setattr(hardware, "golden_frame", GOLDEN_FRAME)
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -64,7 +76,19 @@ def test_without_a_repository_it_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     found = collect(tmp_path)
     assert "not a git repository" in found["git"]["error"]
     assert "uv.lock" in found["uv_lock_sha256"]["error"]
-    assert "uv.lock" in found["code_sha256"]["error"]
+    assert "no sources" in found["code_sha256"]["error"]
+
+
+def test_a_repository_further_up_is_anothers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an environment with the wheel lies in somebody's own repository."""
+    monkeypatch.delenv("WMBENCH_COMMIT", raising=False)
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "Begin")
+    (tmp_path / "site-packages").mkdir()
+    with pytest.raises(RuntimeError, match="not a git repository"):
+        git_state(tmp_path / "site-packages")
 
 
 def test_an_image_knows_the_commit_it_was_built_from(

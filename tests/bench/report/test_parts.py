@@ -80,14 +80,12 @@ def test_spending_is_summed_by_kind_and_counts_gpus_where_there_are_some(run_dir
         sum(record["seconds"] for record in run.cases.values())
     )
     assert found["gpu_seconds"] is None
-    eight = dataclasses.replace(
-        run, plan=dataclasses.replace(PLAN, machine=load_machine("mi300x-8"))
-    )
+    eight = run.with_parts(plan=dataclasses.replace(PLAN, machine=load_machine("mi300x-8")))
     by_kind = {kind["kind"]: kind for kind in spent(eight)["kinds"]}
     assert by_kind["train"]["gpu_seconds"] == pytest.approx(8 * by_kind["train"]["seconds"])
     assert by_kind["rollout"]["gpu_seconds"] == by_kind["rollout"]["seconds"]
     assert by_kind["demonstrations"]["gpu_seconds"] is None
-    nothing = spent(dataclasses.replace(run, cases={}))
+    nothing = spent(run.with_parts(cases={}))
     assert (nothing["seconds"], nothing["cpu_seconds"]) == (None, None)
 
 

@@ -5,13 +5,12 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from fake_rollouts import succeeds
-from fake_runs import EPISODES, finished, trained, wmbench
+from fake_runs import EPISODES, finished, run_here, start, trained
 from synthetic_run import core_plan
 
 from bench.judge.missing import missing_episodes
@@ -29,20 +28,20 @@ def run_dir(plan: Plan, tmp_path: Path) -> Path:
     return trained(plan, tmp_path / "results")
 
 
-def error_of(process: "subprocess.Popen[str]") -> tuple[int, str]:
-    code, _, err = finished(process)
+def error_of(run_dir: Path, *arguments: str) -> tuple[int, str]:
+    code, _, err = run_here(run_dir, *arguments)
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
     return code, line
 
 
 def test_cases_beside_each_other(plan: Plan, run_dir: Path) -> None:
-    slow = wmbench(run_dir, "--case=E0-none-s0", FAKE_STEP_SECONDS="0.02")
-    parts = [wmbench(run_dir, "--case=E2-pred-s0", f"--shard={number}/2") for number in (1, 2)]
+    slow = start(run_dir, "--case=E0-none-s0", FAKE_STEP_SECONDS="0.02")
+    parts = [start(run_dir, "--case=E2-pred-s0", f"--shard={number}/2") for number in (1, 2)]
     for code, out, err in map(finished, (slow, *parts)):
         assert code == 0, out + err
     assert (run_dir / "cases" / "E0-none-s0.json").exists()
     assert not (run_dir / "cases" / "E2-pred-s0.json").exists()
-    code, out, err = finished(wmbench(run_dir, "--case=E2-pred-s0"))
+    code, out, err = run_here(run_dir, "--case=E2-pred-s0")
     assert code == 0, out + err
     record = json.loads((run_dir / "cases" / "E2-pred-s0.json").read_text())
     assert (record["episodes"], record["played"]) == (EPISODES, 0)
@@ -56,20 +55,20 @@ def test_cases_beside_each_other(plan: Plan, run_dir: Path) -> None:
 
 def test_refusals(run_dir: Path) -> None:
     (run_dir / "cases" / "E2-train-s0.json").unlink()
-    code, line = error_of(wmbench(run_dir, "--case=E2-pred-s0"))
+    code, line = error_of(run_dir, "--case=E2-pred-s0")
     assert (code, line.partition("; first")[0]) == (
         2,
         "error: E2-pred-s0 needs E2-train-s0, which is not done, and --case does that case alone",
     )
-    assert error_of(wmbench(run_dir, "--case=E2-prd-s0")) == (
+    assert error_of(run_dir, "--case=E2-prd-s0") == (
         2,
         "error: unknown case 'E2-prd-s0'; did you mean 'E2-pred-s0'?",
     )
-    assert error_of(wmbench(run_dir, "--case=base", "--shard=1/2")) == (
+    assert error_of(run_dir, "--case=base", "--shard=1/2") == (
         2,
         "error: --case=base: only rollouts are played in shards, and this is shard 1/2",
     )
-    assert error_of(wmbench(run_dir, "--case=E2-pred-s0", "--sequential")) == (
+    assert error_of(run_dir, "--case=E2-pred-s0", "--sequential") == (
         2,
         (
             "error: --sequential needs all rollouts in one place, for its looks; give"
@@ -85,7 +84,7 @@ def test_sequential_rollouts_without_one_arm(tmp_path: Path) -> None:
     run_dir = trained(plan, tmp_path / "results")
     (run_dir / "cases" / "E1-train-s0.json").unlink()
     named = [f"--case={case.id}" for case in plan.rollout_cases()]
-    code, out, err = finished(wmbench(run_dir, "--sequential", *named))
+    code, out, err = run_here(run_dir, "--sequential", *named)
     assert code == 1, out + err
     assert (
         json.loads((run_dir / "failures" / "E1-zero-s0.json").read_text())["error"]
@@ -103,7 +102,7 @@ def test_a_shard_that_fails_says_why(run_dir: Path) -> None:
     (run_dir / "provenance.json").write_text(
         json.dumps({**provenance, "gl_renderer": "another one"})
     )
-    assert error_of(wmbench(run_dir, "--case=E2-pred-s0", "--shard=1/2"))[0] == 2
+    assert error_of(run_dir, "--case=E2-pred-s0", "--shard=1/2")[0] == 2
     assert (
         "another one" in json.loads((run_dir / "failures" / "E2-pred-s0.json").read_text())["error"]
     )
@@ -113,7 +112,7 @@ def test_a_shard_that_fails_says_why(run_dir: Path) -> None:
 def test_sigterm_stops_in_order(plan: Plan, run_dir: Path, everybody: bool) -> None:
     """Slurm signals all processes of a step, a user's kill one. Either way nothing is lost, and the
     same command goes on."""
-    process = wmbench(run_dir, "--case=E0-none-s0", FAKE_STEP_SECONDS="0.05")
+    process = start(run_dir, "--case=E0-none-s0", FAKE_STEP_SECONDS="0.05")
     journal = run_dir / "episodes" / "E0-none-s0.jsonl"
     deadline = time.monotonic() + 60
     while (
@@ -132,7 +131,7 @@ def test_sigterm_stops_in_order(plan: Plan, run_dir: Path, everybody: bool) -> N
     assert kept.endswith(b"\n")
     assert not (run_dir / "failures" / "E0-none-s0.json").exists(), "being stopped is no failure"
     assert not re.search(r"^error:", err, re.MULTILINE)
-    code, out, err = finished(wmbench(run_dir, "--case=E0-none-s0"))
+    code, out, err = run_here(run_dir, "--case=E0-none-s0")
     assert code == 0, out + err
     assert journal.read_bytes().startswith(kept)
     rows = read_journals(plan, run_dir)["E0-none-s0"]

@@ -159,9 +159,10 @@ def test_the_command_prints_yaml_that_pins_scale_and_machine(
     pipeline = yaml.safe_load(text)
     script = pipeline["E2-pred-s0"]["script"]
     assert script == [
-        ".venv/bin/wmbench run core --scale=mini --machine=cpu --arms=E0,E2 --episodes=2"
-        " --case=E2-pred-s0"
+        ".venv/bin/pytest suites/ --suite=core --scale=mini --machine=cpu --arms=E0,E2"
+        " --episodes=2 --junitxml=junit-E2-pred-s0.xml --case=E2-pred-s0"
     ]
+    assert pipeline["E2-pred-s0"]["artifacts"]["reports"] == {"junit": "junit-E2-pred-s0.xml"}
     assert pipeline["default"]["tags"] == ["cpu"]
     assert "E1-train-s0" not in pipeline
     run_name = re.match(r"# (core-mini-cpu-[0-9a-f]{8}), made by: wmbench plan core ", text)[1]  # type: ignore[index]

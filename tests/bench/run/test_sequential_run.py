@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_runs import EPISODES, finished, trained, wmbench
+from fake_runs import EPISODES, run_here, start, trained
 from synthetic_run import core_plan
 
-from bench.judge.interim import follow
+from bench.judge.analysis import analyse
 from bench.judge.missing import missing_episodes
+from bench.judge.progress import progress_of
 from bench.plan.document import Plan
 from bench.record.journal import read_journals
 from wmvla.rollout.journal import Row
@@ -27,7 +28,7 @@ def plan() -> Plan:
 def run_dir(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was not interrupted."""
     run_dir = trained(plan, tmp_path_factory.mktemp("sequential") / "results")
-    code, out, err = finished(wmbench(run_dir, "--sequential=pocock"))
+    code, out, err = run_here(run_dir, "--sequential=pocock")
     assert code == 0, out + err
     return run_dir
 
@@ -43,12 +44,12 @@ def played(plan: Plan, run_dir: Path) -> dict[str, list[Row]]:
 
 def test_a_run_plays_what_is_wanted_and_no_more(plan: Plan, run_dir: Path) -> None:
     rows = read_journals(plan, run_dir)
-    course = follow(plan, rows)
+    progress = progress_of(plan, rows)
     assert missing_episodes(plan, rows) == {}
-    assert not course.open
+    assert progress.ends == progress.looks
     assert sum(map(len, rows.values())) < len(rows) * EPISODES, "something ended early"
     for case in plan.rollout_cases():
-        wanted = plan.rows_until(course.looks[case.rollout])
+        wanted = plan.rows_until(progress.looks[case.rollout])
         assert [row["index"] for row in rows[case.id]] == [row.index for row in wanted]
         record = json.loads((run_dir / "cases" / f"{case.id}.json").read_text())
         assert record["episodes"] == record["played"] == len(wanted)
@@ -61,7 +62,7 @@ def test_killed_between_looks_it_goes_on_as_if_it_had_not_been(
     plan: Plan, run_dir: Path, tmp_path: Path
 ) -> None:
     again = trained(plan, tmp_path / "results")
-    doomed = wmbench(again, "--sequential=pocock", FAKE_STEP_SECONDS="0.05")
+    doomed = start(again, "--sequential=pocock", FAKE_STEP_SECONDS="0.05")
     begun = again / "episodes" / "E2-pred-s0.jsonl"
     deadline = time.monotonic() + 60
     while (
@@ -72,7 +73,7 @@ def test_killed_between_looks_it_goes_on_as_if_it_had_not_been(
     os.killpg(doomed.pid, signal.SIGKILL)
     doomed.communicate()
     assert not (again / "cases" / "E0-none-s0.json").exists(), "it was killed before the end"
-    code, out, err = finished(wmbench(again, "--sequential=pocock"))
+    code, out, err = run_here(again, "--sequential=pocock")
     assert code == 0, out + err
     assert played(plan, again) == played(plan, run_dir)
 
@@ -82,26 +83,20 @@ def test_a_failed_rollout_stops_those_alone_that_wait_for_it(plan: Plan, tmp_pat
     run_dir = trained(plan, tmp_path / "results")
     record = run_dir / "cases" / "E1-train-s0.json"
     record.write_text(json.dumps({**json.loads(record.read_text()), "artefacts": {}}))
-    code, out, err = finished(wmbench(run_dir, "--sequential=pocock"))
+    code, out, err = run_here(run_dir, "--sequential=pocock")
     assert code == 1, out + err
     rows = read_journals(plan, run_dir)
     assert rows["E1-zero-s0"] == []
-    stops = {
-        claim.id: found.stop
-        for claim, found in zip(plan.claims, follow(plan, rows).evidence, strict=True)
-    }
-    assert {claim: bool(stop and stop.ended) for claim, stop in stops.items()} == {
-        "E1 = E0": False,
-        "E2 > E0": True,
-        "pred > zero": True,
-        "random < pred": True,
-    }
+    assert {
+        claim.id: found.complete
+        for claim, found in zip(plan.claims, analyse(plan, rows), strict=True)
+    } == {"E1 = E0": False, "E2 > E0": True, "pred > zero": True, "random < pred": True}
     assert (run_dir / "failures" / "E1-zero-s0.json").exists()
     assert json.loads((run_dir / "report.json").read_text())["complete"] is False
 
 
 def test_shards_are_refused(run_dir: Path) -> None:
-    code, out, err = finished(wmbench(run_dir, "--sequential=pocock", "--shard=1/2"))
+    code, out, err = run_here(run_dir, "--sequential=pocock", "--shard=1/2")
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
     assert (

@@ -5,16 +5,15 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from fake_rollouts import succeeds
-from fake_runs import EPISODES, ROOT, finished, trained, wmbench
+from fake_runs import EPISODES, finished, run_here, start, trained
 from synthetic_run import core_plan
 
+from bench import cli
 from bench.judge.missing import missing_episodes
 from bench.plan.document import Plan
 from bench.record.journal import read_journals
@@ -45,11 +44,13 @@ def lines_of(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_shards_gaps_and_the_whole(plan: Plan, run_dir: Path) -> None:
+def test_shards_gaps_and_the_whole(
+    plan: Plan, run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     # Two shards beside each other: one says so itself, one is told by its launcher.
     both = [
-        wmbench(run_dir, "--shard=1/2", FAKE_STEP_SECONDS="0.01"),
-        wmbench(run_dir, RANK="1", WORLD_SIZE="2", FAKE_STEP_SECONDS="0.01"),
+        start(run_dir, "--shard=1/2", FAKE_STEP_SECONDS="0.01"),
+        start(run_dir, RANK="1", WORLD_SIZE="2", FAKE_STEP_SECONDS="0.01"),
     ]
     for code, out, err in map(finished, both):
         assert code == 0, out + err
@@ -78,10 +79,8 @@ def test_shards_gaps_and_the_whole(plan: Plan, run_dir: Path) -> None:
         "E0-none-s0": sorted(json.loads(line)["index"] for line in lines[3:]),
         "E2-pred-s0": sorted(indices(rows_of(Shard(2, 2), plan.episodes))),
     }
-    status = [sys.executable, "-m", "bench.cli", "status", str(run_dir)]
-    shown = subprocess.run(
-        status, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
-    ).stdout
+    assert cli.main(["status", str(run_dir)]) == 0
+    shown = capsys.readouterr().out
     assert re.search(
         r"E0-none-s0 +begun +8/10 episodes.* 2 missing: \d+(, |-)\d+$", shown, re.MULTILINE
     )
@@ -89,7 +88,7 @@ def test_shards_gaps_and_the_whole(plan: Plan, run_dir: Path) -> None:
     # The same command without --shard plays the gaps and nothing else, writes the records and the
     # report.
     kept = {path: path.read_text() for path in (run_dir / "episodes").iterdir()}
-    code, out, err = finished(wmbench(run_dir, "--deterministic"))
+    code, out, err = run_here(run_dir, "--deterministic")
     assert code == 0, out + err
     assert out.splitlines()[-1] == f"report: {run_dir / 'report.html'}"
     assert {path: path.read_text() for path in kept} == kept
@@ -118,7 +117,7 @@ def test_shards_gaps_and_the_whole(plan: Plan, run_dir: Path) -> None:
 
     # Nothing is left for a shard of any split.
     before = {path: path.read_bytes() for path in (run_dir / "episodes").iterdir()}
-    code, out, err = finished(wmbench(run_dir, "--shard=3/3"))
+    code, out, err = run_here(run_dir, "--shard=3/3")
     assert code == 0, out + err
     assert f"shard 3/3: 50 of 50 episodes are recorded in {run_dir}" in out
     assert {path: path.read_bytes() for path in (run_dir / "episodes").iterdir()} == before
@@ -128,8 +127,8 @@ def test_a_killed_shard_continues_beside_another(plan: Plan, tmp_path: Path) -> 
     """kill -9 of the shard's processes, all of them, while it plays; meanwhile the other shard
     plays on."""
     run_dir = trained(plan, tmp_path / "results")
-    other = wmbench(run_dir, "--shard=2/2")
-    doomed = wmbench(run_dir, "--shard=1/2", FAKE_STEP_SECONDS="0.05")
+    other = start(run_dir, "--shard=2/2")
+    doomed = start(run_dir, "--shard=1/2", FAKE_STEP_SECONDS="0.05")
     begun = run_dir / "episodes" / "E0-none-s0.shard-1-of-2.jsonl"
     deadline = time.monotonic() + 60
     while (
@@ -140,7 +139,7 @@ def test_a_killed_shard_continues_beside_another(plan: Plan, tmp_path: Path) -> 
     os.killpg(doomed.pid, signal.SIGKILL)
     doomed.communicate()
     survived = begun.read_text().splitlines()[:2]
-    again = wmbench(run_dir, "--shard=1/2")
+    again = start(run_dir, "--shard=1/2")
     for code, out, err in map(finished, (other, again)):
         assert code == 0, out + err
     assert begun.read_text().splitlines()[:2] == survived
@@ -156,7 +155,7 @@ def test_a_shard_does_not_train(plan: Plan, run_dir: Path) -> None:
     text = record.read_text()
     record.unlink()
     try:
-        code, _, err = finished(wmbench(run_dir, "--shard=1/4"))
+        code, _, err = run_here(run_dir, "--shard=1/4")
     finally:
         record.write_text(text)
     assert code == 2
@@ -171,7 +170,7 @@ def test_a_shard_does_not_train(plan: Plan, run_dir: Path) -> None:
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "four", ""])
 def test_nonsense_is_one_line(run_dir: Path, text: str) -> None:
-    code, out, err = finished(wmbench(run_dir, f"--shard={text}"))
+    code, out, err = run_here(run_dir, f"--shard={text}")
     assert (code, out) == (2, "")
     assert (
         err

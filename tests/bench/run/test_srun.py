@@ -17,10 +17,11 @@ from bench.plan.document import Plan
 from bench.plan.machine import load_machine
 from bench.run.executor import Executor
 from bench.run.srun import are_shared, joins, refuse_several_nodes
-from bench.run.stages import joining, training
+from bench.run.stages import training, watched
 from wmvla.errors import UserError
 from wmvla.rollout.shard import Shard
 from wmvla.train.parallel.preemption import STOPPED
+from wmvla.watch import children
 
 CASE = "E2-train-s0"
 
@@ -93,24 +94,29 @@ def test_what_a_process_behind_rank_0_says(
         asked.append(command)
         return subprocess.Popen([sys.executable, "-c", f"raise SystemExit({ending})"])
 
-    monkeypatch.setattr(joining, "start", start)
+    monkeypatch.setattr(watched, "start", start)
     assert Executor(plan, run_dir).join(CASE) == code
     assert asked == [
         [sys.executable, "-m", "wmvla.train.main", str(run_dir / "jobs" / f"{CASE}.json")]
     ]
 
 
-@pytest.mark.parametrize(("told", "code"), [(True, 143), (False, 1)])
+@pytest.mark.parametrize(("how", "code"), [("stopped", 143), ("hung", 143), ("died", 1)])
 def test_a_process_that_ends_by_a_signal(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bool, code: int
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, code: int
 ) -> None:
     run_dir = write_run(tmp_path / plan.run_name, plan, {})
     (run_dir / "cases" / f"{CASE}.json").unlink()
-    stop = f"import os, signal; os.kill({os.getpid()}, signal.SIGTERM); signal.pause()"
-    die = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    stopped = f"import os, signal; os.kill({os.getpid()}, signal.SIGTERM); signal.pause()"
+    programs = {
+        "stopped": stopped,
+        "hung": f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {stopped}",
+        "died": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    }
     monkeypatch.setattr(
-        joining, "start", lambda *_: subprocess.Popen([sys.executable, "-c", stop if told else die])
+        watched, "start", lambda *_: subprocess.Popen([sys.executable, "-c", programs[how]])
     )
+    monkeypatch.setattr(children, "GRACE", 1.0)
     before = signal.getsignal(signal.SIGTERM)
     assert Executor(plan, run_dir).join(CASE) == code
     assert signal.getsignal(signal.SIGTERM) is before
@@ -118,19 +124,22 @@ def test_a_process_that_ends_by_a_signal(
 
 def test_several_nodes_need_slurm(plan: Plan, tmp_path: Path, srun: Callable[..., None]) -> None:
     run_dir = write_run(tmp_path / plan.run_name, plan, {})
-    refuse_several_nodes(plan, run_dir, ())
+    every = [case.id for case in plan.cases]
+    is_done = Executor(plan, run_dir).is_done
+    refuse_several_nodes(plan, every, is_done)
     (run_dir / "cases" / f"{CASE}.json").unlink()
-    refuse_several_nodes(plan, run_dir, ("E0-none-s0",))
-    for cases in ((), (CASE,)):
+    refuse_several_nodes(plan, ["E0-none-s0"], is_done)
+    for cases in (every, [CASE]):
         with pytest.raises(
             UserError,
             match="trains on 2 nodes, whose processes Slurm starts; give wmbench submit instead",
         ):
-            refuse_several_nodes(plan, run_dir, cases)
+            refuse_several_nodes(plan, cases, is_done)
     with pytest.raises(UserError, match="trains on 2 nodes"):
         training._launcher(plan.machine)
-    refuse_several_nodes(dataclasses.replace(plan, machine=load_machine("mi300x-8")), run_dir, ())
-    assert training._launcher(load_machine("mi300x-8"))[:2] == ["-m", "torch.distributed.run"]
+    one_node = dataclasses.replace(plan, machine=load_machine("mi300x-8"))
+    refuse_several_nodes(one_node, every, is_done)
+    assert training._launcher(one_node.machine)[:2] == ["-m", "torch.distributed.run"]
     srun(0, 16)
-    refuse_several_nodes(plan, run_dir, (CASE,))
+    refuse_several_nodes(plan, [CASE], is_done)
     assert training._launcher(plan.machine) == []

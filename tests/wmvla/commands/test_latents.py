@@ -4,13 +4,13 @@ what is wrong in one line."""
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.forked import Forked, run_module, run_ranks
+from tests.wmvla.train.running import free_port
 from wmvla.commands.latents import main
 from wmvla.data.frames import DatasetFrames
 from wmvla.world.encoder import WorldEncoder
@@ -86,21 +86,16 @@ def test_dinov2_makes_latents_of_single_frames(run, dataset, toy, tmp_path):
     assert LatentCache(path, 1, WIDTH).metadata["pooling"] == "mean over patch tokens"
 
 
-def test_torchrun_makes_the_same_bytes_as_one_process(toy, dataset, tmp_path):
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "wmvla.commands.latents",
-        *dataset, f"--policy.cache_dir={tmp_path}", f"--policy.world_vision_model_name={toy.encoder}", "--batch_size=10",
-    ]  # fmt: skip
-    done = subprocess.run(
-        command,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+def test_two_processes_make_the_same_bytes_as_one(toy, dataset, tmp_path):
+    run = run_module(
+        "wmvla.commands.latents", *dataset, f"--policy.cache_dir={tmp_path}",
+        f"--policy.world_vision_model_name={toy.encoder}", "--batch_size=10",
+    )  # fmt: skip
+    child = Forked(run_ranks(2, free_port(), run))
+    printed, errors = child.communicate()
+    assert child.returncode == 0, errors
     path = latents_path(tmp_path, toy.repo_id, "vjepa", "m4")
-    assert done.stdout.splitlines() == [f"{path}: {sum(EPISODES)} x {WIDTH} latents"]
+    assert printed.splitlines() == [f"{path}: {sum(EPISODES)} x {WIDTH} latents"]
     assert sorted(entry.name for entry in path.parent.iterdir()) == sorted(
         [path.name, metadata_path(path).name]
     )

@@ -94,7 +94,12 @@ def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatc
 def test_processes_of_one_machine_share_its_memory(toy, monkeypatch: pytest.MonkeyPatch):
     frames = open_metadata(toy.dataset, toy.repo_id).total_frames
     room = frames * 2 * 32 * 32 * 3 + 1  # for the images of one process
-    monkeypatch.setattr(dataset, "MEMORY_FRACTION", room / dataset.psutil.virtual_memory().total)
+    monkeypatch.setattr(dataset, "usable_memory", lambda: 10 * room)  # of a container, perhaps
+    monkeypatch.setattr(dataset, "MEMORY_FRACTION", 0.1)
     assert isinstance(open_data(toy.dataset, toy.repo_id, 4), InMemoryData)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert isinstance(open_data(toy.dataset, toy.repo_id, 4), StreamedData)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "2")
     assert isinstance(open_data(toy.dataset, toy.repo_id, 4), StreamedData)

@@ -5,6 +5,7 @@ Faults are planned by task in a file, one for each time that the task is made; a
 is a making, where every row has a task of its own.
 """
 
+import ctypes
 import dataclasses
 import json
 import os
@@ -34,6 +35,8 @@ FAULTS = {
 }
 """What can be planned, and how the reason recorded for it begins."""
 MISTAKE = "mistake in reset"
+STUCK = "stuck in step"
+"""It sleeps in C, and Python's lock stays with it."""
 FAULTY_STEP = 3
 
 
@@ -68,6 +71,9 @@ class FakeSimulation:
             raise RuntimeError("the gripper fell off")
         if self.step_number == FAULTY_STEP and self.fault == "kill in step":
             os.kill(os.getpid(), signal.SIGKILL)
+        while self.step_number == FAULTY_STEP and self.fault == STUCK:
+            print("about to be stuck", flush=True)
+            ctypes.PyDLL(None).sleep(600)
         self.total += float(action[0])
         return StepResult(self._observe(want), self.total >= 1)
 
@@ -150,10 +156,11 @@ def play(
     policy=None,
     film=False,
     on_film=None,
+    logs=None,
 ):
     """Records by row index, and the policy."""
     environment = Environment(suite=str(folder), tasks=(0,), image_size=2, max_steps=max_steps)
-    simulators = Simulators(environment, world_frames, cameras, make_fake, film)
+    simulators = Simulators(environment, world_frames, cameras, make_fake, film, logs)
     policy, records = policy or CountingPolicy(n_action_steps), {}
 
     def on_episode(episode, record):

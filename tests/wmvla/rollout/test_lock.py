@@ -2,6 +2,9 @@
 different cases."""
 
 import contextlib
+import errno
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -169,6 +172,19 @@ def test_a_dying_run_is_waited_for(tmp_path: Path) -> None:
         assert holder.wait(timeout=10) == 0
 
 
+def test_a_file_system_without_locks_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is made instead of a lock would stay after kill -9."""
+
+    def absent(file: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", absent)
+    with pytest.raises(UserError, match=r"as a run directory: Function not impl"), lock(tmp_path):
+        pass
+
+
 def test_a_place_that_cannot_be_a_run_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
@@ -176,3 +192,25 @@ def test_a_place_that_cannot_be_a_run_directory(tmp_path: Path) -> None:
         lock(tmp_path / "file"),
     ):
         pass
+
+
+FORKS = HOLD.replace(
+    'print("held", flush=True)',
+    """import os
+    child = os.fork()
+    print(child, flush=True) if child else None""",
+)
+
+
+def test_a_hung_child_of_a_killed_run_does_not_hold_it(tmp_path: Path, impatient: None) -> None:
+    command = [sys.executable, "-c", FORKS, str(tmp_path), "60", ""]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        child = int(run.stdout.readline())
+        run.kill()
+        run.wait()
+        try:
+            with lock(tmp_path):
+                os.kill(child, 0)  # it still lives
+        finally:
+            os.kill(child, signal.SIGKILL)

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from wmvla.errors import UserError
 from wmvla.rollout.episode import Query
 from wmvla.rollout.policy import RolloutPolicy
+from wmvla.rollout.replay import MODES, Recording, replay
 from wmvla.train.loop import train
 
 from ..conftest import SIZE
@@ -127,3 +129,14 @@ def test_a_memory_that_is_not_finite_raises(checkpoints, monkeypatch):
     )
     with pytest.raises(FloatingPointError, match="world memory is not finite"):
         policy.act([make_query(0, 0, True), make_query(1, 0, True)])
+
+
+def test_a_checkpoint_of_another_policy_is_one_line(checkpoints):
+    """As after a copy into the wrong folder; no assertion, for a person can correct it."""
+    with pytest.raises(UserError, match=r"config\.json: 'type' is smolvla, .*right"):
+        RolloutPolicy(checkpoints["E0"], "pred", 2, "cpu")
+    with pytest.raises(UserError, match=r"config\.json: 'type' is smolvla_world, .*memory 'none'"):
+        RolloutPolicy(checkpoints["E2"], "none", 2, "cpu")
+    nothing = Recording(checkpoints["E0"], "toy", checkpoints["E0"])
+    with pytest.raises(UserError, match=r"config\.json: 'type' is smolvla, which has no world"):
+        next(replay(checkpoints["E0"], nothing, checkpoints["E0"], MODES, 2, "cpu"))

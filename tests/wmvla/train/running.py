@@ -1,14 +1,13 @@
 """Trainings in processes of their own, and what they write."""
 
 import json
-import os
-import subprocess
-import sys
+import socket
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from tests.forked import Forked, run_module, run_ranks
 from wmvla.train.job import TrainingJob
 
 SAME = (
@@ -26,19 +25,20 @@ def metrics(job: TrainingJob) -> list[dict[str, Any]]:
     return [{key: row[key] for key in SAME if key in row} for row in rows]
 
 
-def start(job: TrainingJob, path: Path, processes: int) -> subprocess.Popen:
-    """The training as the executor starts it."""
-    job.write(path)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    return subprocess.Popen(
-        [sys.executable, *(launcher if processes > 1 else []), "-m", "wmvla.train.main", str(path)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(job: TrainingJob, path: Path, processes: int) -> Forked:
+    """The training as the executor starts it, but forked from this process instead of by torchrun,
+    which the smoke run of ``test_end_to_end.py`` does."""
+    run = run_module("wmvla.train.main", str(job.write(path)))
+    return Forked(run if processes == 1 else run_ranks(processes, free_port(), run))
 
 
-def kill(launcher: subprocess.Popen) -> None:
+def free_port() -> str:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return str(one.getsockname()[1])
+
+
+def kill(launcher: Forked) -> None:
     """Kill -9 a training: its launcher, if it has one, and all of its processes."""
     processes = [
         *psutil.Process(launcher.pid).children(recursive=True),

@@ -3,8 +3,7 @@ it saves nothing of it."""
 
 import os
 import signal
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +14,7 @@ import psutil
 import pytest
 import torch
 
+from tests.forked import Forked, run_module
 from wmvla.data.dataset import StreamedData, open_metadata
 from wmvla.data.readers import reader_count
 from wmvla.errors import UserError
@@ -22,6 +22,7 @@ from wmvla.train.checkpoint import latest_step
 from wmvla.train.finite import FiniteSteps, all_finite
 from wmvla.train.job import TrainingJob
 from wmvla.train.loop import train
+from wmvla.train.main import leave
 from wmvla.train.parallel.preemption import STOPPED, Stopped
 from wmvla.train.parallel.replicated import Replicated
 
@@ -165,18 +166,19 @@ def test_the_first_of_several_steps_is_named_and_checked_ones_are_forgotten():
 
 def test_a_training_process_leaves_although_a_thread_never_ends():
     """It stands for one of gloo's that waits for Python's lock."""
-    program = "import threading, time\nfrom wmvla.train.main import leave\n"
-    program += (
-        "threading.Thread(target=time.sleep, args=(600,)).start()\nprint('told', end='')\nleave(75)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert (done.returncode, done.stdout) == (75, "told")
+
+    def run() -> None:
+        threading.Thread(target=time.sleep, args=(600,)).start()
+        print("told", end="")
+        leave(75)
+
+    child = Forked(run)
+    told, _ = child.communicate(timeout=120)
+    assert (child.returncode, told) == (75, "told")
 
 
 def test_a_training_that_fails_tells_why_before_it_leaves(tmp_path):
-    command = [sys.executable, "-m", "wmvla.train.main", str(tmp_path / "job.json")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 1
-    assert done.stderr.rstrip().endswith(f"No such file or directory: '{tmp_path / 'job.json'}'")
+    child = Forked(run_module("wmvla.train.main", str(tmp_path / "job.json")))
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode == 1
+    assert errors.rstrip().endswith(f"No such file or directory: '{tmp_path / 'job.json'}'")

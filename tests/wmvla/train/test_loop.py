@@ -118,13 +118,12 @@ def test_a_finished_run_is_not_run_again(uninterrupted):
 def test_missing_latents_end_in_one_line_and_exit_2(arm, toy, tmp_path, monkeypatch, capsys):
     """In this process; ``test_endings`` sees the exit code of one of its own."""
     monkeypatch.setattr(
-        "wmvla.train.main.catch_sigterm", lambda: lambda: False
+        "wmvla.train.parallel.preemption.catch_sigterm", lambda: lambda: False
     )  # it would stay with pytest
-    monkeypatch.setattr("sys.argv", ["main", str(tmp_path / "job.json")])
     replace(arm(tmp_path), world={**toy.world, "cache_dir": str(tmp_path / "nowhere")}).write(
         tmp_path / "job.json"
     )
-    assert main() == 2
+    assert main(tmp_path / "job.json") == 2
     (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert "World latents are missing" in told
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 from lerobot.configs.eval import EvalPipelineConfig
 
-from wmvla.commands.lerobot_main import value_of, without
+from wmvla.commands.lerobot_main import require_at_least_one, value_of, without
 from wmvla.commands.rename_map import needed_renames
 from wmvla.errors import UserError
 from wmvla.policy.weights import checkpoint_fields, checkpoint_folder
@@ -44,7 +44,9 @@ OWN_FLAGS = tuple(
 
 
 def check_own_flags(config: EvalConfig) -> None:
-    """Raise UserError where ``--workers`` or ``--videos`` make no sense."""
+    """Raise UserError where ``--workers``, ``--videos`` or a number of episodes make no sense."""
+    episodes, together = config.eval.n_episodes, config.eval.batch_size
+    require_at_least_one({"eval.n_episodes": episodes, "eval.batch_size": together})
     if config.workers is not None and config.workers < 1:
         raise UserError(f"--workers={config.workers}: at least one simulator is needed.")
     if config.videos not in (None, FAILURES) and not (config.videos or "").isdecimal():

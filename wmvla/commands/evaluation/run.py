@@ -1,13 +1,13 @@
 """An evaluation played by the rollout engine: its episodes, its films and its summary in one
 directory."""
 
-import os
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -32,10 +32,11 @@ from wmvla.rollout.lock import lock
 from wmvla.rollout.policy import RolloutPolicy
 from wmvla.rollout.shard import Shard, rows_of
 from wmvla.rollout.summary import Info, lerobots_summary
+from wmvla.rollout.tally import succeeded, tally
 from wmvla.rollout.worker import Simulators
 from wmvla.sim.suites import make_simulation
 
-EPISODES, INFO, VIDEOS = "episodes.jsonl", "eval_info.json", "videos"
+EPISODES, INFO, VIDEOS, LOGS = "episodes.jsonl", "eval_info.json", "videos", "logs"
 RETOLD = ("success", "steps", "scene_hash")
 """What an episode that is played once more, for its film, must have in common with its record."""
 EVERY = 0.5, 30.0
@@ -92,7 +93,8 @@ class Evaluation:
             checkpoint,
             Path(config.output_dir),
         )
-        self.suites, self.table, self.rows = suites, table, rows_of(shard, table)
+        self.shard, self.suites, self.table = shard, suites, table
+        self.rows = rows_of(shard, table)
         self.journal = Journal(shard_journal_path(self.directory / EPISODES, shard))
         self.recorded = self._read()
         self.began, self.played = time.monotonic(), 0
@@ -108,7 +110,7 @@ class Evaluation:
             again = [
                 row
                 for row in unfilmed
-                if self._played(row) and not self.recorded[row.index]["success"]
+                if self._played(row) and not succeeded(self.recorded[row.index])
             ]
         self._roll_out(again, film=True)
 
@@ -152,7 +154,7 @@ class Evaluation:
                 if again:
                     self._compare(row, record)
                 else:
-                    line = {**asdict(row), "case": policy.config.type, **asdict(record)}
+                    line = cast(Row, {**asdict(row), "case": policy.config.type, **asdict(record)})
                     self.journal.append(line)
                     self.recorded[row.index] = line
                     self.played += 1
@@ -164,13 +166,16 @@ class Evaluation:
 
             for suite in self.suites:
                 mine = [row for row in rows if row.suite == suite.environment.suite]
-                workers = min(self.config.workers or _workers(len(mine), on_gpu), max(1, len(mine)))
+                workers = min(
+                    self.config.workers or worker_count(len(mine), on_gpu), max(1, len(mine))
+                )
                 simulators = Simulators(
                     suite.environment,
                     policy.world_frames,
                     world_cameras(policy, names),
                     make_simulation,
                     film,
+                    self._logs(suite.environment.suite),
                 )
                 roll_out(mine, policy, simulators, workers, on_episode, on_film=on_film)
 
@@ -194,6 +199,11 @@ class Evaluation:
             / f"eval_episode_{self._episode(row)}.mp4"
         )
 
+    def _logs(self, suite: str) -> Path:
+        """Where the simulators of a suite print to (``Simulators.logs``)."""
+        shard = "" if self.shard is None else f".{self.shard.number}-of-{self.shard.of}"
+        return self.directory / LOGS / f"{suite}{shard}"
+
     def _bar(self, total: int, done: int, what: str) -> tqdm:
         every = EVERY[0] if sys.stderr.isatty() else EVERY[1]
         return tqdm(
@@ -211,9 +221,9 @@ class Evaluation:
         return row.index in self.recorded and self.recorded[row.index]["status"] == "ok"
 
     def _success_so_far(self) -> str:
-        played = [row for row in self.rows if self._played(row)]
-        succeeded = sum(self.recorded[row.index]["success"] for row in played)
-        return f"{succeeded}/{len(played)} = {100 * succeeded / max(1, len(played)):.1f}% succeeded"
+        won = tally(self.recorded[row.index] for row in self.rows if self._played(row))
+        rate = 100 * (won.rate or 0.0)
+        return f"{won.successes}/{won.episodes} = {rate:.1f}% succeeded"
 
     def _compare(self, row: EpisodeRow, record: EpisodeRecord) -> None:
         """Say so where the filmed episode is not the recorded one."""
@@ -227,9 +237,3 @@ class Evaluation:
                 f"{self._video(row)} does not show the recorded episode: {outcome}.",
                 file=sys.stderr,
             )
-
-
-def _workers(rows: int, on_gpu: bool) -> int:
-    """Simulators of this process; torchrun's ranks share the machine, while Slurm gives each its
-    own cores."""
-    return max(1, worker_count(rows, on_gpu) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

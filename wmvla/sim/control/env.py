@@ -20,6 +20,7 @@ from wmvla.sim.control.scenes import (
     draw_scene,
 )
 from wmvla.sim.observation import Observation, StepResult
+from wmvla.watch.phase import phase
 
 ALL = frozenset({FRONT})
 
@@ -92,5 +93,6 @@ class ControlSimulation:
         if FRONT in want:
             self.renders += 1
             mark = float(self.scene.ball(STEPS)[1]) if self._name == MARK else None
-            images[FRONT] = self._drawing.draw(self.scene.ball(self.time), self.paddle, mark)
+            with phase("render"):
+                images[FRONT] = self._drawing.draw(self.scene.ball(self.time), self.paddle, mark)
         return Observation(self.paddle.astype(np.float32), images)

@@ -28,6 +28,7 @@ from wmvla.sim.libero.fast.cameras import (
     make_current,
 )
 from wmvla.sim.observation import Observation, StepResult
+from wmvla.watch.phase import phase
 
 prepare_libero()
 from libero.libero import benchmark
@@ -178,7 +179,8 @@ class LiberoSimulation:
         env._update_observables(force=True)
         steps = self.environment.settle_steps
         for step in range(steps):
-            result = self.step(SETTLE_ACTION, want if step == steps - 1 else NONE)
+            with phase(f"settle step {step + 1}"):
+                result = self.step(SETTLE_ACTION, want if step == steps - 1 else NONE)
         return result.observation
 
     def _observation(self, raw: dict[str, np.ndarray], want: frozenset[str]) -> Observation:

@@ -6,7 +6,6 @@ ranges it has finished. A killed run leaves both, and the next one continues fro
 record names counts as done.
 """
 
-import fcntl
 import io
 import json
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import lock_descriptor
 
 from wmvla.errors import UserError
 from wmvla.files import write_json
@@ -129,9 +129,10 @@ class Partial:
 
     def _lock(self) -> None:
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = os.path.samestat(os.fstat(self.file), self.partial.stat())
-        except (BlockingIOError, FileNotFoundError):
+            mine = lock_descriptor(self.file, blocking=False) and os.path.samestat(
+                os.fstat(self.file), self.partial.stat()
+            )
+        except FileNotFoundError:
             mine = False
         if not mine:  # locked by another run, or finished by it since this one opened the file
             os.close(self.file)

@@ -67,7 +67,12 @@ def test_one_look_costs_nothing() -> None:
 
 
 def test_nominal_confidence() -> None:
-    assert nominal_confidence(1.959964) == pytest.approx(0.95, abs=1e-6)
+    assert nominal_confidence((1.0,), (0.025,), 1) == 0.95
+    two = (0.5, 1.0), (0.01, 0.025)
+    assert nominal_confidence(*two, 1) == 0.98
+    bound = normal_boundaries(*two)[1]
+    assert nominal_confidence(*two, 2) == pytest.approx(2 * norm.cdf(bound) - 1)
+    assert 0.95 < nominal_confidence(*two, 2) < 0.98
 
 
 def test_repeated_intervals_hold_the_truth_together() -> None:

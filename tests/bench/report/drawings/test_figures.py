@@ -24,6 +24,8 @@ from bench.report.drawings.figures import forest
 from bench.report.drawings.grids import MOST_CELLS, MOST_GRIDS, grids
 from wmvla.recipe import EpisodeRow
 
+NOWHERE = Path("nowhere")
+
 finite = st.floats(-1e6, 1e6)
 
 
@@ -112,7 +114,7 @@ def run_of(
 ) -> Run:
     plan = core_plan("smoke", episodes=4)
     rows = {case.id: [] for case in plan.rollout_cases()} | rows_by_case(plan, outcomes)
-    return Run(plan, rows, metrics, {}, None, {}, None)
+    return Run(NOWHERE, plan, rows=rows, metrics=metrics)
 
 
 def test_grid_sums_repeats_and_finds_discordance() -> None:
@@ -198,7 +200,7 @@ def test_curves_by_k_are_a_panel_an_arm_on_the_same_axes(tmp_path: Path) -> None
         ],
         "E2-train-s1": [{"step": 300, "world_cos_k": [0.0, 0.5]}, {"step": 450}],
     }
-    (plot,) = curves_by_k(Run(plan, {}, metrics, {}, None, {}, None))
+    (plot,) = curves_by_k(Run(NOWHERE, plan, rows={}, metrics=metrics))
     assert plot["title"] == "World cosine by k"
     assert [panel["title"] for panel in plot["panels"]] == ["E1", "E2"]
     assert [[path["d"] for path in panel["paths"]] for panel in plot["panels"]] == [
@@ -229,16 +231,14 @@ def test_grids_stay_small_and_show_discordant_columns_first() -> None:
     rows = {case.id: [] for case in plan.rollout_cases()}
     rows["E0-none-s0"] = [place(i) | {"success": i == 9_999} for i in (5, 9_999)]
     rows["E1-zero-s0"] = [place(i) for i in (5, 9_999)]
-    (grid,) = grids(Run(wide, rows, {}, {}, None, {}, None))
+    (grid,) = grids(Run(NOWHERE, wide, rows=rows))
     assert grid["of"] == 10_000
     assert len(grid["inits"]) * len(grid["rows"]) <= MOST_CELLS
     assert grid["inits"][-1] == 9_999
     assert grid["discordant"].count(True) == 1
     many = core_plan("full", seeds=tuple(range(9)))
     assert (
-        len(
-            grids(Run(many, {case.id: [] for case in many.rollout_cases()}, {}, {}, None, {}, None))
-        )
+        len(grids(Run(NOWHERE, many, rows={case.id: [] for case in many.rollout_cases()})))
         == MOST_GRIDS
     )
 

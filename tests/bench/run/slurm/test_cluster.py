@@ -48,8 +48,9 @@ def run_dir(cluster: Path, plan: Plan, tmp_path: Path) -> Path:
 
 def submit(run_dir: Path, *arguments: str, **environment: str) -> dict[str, Submitted]:
     """Submit the plan with fake rollouts; its jobs by name."""
-    folders = f"{ROOT}:{ROOT / 'wmvla' / 'plugin'}:{ROOT / 'tests' / 'bench'}"
-    fake = {"PYTHONPATH": folders, "PYTEST_ADDOPTS": "-p fake_rollouts", **environment}
+    tests = ROOT / "tests" / "bench"
+    folders = (ROOT, ROOT / "wmvla" / "plugin", tests, tests / "run" / "slurm" / "fake_site")
+    fake = {"PYTHONPATH": ":".join(map(str, folders)), **environment}
     asked = [
         "core",
         "--scale=smoke",

@@ -34,14 +34,16 @@ SCRIPT = """\
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false
 unset PYTHONDONTWRITEBYTECODE
 job=$SLURM_JOB_ID
-# The warning before the time limit comes to this shell alone. Handed on, it makes the step save what it has and end with 143.
+# The warning before the time limit comes to this shell alone. Handed on, it makes the step save
+# what it has and end with 143.
 trap 'scancel --signal=TERM "$job"' TERM
 srun --ntasks=1 --cpus-per-task="$SLURM_CPUS_ON_NODE" \\
     /shared/wmbench/.venv/bin/python -m bench.cli run core --scale=smoke --machine=cpu --results=/shared/results --case=E2-train-s0 &
 step=$!
 while wait "$step"; code=$?; kill -0 "$step" 2>/dev/null; do :; done
 # Stopped on the way: once more from the checkpoint, unless somebody cancelled the job.
-if [ "$code" -eq 143 ] && [ "$(squeue --noheader --array --jobs="$job" --format=%T)" = RUNNING ]; then
+if [ "$code" -eq 143 ] &&
+    [ "$(squeue --noheader --array --jobs="$job" --format=%T)" = RUNNING ]; then
     scontrol requeue "$job"
 fi
 exit "$code"

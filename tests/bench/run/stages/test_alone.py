@@ -4,7 +4,6 @@ finished."""
 import json
 import os
 import signal
-import sys
 import time
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,22 +16,12 @@ from bench.plan.make import resolve_plan
 from bench.run.stages import base, demonstrations
 from bench.run.stages.alone import alone
 from bench.run.stages.context import Context
-from bench.run.stages.training import start
 from wmvla.errors import UserError
 
 MAKING_SECONDS = 1.5
 FORK = get_context("fork")
 """The children need what is imported already, which would cost each 6 s, and only sleep and
 write."""
-SAVES_AT_ITS_END = f"""
-import pathlib, signal, sys, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-folder = pathlib.Path(sys.argv[1])
-(folder / "held").touch()
-time.sleep({MAKING_SECONDS})
-(folder / "saved").touch()
-"""
-
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 
 
@@ -48,7 +37,7 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(MAKING_SECONDS)
         return thing
 
-    def train(context: Context, job: Any, held: Any = None) -> dict[str, Any]:
+    def train(context: Context, job: Any) -> dict[str, Any]:
         folder = Path(job.checkpoints)
         if not (folder / "finished").exists():
             (make(folder) / "finished").write_text("")
@@ -134,24 +123,30 @@ def test_a_killed_holder_lets_go(tmp_path: Path) -> None:
     ]
 
 
-def test_a_training_that_outlives_its_killed_run_is_waited_for(tmp_path: Path) -> None:
-    """It is writing its last checkpoint."""
+def test_a_child_of_a_killed_holder_does_not_hold(tmp_path: Path) -> None:
+    """It may hang for ever, and nobody would ever get the lock."""
 
     def run() -> None:
-        with (
-            alone(tmp_path / "thing", "base", lambda line: None) as held,
-            (tmp_path / "log").open("w") as log,
-        ):
-            start([sys.executable, "-S", "-c", SAVES_AT_ITS_END, str(tmp_path)], log, {}, held)
-            time.sleep(300)
+        with alone(tmp_path / "thing", "base", lambda line: None):
+            child = os.fork()
+            if not child:
+                time.sleep(60)
+                os._exit(0)
+            (tmp_path / "child").write_text(str(child))
+            (tmp_path / "held").touch()
+            time.sleep(60)
 
     holder = FORK.Process(target=run, daemon=True)
     holder.start()
     wait_until_held(tmp_path / "thing")
     holder.kill()
     holder.join()
-    with alone(tmp_path / "thing", "base", lambda line: None):
-        assert (tmp_path / "saved").exists()
+    child = int((tmp_path / "child").read_text())
+    try:
+        with alone(tmp_path / "thing", "base", lambda line: None):
+            os.kill(child, 0)  # it still lives
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:

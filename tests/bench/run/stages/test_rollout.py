@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import av
@@ -12,16 +11,15 @@ from synthetic_run import core_plan, write_run
 
 from bench import cli
 from bench.formats.checksums import signed, sums_of
-from bench.host import hardware
 from bench.plan.machine import load_machine
 from bench.record.journal import journal_path
+from bench.record.run import read_run
 from bench.report.write import write_report
 from bench.run.executor import Executor, failure_path, record_path
 from bench.run.stages.context import Context
 from bench.run.stages.rollout import open_policy
 from wmvla.errors import UserError
 from wmvla.rollout.journal import Journal, Row, read_all
-from wmvla.sim import suites
 
 PLAN = core_plan("smoke", episodes=4)
 
@@ -29,10 +27,7 @@ PLAN = core_plan("smoke", episodes=4)
 @pytest.fixture
 def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run whose arms are trained; rollouts are faked."""
-    monkeypatch.setitem(sys.modules, "wmvla.rollout.policy", None)  # put back afterwards
-    monkeypatch.setattr(suites, "make_simulation", suites.make_simulation)
-    monkeypatch.setattr(hardware, "gl_renderer", hardware.gl_renderer)
-    fake_rollouts.install()
+    fake_rollouts.install(monkeypatch)
     run_dir = write_run(tmp_path / "results" / PLAN.run_name, PLAN, {})
     for case in PLAN.cases:
         record = run_dir / "cases" / f"{case.id}.json"
@@ -139,9 +134,13 @@ def test_a_checkpoint_that_changed_after_its_training_is_not_played(
         "put its files back as they were, or remove checkpoints/E2-train-s0 in the run directory"
         in str(caught.value)
     )
-    assert (
-        "changed after E2-train-s0 ended"
-        in json.loads(failure_path(run_dir, "E2-pred-s0").read_text())["error"]
+    with pytest.raises(UserError):
+        Executor(PLAN, run_dir).ensure("E2-pred-s0")
+    failure = json.loads(failure_path(run_dir, "E2-pred-s0").read_text())
+    assert "changed after E2-train-s0 ended" in failure["error"]
+    assert [attempt["error"] for attempt in failure["attempts"]] == [failure["error"]] * 2
+    assert read_run(run_dir).failures["E2-pred-s0"] == (
+        f"{failure['error']} (attempt 2; the earlier ones: failures/E2-pred-s0.json)"
     )
     assert not rows_of(run_dir, "E2-pred-s0")
     assert executor.ensure("E0-none-s0")["played"] == 4, (
@@ -150,7 +149,8 @@ def test_a_checkpoint_that_changed_after_its_training_is_not_played(
 
     flip(changed)
     assert Executor(PLAN, run_dir).ensure("E2-pred-s0")["played"] == 4
-    assert not failure_path(run_dir, "E2-pred-s0").exists()
+    assert "E2-pred-s0" not in read_run(run_dir).failures
+    assert json.loads(failure_path(run_dir, "E2-pred-s0").read_text()) == failure, "it is kept"
 
 
 def test_episodes_played_before_their_checkpoint_changed_stay(run_dir: Path) -> None:

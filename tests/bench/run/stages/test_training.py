@@ -1,13 +1,10 @@
-"""The training stage: its processes never outlive it, and it tells why they failed."""
+"""The training stage says why its processes failed, and what of an earlier attempt is damaged."""
 
-import os
-import signal
-import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from synthetic_run import core_plan, rows_of
 
@@ -15,33 +12,10 @@ from bench.record.journal import journal_path
 from bench.run.stages import training
 from bench.run.stages.context import Context
 from bench.run.stages.training import _explain, _last_line
+from bench.run.stages.watched import latest_attempt, log_of_attempt
 from wmvla.errors import UserError
 from wmvla.rollout.journal import Journal
 from wmvla.train.job import TrainingJob
-
-PARENT = """
-import os, subprocess, sys
-from bench.stages.training import start
-child = start([sys.executable, "-c", "import time; time.sleep(300)"], subprocess.DEVNULL, dict(os.environ))
-print(child.pid, flush=True)
-child.wait()
-"""
-
-
-def test_a_training_ends_with_the_killed_run_that_started_it():
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    child = psutil.Process(int(parent.stdout.readline()))
-    os.kill(parent.pid, signal.SIGKILL)
-    parent.wait()
-    deadline = time.monotonic() + 20
-    while (
-        child.is_running()
-        and child.status() != psutil.STATUS_ZOMBIE
-        and time.monotonic() < deadline
-    ):
-        time.sleep(0.05)
-    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_mistake_in_the_log_is_told_in_its_own_words(tmp_path: Path):
@@ -75,6 +49,80 @@ def test_a_crash_names_the_last_error_and_the_log(tmp_path: Path):
     ) as caught:
         _explain(log, "E2-train-s0")
     assert not isinstance(caught.value, UserError)
+
+
+def test_the_reason_is_the_innermost_error_of_the_rank_that_failed_first(tmp_path: Path) -> None:
+    """As two processes of torchrun leave it: the launcher's own source line ends the log."""
+    log = tmp_path / "E2-train-s0.log"
+    log.write_text(
+        """A LateWarning: no Error at all
+Traceback (most recent call last):
+  File "loop.py", line 7, in train
+    raise ValueError("a source line")
+ZeroDivisionError: division by zero
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+RuntimeError: the step failed
+[rank1]: Traceback (most recent call last):
+[rank1]: RuntimeError: Connection closed by peer
+Traceback (most recent call last):
+  File "api.py", line 299, in launch_agent
+    raise ChildFailedError(
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+============================================================
+"""
+    )
+    with pytest.raises(RuntimeError, match=r"^E2-train-s0 failed: ZeroDivisionError: .* zero \("):
+        _explain(log, "E2-train-s0")
+    log.write_text("[rank1]: Traceback (most recent call last):\n[rank1]: KeyError: 'x'\n")
+    with pytest.raises(RuntimeError, match=r"^E2-train-s0 failed: KeyError: 'x' "):
+        _explain(log, "E2-train-s0")
+    log.write_text("=== begins at now\nKilled\n")
+    with pytest.raises(RuntimeError, match=r"^E2-train-s0 failed: Killed \("):
+        _explain(log, "E2-train-s0")
+
+
+def test_what_an_earlier_attempt_said_is_kept_and_not_said_again(tmp_path: Path) -> None:
+    log = tmp_path / "E2-train-s0.log"
+    with log_of_attempt(log) as output:
+        output.write("error: the disk is full\n")
+    with log_of_attempt(log) as output:
+        output.write("RuntimeError: out of memory\n")
+    with pytest.raises(RuntimeError, match=r"failed: RuntimeError: out of memory") as caught:
+        _explain(log, "E2-train-s0")
+    assert not isinstance(caught.value, UserError)
+    assert "the disk is full" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"), [("", "has no whole line"), ('{"step": 1}\n', "ends at step 1")]
+)
+def test_an_emptied_metrics_file_is_one_line_with_the_fix(
+    tmp_path: Path, lines: str, found: str
+) -> None:
+    plan = core_plan("smoke")
+    steps = plan.recipe.training.steps
+    context = Context(plan, tmp_path, None)
+    folder, metrics = tmp_path / "checkpoints" / "E2-train-s0", tmp_path / "m.jsonl"
+    (folder / f"{steps:06d}").mkdir(parents=True)
+    metrics.write_text(lines)
+    folders = {
+        "dataset_root": "",
+        "dataset_repo_id": "",
+        "checkpoints": str(folder),
+        "metrics": str(metrics),
+    }
+    job = TrainingJob(
+        case="E2-train-s0", seed=0, training=plan.recipe.training, base="base", **folders
+    )
+    with pytest.raises(UserError) as told:
+        training.run_job(context, job)
+    assert (
+        str(told.value) == f"{metrics}: {found}, and the checkpoint beside it is of step {steps};"
+        f" put the file back as it was, or remove {folder} to train again"
+    )
 
 
 def test_progress_reads_only_what_this_run_wrote(tmp_path: Path):
@@ -113,19 +161,22 @@ def test_sigterm_after_another_rank_failed_is_no_stop(
     job = TrainingJob(
         case="E2-train-s0", seed=0, training=plan.recipe.training, base="base", **folders
     )
-    log, start = context.log_path(job.case), training.start
+    log, running = context.log_path(job.case), training.running
 
-    def sigterm(seconds: float) -> None:
+    def sigterm(*given: object) -> Iterator[None]:
         deadline = time.monotonic() + 60
-        while not log.read_text() and time.monotonic() < deadline:
-            pass
+        while latest_attempt(log).count("\n") < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
         raise KeyboardInterrupt("SIGTERM")
+        yield
 
     code = f"import signal; {prints}; signal.pause()"
     monkeypatch.setattr(
-        training, "start", lambda command, *rest: start([sys.executable, "-c", code], *rest)
+        training,
+        "running",
+        lambda command, *rest, **more: running([sys.executable, "-c", code], *rest, **more),
     )
-    monkeypatch.setattr(training.time, "sleep", sigterm)
+    monkeypatch.setattr(training, "wait_while_alive", sigterm)
     with pytest.raises(
         raised, match="Connection closed by peer" if raised is RuntimeError else "SIGTERM"
     ):

@@ -12,6 +12,7 @@ from bench.plan.make import resolve_plan
 from bench.run.executor import Executor, failure_path, record_path
 from bench.run.stages import wiring
 from bench.run.tripwire import TripwireError
+from wmvla.errors import UserError
 
 CHECKS = """
 import os, sys, types
@@ -41,8 +42,12 @@ def nan(inputs):
 def toy(inputs):
     raise ValueError("the check itself is wrong")
 
+def processors(inputs):
+    from wmvla.errors import UserError
+    raise UserError("config.json: 'x' is wrong;\\ncorrect it")
+
 fake = types.ModuleType("wmvla.wiring")
-fake.CHECKS = {"gate": gate, "processors": gate, "latents": gate, "nan": nan, "toy": toy}
+fake.CHECKS = {"gate": gate, "processors": processors, "latents": gate, "nan": nan, "toy": toy}
 fake.WiringInputs, fake.WiringError = WiringInputs, WiringError
 sys.modules["wmvla.wiring"] = fake
 """
@@ -89,6 +94,11 @@ def test_a_check_that_fails_stops_every_training_in_one_line(executor: Executor)
         executor.ensure("E0-train-s0")
     assert not record_path(run_dir, "wiring-nan").exists()
     assert "NaN memory" in json.loads(failure_path(run_dir, "wiring-nan").read_text())["error"]
+
+
+def test_a_mistake_of_the_user_that_a_check_meets_is_one_line(executor: Executor) -> None:
+    with pytest.raises(UserError, match=r"^config\.json: 'x' is wrong; correct it$"):
+        executor.ensure("wiring-processors")
 
 
 def test_a_check_that_cannot_be_made_is_an_error_and_names_its_log(executor: Executor) -> None:

@@ -2,15 +2,13 @@
 end in one line."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from lerobot.policies.factory import make_pre_post_processors
 
+from tests.forked import Forked, run_module
 from tests.wmvla.conftest import MODEL, SIZE
 from wmvla.commands.convert import main as convert
 from wmvla.commands.evaluation.flags import lerobots_arguments
@@ -38,16 +36,15 @@ def stock_info(checkpoint, tmp_path_factory) -> dict:
     """What stock ``lerobot-eval`` writes of an episode."""
     out = tmp_path_factory.mktemp("stock")
     prepare_libero()  # writes the configuration that LIBERO would ask for, and sets its place and the renderer's name
-    command = [
-        str(Path(sys.executable).parent / "lerobot-eval"), f"--policy.path={checkpoint}", f"--output_dir={out}",
-        "--policy.world_memory_mode_rollout=hold", *ENVIRONMENT,
-    ]  # fmt: skip
-    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, env=offline
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    assert "'world_memory_mode_rollout': 'hold'" in ended.stderr + ended.stdout
+    child = Forked(
+        run_module(
+            "lerobot.scripts.lerobot_eval", f"--policy.path={checkpoint}", f"--output_dir={out}",
+            "--policy.world_memory_mode_rollout=hold", *ENVIRONMENT,
+        )
+    )  # fmt: skip
+    printed, errors = child.communicate()
+    assert child.returncode == 0, errors[-3000:]
+    assert "'world_memory_mode_rollout': 'hold'" in errors + printed
     return json.loads((out / "eval_info.json").read_text())
 
 

@@ -2,7 +2,6 @@
 those that nobody meets."""
 
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import Forked, run_module
 from tests.wmvla.conftest import TRAINING
-from tests.wmvla.train.running import metrics
+from tests.wmvla.train.running import free_port, metrics
 from wmvla.errors import UserError
 from wmvla.processes import by_srun
 from wmvla.train.checkpoint import latest_step
@@ -30,12 +30,6 @@ LAUNCHERS = (
     "MASTER_ADDR",
     "MASTER_PORT",
 )
-
-
-def free_port() -> str:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return str(one.getsockname()[1])
 
 
 def slurm(rank: int, ranks: int, port: str) -> dict[str, str]:
@@ -58,7 +52,9 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_two_tasks_of_srun_train_like_one_process(arm, tmp_path: Path) -> None:
+def test_two_tasks_of_srun_train_like_one_process(
+    arm, tmp_path: Path, alone: pytest.MonkeyPatch
+) -> None:
     """Rank 1 has an old job in the place of its own, of a training that is at its end: it must not
     take that one."""
     job, reference = (
@@ -67,24 +63,14 @@ def test_two_tasks_of_srun_train_like_one_process(arm, tmp_path: Path) -> None:
     train(reference)
     job.write(tmp_path / "job.json")
     reference.write(tmp_path / "old.json")
-    inherited = {key: value for key, value in os.environ.items() if key not in LAUNCHERS}
     port = free_port()
     children = [
-        subprocess.Popen(
-            [sys.executable, "-m", "wmvla.train.main", str(tmp_path / name)],
-            env={**inherited, "OMP_NUM_THREADS": "1", **slurm(rank, 2, port)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        Forked(run_module("wmvla.train.main", str(tmp_path / name)), slurm(rank, 2, port))
         for rank, name in ((1, "old.json"), (0, "job.json"))
     ]
-    try:
-        for child in children:
-            _, errors = child.communicate(timeout=180)
-            assert child.returncode == 0, errors[-3000:]
-    finally:
-        for child in children:
-            child.kill()
+    for child in children:
+        _, errors = child.communicate(timeout=180)
+        assert child.returncode == 0, errors[-3000:]
     assert latest_step(Path(job.checkpoints)) == 4
     for ours, theirs in zip(metrics(job), metrics(reference), strict=True):
         assert ours["loss_total"] == pytest.approx(theirs["loss_total"], rel=1e-5, abs=1e-5)
@@ -134,7 +120,7 @@ def test_a_rank_0_that_never_begins_is_not_waited_for_without_end(
 SEES = """
 import sys
 from accelerate import Accelerator
-from wmvla.train.ranks import as_rank_0_sees
+from wmvla.train.parallel.ranks import as_rank_0_sees
 print(as_rank_0_sees(int(sys.argv[1]), Accelerator(cpu=True)))
 """
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from tests.wmvla.conftest import EPISODES, MODEL, WORLD, Toy
 from wmvla.data.dataset import open_data
@@ -28,6 +28,8 @@ from wmvla.world.latents.cache import (
     metadata_path,
 )
 from wmvla.world.latents.file import examine
+
+from .gathered import Gathered
 
 WIDTH = WORLD.encoder_hidden
 BAD = Path(__file__).parents[3] / "resources" / "bad" / "latents"
@@ -107,19 +109,6 @@ def test_clips_are_consecutive_and_never_cross_an_episode(lengths, window, data)
     assert clip[-1] == row
     assert all(first[0] <= frame <= last[0] for frame in clip)
     assert set(np.diff(clip)) <= {0, 1}
-
-
-class Gathered(Dataset):
-    """What each row's gather gives, and the process that gave it."""
-
-    def __init__(self, cache: LatentCache) -> None:
-        self.cache = cache
-
-    def __len__(self) -> int:
-        return len(self.cache.latents)
-
-    def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
-        return torch.from_numpy(self.cache.gather(np.array([row]), 4, 8)[0][0]), os.getpid()
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from wmvla.watch.phase import phase
+
 MUJOCO_CAMERAS = {"image": "agentview", "image2": "robot0_eye_in_hand"}
 """LeRobot's name of each camera, and MuJoCo's."""
 
@@ -54,9 +56,10 @@ class CamerasOnDemand:
                 if name not in self.wanted:
                     return blank
                 self.renders += 1
-                make_current(env)
-                self._draw_only_what_shows(env)
-                return draw(obs_cache)
+                with phase("render"):
+                    make_current(env)
+                    self._draw_only_what_shows(env)
+                    return draw(obs_cache)
 
             draw_if_wanted.__modality__ = draw.__modality__  # type: ignore[attr-defined]
             return [draw_if_wanted], names

@@ -1,0 +1,26 @@
+"""What holds for all tests."""
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+NEEDED_IN_CI = ("chromium", "rsync", "sshd", "zstd")
+"""Programs without which tests are skipped; `.ci/run` installs them."""
+
+
+def pytest_sessionstart() -> None:
+    """A pytest that a test starts is nobody's worker: pytest-benchmark measures nothing in one."""
+    os.environ.pop("PYTEST_XDIST_WORKER", None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI a test that is skipped for a missing program fails: nobody reads which were skipped."""
+    report = yield
+    if os.environ.get("CI") and report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if any(program in reason for program in NEEDED_IN_CI):
+            report.outcome = "failed"
+            report.longrepr = f"CI must have what this test needs: {reason}"
+    return report
