@@ -16,9 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="a .tar.gz or .tar.zst; default: RUN.tar.gz here",
     )
-    parser.add_argument("--weights", action="store_true", help="with its checkpoints")
+    parser.add_argument("--weights", action="store_true", help="include its checkpoints")
     parser.add_argument(
-        "--with-names", action="store_true", help="although a file names this user or this host"
+        "--with-names",
+        action="store_true",
+        help="pack it even if a file contains the name of this user or this host",
     )
 
 

@@ -20,7 +20,7 @@ from wmvla.errors import UserError
 if TYPE_CHECKING:
     from bench.record.run import Run
 
-HELP = "show what would run: cases, episodes, claims and what they can show, cost, and where"
+HELP = "show what a run would do: cases, episodes, claims, what the claims can show, cost, machine"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
     parser.add_argument(
-        "--check", action="store_true", help="exit 1 where this cannot run here; it is said first"
+        "--check",
+        action="store_true",
+        help="exit with 1 if this cannot run here; the reason is printed first",
     )
 
 
@@ -172,8 +174,8 @@ def _pipeline(plan: Plan, options: argparse.Namespace) -> str:
     run_dir = Path(os.path.relpath(run_dir_of(plan, options), working_folder()))
     if run_dir.parts[0] == "..":
         raise UserError(
-            f"--results={options.results}: GitLab hands on files of the project only; give a folder"
-            " inside it"
+            f"--results={options.results}: GitLab keeps only files inside the project; give a "
+            "folder inside it"
         )
     # A runner would find another machine, and with it another plan.
     options = argparse.Namespace(
@@ -192,7 +194,7 @@ def _pipeline(plan: Plan, options: argparse.Namespace) -> str:
 def _vision_lines(plan: Plan) -> list[str]:
     if not plan.machine.cache_vision:
         return []
-    size = "25 GB for 100,000 frames of two cameras in bf16 (64 tokens x 960 an image)"
+    size = "25 GB for 100,000 frames of two cameras in bf16 (64 tokens x 960 per image)"
     return [
         "vision         images are encoded once, for all trainings: cache/ grows by the features,"
         f" {size}"

@@ -6,7 +6,7 @@ import contextlib
 import json
 from pathlib import Path
 
-HELP = "rebuild report.html, report.md and report.json from what the run directory holds"
+HELP = "rebuild report.html, report.md and report.json from the files in the run directory"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,14 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--templates",
         metavar="FOLDER",
         type=Path,
-        help="jinja2 templates that replace ours of the same name",
+        help="folder of jinja2 templates; each replaces the built-in one of the same name",
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print report.json instead of the verdict")
     how.add_argument(
         "--follow",
         action="store_true",
-        help="rewrite the report while the run goes on, until it is finished or Ctrl-C",
+        help="rewrite the report while the run continues, until it is finished or until Ctrl-C",
     )
 
 

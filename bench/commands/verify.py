@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench.verify.verify import Verified
 
-HELP = "check a run: sums, schemas, every row against the plan, every number again"
+HELP = "check a run: checksums, schemas, every row against the plan; compute every number again"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,13 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seal",
         metavar="SHA256",
-        help="the seal that was published of it: the evidence must have it",
+        help="the published seal of the run: the run must have the same one",
     )
     parser.add_argument(
         "--templates",
         metavar="FOLDER",
         type=Path,
-        help="jinja2 templates of your own that the reports were made with",
+        help=(
+            "folder of the jinja2 templates that the reports were made with, if not the built-in "
+            "ones"
+        ),
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 

@@ -50,7 +50,9 @@ def governor(root: Path = ROOT) -> Finding:
     )
     if not governors:
         return Finding(
-            name, "no clock control here (a virtual machine's host has it)", applicable=False
+            name,
+            "no clock control here (on a virtual machine only the host has it)",
+            applicable=False,
         )
     found = ", ".join(f"{which} on {cores} cores" for which, cores in sorted(governors.items()))
     mend = "" if set(governors) == {"performance"} else "sudo cpupower frequency-set -g performance"
@@ -63,7 +65,8 @@ def hugepages(root: Path = ROOT) -> Finding:
     if not path.is_file():
         return Finding(name, "this kernel has none", applicable=False)
     chosen = next(
-        (word.strip("[]") for word in path.read_text().split() if word.startswith("[")), "not told"
+        (word.strip("[]") for word in path.read_text().split() if word.startswith("[")),
+        "not reported",
     )
     mend = f"echo always | sudo tee /{path.relative_to(root)}" if chosen == "never" else ""
     return Finding(name, chosen, mend=mend, recommended="always, or madvise")
@@ -102,7 +105,7 @@ def gpu_clocks(
             return _nvidia_clocks(name, load("pynvml"))
         return _amd_clocks(name, _performance_levels(load, call))
     except (RuntimeError, ValueError, KeyError) as error:  # of another version; it is shown
-        return Finding(name, f"not told: {error}", applicable=False)
+        return Finding(name, f"not reported: {error}", applicable=False)
 
 
 def _nvidia_clocks(name: str, nvml: Any) -> Finding:
@@ -122,7 +125,7 @@ def _nvidia_clocks(name: str, nvml: Any) -> Finding:
     found = f"{gpus} GPUs, persistence {f'off on GPU {", ".join(asleep)}' if asleep else 'on'}"
     found += f", slowed down: GPU {', '.join(slowed)}" if slowed else ", none slowed down"
     mends = ["sudo nvidia-smi -pm 1"] if asleep else []
-    mends += ["mend cooling or power: nvidia-smi -q -d PERFORMANCE says which"] if slowed else []
+    mends += ["fix cooling or power: nvidia-smi -q -d PERFORMANCE shows which"] if slowed else []
     return Finding(
         name, found, mend="; ".join(mends), recommended="persistence on, none slowed down"
     )
@@ -151,5 +154,5 @@ def _performance_levels(load: Load, call: Call) -> list[str]:
     cards = json.loads(answer)
     levels = [str(cards[card]["Performance Level"]) for card in cards if card.startswith("card")]
     if not levels:
-        raise ValueError("rocm-smi named no performance level")
+        raise ValueError("rocm-smi reported no performance level")
     return levels

@@ -50,10 +50,15 @@ def all_reduce(gpus: int) -> Finding:
             ]
         except subprocess.TimeoutExpired:
             mend = (
-                "try NCCL_DEBUG=INFO wmbench doctor; on GPUs, NCCL_P2P_DISABLE=1 tells whether the"
-                " links are at fault"
+                "try NCCL_DEBUG=INFO wmbench doctor; on GPUs, NCCL_P2P_DISABLE=1 shows whether "
+                "the links are the cause"
             )
-            return Finding("all-reduce", f"no sum over {among} in {SECONDS} s", ok=False, mend=mend)
+            return Finding(
+                "all-reduce",
+                f"no result of the sum over {among} in {SECONDS} s",
+                ok=False,
+                mend=mend,
+            )
         finally:
             for child in children:
                 child.kill()
@@ -65,10 +70,10 @@ def all_reduce(gpus: int) -> Finding:
                 "all-reduce",
                 f"over {among}: {last}",
                 ok=False,
-                mend="NCCL_DEBUG=INFO wmbench doctor says more",
+                mend="NCCL_DEBUG=INFO wmbench doctor shows more",
             )
     speed = min(float(output.split()[-1]) for output, _ in said)
-    return Finding("all-reduce", f"right over {among}, {speed:.3g} GB/s bus bandwidth")
+    return Finding("all-reduce", f"correct over {among}, {speed:.3g} GB/s bus bandwidth")
 
 
 def take_part(device: str, rank: int, processes: int, rendezvous: str) -> float:

@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="wmbench doctor",
         usage=argparse.SUPPRESS,  # so that a wrong option is answered with one line
-        description="Show what was found on this machine, and how to mend what is missing.",
+        description="Show what was found on this machine, and how to fix what is missing.",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     arguments = parser.parse_args(argv)
@@ -171,7 +171,7 @@ def _uv(root: Path) -> Finding:
     found = shutil.which("uv") or shutil.which("uv", path=str(root / ".tools/uv/bin"))
     return Finding(
         "uv",
-        anonymous(found) if found else "not here, and needed by make setup only, which fetches it",
+        anonymous(found) if found else "not here; only make setup needs it, and fetches it itself",
     )
 
 
@@ -196,13 +196,15 @@ def _accelerator() -> Finding:
     if driver:
         # No fault: a desktop's graphics card has a driver too, and the CPU can do the work.
         mend = (
-            "to train on it: install its torch build, and let the process see it"
-            " (CUDA_VISIBLE_DEVICES)"
+            "to train on the GPU: install the torch build for it, and make it visible "
+            "(CUDA_VISIBLE_DEVICES)"
         )
         return Finding(
-            "accelerator", f"none that torch can use, but a GPU driver: {driver}", mend=mend
+            "accelerator",
+            f"none that torch can use, but there is a GPU driver: {driver}",
+            mend=mend,
         )
-    return Finding("accelerator", "none: the CPU trains")
+    return Finding("accelerator", "none: training uses the CPU")
 
 
 def _machine() -> Finding:
@@ -217,7 +219,8 @@ def _machine() -> Finding:
     found += f"{len(performance.references) or 'no'} references"
     generic = name in ("cuda", "rocm")
     mend = (
-        f"for more than this: a file bench/plan/machines/NAME.toml like {name}.toml for these GPUs"
+        "to use more of it: write a file bench/plan/machines/NAME.toml for these GPUs, like "
+        f"{name}.toml"
         if generic
         else ""
     )
@@ -236,7 +239,9 @@ def _mujoco() -> Finding:
         "mujoco",
         found,
         ok,
-        "" if ok else f"make setup (results need {MUJOCO_VERSION}: others draw other pixels)",
+        ""
+        if ok
+        else f"make setup (results need {MUJOCO_VERSION}: other renderers draw different pixels)",
     )
 
 

@@ -142,7 +142,7 @@ def _amd(indices: list[int], load: Load, call: Call) -> Counter:
             }
         except (ValueError, KeyError, TypeError):
             raise NotTold(
-                f"{why}; rocm-smi names no energy of GPU {', '.join(map(str, indices))}"
+                f"{why}; rocm-smi reports no energy for GPU {', '.join(map(str, indices))}"
             ) from None
 
     return Counter("rocm-smi", read)

@@ -26,9 +26,9 @@ def joins(plan: Plan, cases: Sequence[str]) -> bool:
     machine = plan.machine
     if srun_ranks() != machine.training_processes:
         raise UserError(
-            f"srun started {srun_ranks()} processes, and machine '{machine.name}' trains with"
-            f" {machine.training_processes}; give srun --nodes={machine.nodes}"
-            f" --ntasks={machine.training_processes} --ntasks-per-node={machine.processes_per_node}"
+            f"srun started {srun_ranks()} processes, but machine '{machine.name}' trains with "
+            f"{machine.training_processes}; give srun --nodes={machine.nodes} --ntasks="
+            f"{machine.training_processes} --ntasks-per-node={machine.processes_per_node}"
         )
     return srun_rank() > 0
 

@@ -38,7 +38,7 @@ def check_journals(
     }
     for path in sorted((found.run_dir / "episodes").glob("[!.]*.jsonl")):
         if path not in known:
-            found.damage(f"episodes/{path.name}", "the journal of no rollout of the plan")
+            found.damage(f"episodes/{path.name}", "not the journal of a rollout of the plan")
     number = sum(map(len, rows_by_case.values()))
     found.checked.append(
         f"{number} episodes of {len(rows_by_case)} rollouts against the episode table"
@@ -66,7 +66,7 @@ def _check_case(
             if index in places:
                 first, line = places[index]
                 found.damage(
-                    file, f"line {number}: episode {index} stands already in {first} line {line}"
+                    file, f"line {number}: episode {index} is already in {first} line {line}"
                 )
                 continue
             places[index] = file, number

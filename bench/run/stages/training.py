@@ -73,8 +73,8 @@ def _refuse_to_mix(context: Context, case: Case) -> None:
         if Journal(file).rows()
     ]:
         raise UserError(
-            f"{folder}: is gone, and episodes that it has played are recorded; put it back, or"
-            f" remove {' '.join(played)} in the run directory to train and play again"
+            f"{folder}: the checkpoint is gone, but episodes that it played are recorded; put it "
+            f"back, or remove {' '.join(played)} in the run directory to train and play again"
         )
 
 
