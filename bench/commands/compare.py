@@ -1,5 +1,5 @@
-"""`wmbench compare A B [...]`: whether later runs are worse than the first; with --parity whether
-two are one experiment."""
+"""`wmbench compare A B [...]`: check whether later runs are worse than the first; with --parity,
+check whether two runs are the same experiment."""
 
 import argparse
 import json

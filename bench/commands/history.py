@@ -1,4 +1,4 @@
-"""`wmbench history`: success and speed of all runs over time, as one self-contained page."""
+"""`wmbench history`: draw success and speed of all runs over time, as one self-contained page."""
 
 import argparse
 import json

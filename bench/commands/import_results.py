@@ -1,5 +1,5 @@
-"""`wmbench import FILE --as NAME`: LeRobot's eval_info.json, to stand beside ours, UNPAIRED; it
-decides nothing."""
+"""`wmbench import FILE --as NAME`: show the results of LeRobot's eval_info.json beside ours, marked
+UNPAIRED; they have no effect on the verdict."""
 
 import argparse
 import json

@@ -1,5 +1,5 @@
-"""`wmbench pack`: a run directory as one file, the same bytes wherever it is packed, that can be
-verified elsewhere."""
+"""`wmbench pack`: pack a run directory into one file that can be verified elsewhere. The bytes are
+the same on every machine."""
 
 import argparse
 from pathlib import Path

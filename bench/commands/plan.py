@@ -1,4 +1,4 @@
-"""`wmbench plan`: what a run would do, could show and would cost, without doing it."""
+"""`wmbench plan`: show what a run would do, what it could show and what it would cost."""
 
 import argparse
 import dataclasses

@@ -1,5 +1,5 @@
-"""`wmbench pull`: the small files of a run on another machine, fetched as often as wanted, also
-while it goes on."""
+"""`wmbench pull`: fetch the small files of a run on another machine, as often as you want, also while
+the run continues."""
 
 import argparse
 import sys

@@ -1,5 +1,5 @@
-"""`wmbench report`: rebuilds a report from its run directory alone, once or as long as the run goes
-on."""
+"""`wmbench report`: rebuild the report from the run directory alone, once or for as long as the run
+continues."""
 
 import argparse
 import contextlib

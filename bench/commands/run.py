@@ -1,4 +1,4 @@
-"""`wmbench run`: carries out a plan case by case, then writes the report and says the verdict."""
+"""`wmbench run`: run a plan case by case, then write the report and print the verdict."""
 
 import argparse
 import shlex

@@ -1,4 +1,4 @@
-"""`wmbench status`: how far a run is, and where its jobs are in Slurm's queue."""
+"""`wmbench status`: show how far a run is, and the state of its jobs in Slurm's queue."""
 
 import argparse
 import contextlib

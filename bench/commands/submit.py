@@ -1,5 +1,5 @@
-"""`wmbench submit`: a plan as jobs of a Slurm cluster, one for each case, and the report after
-them."""
+"""`wmbench submit`: submit a plan to a Slurm cluster: one job for each case, and at the end one for
+the report."""
 
 import argparse
 import sys

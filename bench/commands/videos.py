@@ -1,7 +1,7 @@
-"""`wmbench videos`: films of a run's episodes, made by playing them again, and refused where they
-go otherwise.
+"""`wmbench videos`: make films of a run's episodes by playing them again.
 
-The report, where there is one, is written again with them.
+An episode that goes differently this time gets no film. If there is a report, it is written again
+with the films.
 """
 
 import argparse

@@ -208,8 +208,8 @@ def effort_note(limit: Limit, hours_a_pair: float | None, unit: str) -> str:
     told = f"{aim} with a chance of 80 % takes about {needed} paired episodes"
     if needed <= limit.pairs:
         return (
-            f"{told}, and this plan has them: either this run is one of the other 20 %, or it is "
-            "not true."
+            f"{told}, and this plan has them: either the other 20 % happened, or there is nothing "
+            "to find."
         )
     more = needed - limit.pairs
     alike = (

@@ -41,7 +41,7 @@ def overall_reason(plan: Plan, verdict: Verdict) -> str:
     if verdict.decision == "NOT SUPPORTED":
         against = _names([claim for claim in asked if claim.decision == "NOT SUPPORTED"])
         return (
-            f"the episodes exclude the difference that {against} needs, for "
+            f"the episodes exclude the difference that {against} would need, for "
             f"{these_checkpoints(plan)}."
         )
     undecided = [claim for claim in asked if claim.decision != "SUPPORTED"]

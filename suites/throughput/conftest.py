@@ -50,7 +50,7 @@ def here(request: pytest.FixtureRequest) -> Here:
     try:
         energy = find_counter(machine.accelerator)
     except NotTold as reason:
-        print(f"\n  energy: not told here: {reason}")
+        print(f"\n  energy: not reported here: {reason}")
         energy = None
     return Here(machine, load_performance(name), energy)
 

@@ -352,8 +352,8 @@ def test_a_sequential_plan_tells_when_it_looks(capsys: pytest.CaptureFixture[str
     assert cli.main([*arguments, "--sequential"]) == 0
     bare = capsys.readouterr().out
     assert (
-        "looks          after 5, 10, 15, 20 and 24 initial states of each task, error spent as"
-        " O'Brien-Fleming would" in bare
+        "looks          after 5, 10, 15, 20 and 24 initial states of each task, with the error "
+        "spending of O'Brien-Fleming" in bare
     )
     assert cli.main([*arguments, "--sequential=obrien-fleming"]) == 0
     assert capsys.readouterr().out == bare

@@ -69,11 +69,11 @@ def test_iommu_is_asked_of_amd_only(tmp_path: Path) -> None:
         (Nvml(persistence=[1, 1], reasons=[0, 4]), "ok", "2 GPUs, persistence on, none slowed"),
         (Nvml(persistence=[0], reasons=[0]), "advice", "persistence off on GPU 0"),
         (Nvml(persistence=[1, 1], reasons=[32, 8]), "advice", "slowed down: GPU 0, 1"),
-        (Nvml(broken="nvmlInit"), "n/a", "not told: NVML: Not Supported"),
+        (Nvml(broken="nvmlInit"), "n/a", "not reported: NVML: Not Supported"),
         (
             Nvml(persistence=[1], reasons=[0], broken="nvmlDeviceGetCurrentClocksEventReasons"),
             "n/a",
-            "not told: NVML: Not Supported",
+            "not reported: NVML: Not Supported",
         ),
     ],
 )
@@ -94,8 +94,8 @@ def test_nvidia_clocks(nvml: Nvml, label: str, words: str) -> None:
             "auto on 1 GPUs, determinism on 1 GPUs",
         ),
         (modules(), answers(rocm_smi=ROCM_SMI), "advice", "auto on 1 GPUs, manual on 1 GPUs"),
-        (modules(), answers(rocm_smi="{}"), "n/a", "rocm-smi named no performance level"),
-        (modules(), answers(rocm_smi="WARNING: no card"), "n/a", "not told"),
+        (modules(), answers(rocm_smi="{}"), "n/a", "rocm-smi reported no performance level"),
+        (modules(), answers(rocm_smi="WARNING: no card"), "n/a", "not reported"),
         (modules(), answers(), "n/a", "No module named 'amdsmi'; no rocm-smi here"),
     ],
 )

@@ -42,7 +42,7 @@ def test_this_machine_has_what_a_run_needs(capsys: pytest.CaptureFixture[str]) -
         "accelerator"
     ].startswith("none")
     if found["accelerator"].startswith("none"):
-        assert found["all-reduce"].startswith("right over 2 processes on the CPU (gloo), ")
+        assert found["all-reduce"].startswith("correct over 2 processes on the CPU (gloo), ")
     else:
         assert found["all-reduce"].startswith(("right over ", "one GPU, nothing to sum over"))
 

@@ -130,7 +130,7 @@ def test_speed_is_told_with_its_reference_as_it_was_measured(run_dir: Path) -> N
         (
             "throughput.json",
             '{"benchmarks": [{"extra_info": {"figure": "copy", "value": NaN, "unit": "GB/s"}}]}',
-            "not valid JSON: it says NaN",
+            "not valid JSON: it contains NaN",
         ),
         ("cases/base.json", '{"seconds": "long"}', "'seconds': 'long' is not of type 'number'"),
         (

@@ -113,9 +113,9 @@ def test_a_journal_that_lost_episodes_there_does_not_take_them_here(
     before = (here / JOURNAL).read_bytes()
     (remote / JOURNAL).write_bytes(before.splitlines(keepends=True)[0])
     assert cli.main(["pull", str(remote), str(here)]) == 1
-    assert (
-        capsys.readouterr().err
-        == f"{here / JOURNAL}: there it lacks 5 lines that are recorded here; it stays\n"
+    assert capsys.readouterr().err == (
+        f"{here / JOURNAL}: on the other machine it lacks 5 lines that are recorded here; the"
+        " file here is kept\n"
     )
     assert (here / JOURNAL).read_bytes() == before
 
@@ -174,7 +174,7 @@ def test_why_the_remote_shell_failed_is_told(
         pull("gpu-box:results/run", tmp_path / "here")
     assert (
         str(caught.value)
-        == f"gpu-box:results/run: not pulled, and nothing has changed here: {reason}"
+        == f"gpu-box:results/run: could not be pulled, and nothing has changed here: {reason}"
     )
 
 
@@ -211,7 +211,7 @@ def test_two_do_not_pull_into_one_folder(remote: Path, tmp_path: Path) -> None:
     with (here / ".pull.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(
-            UserError, match="here: another wmbench pull is at work here; wait for it or stop it"
+            UserError, match="here: another wmbench pull is running here; wait for it or stop it"
         ):
             pull(str(remote), here)
     assert pull(str(remote), here).new == ()
@@ -252,7 +252,7 @@ def test_what_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert cli.main(["pull", str(tmp_path / "nothing"), str(tmp_path / "here")]) == 2
     error = capsys.readouterr().err
     assert error.startswith(
-        f"error: {tmp_path / 'nothing'}: not pulled, and nothing has changed here: "
+        f"error: {tmp_path / 'nothing'}: could not be pulled, and nothing has changed here: "
     )
     assert error.count("\n") == 1
 

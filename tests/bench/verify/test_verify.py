@@ -234,7 +234,7 @@ JOURNAL = "episodes/E2-pred-s0.jsonl"
         (
             lambda run: edit_line(run / JOURNAL, 2, seconds=float("nan")),
             JOURNAL,
-            "line 2: not valid JSON: it says NaN",
+            "line 2: not valid JSON: it contains NaN",
         ),
         (
             lambda run: edit_line(run / JOURNAL, 2, success="yes"),
@@ -246,7 +246,7 @@ JOURNAL = "episodes/E2-pred-s0.jsonl"
                 (run / JOURNAL).read_text() + (run / JOURNAL).read_text().splitlines()[0] + "\n"
             ),
             JOURNAL,
-            "line 7: episode 0 stands already in episodes/E2-pred-s0.jsonl line 1",
+            "line 7: episode 0 is already in episodes/E2-pred-s0.jsonl line 1",
         ),
         (
             lambda run: (run / JOURNAL).write_text(
@@ -258,7 +258,7 @@ JOURNAL = "episodes/E2-pred-s0.jsonl"
         (
             lambda run: shutil.copy(run / JOURNAL, run / "episodes" / "E9-pred-s0.jsonl"),
             "episodes/E9-pred-s0.jsonl",
-            "the journal of no rollout of the plan",
+            "not the journal of a rollout of the plan",
         ),
         (
             lambda run: edit(
@@ -304,7 +304,7 @@ JOURNAL = "episodes/E2-pred-s0.jsonl"
         (
             lambda run: (run / "metrics" / "x.jsonl").write_text(""),
             "metrics/x.jsonl",
-            "the metrics of no training of the plan",
+            "not the metrics of a training of the plan",
         ),
     ],
 )
@@ -368,10 +368,10 @@ def test_a_missing_file_and_an_unknown_one_are_named(run_dir: Path) -> None:
     (run_dir / "logs" / "E0-train-s0.log").unlink()
     (run_dir / "logs" / "mine.log").write_text("mine")
     assert told(run_dir) == [
-        "logs/E0-train-s0.log: missing: manifest.json has a sum of it",
+        "logs/E0-train-s0.log: missing: manifest.json has a checksum of it",
         (
-            "logs/mine.log: unknown: manifest.json has no sum of it; if it is yours, wmbench report"
-            " adds it"
+            "logs/mine.log: unknown: manifest.json has no checksum of it; if it is yours, "
+            "wmbench report adds it"
         ),
     ]
 

@@ -150,7 +150,7 @@ def test_text_of_a_run_is_inert(results: Path) -> None:
 
 
 def test_without_runs_it_says_so(tmp_path: Path) -> None:
-    assert "No run is here yet." in page(tmp_path)
+    assert "There is no run here yet." in page(tmp_path)
 
 
 def test_no_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,10 +155,9 @@ def test_a_run_that_is_in_the_queue_is_not_submitted_again(
         return
     with pytest.raises(UserError) as told:
         refuse_queued(tmp_path)
-    assert (
-        str(told.value)
-        == f"{tmp_path}: 1 jobs of this run are in the queue, the first is 11 (latents); wait for"
-        " them, or first: scancel 11"
+    assert str(told.value) == (
+        f"{tmp_path}: 1 jobs of this run are in the queue, the first is 11 (latents); wait "
+        "for them, or cancel them first: scancel 11"
     )
 
 

@@ -224,5 +224,5 @@ def test_status_without_a_queue(
     assert cli.main(["status", str(submitted_run)]) == 0
     told = capsys.readouterr()
     assert told.out == quiet.out
-    assert told.err.startswith("the queue is not told: squeue failed")
+    assert told.err.startswith("the state of the queue is not known: squeue failed")
     assert told.err.endswith(": no controller\n")

@@ -304,9 +304,9 @@ def test_videos_end_in_a_report_that_shows_them(
     page = (run_dir / "report.html").read_text()
     assert cli.main(["videos", str(run_dir), "--failures"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert (
-        last == "report: not written again, as it was made with templates of its own; "
-        f"wmbench report {run_dir} --templates FOLDER shows the films"
+    assert last == (
+        "report: not written again, because it was made with other templates; wmbench report"
+        f" {run_dir} --templates FOLDER shows the films"
     )
     assert (run_dir / "report.html").read_text() == page
 
