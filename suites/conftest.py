@@ -207,6 +207,9 @@ def carry_out(
             record = benchmark.pedantic(opened.carry_out, args=(case_id,), rounds=1)
         except (UserError, TripwireError) as error:
             stop(request.config, error)
+        except KeyboardInterrupt:
+            benchmark.has_error = True  # else a benchmark without a time ends in a traceback
+            raise
         benchmark.extra_info.update(
             {key: record[key] for key in ("case", "kind", "seconds", "cpu_seconds")}
         )

@@ -229,15 +229,12 @@ def test_a_tripwire_stops_the_run_before_anything_is_trained_and_the_same_comman
         "latents",
     }
     (record,) = (run_dir / "failures").iterdir()
-    assert json.loads(record.read_text()) == {
-        "case": "wiring-gate",
-        "error": "wiring-gate: the gate gets no gradient",
-    }
+    assert json.loads(record.read_text())["error"] == "wiring-gate: the gate gets no gradient"
 
     fake.write_text(TRIPPED.format(outcome='return {"gradient": 1.0}'))
     again = pytest_suites("-k", "wiring-gate", "--results", str(results))
     assert again.returncode == 0, again.stdout
-    assert not record.exists()
+    assert (run_dir / "cases" / "wiring-gate.json").exists()
 
 
 def test_killed_rollouts_continue_to_the_uninterrupted_table(place, smoke):

@@ -85,6 +85,8 @@ def _faults(kind: inspect.Type, value: object, key: str) -> Iterator[str]:
             if not isinstance(value, dict):
                 yield _wrong_type(key, "a table", value)
                 return
+            if not value and kind.min_length:
+                yield f"'{key}' must name at least one; it is empty"
             for name, item in value.items():
                 yield from _faults(kind.key_type, name, _join(key, name))
                 yield from _faults(kind.value_type, item, _join(key, name))
@@ -92,8 +94,10 @@ def _faults(kind: inspect.Type, value: object, key: str) -> Iterator[str]:
             if not isinstance(value, list | tuple):
                 yield _wrong_type(key, "a list", value)
                 return
-            if len(value) < (kind.min_length or 0):
-                yield f"'{key}' must have at least {kind.min_length} of them; it is empty"
+            if not value and kind.min_length:
+                yield f"'{key}' must name at least one; it is empty"
+            elif not (kind.min_length or 0) <= len(value) <= (kind.max_length or len(value)):
+                yield f"'{key}' has {len(value)} entries, not {kind.min_length}"
             if not _are_flat(kind.item_type, value):
                 for number, item in enumerate(value):
                     yield from _faults(kind.item_type, item, f"{key}[{number}]")

@@ -14,7 +14,6 @@ from bench.forecast.hub import go_offline, needed_by
 from bench.forecast.requirements import missing_for
 from bench.host.folders import working_folder
 from bench.plan.document import Plan
-from bench.wording.methods import method_in_words
 from wmvla.errors import UserError
 
 if TYPE_CHECKING:
@@ -90,6 +89,7 @@ def describe(plan: Plan, past_runs: Sequence["Run"] = ()) -> list[str]:
     """The plan in lines of text; times, sizes and discordance from `past_runs`."""
     from bench import wording
     from bench.judge.power import limit_of
+    from bench.wording.methods import method_in_words
 
     training, rollout, tasks = (
         plan.recipe.training,

@@ -184,14 +184,14 @@ def test_there_are_damaged_files() -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"tables": []}, "'tables' is empty"),
+        ({"tables": []}, "'tables' must name at least one"),
         ({"version": 2}, "'version' is 2"),
         ({"verdict": "SUPPORTED"}, "unknown key 'verdict'"),
         ({"episodes": 10**400}, "episodes"),
         ({"successes": 7}, "'tables[0]' has 7 successes of 6 episodes"),
         ({"successes": 4}, "its tasks add up to 5 of 6"),
         ({"tasks": [7, 8]}, "must name the tasks of 'tables[0].tasks'"),
-        ({"tasks": []}, "must name at least one"),
+        ({"tasks": []}, "'tables[0].tasks' must name at least one"),
     ],
 )
 def test_an_external_result_that_cannot_be_is_refused(

@@ -166,3 +166,24 @@ def test_what_only_the_user_can_repair_ends_pytest_in_one_last_line(tmp_path: Pa
     assert err.splitlines()[-1].startswith(
         "error: E2-pred-s0 needs E2-train-s0, which is not done, and --case does that case alone"
     )
+
+
+def test_an_interrupted_pytest_says_so_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pytest-benchmark ended in a traceback: it had a benchmark without a time."""
+
+    def interrupted(*_: object) -> dict[str, object]:
+        raise KeyboardInterrupt("SIGTERM")
+
+    run_dir = trained(core_plan("smoke", episodes=EPISODES), tmp_path / "results")
+    monkeypatch.setattr(executor.rollout, "run", interrupted)
+    asked = (f"--episodes={EPISODES}", f"--results={run_dir.parent}", "-k", "E2-train or E2-pred")
+    written = tmp_path / "benchmark.json"
+    code, out, err, _ = pytest_here(*asked, f"--benchmark-json={written}")
+    assert code == 2
+    assert "ValueError" not in out + err
+    assert "SIGTERM" in out
+    assert [
+        each["extra_info"]["case"] for each in json.loads(written.read_text())["benchmarks"]
+    ] == ["E2-train-s0"]

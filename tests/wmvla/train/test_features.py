@@ -34,6 +34,7 @@ from wmvla.train.checkpoint import latest_step, pretrained_folder
 from wmvla.train.feature_file import FeatureFile, describe
 from wmvla.train.features import FeatureData, cached_cameras, train_on_features
 from wmvla.train.job import TrainingJob
+from wmvla.train.life import Life
 from wmvla.train.loop import train
 from wmvla.train.parallel.preemption import Stopped
 from wmvla.train.start import tiny_policy_fields
@@ -380,7 +381,9 @@ def test_features_that_are_not_finite_are_not_written(toy: Toy, frozen_arm: Arm,
         )
     metadata, accelerator = open_metadata(toy.dataset, toy.repo_id), Accelerator(cpu=True)
     with pytest.raises(UserError, match="features that are not finite"):
-        train_on_features(job, policy, preprocessor, metadata, accelerator, lambda: False, bool)
+        train_on_features(
+            job, policy, preprocessor, metadata, accelerator, lambda: False, bool, Life()
+        )
     assert files_of(tmp_path, toy) == []
 
 

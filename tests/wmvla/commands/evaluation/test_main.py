@@ -202,7 +202,7 @@ def test_the_references_flags_become_lerobots(checkpoint):
             ["--env.episode_length=991"],
             "--env.episode_length=991: LIBERO plays 1 to 990 control steps",
         ),
-        (["--eval.n_episodes=0"], "--eval.n_episodes=0: at least one"),
+        (["--eval.n_episodes=0"], "--eval.n_episodes=0: it must be at least 1"),
         (["--seed=-1"], "--seed=-1: give a number"),
         (["--seed=null"], "--seed=None: give a number"),
         (["--shard=5/4"], "5/4"),
