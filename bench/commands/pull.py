@@ -1,5 +1,5 @@
-"""`wmbench pull`: fetch the small files of a run on another machine, as often as you want, also while
-the run continues."""
+"""`wmbench pull`: fetch the small files of a run on another machine, as often as you want, also
+while the run continues."""
 
 import argparse
 import sys

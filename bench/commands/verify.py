@@ -1,5 +1,5 @@
-"""`wmbench verify`: check that a run directory, or a packed run, is complete and unchanged, and that
-its numbers follow from its episodes. Needs no network."""
+"""`wmbench verify`: check that a run directory, or a packed run, is complete and unchanged, and
+that its numbers follow from its episodes. Needs no network."""
 
 import argparse
 import json
