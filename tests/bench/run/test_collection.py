@@ -122,7 +122,7 @@ def test_a_suite_is_one_file(
     assert cli.main([*run, "--case=demonstrations"]) == 0
     assert "  demonstrations  done in " in capsys.readouterr().out
 
-    wanted = f"error: {suites / 'empty'}: a suite needs suite.toml, and there is none; write it"
+    wanted = f"error: {suites / 'empty'}: suite.toml is missing; write it"
     assert cli.main(["run", "empty"]) == 2
     assert capsys.readouterr().err.startswith(wanted)
     code, _, err, _ = pytest_here("--suite", "empty", suites=suites)

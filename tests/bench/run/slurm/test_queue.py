@@ -110,7 +110,7 @@ def test_a_refusal_cancels_what_was_submitted(programs: Path, tmp_path: Path, si
 
 def test_without_slurm(programs: Path) -> None:
     assert read_queue(submitted("base")) is None
-    with pytest.raises(UserError, match="there is no sbatch here"):
+    with pytest.raises(UserError, match="sbatch is not installed here"):
         require_slurm()
 
 
@@ -166,6 +166,6 @@ def test_damaged_jobs(tmp_path: Path) -> None:
     path.parent.mkdir()
     for text in ("{", "[]", json.dumps({"jobs": [{"name": "base"}]})):
         path.write_text(text)
-        with pytest.raises(UserError, match="not the jobs of a submission"):
+        with pytest.raises(UserError, match="not a list of submitted jobs"):
             read_submitted(tmp_path)
     assert read_submitted(tmp_path / "elsewhere") == []

@@ -223,9 +223,9 @@ def test_stock_lerobot_eval_plays_a_checkpoint_of_every_strategy(strategy, arm, 
         (
             {"strategy": "zero2"},
             1,
-            r"strategy 'zero2' shares a policy among processes, but there is one: use 'ddp'\.",
+            r"strategy 'zero2' splits a policy over several processes, but there is only one: use 'ddp'\.",
         ),
-        ({}, 3, r"batch_size 4 cannot be cut evenly for 3 processes with accumulation_steps 1"),
+        ({}, 3, r"batch_size 4 cannot be split evenly over 3 processes with accumulation_steps 1"),
         (
             {"accumulation_steps": 3},
             1,
