@@ -28,7 +28,7 @@ STUMBLED_OVER = re.compile(
     re.IGNORECASE,
 )
 """Words that readers who learned English as a second language had to look up, or misread."""
-PROGRAM = re.compile(r"^\s*(import|export|<mujoco>|for name in)\b", re.MULTILINE)
+PROGRAM = re.compile(r"^\s*((import|export|for name in)\b|<mujoco>)", re.MULTILINE)
 """How strings begin that a program reads."""
 
 

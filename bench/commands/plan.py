@@ -135,7 +135,7 @@ def describe(plan: Plan, past_runs: Sequence["Run"] = ()) -> list[str]:
         f"{'claim':<{claim_width}}  test",
     ]
     for claim in plan.claims:
-        sought = f", gain sought {100 * claim.effect:g} points" if claim.effect is not None else ""
+        sought = f", target gain {100 * claim.effect:g} points" if claim.effect is not None else ""
         margin = f", margin {100 * claim.margin:g} points" if claim.margin is not None else ""
         asked = "" if claim.asked else ", not asked: an arm is left out"
         lines.append(

@@ -91,7 +91,7 @@ def check_trainings(found: Findings, plan: Plan, records: Records) -> None:
         ):
             found.damage(
                 f"metrics/{case.id}.jsonl",
-                f"missing, and cases/{case.id}.json says that the training is done",
+                f"missing, but cases/{case.id}.json says that the training is done",
             )
     found.checked.append(f"{number} logged steps")
 

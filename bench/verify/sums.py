@@ -71,7 +71,7 @@ def _compare(found: Findings, entries: dict[str, dict[str, Any]]) -> None:
             )
     foreign = [name for name in foreign_files(found.run_dir) if name not in entries]
     if foreign:
-        found.notes.append(f"no files of a run, not looked at: {', '.join(foreign)}")
+        found.notes.append(f"not files of a run, so not checked: {', '.join(foreign)}")
     for folder in left_out:
         number = sum(name.startswith(folder) for name in entries)
         if number:
@@ -137,7 +137,7 @@ def _note_outside(found: Findings, artefact: str | None, expected: str, case_id:
         return False
     if sha256_of(path) != expected:
         found.notes.append(
-            f"{artefact} is not what {case_id} made or used: it was made again, or changed"
+            f"{artefact} is not what {case_id} made or used: it was made again or changed since"
         )
     return True
 
@@ -153,5 +153,5 @@ def _check_began_from(
             told = "no checkpoint" if began_from is None else f"checkpoint {began_from[:12]}..."
             found.damage(
                 f"cases/{case_id}.json",
-                f"'sums.checkpoint': it began from {told}, {need} made {made[:12]}...",
+                f"'sums.checkpoint': it started from {told}, but {need} made {made[:12]}...",
             )

@@ -106,8 +106,8 @@ def sanity_sentence(sanity: SanityResult) -> str:
     floor = f"{100 * sanity.floor:.0f} %"
     if sanity.status == "passed":
         return (
-            f"{sanity.rollout} solves {percent(sanity.rate)} of its episodes; the sanity gate asks"
-            f" {floor}."
+            f"{sanity.rollout} solves {percent(sanity.rate)} of its episodes; the sanity gate "
+            f"needs {floor}."
         )
     if sanity.status == "failed":
         return (

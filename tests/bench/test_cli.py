@@ -162,7 +162,7 @@ def test_run_in_the_directory_of_another_plan(
 def test_a_second_run_in_one_directory(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with lock(tmp_path / core_plan("smoke").run_name):
         told = error_of(capsys, "run", "--scale=smoke", "--machine=cpu", f"--results={tmp_path}")
-    assert "another run is at work in this directory" in told
+    assert "another run is running in this directory" in told
 
 
 @pytest.mark.parametrize("fails", [False, True])

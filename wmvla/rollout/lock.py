@@ -75,7 +75,7 @@ def lock(directory: Path, shard: Shard | None = None, cases: Sequence[str] = ())
             while (busy := _try(directory, wanted, own)) is not None:
                 if time.monotonic() >= deadline:
                     raise UserError(
-                        f"{directory}: {busy} is at work in this directory; wait for it or stop it"
+                        f"{directory}: {busy} is running in this directory; wait for it or stop it"
                     )
                 time.sleep(0.1)
         except OSError as error:

@@ -168,7 +168,8 @@ def test_an_unfinished_run_is_said_to_be_one(tmp_path: Path) -> None:
     verified = verify(run_dir)
     assert (verified.state, verified.damages) == ("unfinished", ())
     assert (
-        "episodes/E2-random-s0.jsonl: line 3 is half written; it does not count" in verified.notes
+        "episodes/E2-random-s0.jsonl: line 3 is only half written; it does not count"
+        in verified.notes
     )
     assert any(
         "1 of 19 cases are not done, 4 episodes are missing" in note for note in verified.notes
@@ -253,7 +254,7 @@ JOURNAL = "episodes/E2-pred-s0.jsonl"
                 "".join((run / JOURNAL).read_text().splitlines(True)[:4])
             ),
             JOURNAL,
-            "episodes 4, 5 are missing, and cases/E2-pred-s0.json says that the case is done",
+            "episodes 4, 5 are missing, but cases/E2-pred-s0.json says that the case is done",
         ),
         (
             lambda run: shutil.copy(run / JOURNAL, run / "episodes" / "E9-pred-s0.jsonl"),
@@ -400,7 +401,7 @@ def test_a_foreign_file_is_no_part_of_a_run(run_dir: Path) -> None:
     after = verify(run_dir)
     assert after.damages == ()
     assert after.seal == before.seal
-    assert f"no files of a run, not looked at: {', '.join(seen)}" in after.notes
+    assert f"not files of a run, so not checked: {', '.join(seen)}" in after.notes
     manifest = (run_dir / MANIFEST).read_text()
     write_report(run_dir)
     assert write_manifest(run_dir, ran=False) == before.seal

@@ -250,12 +250,12 @@ def test_videos_are_of_the_episodes_as_recorded(
         (
             {"steps": 9},
             (
-                "played again it is not solved after 16 steps, the journal says not solved after 9"
-                " steps"
+                "when played again it is not solved after 16 steps, but the journal says not "
+                "solved after 9 steps"
             ),
         ),
         ({"success": True}, "the journal says solved after 16 steps"),
-        ({"scene_hash": "e" * 64}, "played again it begins in another scene"),
+        ({"scene_hash": "e" * 64}, "played again it begins in a different scene"),
         (
             {"steps": 9, "policy_batch": 8},
             "computed in batches of up to 8, and alone their last bits may differ",
