@@ -290,7 +290,7 @@ JOURNAL = "episodes/E2-pred-s0.jsonl"
                 lambda record: record["sums"].update(checkpoint="0" * 64),
             ),
             "cases/E2-pred-s0.json",
-            "'sums.checkpoint': it began from checkpoint 000000000000...",
+            "'sums.checkpoint': it started from checkpoint 000000000000...",
         ),
         (
             lambda run: edit(run / "plan.json", lambda plan: plan.update(alpha=0.1)),

@@ -108,7 +108,7 @@ def test_a_page_of_other_templates_is_made_again_where_they_are_given(
 
     (own / "style.css").write_text("body { color: teal }\n")
     assert cli.main(["verify", str(run_dir), "--templates", str(own)]) == 2
-    assert "were made with others, whose sum is " in capsys.readouterr().err
+    assert "were made with other templates, whose checksum is " in capsys.readouterr().err
     assert cli.main(["report", str(run_dir)]) == 0
     assert cli.main(["verify", str(run_dir), "--templates", str(own)]) == 2
     assert (
