@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         go_offline()
     plan = plan_from(options.suite, options)
     if options.offline and not options.ci:
-        return _tell_files(plan, options.json)
+        return _print_files(plan, options.json)
     answer = 1 if options.check and missing_for(plan) else 0
     if options.json:
         print(json.dumps(plan.to_json(), indent=1))
@@ -69,10 +69,10 @@ def run(options: argparse.Namespace) -> int:
     return answer
 
 
-def _tell_files(plan: Plan, as_json: bool) -> int:
+def _print_files(plan: Plan, as_json: bool) -> int:
     """Which files the plan needs beside this project, and where. 0: all are there, 1: some are
     not."""
-    from bench.wording.files import files_told
+    from bench.wording.files import file_lines
 
     needs = needed_by(plan)
     lacking = [needed.name for needed in needs if needed.missing]
@@ -80,7 +80,7 @@ def _tell_files(plan: Plan, as_json: bool) -> int:
         told = [{**dataclasses.asdict(needed), "folder": str(needed.folder)} for needed in needs]
         print(json.dumps({"run": plan.run_name, "complete": not lacking, "needs": told}, indent=1))
     else:
-        print("\n".join([f"{plan.run_name} needs", "", *files_told(needs)]))
+        print("\n".join([f"{plan.run_name} needs", "", *file_lines(needs)]))
         print(f"missing: {', '.join(lacking)}" if lacking else "all files are there")
     return 1 if lacking else 0
 
@@ -223,23 +223,23 @@ def _power_lines(plan: Plan, past_runs: Sequence["Run"], width: int) -> list[str
 
 
 def _cost_lines(plan: Plan, past_runs: Sequence["Run"]) -> list[str]:
-    """Wall time, CPU or GPU time and disk, and what they rest on: comparable runs, and where there
-    are none a reckoning."""
+    """Wall time, CPU or GPU time and disk, and what they rest on: comparable runs, or an estimate
+    if there are none."""
     from bench import wording
     from bench.forecast.costs import estimate, fill
-    from bench.forecast.estimate import Reckoning
+    from bench.forecast.estimate import Estimator
     from bench.forecast.past_runs import processor_of
     from bench.plan.machine import load_performance
 
     costs, peak = estimate(plan, past_runs), load_performance(plan.machine.name).peak
-    reckoning = Reckoning(plan, peak) if peak else None
-    if reckoning:
-        costs = fill(costs, reckoning)
+    estimator = Estimator(plan, peak) if peak else None
+    if estimator:
+        costs = fill(costs, estimator)
     told = wording.cost_lines(
         plan,
         costs,
         [f"{each.run_dir.name} ({processor_of(each)})" for each in past_runs],
-        reckoning,
+        estimator,
     )
     return [f"{name:<14} {text}" for name, text in told]
 

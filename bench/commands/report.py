@@ -47,11 +47,11 @@ def run(options: argparse.Namespace) -> int:
         )
         with contextlib.suppress(KeyboardInterrupt):
             follow(options.run_dir, lambda line: print(line, flush=True), options.templates)
-    tell(options.run_dir, options.templates)
+    print_outcome(options.run_dir, options.templates)
     return 0
 
 
-def tell(run_dir: Path, templates: Path | None = None, ran: bool = False) -> None:
+def print_outcome(run_dir: Path, templates: Path | None = None, ran: bool = False) -> None:
     """Write the report and print the seal of a finished run, the verdict in one line, and last
     where the report is.
 

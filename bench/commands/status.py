@@ -147,10 +147,10 @@ def status_of(run: "Run") -> dict[str, Any]:
 
 def _told_with_jobs(case: dict[str, Any]) -> str:
     jobs = "; ".join(map(_told_job, case.get("jobs", ())))
-    return "  ".join(filter(None, [_told(case), jobs]))
+    return "  ".join(filter(None, [_in_words(case), jobs]))
 
 
-def _told(case: dict[str, Any]) -> str:
+def _in_words(case: dict[str, Any]) -> str:
     from bench.judge.missing import as_ranges
 
     state = "done" if case["done"] else "-"

@@ -56,11 +56,11 @@ def run(options: argparse.Namespace) -> int:
         }
         print(json.dumps(content, indent=1))
     else:
-        tell(verified)
+        print_findings(verified)
     return 1 if verified.damages else 0
 
 
-def tell(verified: "Verified") -> None:
+def print_findings(verified: "Verified") -> None:
     """Print what was checked, what could not be, what is wrong, and the verdict last."""
     for checked in verified.checked:
         print(f"checked: {checked}")

@@ -67,8 +67,8 @@ def verdict(parity: Parity) -> str:
 
 
 def _machines(one: Run, other: Run) -> dict[str, list[str]]:
-    def of(tell: Any) -> list[str]:
-        return [str(tell(run) or "not recorded") for run in (one, other)]
+    def of(text_of: Any) -> list[str]:
+        return [str(text_of(run) or "not recorded") for run in (one, other)]
 
     return {
         "machine": of(lambda run: run.plan.machine.name),

@@ -68,5 +68,5 @@ def no_pair_yet() -> str:
     return "no common episode is finished in both"
 
 
-def not_told(name: str) -> str:
+def not_recorded(name: str) -> str:
     return f"{name} does not record it"

@@ -49,15 +49,12 @@ def all_reduce(gpus: int) -> Finding:
                 child.communicate(timeout=max(0.1, until - time.monotonic())) for child in children
             ]
         except subprocess.TimeoutExpired:
-            mend = (
+            fix = (
                 "try NCCL_DEBUG=INFO wmbench doctor; on GPUs, NCCL_P2P_DISABLE=1 shows whether "
                 "the links are the cause"
             )
             return Finding(
-                "all-reduce",
-                f"no result of the sum over {among} in {SECONDS} s",
-                ok=False,
-                mend=mend,
+                "all-reduce", f"no result of the sum over {among} in {SECONDS} s", ok=False, fix=fix
             )
         finally:
             for child in children:
@@ -70,7 +67,7 @@ def all_reduce(gpus: int) -> Finding:
                 "all-reduce",
                 f"over {among}: {last}",
                 ok=False,
-                mend="NCCL_DEBUG=INFO wmbench doctor shows more",
+                fix="NCCL_DEBUG=INFO wmbench doctor shows more",
             )
     speed = min(float(output.split()[-1]) for output, _ in said)
     return Finding("all-reduce", f"correct over {among}, {speed:.3g} GB/s bus bandwidth")

@@ -1,5 +1,5 @@
 """``wmbench doctor``: what was found on this machine, and for whatever is missing the line that
-mends it."""
+fixes it."""
 
 import argparse
 import dataclasses
@@ -111,16 +111,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             told = finding.found if finding.applicable else f"not applicable here: {finding.found}"
             wanted = f" (recommended: {finding.recommended})" if finding.recommended else ""
             print(f"{finding.label:8}{finding.name:14}{told}{wanted}")
-            if finding.mend:
-                print(f"{'':22}-> {finding.mend}")
+            if finding.fix:
+                print(f"{'':22}-> {finding.fix}")
     return 0 if ok else 1
 
 
 def _examine(name: str, probe: Callable[[], Finding]) -> Finding:
     try:
         return probe()
-    except UserError as error:  # says itself how to mend it
-        return Finding(name, "no", ok=False, mend=str(error))
+    except UserError as error:  # says itself how to fix it
+        return Finding(name, "no", ok=False, fix=str(error))
     except (
         Exception
     ) as error:  # whatever is broken on this machine, the other findings must still be shown
@@ -129,7 +129,7 @@ def _examine(name: str, probe: Callable[[], Finding]) -> Finding:
             name,
             f"{type(error).__name__}: {reason}",
             ok=False,
-            mend="make setup (it installs what is missing and leaves the rest)",
+            fix="make setup (it installs what is missing and leaves the rest)",
         )
 
 
@@ -163,7 +163,7 @@ def _packages(root: Path) -> Finding:
         f"{name} is not installed" for name in direct if canonicalize_name(name) not in installed
     ]
     if faults:
-        return Finding("packages", ", ".join(faults), ok=False, mend="make setup")
+        return Finding("packages", ", ".join(faults), ok=False, fix="make setup")
     return Finding("packages", f"{len(installed)} installed, as in uv.lock")
 
 
@@ -195,14 +195,12 @@ def _accelerator() -> Finding:
         return Finding("accelerator", f"{detect_machine()}: {names}; driver {driver or 'unknown'}")
     if driver:
         # No fault: a desktop's graphics card has a driver too, and the CPU can do the work.
-        mend = (
+        fix = (
             "to train on the GPU: install the torch build for it, and make it visible "
             "(CUDA_VISIBLE_DEVICES)"
         )
         return Finding(
-            "accelerator",
-            f"none that torch can use, but there is a GPU driver: {driver}",
-            mend=mend,
+            "accelerator", f"none that torch can use, but there is a GPU driver: {driver}", fix=fix
         )
     return Finding("accelerator", "none: training uses the CPU")
 
@@ -218,13 +216,13 @@ def _machine() -> Finding:
     )
     found += f"{len(performance.references) or 'no'} references"
     generic = name in ("cuda", "rocm")
-    mend = (
+    fix = (
         "to use more of it: write a file bench/plan/machines/NAME.toml for these GPUs, like "
         f"{name}.toml"
         if generic
         else ""
     )
-    return Finding("machine", found, mend=mend)
+    return Finding("machine", found, fix=fix)
 
 
 def _renderer() -> Finding:
@@ -270,14 +268,14 @@ def _disk(name: str, folder: Path) -> Finding:
             name,
             f"{folder.name}/ is not writable",
             ok=False,
-            mend=f"make {anonymous(str(existing))} writable",
+            fix=f"make {anonymous(str(existing))} writable",
         )
     if free < DISK_NEEDED:
-        mend = (
+        fix = (
             f"free {DISK_NEEDED / 2**30:.0f} GiB there, or make {folder.name}/ a link to a larger"
             " disk"
         )
-        return Finding(name, found, ok=False, mend=mend)
+        return Finding(name, found, ok=False, fix=fix)
     return Finding(name, found)
 
 

@@ -39,10 +39,10 @@ def refuse_several_nodes(plan: Plan, cases: Sequence[str], is_done: Callable[[st
     if plan.machine.nodes == 1 or by_srun():
         return
     if not all(is_done(case) for case in cases if plan.trains(plan.case(case))):
-        raise UserError(told_to_submit(plan.machine))
+        raise UserError(submit_instead(plan.machine))
 
 
-def told_to_submit(machine: Machine) -> str:
+def submit_instead(machine: Machine) -> str:
     """What to do where a machine of several nodes is to train without Slurm."""
     return (
         f"machine '{machine.name}' trains on {machine.nodes} nodes, whose processes Slurm starts; "

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from bench.forecast.costs import Cost
-from bench.forecast.estimate import Reckoning, assumptions
+from bench.forecast.estimate import Estimator, assumptions
 from bench.judge.power import Discordance, EquivalenceLimit, Limit, pairs_of, share_played
 from bench.plan.document import Plan
 from bench.plan.suite import Claim
-from bench.wording.numbers import count, hours_told
+from bench.wording.numbers import count, hours_text
 from bench.wording.text import listed, sentence_case
 
 USUAL_GAIN = 0.05
@@ -111,14 +111,14 @@ def _plan_sentence(limit: Limit) -> str:
 
 
 def cost_lines(
-    plan: Plan, costs: Sequence[Cost], references: Sequence[str], reckoning: Reckoning | None = None
+    plan: Plan, costs: Sequence[Cost], references: Sequence[str], estimator: Estimator | None = None
 ) -> list[tuple[str, str]]:
     """Wall time, CPU or GPU time and disk of a plan, each with what it lacks: pairs of a name and a
     text.
 
-    `reckoning`: what filled the costs that no reference knows; None: they are left out.
+    `estimator`: what filled the costs that no reference knows; None: they are left out.
     """
-    if not references and reckoning is None:
+    if not references and estimator is None:
         return [
             (
                 "cost",
@@ -134,33 +134,33 @@ def cost_lines(
     seconds = sum(cost.seconds or 0.0 for cost in costs)
     used = sum((cost.cpu_seconds if on_cpu else cost.gpu_seconds(plan)) or 0.0 for cost in costs)
     size = sum(cost.size or 0 for cost in costs)
-    guessed = [cost for cost in costs if cost.reckoned]
+    guessed = [cost for cost in costs if cost.estimated]
     share = (
-        f", {hours_told(sum(cost.seconds or 0.0 for cost in guessed) / 3600)} of them an estimate"
+        f", {hours_text(sum(cost.seconds or 0.0 for cost in guessed) / 3600)} of them an estimate"
         if guessed
         else ""
     )
     fetched = (
-        f" and {_bytes_told(reckoning.downloads)} fetched before"
-        if reckoning and reckoning.downloads
+        f" and {_bytes_text(estimator.downloads)} fetched before"
+        if estimator and estimator.downloads
         else ""
     )
-    counted = fetched or "; downloads are not counted" * (reckoning is None)
+    counted = fetched or "; downloads are not counted" * (estimator is None)
     lines = [
         (
             "wall time",
-            f"{most} {hours_told(seconds / 3600)} h if nothing is done yet{share}{untimed}",
+            f"{most} {hours_text(seconds / 3600)} h if nothing is done yet{share}{untimed}",
         ),
-        ("CPU-hours" if on_cpu else "GPU-hours", f"{most} {hours_told(used / 3600)}{untimed}"),
-        ("disk", f"about {_bytes_told(size)}{unsized}{counted}"),
+        ("CPU-hours" if on_cpu else "GPU-hours", f"{most} {hours_text(used / 3600)}{untimed}"),
+        ("disk", f"about {_bytes_text(size)}{unsized}{counted}"),
     ]
     lines += [("measured by", ", ".join(references))] if references else []
     return lines + (
-        [("estimated", f"not measured: {assumptions(reckoning)}")] if reckoning and guessed else []
+        [("estimated", f"not measured: {assumptions(estimator)}")] if estimator and guessed else []
     )
 
 
-def _bytes_told(size: float) -> str:
+def _bytes_text(size: float) -> str:
     return f"{size / 1e9:.3g} GB" if size >= 1e10 else f"{size / 1e6:.3g} MB"
 
 
@@ -220,6 +220,6 @@ def effort_note(limit: Limit, hours_a_pair: float | None, unit: str) -> str:
     if hours_a_pair is None:
         return f"{told}, {more} more than here{alike}; how long they take is not recorded."
     return (
-        f"{told}, {more} more than here{alike}: {hours_told(hours_a_pair * more)} {unit} of"
+        f"{told}, {more} more than here{alike}: {hours_text(hours_a_pair * more)} {unit} of"
         " playing."
     )

@@ -175,7 +175,10 @@ def test_unknown_machine_lists_the_known() -> None:
             GOOD.format(name="a", processes=2) + "strategy = 'zero'",
             "'strategy' is 'zero'; did you mean",
         ),
-        (GOOD.format(name="a", processes=1) + "device = '('", "'device' is not a regular expression"),
+        (
+            GOOD.format(name="a", processes=1) + "device = '('",
+            "'device' is not a regular expression",
+        ),
         (
             GOOD.format(name="a", processes=1) + "[peak]\nbf16_tflops = 1",
             "missing key 'peak.source'",
