@@ -123,7 +123,7 @@ def test_a_journal_that_lost_episodes_there_does_not_take_them_here(
 def test_another_run_is_not_overwritten(remote: Path, tmp_path: Path) -> None:
     other = sealed_run(tmp_path / "other", small_plan(episodes=2))
     before = small_files(other)
-    with pytest.raises(UserError, match="another run lies here"):
+    with pytest.raises(UserError, match="this folder has another run"):
         pull(str(remote), other)
     assert small_files(other) == before
 
@@ -143,7 +143,7 @@ def test_a_broken_transfer_changes_nothing(
     )
     shell.chmod(0o755)
     monkeypatch.setenv("RSYNC_RSH", str(shell))
-    with pytest.raises(UserError, match="not pulled, and nothing has changed here: "):
+    with pytest.raises(UserError, match="could not be pulled, and nothing has changed here: "):
         pull(f"gpu-box:{remote}", here)
     assert small_files(here) == before
 
@@ -184,7 +184,7 @@ def test_a_whole_machine_is_not_pulled(
 ) -> None:
     """A name is wanted even where it is said where the run is to go."""
     monkeypatch.setenv("PATH", str(tmp_path))  # rsync would not be found
-    with pytest.raises(UserError, match="names no run directory; give it as HOST:DIR"):
+    with pytest.raises(UserError, match="there is no run directory in it; give HOST:DIR"):
         pull(source, tmp_path / "here")
     assert not (tmp_path / "here").exists()
 
@@ -197,7 +197,7 @@ def test_of_a_folder_that_is_no_run_nothing_is_fetched(tmp_path: Path) -> None:
     with pytest.raises(
         UserError,
         match=(
-            r'remote: not pulled, and nothing has changed here: .*plan\.json" failed: No such file'
+            r'could not be pulled, and nothing has changed here: .*plan\.json" failed: No such file'
         ),
     ):
         pull(str(other), tmp_path / "here")

@@ -124,7 +124,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_shown(
     text = page(results)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("not shown: b-second: ")
-    assert "One folder is in no chart" in text
+    assert "One folder is not in any chart" in text
     assert str(results) not in text
     assert "a-third" in text
 
