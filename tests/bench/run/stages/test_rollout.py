@@ -258,7 +258,7 @@ def test_videos_are_of_the_episodes_as_recorded(
         ({"scene_hash": "e" * 64}, "played again it begins in a different scene"),
         (
             {"steps": 9, "policy_batch": 8},
-            "computed in batches of up to 8, and alone their last bits may differ",
+            "computed in batches of up to 8, and computed alone their last bits may differ",
         ),
     ],
 )
