@@ -229,7 +229,7 @@ def test_stock_lerobot_eval_plays_a_checkpoint_of_every_strategy(strategy, arm, 
         (
             {"accumulation_steps": 3},
             1,
-            r"batch_size 4 cannot be cut evenly for 1 processes with accumulation_steps 3",
+            r"batch_size 4 cannot be split evenly over 1 processes with accumulation_steps 3",
         ),
         ({"accumulation_steps": 0}, 1, r"accumulation_steps 0"),
     ],
