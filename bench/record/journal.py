@@ -50,8 +50,8 @@ def _check_rows(plan: Plan, case: Case, rows: Sequence[Row]) -> None:
         planned = plan.episodes[index]
         if (key := differing_key(row, planned)) is not None:
             raise UserError(
-                f"{episode_name(case.id, row)}: its {key} is {row[key]!r}, the plan says"
-                f" {getattr(planned, key)!r}; the journal is of another plan"
+                f"{episode_name(case.id, row)}: its {key} is {row[key]!r}, the plan says "
+                f"{getattr(planned, key)!r}; the journal belongs to another plan"
             )
         if index in seen:
             raise UserError(f"{episode_name(case.id, row)}: recorded twice")

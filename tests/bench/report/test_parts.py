@@ -126,11 +126,11 @@ def test_speed_is_told_with_its_reference_as_it_was_measured(run_dir: Path) -> N
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("throughput.json", '{"benchmarks": 3}', "'benchmarks' is no list"),
+        ("throughput.json", '{"benchmarks": 3}', "'benchmarks' is not a list"),
         (
             "throughput.json",
             '{"benchmarks": [{"extra_info": {"figure": "copy", "value": NaN, "unit": "GB/s"}}]}',
-            "not valid JSON: it says NaN",
+            "not valid JSON: it contains NaN",
         ),
         ("cases/base.json", '{"seconds": "long"}', "'seconds': 'long' is not of type 'number'"),
         (
