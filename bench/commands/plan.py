@@ -226,8 +226,8 @@ def _cost_lines(plan: Plan, past_runs: Sequence["Run"]) -> list[str]:
     """Wall time, CPU or GPU time and disk, and what they rest on: comparable runs, or an estimate
     if there are none."""
     from bench import wording
+    from bench.forecast.by_operations import Estimator
     from bench.forecast.costs import estimate, fill
-    from bench.forecast.estimate import Estimator
     from bench.forecast.past_runs import processor_of
     from bench.plan.machine import load_performance
 

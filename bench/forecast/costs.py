@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.forecast.estimate import Estimator
+from bench.forecast.by_operations import Estimator
 from bench.plan.cases import Case
 from bench.plan.document import Plan
 from bench.record.journal import journal_path
@@ -26,7 +26,7 @@ class Cost:
     size: int | None
     """Bytes of what the case leaves on the disk."""
     estimated: bool = False
-    """Whether it was not measured, but estimated from assumptions (`bench.forecast.estimate`)."""
+    """Whether it was not measured, but estimated from assumptions (`bench.forecast.by_operations`)."""
 
     def gpu_seconds(self, plan: Plan) -> float | None:
         """Seconds times GPUs: of a training one for each process, else one."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from bench.forecast.by_operations import Estimator, assumptions
 from bench.forecast.costs import Cost
-from bench.forecast.estimate import Estimator, assumptions
 from bench.judge.power import Discordance, EquivalenceLimit, Limit, pairs_of, share_played
 from bench.plan.document import Plan
 from bench.plan.suite import Claim

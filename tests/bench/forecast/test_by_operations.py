@@ -6,8 +6,8 @@ import dataclasses
 import pytest
 
 from bench import wording
+from bench.forecast.by_operations import Estimator
 from bench.forecast.costs import Cost, estimate, fill
-from bench.forecast.estimate import Estimator
 from bench.plan.document import Plan
 from bench.plan.machine import load_machine, load_performance
 from bench.plan.make import make_plan
