@@ -26,7 +26,7 @@ class Cost:
     size: int | None
     """Bytes of what the case leaves on the disk."""
     estimated: bool = False
-    """Whether it was not measured, but estimated from assumptions (`bench.forecast.by_operations`)."""
+    """Whether it was estimated from assumptions, not measured (`bench.forecast.by_operations`)."""
 
     def gpu_seconds(self, plan: Plan) -> float | None:
         """Seconds times GPUs: of a training one for each process, else one."""
