@@ -240,7 +240,7 @@ JOURNAL = "episodes/E2-pred-s0.jsonl"
         (
             lambda run: edit_line(run / JOURNAL, 2, success="yes"),
             JOURNAL,
-            "line 2: 'success': 'yes' is not of type 'boolean'",
+            "line 2: 'success' must be true or false, not 'yes'",
         ),
         (
             lambda run: (run / JOURNAL).write_text(
@@ -300,7 +300,7 @@ JOURNAL = "episodes/E2-pred-s0.jsonl"
         (
             lambda run: (run / "provenance.json").write_text('{"packages": 5}'),
             "provenance.json",
-            "'packages': 5 is not of type",
+            "'packages' must be a table, not 5",
         ),
         (
             lambda run: (run / "metrics" / "x.jsonl").write_text(""),
