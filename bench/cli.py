@@ -43,7 +43,7 @@ COMMANDS = {
     "history": history,
     "videos": videos,
 }
-DOCTOR_HELP = "say what this machine has, and how to mend what is missing"
+DOCTOR_HELP = "show what this machine has, and how to fix what is missing"
 
 
 class _OneLineParser(argparse.ArgumentParser):

@@ -51,7 +51,7 @@ build() {
 }
 
 need_image() {
-    "$engine" inspect --type image "$image" >/dev/null 2>&1 || fail "there is no image $image; make image ACCEL=$accel first"
+    "$engine" inspect --type image "$image" >/dev/null 2>&1 || fail "image $image does not exist; make image ACCEL=$accel first"
 }
 
 # Sets $devices to the options that hand on the GPUs; without that vendor's driver none, and the run is one on the CPU.
@@ -114,7 +114,7 @@ run_image() {
 
 # The image as one file for Apptainer, wmbench-ACCEL.sif.
 sif() {
-    command -v apptainer >/dev/null 2>&1 || fail "there is no apptainer here; install it to make a SIF (https://apptainer.org)"
+    command -v apptainer >/dev/null 2>&1 || fail "apptainer is not installed; install it to make a SIF (https://apptainer.org)"
     find_engine "podman, docker or buildah" "read the image" podman docker buildah
     need_image
     work=$(mktemp -d "${TMPDIR:-/var/tmp}/wmbench-sif.XXXXXX")

@@ -177,7 +177,7 @@ NOT_RUNNING = (
         (
             ["sif", "cuda"],
             (),
-            "there is no apptainer here; install it to make a SIF (https://apptainer.org)",
+            "apptainer is not installed; install it to make a SIF (https://apptainer.org)",
         ),
         (
             ["sif", "cuda"],
@@ -218,7 +218,7 @@ def test_an_image_that_was_not_built_is_one_line_and_exit_2(tmp_path: Path) -> N
     )
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "there is no image wmbench:rocm; make image ACCEL=rocm first"
+        "image wmbench:rocm does not exist; make image ACCEL=rocm first"
     ]
 
 

@@ -38,8 +38,8 @@ def require_own_code(program: str, tree: Path = TREE) -> None:
 
 def _refusal(here: Path, other: Path) -> str:
     return (
-        f"{here}: its environment was made for the checkout {other} and would run the code there;"
-        f" set it up anew: make -C {here} setup"
+        f"{here}: its environment was made for the checkout {other} and would run the code there; "
+        f"set it up again: make -C {here} setup"
     )
 
 

@@ -27,6 +27,6 @@ def disk_full_is_a_user_error() -> Iterator[None]:
             raise
         where = f" at {error.filename}" if isinstance(error, OSError) and error.filename else ""
         raise UserError(
-            f"The disk is full{where}: nothing that was finished is lost; make room and give the"
-            " same command again."
+            f"The disk is full{where}: nothing that was finished is lost; free some space and "
+            "give the same command again."
         ) from error

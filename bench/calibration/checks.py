@@ -30,7 +30,7 @@ BOOTSTRAP_COST = 0.03
 reckon with."""
 LOOKS_COST = 0.03
 """By how much the power of a sequential plan may differ from what it tells: giving up costs some,
-early looks show a little of the equality that the last one is reckoned to show."""
+early looks show a little of the equality that the last one is estimated to show."""
 NARROW = 0.01
 """By how much intervals may cover too little where a hundred clusters make the bootstrap's part the
 wider one: its percentiles are right for many clusters only (Davison and Hinkley 1997, section 5.3).

@@ -1,5 +1,5 @@
-"""`wmbench compare A B [...]`: whether later runs are worse than the first; with --parity whether
-two are one experiment."""
+"""`wmbench compare A B [...]`: check whether later runs are worse than the first; with --parity,
+check whether two runs are the same experiment."""
 
 import argparse
 import json
@@ -32,21 +32,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--parity",
         action="store_true",
         help=(
-            "of the same plan on two machines: print a one-page certificate that they are one"
-            " experiment, or what differs"
+            "for two runs of one plan on two machines: print a one-page certificate that they "
+            "are the same experiment, or what differs"
         ),
     )
     add(
         "--unpaired",
         action="store_true",
-        help="compare what cannot be paired by episode too, marked UNPAIRED",
+        help="also compare results that cannot be paired by episode; they are marked UNPAIRED",
     )
     add(
         "--regression",
         metavar="LOSS",
         type=float,
         default=0.0,
-        help="a loss of success that is tolerated, 0.05 for five points; default: none",
+        help="loss of success that is accepted, 0.05 for five points; default: none",
     )
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print the findings as JSON")
@@ -157,10 +157,10 @@ def _parity(options: argparse.Namespace) -> int:
     from bench.record.run import Run
 
     if len(options.places) != 2:
-        raise UserError(f"--parity is of two runs; {len(options.places)} are given")
+        raise UserError(f"--parity compares two runs; {len(options.places)} are given")
     first, second = options.places
     if first.resolve() == second.resolve():
-        raise UserError(f"{first}: a run is always like itself; give two run directories")
+        raise UserError(f"{first}: this run is given twice; give two different run directories")
     for given, name in (
         (options.unpaired, "--unpaired"),
         (options.regression, "--regression"),
@@ -168,8 +168,8 @@ def _parity(options: argparse.Namespace) -> int:
     ):
         if given:
             raise UserError(
-                f"{name} says nothing with --parity, which is a page of Markdown by its own rule;"
-                " leave it out"
+                f"{name} cannot be used with --parity, which has its own rule and prints "
+                "Markdown; leave it out"
             )
     parity = compare(Run(first), Run(second))
     if options.json:

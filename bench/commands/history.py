@@ -1,4 +1,4 @@
-"""`wmbench history`: success and speed of all runs over time, as one self-contained page."""
+"""`wmbench history`: draw success and speed of all runs over time, as one self-contained page."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of run directories, default: results",
     )
     add("--output", metavar="FILE", type=Path, help="the page, default: RESULTS/history.html")
-    add("--json", action="store_true", help="print the figures instead of drawing a page")
+    add("--json", action="store_true", help="print the numbers as JSON instead of drawing a page")
 
 
 def run(options: argparse.Namespace) -> int:

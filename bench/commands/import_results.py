@@ -1,5 +1,5 @@
-"""`wmbench import FILE --as NAME`: LeRobot's eval_info.json, to stand beside ours, UNPAIRED; it
-decides nothing."""
+"""`wmbench import FILE --as NAME`: show the results of LeRobot's eval_info.json beside ours, marked
+UNPAIRED; they have no effect on the verdict."""
 
 import argparse
 import json
@@ -21,19 +21,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="name",
         metavar="NAME",
         required=True,
-        help="the rollout of ours that it is held against: E0-none",
+        help="our rollout to compare it with, for instance E0-none",
     )
     add(
         "--into",
         metavar="DIR",
         type=Path,
-        help="run directory that it belongs to; default: it is a result of its own",
+        help=(
+            "run directory that the result belongs to; default: none, it is kept as a separate "
+            "result"
+        ),
     )
     add(
         "--results",
         metavar="DIR",
         type=Path,
-        help=f"folder for a result of its own; default: {RESULTS}",
+        help=f"folder for a separate result; default: {RESULTS}",
     )
     add("--json", action="store_true", help="print what was imported")
 
@@ -49,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
             f"--as '{options.name}': must be letters, digits, '-', '_' or '.', like E0-none"
         )
     if options.into and options.results:
-        raise UserError("--into and --results say two places; give one of them")
+        raise UserError("--into and --results are two places for one result; give one of them")
     if options.into:
         load_plan(options.into)
     external = read_eval_info(options.file, options.name)

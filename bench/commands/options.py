@@ -22,7 +22,10 @@ _OVERRIDES = {
     "arms": "arms to run, for instance E0,E2; claims that need another arm are not asked",
     "episodes": "episodes per task, the same for every arm",
     "steps": "training steps of every arm",
-    "batch_size": "samples per optimizer step; alone, it keeps the scale's sample budget",
+    "batch_size": (
+        "samples per optimizer step; given alone, the number of training samples stays that of "
+        "the scale"
+    ),
     "total_samples": "training samples of every arm, instead of steps",
 }
 
@@ -34,15 +37,15 @@ def add_plan_options(add: Callable[..., Any]) -> None:
         "--scale",
         default=None,
         metavar="NAME",
-        help="how big: smoke, mini, small, full; default: the machine's",
+        help="size of the run: smoke, mini, small, full; default: the machine's",
     )
     add(
         "--machine",
         default=None,
         metavar="NAME",
         help=(
-            "where: a file of bench/plan/machines, for instance cpu or mi300x; default: what is"
-            " found here"
+            "the machine: a file of bench/plan/machines, for instance cpu or mi300x; default: "
+            "what is found here"
         ),
     )
     for name, text in _OVERRIDES.items():
@@ -54,8 +57,8 @@ def add_plan_options(add: Callable[..., Any]) -> None:
         default=None,
         metavar="SPENDING",
         help=(
-            "look before all episodes are played and stop what is decided: obrien-fleming (the"
-            " default) or pocock"
+            "test the claims also before all episodes are played, and stop when they are "
+            "decided: obrien-fleming (the default) or pocock"
         ),
     )
     add(
@@ -63,15 +66,15 @@ def add_plan_options(add: Callable[..., Any]) -> None:
         action="store_true",
         default=False,
         help=(
-            "nothing uses the network; 'plan' then lists which files must be where, and ends with 1"
-            " where some are missing"
+            "do not use the network; 'plan' then lists the files that a run needs and where they "
+            "must be, and exits with 1 if one is missing"
         ),
     )
     add(
         "--trackers",
         default=None,
         metavar="NAMES",
-        help="metrics also to tensorboard and/or wandb, separated by commas",
+        help="send metrics also to tensorboard, to wandb, or to both, separated by a comma",
     )
     add(
         "--results",
@@ -90,8 +93,8 @@ def add_run_options(add: Callable[..., Any]) -> None:
         default=[],
         metavar="ID",
         help=(
-            "carry out this case alone, beside other cases of the run; what it needs must be done."
-            " Several times: those cases"
+            "run only this case, also beside other cases of the run; the cases that it needs "
+            "must be done. Can be given several times"
         ),
     )
     add(
@@ -99,8 +102,8 @@ def add_run_options(add: Callable[..., Any]) -> None:
         default=None,
         metavar="I/N",
         help=(
-            "play part I of N of every rollout, beside the other parts; default: this rank of"
-            " torchrun or srun, else all"
+            "play part I of N of every rollout, beside the other parts; default: the rank under "
+            "torchrun or srun, else all episodes"
         ),
     )
     add(
@@ -108,8 +111,8 @@ def add_run_options(add: Callable[..., Any]) -> None:
         action="store_true",
         default=False,
         help=(
-            "on a GPU too the policy answers one simulator at a time, so that no answer depends on"
-            " what is batched with it"
+            "also on a GPU, compute the actions of one simulator at a time, so that no action "
+            "depends on the rest of its batch"
         ),
     )
 
@@ -130,8 +133,8 @@ def shard_from(options: Any, *plans: Plan) -> Shard | None:
         )
     if shard is not None and options.sequential is not None:
         raise UserError(
-            f"--sequential cannot be played in shards (this is {shard}): a look needs the episodes"
-            " of all; leave one out"
+            f"--sequential cannot be used with shards (this is {shard}): a look needs the "
+            "episodes of all shards; leave one of the two out"
         )
     return shard
 
@@ -147,13 +150,14 @@ def cases_from(plan: Plan, options: Any) -> tuple[str, ...]:
     for case in wanted:
         if shard is not None and case.kind != "rollout":
             raise UserError(
-                f"--case={case.id}: only rollouts are played in shards, and this is shard {shard}"
+                f"--case={case.id}: only rollouts can be split into shards, and this is shard "
+                f"{shard}"
             )
     left_out = [case.id for case in plan.rollout_cases() if case not in wanted]
     if plan.last_look > 1 and left_out and any(case.kind == "rollout" for case in wanted):
         raise UserError(
-            "--sequential needs all rollouts in one place, for its looks; give"
-            f" --case={left_out[0]} too"
+            f"--sequential needs all rollouts together, for its looks; give --case={left_out[0]} "
+            "too"
         )
     return tuple(case.id for case in plan.cases if case in wanted)
 

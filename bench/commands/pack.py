@@ -1,5 +1,5 @@
-"""`wmbench pack`: a run directory as one file, the same bytes wherever it is packed, that can be
-verified elsewhere."""
+"""`wmbench pack`: pack a run directory into one file that can be verified elsewhere. The bytes are
+the same on every machine."""
 
 import argparse
 from pathlib import Path
@@ -16,9 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="a .tar.gz or .tar.zst; default: RUN.tar.gz here",
     )
-    parser.add_argument("--weights", action="store_true", help="with its checkpoints")
+    parser.add_argument("--weights", action="store_true", help="include its checkpoints")
     parser.add_argument(
-        "--with-names", action="store_true", help="although a file names this user or this host"
+        "--with-names",
+        action="store_true",
+        help="pack it even if a file contains the name of this user or this host",
     )
 
 

@@ -1,4 +1,4 @@
-"""`wmbench plan`: what a run would do, could show and would cost, without doing it."""
+"""`wmbench plan`: show what a run would do, what it could show and what it would cost."""
 
 import argparse
 import dataclasses
@@ -19,7 +19,7 @@ from wmvla.errors import UserError
 if TYPE_CHECKING:
     from bench.record.run import Run
 
-HELP = "show what would run: cases, episodes, claims and what they can show, cost, and where"
+HELP = "show what a run would do: cases, episodes, claims, what the claims can show, cost, machine"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
     parser.add_argument(
-        "--check", action="store_true", help="exit 1 where this cannot run here; it is said first"
+        "--check",
+        action="store_true",
+        help="exit with 1 if this cannot run here; the reason is printed first",
     )
 
 
@@ -46,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         go_offline()
     plan = plan_from(options.suite, options)
     if options.offline and not options.ci:
-        return _tell_files(plan, options.json)
+        return _print_files(plan, options.json)
     answer = 1 if options.check and missing_for(plan) else 0
     if options.json:
         print(json.dumps(plan.to_json(), indent=1))
@@ -67,10 +69,10 @@ def run(options: argparse.Namespace) -> int:
     return answer
 
 
-def _tell_files(plan: Plan, as_json: bool) -> int:
+def _print_files(plan: Plan, as_json: bool) -> int:
     """Which files the plan needs beside this project, and where. 0: all are there, 1: some are
     not."""
-    from bench.wording.files import files_told
+    from bench.wording.files import file_lines
 
     needs = needed_by(plan)
     lacking = [needed.name for needed in needs if needed.missing]
@@ -78,7 +80,7 @@ def _tell_files(plan: Plan, as_json: bool) -> int:
         told = [{**dataclasses.asdict(needed), "folder": str(needed.folder)} for needed in needs]
         print(json.dumps({"run": plan.run_name, "complete": not lacking, "needs": told}, indent=1))
     else:
-        print("\n".join([f"{plan.run_name} needs", "", *files_told(needs)]))
+        print("\n".join([f"{plan.run_name} needs", "", *file_lines(needs)]))
         print(f"missing: {', '.join(lacking)}" if lacking else "all files are there")
     return 1 if lacking else 0
 
@@ -133,7 +135,7 @@ def describe(plan: Plan, past_runs: Sequence["Run"] = ()) -> list[str]:
         f"{'claim':<{claim_width}}  test",
     ]
     for claim in plan.claims:
-        sought = f", gain sought {100 * claim.effect:g} points" if claim.effect is not None else ""
+        sought = f", target gain {100 * claim.effect:g} points" if claim.effect is not None else ""
         margin = f", margin {100 * claim.margin:g} points" if claim.margin is not None else ""
         asked = "" if claim.asked else ", not asked: an arm is left out"
         lines.append(
@@ -172,8 +174,8 @@ def _pipeline(plan: Plan, options: argparse.Namespace) -> str:
     run_dir = Path(os.path.relpath(run_dir_of(plan, options), working_folder()))
     if run_dir.parts[0] == "..":
         raise UserError(
-            f"--results={options.results}: GitLab hands on files of the project only; give a folder"
-            " inside it"
+            f"--results={options.results}: GitLab keeps only files inside the project; give a "
+            "folder inside it"
         )
     # A runner would find another machine, and with it another plan.
     options = argparse.Namespace(
@@ -192,7 +194,7 @@ def _pipeline(plan: Plan, options: argparse.Namespace) -> str:
 def _vision_lines(plan: Plan) -> list[str]:
     if not plan.machine.cache_vision:
         return []
-    size = "25 GB for 100,000 frames of two cameras in bf16 (64 tokens x 960 an image)"
+    size = "25 GB for 100,000 frames of two cameras in bf16 (64 tokens x 960 per image)"
     return [
         "vision         images are encoded once, for all trainings: cache/ grows by the features,"
         f" {size}"
@@ -221,23 +223,23 @@ def _power_lines(plan: Plan, past_runs: Sequence["Run"], width: int) -> list[str
 
 
 def _cost_lines(plan: Plan, past_runs: Sequence["Run"]) -> list[str]:
-    """Wall time, CPU or GPU time and disk, and what they rest on: comparable runs, and where there
-    are none a reckoning."""
+    """Wall time, CPU or GPU time and disk, and what they rest on: comparable runs, or an estimate
+    if there are none."""
     from bench import wording
+    from bench.forecast.by_operations import Estimator
     from bench.forecast.costs import estimate, fill
-    from bench.forecast.estimate import Reckoning
     from bench.forecast.past_runs import processor_of
     from bench.plan.machine import load_performance
 
     costs, peak = estimate(plan, past_runs), load_performance(plan.machine.name).peak
-    reckoning = Reckoning(plan, peak) if peak else None
-    if reckoning:
-        costs = fill(costs, reckoning)
+    estimator = Estimator(plan, peak) if peak else None
+    if estimator:
+        costs = fill(costs, estimator)
     told = wording.cost_lines(
         plan,
         costs,
         [f"{each.run_dir.name} ({processor_of(each)})" for each in past_runs],
-        reckoning,
+        estimator,
     )
     return [f"{name:<14} {text}" for name, text in told]
 

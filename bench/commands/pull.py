@@ -1,18 +1,18 @@
-"""`wmbench pull`: the small files of a run on another machine, fetched as often as wanted, also
-while it goes on."""
+"""`wmbench pull`: fetch the small files of a run on another machine, as often as you want, also
+while the run continues."""
 
 import argparse
 import sys
 from pathlib import Path
 
-HELP = "fetch a run from another machine with rsync, also while it goes on"
+HELP = "fetch a run from another machine with rsync, also while the run continues"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="HOST:DIR",
-        help="run directory there, as ssh and rsync name it; or one of this machine",
+        help="run directory on the other machine, as for ssh and rsync; or one on this machine",
     )
     parser.add_argument(
         "destination",
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="run directory here; default: results/NAME",
     )
-    parser.add_argument("--weights", action="store_true", help="with its checkpoints")
+    parser.add_argument("--weights", action="store_true", help="include its checkpoints")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,12 +1,12 @@
-"""`wmbench report`: rebuilds a report from its run directory alone, once or as long as the run goes
-on."""
+"""`wmbench report`: rebuild the report from the run directory alone, once or for as long as the run
+continues."""
 
 import argparse
 import contextlib
 import json
 from pathlib import Path
 
-HELP = "rebuild report.html, report.md and report.json from what the run directory holds"
+HELP = "rebuild report.html, report.md and report.json from the files in the run directory"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,14 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--templates",
         metavar="FOLDER",
         type=Path,
-        help="jinja2 templates that replace ours of the same name",
+        help="folder of jinja2 templates; each replaces the built-in one of the same name",
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print report.json instead of the verdict")
     how.add_argument(
         "--follow",
         action="store_true",
-        help="rewrite the report while the run goes on, until it is finished or Ctrl-C",
+        help="rewrite the report while the run continues, until it is finished or until Ctrl-C",
     )
 
 
@@ -47,11 +47,11 @@ def run(options: argparse.Namespace) -> int:
         )
         with contextlib.suppress(KeyboardInterrupt):
             follow(options.run_dir, lambda line: print(line, flush=True), options.templates)
-    tell(options.run_dir, options.templates)
+    print_outcome(options.run_dir, options.templates)
     return 0
 
 
-def tell(run_dir: Path, templates: Path | None = None, ran: bool = False) -> None:
+def print_outcome(run_dir: Path, templates: Path | None = None, ran: bool = False) -> None:
     """Write the report and print the seal of a finished run, the verdict in one line, and last
     where the report is.
 

@@ -1,4 +1,4 @@
-"""`wmbench run`: carries out a plan case by case, then writes the report and says the verdict."""
+"""`wmbench run`: run a plan case by case, then write the report and print the verdict."""
 
 import argparse
 import shlex
@@ -98,12 +98,12 @@ def _run(options: argparse.Namespace) -> int:
     if shard:
         _show_shard(shard, run_dir, options)
     else:
-        from bench.commands.report import tell
+        from bench.commands.report import print_outcome
         from bench.compare.control_runs import write_controls
 
         write_controls(plan, run_dir)
         if not cases:
-            tell(run_dir, ran=True)
+            print_outcome(run_dir, ran=True)
     return 0 if succeeded else 1
 
 

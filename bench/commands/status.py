@@ -1,4 +1,4 @@
-"""`wmbench status`: how far a run is, and where its jobs are in Slurm's queue."""
+"""`wmbench status`: show how far a run is, and the state of its jobs in Slurm's queue."""
 
 import argparse
 import contextlib
@@ -22,11 +22,11 @@ HELP = "show which cases of a run are done, and the running success"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", metavar="DIR", type=Path, help="run directory")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--json", action="store_true", help="for programs")
+    how.add_argument("--json", action="store_true", help="print JSON, for programs")
     how.add_argument(
         "--watch",
         action="store_true",
-        help="in a terminal: draw it again as the run goes on, until its end or Ctrl-C",
+        help="in a terminal: update the display until the run ends, or until Ctrl-C",
     )
 
 
@@ -71,7 +71,7 @@ def read_status(run_dir: Path) -> dict[str, Any]:
     try:
         queue = read_queue(submitted)
     except UserError as error:
-        print(f"the queue is not told: {error}", file=sys.stderr)
+        print(f"the state of the queue is not known: {error}", file=sys.stderr)
         queue = None
     if submitted and queue is not None:
         add_jobs(status, submitted, queue)
@@ -147,10 +147,10 @@ def status_of(run: "Run") -> dict[str, Any]:
 
 def _told_with_jobs(case: dict[str, Any]) -> str:
     jobs = "; ".join(map(_told_job, case.get("jobs", ())))
-    return "  ".join(filter(None, [_told(case), jobs]))
+    return "  ".join(filter(None, [_in_words(case), jobs]))
 
 
-def _told(case: dict[str, Any]) -> str:
+def _in_words(case: dict[str, Any]) -> str:
     from bench.judge.missing import as_ranges
 
     state = "done" if case["done"] else "-"

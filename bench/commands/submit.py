@@ -1,5 +1,5 @@
-"""`wmbench submit`: a plan as jobs of a Slurm cluster, one for each case, and the report after
-them."""
+"""`wmbench submit`: submit a plan to a Slurm cluster: one job for each case, and at the end one for
+the report."""
 
 import argparse
 import sys
@@ -15,13 +15,13 @@ from bench.run.slurm.queue import refuse_queued, require_slurm, submit
 from bench.run.slurm.script import Container, Site, describe, script_of
 from wmvla.errors import UserError
 
-HELP = "hand a suite to a Slurm cluster, one job for each case"
+HELP = "submit a suite to a Slurm cluster, one job for each case"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", nargs="?", default="core", help="suite, default: core")
     add_plan_options(parser.add_argument)
-    parser.add_argument("--deterministic", action="store_true", help="as of wmbench run")
+    parser.add_argument("--deterministic", action="store_true", help="the same as for wmbench run")
     parser.add_argument(
         "--shards",
         default="1",
@@ -35,19 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--partition", default=None, metavar="NAME", help="partition; default: the cluster's"
     )
     parser.add_argument(
-        "--time", default=None, metavar="LIMIT", help="time limit of a job, as sbatch takes it"
+        "--time", default=None, metavar="LIMIT", help="time limit of a job, in sbatch's format"
     )
     parser.add_argument(
         "--container",
         choices=get_args(Container),
         default="none",
-        help="what the cases run in; default: none",
+        help="container in which the cases run; default: none",
     )
     parser.add_argument(
         "--image",
         default=None,
         metavar="IMAGE",
-        help="the container's: a SIF file, or what Pyxis takes",
+        help="container image: a SIF file, or an image name for Pyxis",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="print the scripts, write and submit nothing"
@@ -62,8 +62,8 @@ def run(options: argparse.Namespace) -> int:
     trackers_from(options)
     if plan.last_look > 1 and shards > 1:
         raise UserError(
-            f"--sequential cannot be played in {shards} shards: a look needs the episodes of all;"
-            " leave one out"
+            f"--sequential cannot be used with {shards} shards: a look needs the episodes of all "
+            "shards; leave one of the two out"
         )
     site = site_of(plan, options)
     executor = Executor(plan, site.run_dir)
@@ -119,8 +119,8 @@ def _image(options: argparse.Namespace) -> str:
     if options.container == "none":
         if options.image is not None:
             raise UserError(
-                f"--image={options.image} is of no use without --container=apptainer or"
-                " --container=pyxis"
+                f"--image={options.image} has no effect without --container=apptainer or "
+                "--container=pyxis"
             )
         return ""
     if options.image is None:
@@ -130,8 +130,8 @@ def _image(options: argparse.Namespace) -> str:
     path = Path(options.image)
     if options.container == "apptainer" and not path.is_file() and "://" not in options.image:
         raise UserError(
-            f"--image={options.image}: there is no such file; make it with apptainer build, or give"
-            " an address"
+            f"--image={options.image}: no such file; make it with apptainer build, or give an "
+            "address"
         )
     return str(path.resolve()) if path.is_file() else str(options.image)
 

@@ -1,5 +1,5 @@
-"""`wmbench verify`: whether a run directory, or a packed one, is whole and says the truth about
-itself. Needs no network."""
+"""`wmbench verify`: check that a run directory, or a packed run, is complete and unchanged, and
+that its numbers follow from its episodes. Needs no network."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench.verify.verify import Verified
 
-HELP = "check a run: sums, schemas, every row against the plan, every number again"
+HELP = "check a run: checksums, schemas, every row against the plan; compute every number again"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,13 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seal",
         metavar="SHA256",
-        help="the seal that was published of it: the evidence must have it",
+        help="the published seal of the run: the run must have the same one",
     )
     parser.add_argument(
         "--templates",
         metavar="FOLDER",
         type=Path,
-        help="jinja2 templates of your own that the reports were made with",
+        help=(
+            "folder of the jinja2 templates that the reports were made with, if not the built-in "
+            "ones"
+        ),
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
@@ -53,11 +56,11 @@ def run(options: argparse.Namespace) -> int:
         }
         print(json.dumps(content, indent=1))
     else:
-        tell(verified)
+        print_findings(verified)
     return 1 if verified.damages else 0
 
 
-def tell(verified: "Verified") -> None:
+def print_findings(verified: "Verified") -> None:
     """Print what was checked, what could not be, what is wrong, and the verdict last."""
     for checked in verified.checked:
         print(f"checked: {checked}")

@@ -1,14 +1,14 @@
-"""`wmbench videos`: films of a run's episodes, made by playing them again, and refused where they
-go otherwise.
+"""`wmbench videos`: make films of a run's episodes by playing them again.
 
-The report, where there is one, is written again with them.
+An episode that goes differently this time gets no film. If there is a report, it is written again
+with the films.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-HELP = "film failures, discordant episodes side by side, or chosen ones, as mp4"
+HELP = "make mp4 films of failures, of discordant episodes side by side, or of chosen episodes"
 MOST = 10
 
 
@@ -42,8 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"films of each rollout and of each pair, default: {MOST}",
     )
     parser.epilog = (
-        "Without any choice: --failures --discordant. Films that are there already are not made"
-        " again."
+        "The default is --failures --discordant. Films that exist already are not made again."
     )
 
 
@@ -72,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         limit=options.limit,
     )
     if not films.episodes():
-        print("nothing to film: no episode is like that")
+        print("nothing to film: no episode matches the choice")
         return 0
     require(plan)
     executor = Executor(plan, options.run_dir, lambda line: print(line, flush=True))
@@ -83,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     for sentence in refused:
         print(sentence, file=sys.stderr)
     if films.left_out:
-        print(f"{films.left_out} more are beyond --limit {options.limit}")
+        print(f"{films.left_out} more were left out, because of --limit {options.limit}")
     print(f"report: {_shown_in_report(options.run_dir)}")
     return 1 if refused else 0
 
@@ -100,7 +99,7 @@ def _shown_in_report(run_dir: Path) -> str:
         return f"none yet; wmbench report {run_dir} makes one that shows the films"
     if "templates" in report:
         told = f"wmbench report {run_dir} --templates FOLDER shows the films"
-        return f"not written again, as it was made with templates of its own; {told}"
+        return f"not written again, because it was made with other templates; {told}"
     written = write_report(run_dir)
     write_manifest(run_dir, ran=False)
     return f"{written}, written again with the films"

@@ -29,11 +29,11 @@ Status = dict[str, Any]
 def watch(
     run_dir: Path,
     read: Callable[[], Status],
-    tell: Callable[[Status], str],
+    in_words: Callable[[Status], str],
     has_jobs: bool,
     console: Console,
 ) -> None:
-    """Draw what ``read`` gives until all cases are done; ``tell`` puts one case into words. The
+    """Draw what ``read`` gives until all cases are done; ``in_words`` puts one case into words. The
     last state stays on the screen.
 
     A run with jobs in a queue (``has_jobs``) is read every time: the queue's news are in no file.
@@ -46,13 +46,13 @@ def watch(
             began, state = time.monotonic(), state_of(run_dir)
             if has_jobs or state != seen:
                 status, seen = read(), state
-                live.update(table(status, tell), refresh=True)
+                live.update(table(status, in_words), refresh=True)
                 if status["done"] == len(status["cases"]):
                     return
             time.sleep(max(REFRESH_SECONDS, MOST_SHARE * (time.monotonic() - began)))
 
 
-def table(status: Status, tell: Callable[[Status], str]) -> Table:
+def table(status: Status, in_words: Callable[[Status], str]) -> Table:
     """A row for each case: its name, how much of it is done, and the rest in words."""
     done, cases = status["done"], status["cases"]
     # Text, for a string would be read as rich's own markup.
@@ -67,7 +67,7 @@ def table(status: Status, tell: Callable[[Status], str]) -> Table:
     drawn.add_column("", overflow="fold")
     for case in cases:
         style = "red" if "failed" in case else "dim" if case["done"] else ""
-        drawn.add_row(Text(case["case"], style), _bar(case), Text(tell(case), style))
+        drawn.add_row(Text(case["case"], style), _bar(case), Text(in_words(case), style))
     return drawn
 
 

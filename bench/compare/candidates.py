@@ -102,7 +102,7 @@ def unpaired_candidates(baseline: Side, side: Side) -> tuple[list[Candidate], li
         else:
             told = []
         if not told:
-            left_out.append((side.name, rollout, reasons.not_told(side.name)))
+            left_out.append((side.name, rollout, reasons.not_recorded(side.name)))
         for label, tasks, missing in told:
             if isinstance(tasks, str):
                 left_out.append((side.name, f"{rollout} ({label})" if label else rollout, tasks))
@@ -131,7 +131,7 @@ def _common_tasks(
         return [(ours[place], theirs[place]) for place in common]
     if not ours or not theirs:
         return reasons.no_episode_yet(name if ours else "the baseline")
-    return reasons.other_tasks(_told(ours), _told(theirs))
+    return reasons.other_tasks(_in_words(ours), _in_words(theirs))
 
 
 def _table_tasks(
@@ -143,13 +143,15 @@ def _table_tasks(
         return _common_tasks(ours, table_tallies(table), name)
     places = {(table.suite, task) for task in table.tasks}
     if not places & set(ours):
-        return reasons.other_tasks(_told(ours), _told(dict.fromkeys(sorted(places), Tally())))
+        return reasons.other_tasks(
+            _in_words(ours), _in_words(dict.fromkeys(sorted(places), Tally()))
+        )
     if not places <= set(ours):
         return reasons.total_of_other_tasks(len(places))
     return [(sum((ours[place] for place in sorted(places)), Tally()), counted(table))]
 
 
-def _told(tasks: Mapping[Place, Tally]) -> list[str]:
+def _in_words(tasks: Mapping[Place, Tally]) -> list[str]:
     """``libero_object 7`` or ``libero_spatial 0-9``, by suite."""
     by_suite: dict[str, list[int]] = {}
     for suite, task in tasks:

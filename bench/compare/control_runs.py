@@ -48,7 +48,7 @@ def write_controls(plan: Plan, run_dir: Path) -> None:
         write_json(path, content)
     except OSError as error:
         raise UserError(
-            f"{path}: cannot write what the controls showed: {error.strerror}"
+            f"{path}: cannot write the result of the control runs: {error.strerror}"
         ) from None
 
 

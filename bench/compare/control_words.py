@@ -8,14 +8,15 @@ import typing
 
 from bench.record.controls import ControlResult, ControlRun, Controls, PassedOver, Why
 
-NOT_LOOKED_FOR = "Not looked for yet: `wmbench run` looks for control runs when it ends."
+NOT_LOOKED_FOR = "Not checked yet: `wmbench run` looks for control runs when it ends."
 NO_CODE_VERSION = (
-    "This run records no code version, or was continued after an edit; no control run can be"
-    " matched with it."
+    "This run has no record of its code version, or the code was edited before the run was "
+    "continued; no control run can be matched with it."
 )
 BROKEN = (
-    "A control failed: its answer is known, and another one came out. For this code version the"
-    " instrument is broken, and the verdict of this run cannot be relied on, whatever it is."
+    "A control failed: its right answer is known, and the run gave another one. For this code "
+    "version the instrument is broken, and the verdict of this run cannot be trusted, whatever "
+    "it is."
 )
 
 
@@ -42,20 +43,22 @@ def _outcome(control: ControlResult, run: ControlRun) -> str:
     where = f"({run.run}{ended}, same code)"
     if control.kind == "positive":
         if run.outcome == "shown":
-            return f"shown: SUPPORTED, the instrument saw the effect that was built in {where}."
+            return f"shown: SUPPORTED, the instrument found the effect that was built in {where}."
         return (
             f"FAILED {where}: an effect was built in and must be SUPPORTED, but the verdict is"
             f" {run.sentence}"
         )
     if run.outcome == "failed":
         claimed = ", ".join(f'"{claim}"' for claim in run.gains)
-        return f"FAILED {where}: no gain can be had, but it came out as SUPPORTED in {claimed}."
+        return f"FAILED {where}: no gain is possible, but the verdict is SUPPORTED in {claimed}."
     if run.outcome == "undecided":
         return (
-            f"not shown {where}: no gain was claimed, but none could have been; its verdict is"
-            f" {run.sentence}"
+            f"not shown {where}: no gain was claimed, but this run was not able to claim one; its "
+            f"verdict is {run.sentence}"
         )
-    return f"shown: {run.decision}, the instrument claimed no gain where none can be had {where}."
+    return (
+        f"shown: {run.decision}, the instrument claimed no gain, and no gain is possible {where}."
+    )
 
 
 def _none_yet(control: ControlResult, machine: str, name: str) -> str:
@@ -77,10 +80,11 @@ def _reason(run: PassedOver) -> str:
         return f"it cannot be read ({run.detail})"
     return {
         "unfinished": "it is not finished",
-        "changed": "it leaves out arms or episodes, or trains otherwise than its suite says",
-        "scale": "a run of its scale shows nothing",
+        "changed": "it leaves out arms or episodes, or its training differs from its suite",
+        "scale": "a run of its scale cannot show anything",
         "code": (
-            "it is of other code; the command would find it finished, so move it elsewhere first"
+            "it was made by other code; the command would find it finished, so first move it to "
+            "another folder"
         ),
-        "machine": "it is of another machine",
+        "machine": "it was made on another machine",
     }[run.why]

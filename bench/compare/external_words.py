@@ -5,18 +5,19 @@ from bench.wording.numbers import percent
 
 IMPORT_NAME = "LeRobot evaluation"
 IMPORT_FLAWS = (
-    "The file tells no scene, no initial state and no noise seed: its episodes are nobody's pairs.",
+    "The file has no scene, no initial state and no noise seed: its episodes cannot be paired.",
     (
-        "The file tells neither simulator nor package versions: whether it played the same task"
-        " cannot be checked."
+        "The file has no simulator version and no package versions: nobody can check that it "
+        "played the same task."
     ),
-    "The file tells no training: whether the checkpoint saw as many samples cannot be checked.",
+    "The file has no record of the training: nobody can check that the checkpoint saw as many "
+    "samples.",
 )
 UNPAIRED = "UNPAIRED"
 """How everything is marked that is compared otherwise than episode by episode."""
 BESIDE = (
-    f"What others measured, as context: {UNPAIRED}, not ours to verify, and no part of the verdict."
-    " An interval is of the episodes alone (Wilson) and knows nothing of the flaws."
+    f"Results of others, as context: {UNPAIRED}. We cannot verify them, and they are not part of "
+    "the verdict. The intervals (Wilson) only cover chance in the episodes, not the known flaws."
 )
 
 

@@ -33,8 +33,8 @@ def read_eval_info(path: Path, rollout: str) -> External:
         or not info["per_task"]
     ):
         raise UserError(
-            f"{path}: no eval_info.json of lerobot 0.6 (it has no list 'per_task'); give the file"
-            " that lerobot-eval wrote"
+            f"{path}: not an eval_info.json of lerobot 0.6 (it has no list 'per_task'); give the "
+            "file that lerobot-eval wrote"
         )
     counts: dict[str, list[TaskCount]] = defaultdict(list)
     for i, told in enumerate(info["per_task"]):
@@ -43,7 +43,7 @@ def read_eval_info(path: Path, rollout: str) -> External:
             counts[suite].append(count)
     _check_overall(info, sum(count.episodes for each in counts.values() for count in each), path)
     if not counts:
-        raise UserError(f"{path}: it tells no episode; there is nothing to import")
+        raise UserError(f"{path}: it has no episodes; there is nothing to import")
     broken = _not_played(info.get("not_played", []), path)
     external = External(
         version=EXTERNAL_VERSION,
@@ -83,8 +83,8 @@ def _check_overall(info: dict[str, Any], episodes: int, path: Path) -> None:
     said = overall.get("n_episodes") if isinstance(overall, dict) else None
     if said != episodes:
         raise UserError(
-            f"{path}: 'overall.n_episodes' is {said!r}, its tasks have {episodes}; the file was cut"
-            " or changed"
+            f"{path}: 'overall.n_episodes' is {said!r}, but its tasks have {episodes}; the file "
+            "was cut or changed"
         )
 
 

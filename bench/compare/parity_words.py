@@ -47,9 +47,9 @@ def verdict(parity: Parity) -> str:
     """One sentence: parity, or what stands in its way."""
     if parity.holds:
         return (
-            "The two runs are one experiment on two machines: plan, code, renderer and scenes are"
-            f" the same, and every rollout is equivalent within {points(parity.margin).lstrip('+')}"
-            " points."
+            "The two runs are the same experiment on two machines: plan, code, renderer and "
+            "scenes are the same, and every rollout is equivalent within "
+            f"{points(parity.margin).lstrip('+')} points."
         )
     differing = [each.what for each in parity.aspects if each.status == "differs"]
     differing += [
@@ -67,8 +67,8 @@ def verdict(parity: Parity) -> str:
 
 
 def _machines(one: Run, other: Run) -> dict[str, list[str]]:
-    def of(tell: Any) -> list[str]:
-        return [str(tell(run) or "not recorded") for run in (one, other)]
+    def of(text_of: Any) -> list[str]:
+        return [str(text_of(run) or "not recorded") for run in (one, other)]
 
     return {
         "machine": of(lambda run: run.plan.machine.name),
@@ -87,7 +87,7 @@ def _gpus(run: Run) -> str:
 
 def _successes(parity: Parity) -> list[str]:
     if not parity.successes:
-        return ["No rollout can be compared: the plans have other episodes."]
+        return ["No rollout can be compared: the plans have different episodes."]
     confidence = 100 * parity.successes[0].contrast.tost_interval.confidence
     header = ("rollout", "pairs", "first - second, points", f"interval at {confidence:g} %", "")
     lines = markdown_table(header, [_success_row(each) for each in parity.successes])
@@ -115,8 +115,8 @@ def _speeds(parity: Parity) -> list[str]:
     missing = [str(run.run_dir) for run in parity.runs if not run.speeds]
     if missing:
         return [
-            f"Not measured in {' and '.join(missing)}: lay the throughput suite's"
-            f" `--benchmark-json` there as `{THROUGHPUT}`."
+            f"Not measured in {' and '.join(missing)}: put the throughput suite's "
+            f"`--benchmark-json` file there as `{THROUGHPUT}`."
         ]
     header = (
         "figure",
@@ -124,12 +124,12 @@ def _speeds(parity: Parity) -> list[str]:
         "first",
         "second",
         "second / first",
-        "the same for each TFLOP/s of the matrix product",
+        "the same, divided by the TFLOP/s of the matrix product",
     )
     return [
         *markdown_table(header, [_speed_row(speed) for speed in parity.speeds]),
         "",
-        "Speed decides nothing here.",
+        "Speed does not affect this result.",
     ]
 
 

@@ -23,25 +23,25 @@ def no_seed_in_common(one: Sequence[int], other: Sequence[int]) -> str:
 
 def other_scene(suite: str, task: int, init: int) -> str:
     return (
-        f"{suite}, task {task}, init {init} began in another scene: another simulator or machine"
-        " played it"
+        f"{suite}, task {task}, init {init} began in a different scene: another simulator or "
+        "machine played it"
     )
 
 
 def not_a_run(name: str) -> str:
-    return f"{name} tells no episodes, only rates"
+    return f"{name} has no single episodes, only success rates"
 
 
 def other_tasks(ours: Sequence[str], theirs: Sequence[str]) -> str:
-    return f"they play other tasks: {listed(ours)} against {listed(theirs)}"
+    return f"they play different tasks: {listed(ours)} and {listed(theirs)}"
 
 
 def total_of_other_tasks(tasks: int) -> str:
-    return f"only the total of {tasks} tasks is told, and the run plays others"
+    return f"only the total of {tasks} tasks is known, and the run plays other tasks"
 
 
 def no_episode_yet(name: str) -> str:
-    return f"{name} has finished no episode of it"
+    return f"{name} has not finished any episode of it"
 
 
 def cannot_be_paired(baseline: str, other: str, why: str) -> str:
@@ -55,8 +55,8 @@ def nothing_to_compare(baseline: str, other: str, reasons: Sequence[str]) -> str
     told = list(dict.fromkeys(reasons))
     more = f"; and {len(told) - MOST_REASONS} more reasons" if len(told) > MOST_REASONS else ""
     return (
-        f"{baseline} and {other} have nothing that could be compared:"
-        f" {'; '.join(told[:MOST_REASONS])}{more}"
+        f"{baseline} and {other} have nothing that can be compared: "
+        f"{'; '.join(told[:MOST_REASONS])}{more}"
     )
 
 
@@ -68,5 +68,5 @@ def no_pair_yet() -> str:
     return "no common episode is finished in both"
 
 
-def not_told(name: str) -> str:
-    return f"{name} does not tell it"
+def not_recorded(name: str) -> str:
+    return f"{name} does not record it"

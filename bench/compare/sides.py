@@ -33,13 +33,11 @@ def load_sides(paths: Sequence[Path]) -> list[Side]:
     """Read what is to be compared; the first must be a run. UserError where a path is neither, or
     given twice."""
     if len(paths) < 2:
-        raise UserError(
-            "give two or more to compare: the first is what the others are held against"
-        )
+        raise UserError("give two or more runs: the others are compared with the first")
     places = [path.resolve() for path in paths]
     for path in paths:
         if places.count(path.resolve()) > 1:
-            raise UserError(f"{path}: a run is always like itself; give each once")
+            raise UserError(f"{path}: this run is given twice; give each run once")
     names = [path.resolve().stem if path.is_file() else path.resolve().name for path in paths]
     sides = []
     for path, name in zip(paths, names, strict=True):
@@ -50,7 +48,7 @@ def load_sides(paths: Sequence[Path]) -> list[Side]:
             sides.append(Side(shown, path, Run(path)))
     if sides[0].run is None:
         raise UserError(
-            f"{paths[0]}: the first must be a run directory; the others are held against it"
+            f"{paths[0]}: the first must be a run directory; the others are compared with it"
         )
     return sides
 

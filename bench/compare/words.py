@@ -17,7 +17,7 @@ from wmvla.rollout.tally import Tally
 MOST_DIFFERENCES = 12
 STATUS: dict[Status, str] = {
     "regression": "REGRESSION",
-    "broken": "open: errors or timeouts decide",
+    "broken": "open: depends on errors or timeouts",
     "incomplete": "open: episodes are missing",
     "none shown": "no regression shown",
 }
@@ -65,13 +65,14 @@ def verdict(comparison: Comparison) -> str:
         )
     if found := by_status["broken"]:
         return (
-            "OPEN: errors or timeouts decide whether"
-            f" {listed([_name(comparison, each) for each in found])} lost."
+            "OPEN: because of errors or timeouts it is not known whether "
+            f"{listed([_name(comparison, each) for each in found])} lost."
         )
     if found := by_status["incomplete"]:
         return (
-            f"OPEN: {listed([_name(comparison, each) for each in found])} still lack episodes; so"
-            " far no regression is shown."
+            "OPEN: episodes are still missing in "
+            f"{listed([_name(comparison, each) for each in found])}; so far no regression is "
+            "shown."
         )
     least = max(each.not_excluded for each in comparison.rollouts)
     told = (
@@ -106,7 +107,7 @@ def sections(comparison: Comparison) -> list[Section]:
         found.append(_steps(comparison))
     found += [_costs(comparison.sides[0], side) for side in comparison.sides[1:] if side.run]
     found += [_differences(comparison.sides[0], side) for side in comparison.sides[1:]]
-    return [*found, Section("What this cannot tell", notes=tuple(_limits(comparison)))]
+    return [*found, Section("What this cannot show", notes=tuple(_limits(comparison)))]
 
 
 def _success(comparison: Comparison) -> Section:
@@ -126,8 +127,8 @@ def _success(comparison: Comparison) -> Section:
     notes = [rule(comparison)]
     if len(comparison.rollouts) > 1:
         notes.append(
-            "p is one-sided and adjusted (Holm); intervals are of each rollout alone. Differences"
-            " are in points."
+            "p is one-sided and adjusted (Holm); each interval is for one rollout alone. "
+            "Differences are in percentage points."
         )
     for name, (common, planned) in comparison.common.items():
         if common < planned:
@@ -194,7 +195,7 @@ def _costs(baseline: Side, side: Side) -> Section:
         if cost.value and (other := theirs.get((cost.case, cost.unit))) is not None
     ]
     if not rows:
-        return Section(title, notes=("The records of both runs tell no speed in common.",))
+        return Section(title, notes=("The two runs have no record of the same kind of speed.",))
     return Section(title, ("case", "unit", "baseline", "later", "later / baseline"), tuple(rows))
 
 
@@ -206,7 +207,9 @@ def _differences(baseline: Side, side: Side) -> Section:
     assert side.run is not None
     told = what_differs(baseline.run, side.run)
     more = [f"and {len(told) - MOST_DIFFERENCES} more"] if len(told) > MOST_DIFFERENCES else []
-    return Section(title, notes=(*told[:MOST_DIFFERENCES], *more) or ("Nothing that is recorded.",))
+    return Section(
+        title, notes=(*told[:MOST_DIFFERENCES], *more) or ("Nothing, as far as it is recorded.",)
+    )
 
 
 def _limits(comparison: Comparison) -> list[str]:
@@ -216,17 +219,19 @@ def _limits(comparison: Comparison) -> list[str]:
         name = _name(comparison, each)
         told = f"{name}: a loss of up to {_plain(each.not_excluded)} points is not excluded"
         if each.findable is not None:
-            told += f"; one of {_plain(each.findable)} points would be shown four times in five"
+            told += (
+                f"; a loss of {_plain(each.findable)} points would be shown with a chance of 80 %"
+            )
         elif each.candidate.paired:
             told += (
-                f"; no loss would be shown four times in five by {each.candidate.later.episodes}"
-                " pairs"
+                f"; with {each.candidate.later.episodes} pairs no loss would be shown with a "
+                "chance of 80 %"
             )
         notes.append(f"{told}.")
     for name, why in comparison.unpaired_because.items():
         notes.append(
-            f"{name} is {UNPAIRED}: {why}. Episodes are taken as independent in each task; other"
-            " scenes may be why they differ."
+            f"{name} is {UNPAIRED}: {why}. Episodes are treated as independent within each task; "
+            "different scenes may be the reason for a difference."
         )
     if any(side.run and side.run.plan.last_look > 1 for side in comparison.sides):
         notes.append(

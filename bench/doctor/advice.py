@@ -1,5 +1,5 @@
 """Host settings that AMD and NVIDIA recommend for training: what is found, what is recommended, and
-the line that mends it.
+the line that fixes it.
 
 They change speed and no result, so none of them is a fault. Sources: AMD, "AMD Instinct MI300X
 system optimization" and "Prerequisite system validation before training" (ROCm documentation 6.3);
@@ -37,7 +37,7 @@ def numa_balancing(root: Path = ROOT) -> Finding:
     on = path.read_text().strip() != "0"
     found = f"{'on' if on else 'off'}, {nodes} memory nodes"
     return Finding(
-        name, found, mend="sudo sysctl kernel.numa_balancing=0" if on else "", recommended="off"
+        name, found, fix="sudo sysctl kernel.numa_balancing=0" if on else "", recommended="off"
     )
 
 
@@ -50,11 +50,13 @@ def governor(root: Path = ROOT) -> Finding:
     )
     if not governors:
         return Finding(
-            name, "no clock control here (a virtual machine's host has it)", applicable=False
+            name,
+            "no clock control here (on a virtual machine only the host has it)",
+            applicable=False,
         )
     found = ", ".join(f"{which} on {cores} cores" for which, cores in sorted(governors.items()))
-    mend = "" if set(governors) == {"performance"} else "sudo cpupower frequency-set -g performance"
-    return Finding(name, found, mend=mend, recommended="performance")
+    fix = "" if set(governors) == {"performance"} else "sudo cpupower frequency-set -g performance"
+    return Finding(name, found, fix=fix, recommended="performance")
 
 
 def hugepages(root: Path = ROOT) -> Finding:
@@ -63,10 +65,11 @@ def hugepages(root: Path = ROOT) -> Finding:
     if not path.is_file():
         return Finding(name, "this kernel has none", applicable=False)
     chosen = next(
-        (word.strip("[]") for word in path.read_text().split() if word.startswith("[")), "not told"
+        (word.strip("[]") for word in path.read_text().split() if word.startswith("[")),
+        "not reported",
     )
-    mend = f"echo always | sudo tee /{path.relative_to(root)}" if chosen == "never" else ""
-    return Finding(name, chosen, mend=mend, recommended="always, or madvise")
+    fix = f"echo always | sudo tee /{path.relative_to(root)}" if chosen == "never" else ""
+    return Finding(name, chosen, fix=fix, recommended="always, or madvise")
 
 
 def iommu(accelerator: str, root: Path = ROOT) -> Finding:
@@ -76,7 +79,7 @@ def iommu(accelerator: str, root: Path = ROOT) -> Finding:
         return Finding(name, "no AMD GPU", applicable=False)
     words = (root / "proc/cmdline").read_text().split()
     through = "iommu=pt" in words
-    mend = (
+    fix = (
         ""
         if through
         else "add iommu=pt to GRUB_CMDLINE_LINUX in /etc/default/grub, sudo update-grub, and"
@@ -85,7 +88,7 @@ def iommu(accelerator: str, root: Path = ROOT) -> Finding:
     return Finding(
         name,
         "passed through" if through else "no iommu=pt on the kernel's command line",
-        mend=mend,
+        fix=fix,
         recommended="iommu=pt",
     )
 
@@ -102,7 +105,7 @@ def gpu_clocks(
             return _nvidia_clocks(name, load("pynvml"))
         return _amd_clocks(name, _performance_levels(load, call))
     except (RuntimeError, ValueError, KeyError) as error:  # of another version; it is shown
-        return Finding(name, f"not told: {error}", applicable=False)
+        return Finding(name, f"not reported: {error}", applicable=False)
 
 
 def _nvidia_clocks(name: str, nvml: Any) -> Finding:
@@ -121,10 +124,10 @@ def _nvidia_clocks(name: str, nvml: Any) -> Finding:
         raise RuntimeError(f"NVML: {error}") from None
     found = f"{gpus} GPUs, persistence {f'off on GPU {", ".join(asleep)}' if asleep else 'on'}"
     found += f", slowed down: GPU {', '.join(slowed)}" if slowed else ", none slowed down"
-    mends = ["sudo nvidia-smi -pm 1"] if asleep else []
-    mends += ["mend cooling or power: nvidia-smi -q -d PERFORMANCE says which"] if slowed else []
+    fixes = ["sudo nvidia-smi -pm 1"] if asleep else []
+    fixes += ["fix cooling or power: nvidia-smi -q -d PERFORMANCE shows which"] if slowed else []
     return Finding(
-        name, found, mend="; ".join(mends), recommended="persistence on, none slowed down"
+        name, found, fix="; ".join(fixes), recommended="persistence on, none slowed down"
     )
 
 
@@ -132,8 +135,8 @@ def _amd_clocks(name: str, told: list[str]) -> Finding:
     levels = Counter(level.lower().removeprefix("amdsmi_dev_perf_level_") for level in told)
     found = ", ".join(f"{level} on {gpus} GPUs" for level, gpus in sorted(levels.items()))
     usual = all(level.startswith(_USUAL_LEVELS) for level in levels)
-    mend = "" if usual else "sudo rocm-smi --setperflevel auto"
-    return Finding(name, f"performance level {found}", mend=mend, recommended="auto or determinism")
+    fix = "" if usual else "sudo rocm-smi --setperflevel auto"
+    return Finding(name, f"performance level {found}", fix=fix, recommended="auto or determinism")
 
 
 def _performance_levels(load: Load, call: Call) -> list[str]:
@@ -151,5 +154,5 @@ def _performance_levels(load: Load, call: Call) -> list[str]:
     cards = json.loads(answer)
     levels = [str(cards[card]["Performance Level"]) for card in cards if card.startswith("card")]
     if not levels:
-        raise ValueError("rocm-smi named no performance level")
+        raise ValueError("rocm-smi reported no performance level")
     return levels

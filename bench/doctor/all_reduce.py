@@ -49,11 +49,13 @@ def all_reduce(gpus: int) -> Finding:
                 child.communicate(timeout=max(0.1, until - time.monotonic())) for child in children
             ]
         except subprocess.TimeoutExpired:
-            mend = (
-                "try NCCL_DEBUG=INFO wmbench doctor; on GPUs, NCCL_P2P_DISABLE=1 tells whether the"
-                " links are at fault"
+            fix = (
+                "try NCCL_DEBUG=INFO wmbench doctor; on GPUs, NCCL_P2P_DISABLE=1 shows whether "
+                "the links are the cause"
             )
-            return Finding("all-reduce", f"no sum over {among} in {SECONDS} s", ok=False, mend=mend)
+            return Finding(
+                "all-reduce", f"no result of the sum over {among} in {SECONDS} s", ok=False, fix=fix
+            )
         finally:
             for child in children:
                 child.kill()
@@ -65,10 +67,10 @@ def all_reduce(gpus: int) -> Finding:
                 "all-reduce",
                 f"over {among}: {last}",
                 ok=False,
-                mend="NCCL_DEBUG=INFO wmbench doctor says more",
+                fix="NCCL_DEBUG=INFO wmbench doctor shows more",
             )
     speed = min(float(output.split()[-1]) for output, _ in said)
-    return Finding("all-reduce", f"right over {among}, {speed:.3g} GB/s bus bandwidth")
+    return Finding("all-reduce", f"correct over {among}, {speed:.3g} GB/s bus bandwidth")
 
 
 def take_part(device: str, rank: int, processes: int, rendezvous: str) -> float:

@@ -1,5 +1,5 @@
 """``wmbench doctor``: what was found on this machine, and for whatever is missing the line that
-mends it."""
+fixes it."""
 
 import argparse
 import dataclasses
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="wmbench doctor",
         usage=argparse.SUPPRESS,  # so that a wrong option is answered with one line
-        description="Show what was found on this machine, and how to mend what is missing.",
+        description="Show what was found on this machine, and how to fix what is missing.",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     arguments = parser.parse_args(argv)
@@ -111,16 +111,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             told = finding.found if finding.applicable else f"not applicable here: {finding.found}"
             wanted = f" (recommended: {finding.recommended})" if finding.recommended else ""
             print(f"{finding.label:8}{finding.name:14}{told}{wanted}")
-            if finding.mend:
-                print(f"{'':22}-> {finding.mend}")
+            if finding.fix:
+                print(f"{'':22}-> {finding.fix}")
     return 0 if ok else 1
 
 
 def _examine(name: str, probe: Callable[[], Finding]) -> Finding:
     try:
         return probe()
-    except UserError as error:  # says itself how to mend it
-        return Finding(name, "no", ok=False, mend=str(error))
+    except UserError as error:  # says itself how to fix it
+        return Finding(name, "no", ok=False, fix=str(error))
     except (
         Exception
     ) as error:  # whatever is broken on this machine, the other findings must still be shown
@@ -129,7 +129,7 @@ def _examine(name: str, probe: Callable[[], Finding]) -> Finding:
             name,
             f"{type(error).__name__}: {reason}",
             ok=False,
-            mend="make setup (it installs what is missing and leaves the rest)",
+            fix="make setup (it installs what is missing and leaves the rest)",
         )
 
 
@@ -163,7 +163,7 @@ def _packages(root: Path) -> Finding:
         f"{name} is not installed" for name in direct if canonicalize_name(name) not in installed
     ]
     if faults:
-        return Finding("packages", ", ".join(faults), ok=False, mend="make setup")
+        return Finding("packages", ", ".join(faults), ok=False, fix="make setup")
     return Finding("packages", f"{len(installed)} installed, as in uv.lock")
 
 
@@ -171,7 +171,7 @@ def _uv(root: Path) -> Finding:
     found = shutil.which("uv") or shutil.which("uv", path=str(root / ".tools/uv/bin"))
     return Finding(
         "uv",
-        anonymous(found) if found else "not here, and needed by make setup only, which fetches it",
+        anonymous(found) if found else "not here; only make setup needs it, and fetches it itself",
     )
 
 
@@ -195,14 +195,14 @@ def _accelerator() -> Finding:
         return Finding("accelerator", f"{detect_machine()}: {names}; driver {driver or 'unknown'}")
     if driver:
         # No fault: a desktop's graphics card has a driver too, and the CPU can do the work.
-        mend = (
-            "to train on it: install its torch build, and let the process see it"
-            " (CUDA_VISIBLE_DEVICES)"
+        fix = (
+            "to train on the GPU: install the torch build for it, and make it visible "
+            "(CUDA_VISIBLE_DEVICES)"
         )
         return Finding(
-            "accelerator", f"none that torch can use, but a GPU driver: {driver}", mend=mend
+            "accelerator", f"none that torch can use, but there is a GPU driver: {driver}", fix=fix
         )
-    return Finding("accelerator", "none: the CPU trains")
+    return Finding("accelerator", "none: training uses the CPU")
 
 
 def _machine() -> Finding:
@@ -216,12 +216,13 @@ def _machine() -> Finding:
     )
     found += f"{len(performance.references) or 'no'} references"
     generic = name in ("cuda", "rocm")
-    mend = (
-        f"for more than this: a file bench/plan/machines/NAME.toml like {name}.toml for these GPUs"
+    fix = (
+        "to use more of it: write a file bench/plan/machines/NAME.toml for these GPUs, like "
+        f"{name}.toml"
         if generic
         else ""
     )
-    return Finding("machine", found, mend=mend)
+    return Finding("machine", found, fix=fix)
 
 
 def _renderer() -> Finding:
@@ -236,7 +237,9 @@ def _mujoco() -> Finding:
         "mujoco",
         found,
         ok,
-        "" if ok else f"make setup (results need {MUJOCO_VERSION}: others draw other pixels)",
+        ""
+        if ok
+        else f"make setup (results need {MUJOCO_VERSION}: other renderers draw different pixels)",
     )
 
 
@@ -265,14 +268,14 @@ def _disk(name: str, folder: Path) -> Finding:
             name,
             f"{folder.name}/ is not writable",
             ok=False,
-            mend=f"make {anonymous(str(existing))} writable",
+            fix=f"make {anonymous(str(existing))} writable",
         )
     if free < DISK_NEEDED:
-        mend = (
+        fix = (
             f"free {DISK_NEEDED / 2**30:.0f} GiB there, or make {folder.name}/ a link to a larger"
             " disk"
         )
-        return Finding(name, found, ok=False, mend=mend)
+        return Finding(name, found, ok=False, fix=fix)
     return Finding(name, found)
 
 

@@ -9,7 +9,7 @@ class Finding:
     found: str
     ok: bool = True
     """False: something that a run needs is missing."""
-    mend: str = ""
+    fix: str = ""
     """What to do; empty where nothing is to be done."""
     recommended: str = ""
     """What the vendors recommend, of a setting that changes speed and no result."""
@@ -24,4 +24,4 @@ class Finding:
             return "MISSING"
         if not self.applicable:
             return "n/a"
-        return "advice" if self.mend else "ok"
+        return "advice" if self.fix else "ok"

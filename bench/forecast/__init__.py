@@ -1,2 +1,2 @@
-"""What a plan costs and needs: time, disk and energy by comparable runs, files of the hub, a
-GPU."""
+"""What a plan costs and needs: time and disk by comparable runs or counted operations; files of the
+hub; a GPU."""

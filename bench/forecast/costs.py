@@ -1,12 +1,12 @@
-"""What a plan will cost, by what comparable runs have cost: wall time, CPU time, disk; else, and
-told apart, by reckoning."""
+"""What a plan will cost, by what comparable runs have cost: wall time, CPU time, disk. What no
+run has shown is estimated, and marked as such."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.forecast.estimate import Reckoning
+from bench.forecast.by_operations import Estimator
 from bench.plan.cases import Case
 from bench.plan.document import Plan
 from bench.record.journal import journal_path
@@ -25,8 +25,8 @@ class Cost:
     cpu_seconds: float | None
     size: int | None
     """Bytes of what the case leaves on the disk."""
-    reckoned: bool = False
-    """Whether it was not measured, but reckoned from assumptions (`bench.forecast.estimate`)."""
+    estimated: bool = False
+    """Whether it was estimated from assumptions, not measured (`bench.forecast.by_operations`)."""
 
     def gpu_seconds(self, plan: Plan) -> float | None:
         """Seconds times GPUs: of a training one for each process, else one."""
@@ -57,17 +57,17 @@ def estimate(plan: Plan, past_runs: Sequence[Run]) -> tuple[Cost, ...]:
     return tuple(_cost(plan, case, spent.get(_key(plan, case))) for case in plan.cases)
 
 
-def fill(costs: Sequence[Cost], reckoning: Reckoning) -> tuple[Cost, ...]:
+def fill(costs: Sequence[Cost], estimator: Estimator) -> tuple[Cost, ...]:
     """The costs, with an estimate for each case of which no reference says how long it takes."""
     return tuple(
-        cost if cost.seconds is not None else _reckoned(cost.case, reckoning) for cost in costs
+        cost if cost.seconds is not None else _estimated(cost.case, estimator) for cost in costs
     )
 
 
-def _reckoned(case: Case, reckoning: Reckoning) -> Cost:
-    estimated = reckoning.of(case)
+def _estimated(case: Case, estimator: Estimator) -> Cost:
+    estimated = estimator.of(case)
     return Cost(
-        case, estimated.seconds, estimated.cpu_seconds, round(estimated.size), reckoned=True
+        case, estimated.seconds, estimated.cpu_seconds, round(estimated.size), estimated=True
     )
 
 

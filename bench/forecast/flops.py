@@ -1,4 +1,4 @@
-"""Floating-point operations of the models, from their shapes: what a time is reckoned from where
+"""Floating-point operations of the models, from their shapes: what a time is estimated from where
 nothing was measured.
 
 A matrix product of (n, k) and (k, m) counts 2 n k m. Norms, softmax, activations and the world

@@ -195,7 +195,7 @@ def _language_model(checkpoint: str) -> Needed:
             told,
             Path(HF_HUB_CACHE),
             _found(None, TOKENIZER),
-            "which one is told once that file is here",
+            "its name is known when that file is here",
         )
     weights = (WEIGHTS,) if fields.get("load_vlm_weights") else ()
     return _needed(what, name, "model", (("config.json",), *weights, *TOKENIZER))

@@ -36,7 +36,7 @@ def parse(text: bytes) -> Any:
 
 
 def _refuse(constant: str) -> None:
-    raise NotStrictError(f"not valid JSON: it says {constant}")
+    raise NotStrictError(f"not valid JSON: it contains {constant}")
 
 
 def _float(text: str) -> float:
@@ -59,5 +59,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise NotStrictError(f"the key '{twice}' stands twice in one object")
+        raise NotStrictError(f"the key '{twice}' appears twice in one object")
     return found

@@ -9,7 +9,7 @@ counter, read twice.
 
 A counter is the whole device's: what a neighbour does on it counts too, and an idle device counts.
 It moves on every 1 to 100 ms, so a region of a second or more is worth measuring. Nothing is
-estimated: without a counter there is no figure, and `NotTold` says why.
+estimated: without a counter there is no figure, and `NoReading` says why.
 
 Non-obvious: as in `bench.doctor.advice`, files are read below a root folder, programs called
 through a function, and the vendors' modules imported through one, so that a test can play any
@@ -35,7 +35,7 @@ _MASKS = {
 }
 
 
-class NotTold(Exception):  # noqa: N818 - no fault: it is an answer
+class NoReading(Exception):  # noqa: N818 - no fault: it is an answer
     """Why this computer does not tell its energy."""
 
 
@@ -69,7 +69,7 @@ def find_counter(
     without a GPU.
 
     Raises:
-        NotTold: there is none, it cannot be read, or which GPU is whose cannot be known.
+        NoReading: there is none, it cannot be read, or which GPU is whose cannot be known.
     """
     if accelerator == "cpu":
         return _rapl(root)
@@ -85,7 +85,7 @@ def reading(counter: Counter | None) -> dict[str, float] | None:
         return None
     try:
         return counter.read()
-    except (NotTold, RuntimeError):
+    except (NoReading, RuntimeError):
         return None
 
 
@@ -96,7 +96,7 @@ def _visible(accelerator: Accelerator, devices: int, environment: Mapping[str, s
     if not mask:
         return list(range(devices))
     if not all(entry.strip().isdigit() for entry in mask.split(",")):
-        raise NotTold(f"GPUs are chosen by '{mask}', not by number")
+        raise NoReading(f"GPUs are chosen by '{mask}', not by number")
     return [int(entry) for entry in mask.split(",")][:devices]
 
 
@@ -114,7 +114,7 @@ def _nvidia(indices: list[int], load: Load) -> Counter:
                 for index in indices
             }
         except nvml.NVMLError as error:
-            raise NotTold(f"NVML: {error}") from None
+            raise NoReading(f"NVML: {error}") from None
 
     return Counter("NVML", read)
 
@@ -133,7 +133,7 @@ def _amd(indices: list[int], load: Load, call: Call) -> Counter:
     def read() -> dict[str, float]:
         answer = call(["rocm-smi", "--showenergycounter", "--json"])
         if answer is None:
-            raise NotTold(f"{why}; no rocm-smi here")
+            raise NoReading(f"{why}; no rocm-smi here")
         try:
             cards = json.loads(answer)
             return {
@@ -141,8 +141,8 @@ def _amd(indices: list[int], load: Load, call: Call) -> Counter:
                 for index in indices
             }
         except (ValueError, KeyError, TypeError):
-            raise NotTold(
-                f"{why}; rocm-smi names no energy of GPU {', '.join(map(str, indices))}"
+            raise NoReading(
+                f"{why}; rocm-smi reports no energy for GPU {', '.join(map(str, indices))}"
             ) from None
 
     return Counter("rocm-smi", read)
@@ -159,7 +159,7 @@ def _amdsmi_joules(smi: Any, indices: list[int]) -> dict[str, float]:
             found[f"GPU {index}"] = ticks * told["counter_resolution"] / 1e6
         return found
     except (smi.AmdSmiException, IndexError, KeyError, TypeError) as error:
-        raise NotTold(f"amdsmi: {error!r}") from None
+        raise NoReading(f"amdsmi: {error!r}") from None
 
 
 def _rapl(root: Path) -> Counter:
@@ -168,7 +168,7 @@ def _rapl(root: Path) -> Counter:
     folders = sorted(root.glob("sys/class/powercap/intel-rapl:[0-9]*"))
     packages = {folder.name: folder for folder in folders if folder.name.count(":") == 1}
     if not packages:
-        raise NotTold("no /sys/class/powercap/intel-rapl here (virtual machines have none)")
+        raise NoReading("no /sys/class/powercap/intel-rapl here (virtual machines have none)")
 
     def read(file: str = "energy_uj") -> dict[str, float]:
         try:
@@ -176,7 +176,7 @@ def _rapl(root: Path) -> Counter:
                 name: int((folder / file).read_text()) / 1e6 for name, folder in packages.items()
             }
         except OSError as error:
-            raise NotTold(f"{error.filename}: {error.strerror}") from None
+            raise NoReading(f"{error.filename}: {error.strerror}") from None
 
     read()
     return Counter("RAPL", read, read("max_energy_range_uj"))

@@ -83,5 +83,5 @@ def make_cases(arms: dict[str, Arm], seeds: tuple[int, ...], held_out: bool) -> 
                 )
                 for name in world
             ]
-    assert len({case.id for case in cases}) == len(cases), "two cases of one name"
+    assert len({case.id for case in cases}) == len(cases), "two cases have the same name"
     return tuple(cases)

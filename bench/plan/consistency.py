@@ -22,7 +22,7 @@ def contradiction(plan: Plan) -> str | None:
     the way to them were added over time, and old runs can still be read.
     """
     if len(set(plan.seeds)) < len(plan.seeds):
-        return "its 'seeds' name one twice"
+        return "its 'seeds' have one twice"
     if plan.sequential and list(plan.sequential.looks) != sorted(set(plan.sequential.looks)):
         return "its 'sequential.looks' do not rise"
     if _results(plan.cases) != _results(make_cases(plan.arms, plan.seeds, held_out=False)):

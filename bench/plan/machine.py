@@ -79,8 +79,8 @@ def detect_accelerator() -> Accelerator:
         build = hardware.torch_build()
     except RuntimeError as error:
         raise UserError(
-            f"a GPU is here, and torch cannot be asked for it ({error}); mend torch, or give"
-            " --machine=cpu"
+            f"there is a GPU here, but torch cannot be asked about it ({error}); fix torch, or "
+            "give --machine=cpu"
         ) from None
     if not build["devices"]:
         return "cpu"
@@ -137,13 +137,13 @@ def _load(name: str, folder: Path) -> tuple[Machine, Performance]:
         )
     if machine.training_processes % machine.nodes:
         raise UserError(
-            f"{path}: 'training_processes' is {machine.training_processes}, of all nodes together,"
-            f" which 'nodes' = {machine.nodes} does not divide; make it a multiple"
+            f"{path}: 'training_processes' is {machine.training_processes}, for all nodes "
+            f"together, but not a multiple of 'nodes' = {machine.nodes}; make it one"
         )
     if machine.strategy != "ddp" and machine.training_processes < 2:
         raise UserError(
-            f"{path}: 'strategy' is '{machine.strategy}', which shares among processes, but there"
-            " is one; use 'ddp'"
+            f"{path}: 'strategy' is '{machine.strategy}', which splits the policy over several "
+            "processes, but there is only one; use 'ddp'"
         )
     performance = build(Performance, fast, str(path))
     check_performance(performance, str(path))

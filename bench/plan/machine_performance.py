@@ -94,8 +94,8 @@ def judge(performance: Performance, benchmark: str, value: float, unit: str) -> 
         return Judgement("no reference", f"{benchmark}: {value:.4g} {unit}, no reference")
     if reference.unit != unit:
         raise UserError(
-            f"the reference of '{benchmark}' is in {reference.unit}, measured was {unit}; mend the"
-            " machine's file"
+            f"the reference of '{benchmark}' is in {reference.unit}, but the measured value is in "
+            f"{unit}; fix the machine's file"
         )
     bounds = reference.bounds()
     least, most = bounds.get("least"), bounds.get("most")
@@ -121,7 +121,7 @@ def check_performance(performance: Performance, file: str) -> None:
     try:
         re.compile(performance.device)
     except re.error as error:
-        raise UserError(f"{file}: 'device' is no regular expression: {error}") from None
+        raise UserError(f"{file}: 'device' is not a regular expression: {error}") from None
     for benchmark, reference in performance.references.items():
         key = f"references.{benchmark}"
         if reference.lower is None and reference.upper is None:
@@ -137,6 +137,6 @@ def check_performance(performance: Performance, file: str) -> None:
     for benchmark in performance.expected_failures:
         if benchmark not in performance.references:
             raise UserError(
-                f"{file}: 'expected_failures.{benchmark}' has no reference that it could miss;"
-                " remove it"
+                f"{file}: 'expected_failures.{benchmark}' has no reference, so it cannot fail; "
+                "remove it"
             )

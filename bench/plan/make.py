@@ -149,12 +149,12 @@ def _check_recipe(recipe: Recipe, machine: Machine, where: str) -> None:
     seen_twice = sorted(set(demonstrations.held_out) & set(demonstrations.inits))
     if seen_twice:
         raise UserError(
-            f"{where}: 'demonstrations.held_out' names {seen_twice[0]}, which"
-            " 'demonstrations.inits' trains on"
+            f"{where}: 'demonstrations.held_out' has {seen_twice[0]}, which "
+            "'demonstrations.inits' uses for training"
         )
     for key, values in (("rollout.inits", rollout.inits), ("environment.tasks", tasks)):
         if len(set(values)) < len(values):
-            raise UserError(f"{where}: '{key}' names one twice; it is {list(values)}")
+            raise UserError(f"{where}: '{key}' has an entry twice; it is {list(values)}")
     if machine.cache_vision and recipe.training.image_shift:
         raise UserError(
             f"{where}: 'training.image_shift' is {recipe.training.image_shift}, so that images"

@@ -121,8 +121,8 @@ def load_suite(name: str, folder: Path = SUITES) -> Suite:
         )
     if name not in known and name in [path.name for path in folder.iterdir() if path.is_dir()]:
         raise UserError(
-            f"{folder / name}: a suite needs suite.toml, and there is none; write it"
-            " (docs/extending.md), or remove the folder"
+            f"{folder / name}: suite.toml is missing; write it (docs/extending.md), or remove the "
+            "folder"
         )
     if name not in known:
         raise UserError(f"unknown suite '{name}'; {did_you_mean(name, known)}")
@@ -159,8 +159,8 @@ def _with_inherited_scales(suite: dict[str, Any], path: Path) -> dict[str, Any]:
             other = path.parents[1] / str(scale[LIKE]) / "suite.toml"
             if scale[LIKE] not in known_suites(path.parents[1]):
                 raise UserError(
-                    f"{path}: 'scales.{name}.like' is '{scale[LIKE]}', which is no suite ({other}"
-                    " does not exist)"
+                    f"{path}: 'scales.{name}.like' is '{scale[LIKE]}', which is not a suite ("
+                    f"{other} does not exist)"
                 )
             inherited = read_toml(other).get("scales", {}).get(name)
             if inherited is None or LIKE in inherited:
@@ -221,13 +221,14 @@ def _check(suite: Suite, path: Path) -> None:
             )
         if claim.kind == "equivalence" and claim.effect is not None:
             raise UserError(
-                f"{path}: 'claims[{i}].effect' has no meaning for an equivalence claim; its margin"
-                " says what is sought"
+                f"{path}: 'claims[{i}].effect' has no meaning for an equivalence claim; remove "
+                "it, its margin is enough"
             )
     for key, rollout in named:
         if rollout not in rollouts:
             raise UserError(
-                f"{path}: '{key}' names no rollout: '{rollout}'; {did_you_mean(rollout, rollouts)}"
+                f"{path}: '{key}' is '{rollout}', which is not a rollout; "
+                f"{did_you_mean(rollout, rollouts)}"
             )
     if suite.control and not any(claim.kind == "superiority" for claim in suite.claims):
         raise UserError(
@@ -236,8 +237,8 @@ def _check(suite: Suite, path: Path) -> None:
         )
     if suite.control and not any(scale.concludes for scale in suite.scales.values()):
         raise UserError(
-            f"{path}: 'control' is '{suite.control}', but no scale concludes, so nothing could ever"
-            " be shown"
+            f"{path}: 'control' is '{suite.control}', but no scale allows a conclusion, so "
+            "nothing can be shown"
         )
 
 
@@ -255,7 +256,7 @@ def _check_arm(name: str, arm: Arm, path: Path) -> None:
         )
     if len(set(arm.rollouts)) < len(arm.rollouts):
         raise UserError(
-            f"{path}: 'arms.{name}.rollouts' names one mode twice; it is {list(arm.rollouts)}"
+            f"{path}: 'arms.{name}.rollouts' has one mode twice; it is {list(arm.rollouts)}"
         )
     for mode in arm.rollouts:
         if plain != (mode == "none"):

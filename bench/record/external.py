@@ -97,8 +97,8 @@ def load_external(path: Path) -> External:
         raise UserError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(content, dict) or "tables" not in content:
         raise UserError(
-            f"{path}: no external result (it has no 'tables'); wmbench import makes one of an"
-            " eval_info.json"
+            f"{path}: not an imported result (it has no 'tables'); wmbench import makes one from "
+            "an eval_info.json"
         )
     if content.get("version") != EXTERNAL_VERSION:
         raise UserError(
@@ -116,7 +116,7 @@ def check(external: External, file: str) -> None:
         key = f"tables[{i}]"
         _check_counts(file, key, table.episodes, table.successes)
         if len(set(table.tasks)) < len(table.tasks):
-            raise UserError(f"{file}: '{key}.tasks' names one twice; it is {list(table.tasks)}")
+            raise UserError(f"{file}: '{key}.tasks' has one task twice; it is {list(table.tasks)}")
         for j, count in enumerate(table.by_task):
             _check_counts(file, f"{key}.by_task[{j}]", count.episodes, count.successes)
         if not table.by_task:

@@ -67,7 +67,7 @@ def _refuse(plan: Plan, case: Case, row: Row) -> NoReturn:
     if (key := differing_key(row, planned)) is not None:
         raise UserError(
             f"{episode_name(case.id, row)}: its {key} is {row[key]!r}, the plan says"
-            f" {getattr(planned, key)!r}; the journal is of another plan"
+            f" {getattr(planned, key)!r}; the journal belongs to another plan"
         )
     raise UserError(f"{episode_name(case.id, row)}: recorded twice")
 

@@ -179,8 +179,9 @@ def refuse_another_renderer(run_dir: Path) -> None:
             and here[what] != there[what]
         ):
             raise UserError(
-                f"{path}: the run's frames are drawn with {what} '{there[what]}', here it is"
-                f" '{here[what]}'; play it where it began, or give another --results"
+                f"{path}: the run's frames are drawn with {what} '{there[what]}', here it is '"
+                f"{here[what]}'; continue it on the machine where it began, or give another "
+                "--results"
             )
 
 

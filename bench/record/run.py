@@ -181,8 +181,8 @@ def _read_speeds(path: Path) -> list[Record] | None:
     benchmarks = document.get("benchmarks")
     if not isinstance(benchmarks, list):
         raise UserError(
-            f"{path}: 'benchmarks' is no list; lay the throughput suite's --benchmark-json there"
-            " again"
+            f"{path}: 'benchmarks' is not a list; put the throughput suite's --benchmark-json "
+            "file there again"
         )
     infos = [each.get("extra_info") for each in benchmarks if isinstance(each, dict)]
     speeds = [info for info in infos if isinstance(info, dict) and "figure" in info]

@@ -33,15 +33,15 @@ def state_of(run_dir: Path) -> State:
 
 def follow(
     run_dir: Path,
-    tell: Callable[[str], None],
+    announce: Callable[[str], None],
     templates: Path | None = None,
     every: float = REFRESH_SECONDS,
 ) -> Path:
     """Write the report whenever the run has gone on, until it is finished; return the path of
     report.html.
 
-    ``tell`` gets a line whenever there is news. Whoever stops this writes the report once more, so
-    that it asks for no refresh.
+    ``announce`` gets a line whenever there is news. Whoever stops this writes the report once
+    more, so that it asks for no refresh.
 
     Raises UserError as `write_report` does.
     """
@@ -55,6 +55,6 @@ def follow(
                 return report
             if content["unfinished"] != told:
                 told = content["unfinished"]
-                tell(told)
+                announce(told)
             seen = state
         time.sleep(every)

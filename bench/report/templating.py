@@ -52,13 +52,13 @@ class Templates:
             if self.folder is None or not _lies_in(error.filename, self.folder):
                 raise
             raise UserError(
-                f"{error.filename}, line {error.lineno}: {_told(error)}; mend the template"
+                f"{error.filename}, line {error.lineno}: {_told(error)}; fix the template"
             ) from None
         except Exception as error:  # whatever a user's template calls for
             line = None if self.folder is None else _last_line(error.__traceback__, self.folder)
             if line is None:
                 raise
-            raise UserError(f"{line}: {_told(error)}; mend the template") from None
+            raise UserError(f"{line}: {_told(error)}; fix the template") from None
 
 
 def own_sha256(folder: Path) -> str:
@@ -82,8 +82,8 @@ def _check(folder: Path) -> None:
         raise UserError(f"--templates {folder}: no such folder")
     if not any((folder / name).is_file() for name in ours):
         raise UserError(
-            f"--templates {folder}: replaces no template; those that can be replaced are"
-            f" {', '.join(ours)}"
+            f"--templates {folder}: no file in it replaces a template; give one of "
+            f"{', '.join(ours)}"
         )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from bench.formats.checksums import signed, sums_of
-from bench.host.energy import Counter, NotTold, find_counter, reading
+from bench.host.energy import Counter, NoReading, find_counter, reading
 from bench.judge.pairing import RowsByCase
 from bench.judge.progress import Progress, progress_of, wanted_looks
 from bench.plan.cases import Case
@@ -324,7 +324,7 @@ class Executor:
         machine = self.context.plan.machine
         try:
             return find_counter(machine.accelerator, machine.training_processes)
-        except NotTold:
+        except NoReading:
             return None
 
     def _joules_since(self, before: Mapping[str, float] | None) -> dict[str, Any]:

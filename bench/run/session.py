@@ -131,5 +131,5 @@ def contradiction(
     for key, possible in wanted.items():
         if record.get(key) not in possible:
             asked = " or ".join(map(str, possible))
-            return f"'{key}' is {record.get(key)}, and the plan says {asked}"
+            return f"'{key}' is {record.get(key)}, but the plan says {asked}"
     return None

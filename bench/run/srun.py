@@ -26,9 +26,9 @@ def joins(plan: Plan, cases: Sequence[str]) -> bool:
     machine = plan.machine
     if srun_ranks() != machine.training_processes:
         raise UserError(
-            f"srun started {srun_ranks()} processes, and machine '{machine.name}' trains with"
-            f" {machine.training_processes}; give srun --nodes={machine.nodes}"
-            f" --ntasks={machine.training_processes} --ntasks-per-node={machine.processes_per_node}"
+            f"srun started {srun_ranks()} processes, but machine '{machine.name}' trains with "
+            f"{machine.training_processes}; give srun --nodes={machine.nodes} --ntasks="
+            f"{machine.training_processes} --ntasks-per-node={machine.processes_per_node}"
         )
     return srun_rank() > 0
 
@@ -39,10 +39,10 @@ def refuse_several_nodes(plan: Plan, cases: Sequence[str], is_done: Callable[[st
     if plan.machine.nodes == 1 or by_srun():
         return
     if not all(is_done(case) for case in cases if plan.trains(plan.case(case))):
-        raise UserError(told_to_submit(plan.machine))
+        raise UserError(submit_instead(plan.machine))
 
 
-def told_to_submit(machine: Machine) -> str:
+def submit_instead(machine: Machine) -> str:
     """What to do where a machine of several nodes is to train without Slurm."""
     return (
         f"machine '{machine.name}' trains on {machine.nodes} nodes, whose processes Slurm starts; "

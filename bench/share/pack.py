@@ -88,8 +88,8 @@ def _refuse_names(files: dict[str, Path]) -> None:
         ):
             if anonymous(line) != line:
                 raise UserError(
-                    f"{path}: line {number} names this user or this host; --with-names packs it all"
-                    " the same"
+                    f"{path}: line {number} has the name of this user or this host; --with-names "
+                    "packs it anyway"
                 )
 
 
@@ -139,9 +139,9 @@ def unpack(packed: Path, folder: Path) -> Path:
             if any(
                 any(block) for block in iter(lambda: stream.read(1 << 20), b"")
             ):  # to its end: there the sum is compared
-                raise UserError(f"{packed}: damaged: something stands behind its end")
+                raise UserError(f"{packed}: damaged: there are more bytes after its end")
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise UserError(f"{packed}: damaged, or no packed run: {error}") from None
+        raise UserError(f"{packed}: damaged, or not a packed run: {error}") from None
     if len(tops) != 1:
         raise UserError(f"{packed}: holds {len(tops)} folders, a packed run has one")
     return folder / tops.pop()
@@ -184,7 +184,7 @@ def _decompressed(raw: IO[bytes], packed: Path) -> Iterator[IO[bytes]]:
     if magic.startswith(GZIP):
         if magic[3:] != NO_NAME_NO_TIME:
             raise UserError(
-                f"{packed}: damaged, or not packed by wmbench: its gzip header is another one"
+                f"{packed}: damaged, or not packed by wmbench: its gzip header is different"
             )
         with gzip.GzipFile(fileobj=raw, mode="rb") as stream:
             yield io.BufferedReader(stream)

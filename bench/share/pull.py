@@ -55,9 +55,11 @@ def pull(source: str, destination: Path | None = None, weights: bool = False) ->
     """
     name = source.rstrip("/").rpartition("/")[2].rpartition(":")[2]
     if not name:
-        raise UserError(f"{source}: names no run directory; give it as HOST:DIR")
+        raise UserError(f"{source}: there is no run directory in it; give HOST:DIR")
     if destination is None and name in (".", ".."):
-        raise UserError(f"{source}: has no name to call it by; say where it is to go")
+        raise UserError(
+            f"{source}: has no folder name to use here; give DEST, the folder to write to"
+        )
     destination = Path("results") / name if destination is None else destination
     stage = destination / STAGE
     stage.mkdir(parents=True, exist_ok=True)
@@ -75,7 +77,7 @@ def _alone(destination: Path) -> Iterator[IO[str]]:
     with (destination / f"{STAGE}.lock").open("w") as file:
         if not lock_descriptor(file.fileno(), blocking=False):
             raise UserError(
-                f"{destination}: another wmbench pull is at work here; wait for it or stop it"
+                f"{destination}: another wmbench pull is running here; wait for it or stop it"
             )
         yield file
 
@@ -93,8 +95,8 @@ def _pull(source: str, destination: Path, stage: Path, weights: bool, held: IO[s
     plan = load_plan(stage)
     if (destination / PLAN_FILE).exists() and load_plan(destination).hash != plan.hash:
         raise UserError(
-            f"{destination}: another run lies here ({load_plan(destination).run_name}); choose"
-            " another folder"
+            f"{destination}: this folder has another run ({load_plan(destination).run_name}); "
+            "choose another folder"
         )
     return _take_over(stage, destination)
 
@@ -109,7 +111,8 @@ def _rsync(source: str, wanted: str, stage: Path, options: Sequence[str], held: 
     program = shutil.which("rsync")
     if program is None:
         raise UserError(
-            "rsync is not installed here: install it on both machines, it is what pull fetches with"
+            "rsync is not installed here: install it on both machines, pull fetches the files "
+            "with it"
         )
     always = [
         "--quiet",
@@ -133,7 +136,7 @@ def _rsync(source: str, wanted: str, stage: Path, options: Sequence[str], held: 
         told = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         reasons = [line for line in told if not any(each in line for each in CONSEQUENCES)]
         why = (reasons or told or [f"rsync exited with {done.returncode}"])[-1]
-        raise UserError(f"{source}: not pulled, and nothing has changed here: {why}")
+        raise UserError(f"{source}: could not be pulled, and nothing has changed here: {why}")
 
 
 def _take_over(stage: Path, destination: Path) -> Pulled:
@@ -153,8 +156,8 @@ def _take_over(stage: Path, destination: Path) -> Pulled:
             continue
         elif name.startswith("episodes/") and (lacks := _lacks(path, target)):
             kept.append(
-                f"{target}: there it lacks {lacks} that {'is' if lacks == '1 line' else 'are'}"
-                " recorded here; it stays"
+                f"{target}: on the other machine it lacks {lacks} that "
+                f"{'is' if lacks == '1 line' else 'are'} recorded here; the file here is kept"
             )
             continue
         else:

@@ -38,7 +38,7 @@ def check_journals(
     }
     for path in sorted((found.run_dir / "episodes").glob("[!.]*.jsonl")):
         if path not in known:
-            found.damage(f"episodes/{path.name}", "the journal of no rollout of the plan")
+            found.damage(f"episodes/{path.name}", "not the journal of a rollout of the plan")
     number = sum(map(len, rows_by_case.values()))
     found.checked.append(
         f"{number} episodes of {len(rows_by_case)} rollouts against the episode table"
@@ -66,7 +66,7 @@ def _check_case(
             if index in places:
                 first, line = places[index]
                 found.damage(
-                    file, f"line {number}: episode {index} stands already in {first} line {line}"
+                    file, f"line {number}: episode {index} is already in {first} line {line}"
                 )
                 continue
             places[index] = file, number
@@ -99,9 +99,9 @@ def read_lines(
     if len(whole) < len(text):
         number = whole.count(b"\n") + 1
         if done:
-            found.damage(file, f"line {number}: cut off, it has no end")
+            found.damage(file, f"line {number}: cut off, its end is missing")
         else:
-            found.notes.append(f"{file}: line {number} is half written; it does not count")
+            found.notes.append(f"{file}: line {number} is only half written; it does not count")
     if decoder is not None and (read := read_objects(whole, decoder)) is not None:
         return list(enumerate(read, start=1))
     good = []
@@ -132,7 +132,7 @@ def _alien(plan: Plan, case: Case, row: Row) -> str | None:
             f" {row['index']}"
         )
     if row["success"] and row["status"] != "ok":
-        return f"'success' is true, and 'status' is {row['status']!r}"
+        return f"'success' is true, but 'status' is {row['status']!r}"
     if row["steps"] > plan.recipe.environment.max_steps:
         return (
             f"'steps' is {row['steps']}, an episode has at most {plan.recipe.environment.max_steps}"
@@ -152,7 +152,7 @@ def _check_record(
             told = ", ".join(map(str, lacking[:10])) + (" ..." if len(lacking) > 10 else "")
             found.damage(
                 f"episodes/{case.id}.jsonl",
-                f"episodes {told} are missing, and {file} says that the case is done",
+                f"episodes {told} are missing, but {file} says that the case is done",
             )
             return
     sums = {

@@ -22,7 +22,7 @@ def read_records(found: Findings, plan: Plan) -> Records:
     for path in sorted((found.run_dir / "cases").glob("[!.]*.json")):
         file = f"cases/{path.name}"
         if path.name not in ids:
-            found.damage(file, "the record of no case of the plan")
+            found.damage(file, "not the record of a case of the plan")
             continue
         record = found.read(file)
         if record is None:
@@ -75,7 +75,7 @@ def check_trainings(found: Findings, plan: Plan, records: Records) -> None:
     for path in sorted((found.run_dir / "metrics").glob("[!.]*.jsonl")):
         file = f"metrics/{path.name}"
         if path.name not in trainings:
-            found.damage(file, "the metrics of no training of the plan")
+            found.damage(file, "not the metrics of a training of the plan")
             continue
         case = trainings[path.name]
         record = records.get(case.id)
@@ -91,7 +91,7 @@ def check_trainings(found: Findings, plan: Plan, records: Records) -> None:
         ):
             found.damage(
                 f"metrics/{case.id}.jsonl",
-                f"missing, and cases/{case.id}.json says that the training is done",
+                f"missing, but cases/{case.id}.json says that the training is done",
             )
     found.checked.append(f"{number} logged steps")
 
@@ -137,7 +137,7 @@ def check_replays(found: Findings, plan: Plan, records: Records) -> None:
     for path in sorted((found.run_dir / "replays").glob("[!.]*.jsonl")):
         file = f"replays/{path.name}"
         if path.name not in replays:
-            found.damage(file, "the replay of no case of the plan")
+            found.damage(file, "not the replay of a case of the plan")
             continue
         case_id = replays[path.name].id
         lines = read_lines(found, file, path, Replayed, done=case_id in records)
@@ -161,7 +161,7 @@ def _check_summary(
         for line in lines
     }
     if len(shapes) > 1 or len(set(next(iter(shapes))[:3])) > 1:
-        found.damage(file, "its lines are not of one shape")
+        found.damage(file, "its lines do not have the same shape")
         return
     for key, value in summary(lines).items():
         if record.get(key) != value:

@@ -84,7 +84,9 @@ def _made_again(
     made_with = _made_with(found)
     if templates is not None and own_sha256(templates) != made_with:
         told = (
-            "with ours" if made_with is None else f"with others, whose sum is {made_with[:12]}..."
+            "with the built-in templates"
+            if made_with is None
+            else f"with other templates, whose checksum is {made_with[:12]}..."
         )
         raise UserError(
             f"--templates {templates}: the reports of {found.run_dir} were made {told}; give those,"
@@ -95,8 +97,8 @@ def _made_again(
         return None
     if made_with is not None and templates is None:
         found.notes.append(
-            f"report.html and report.md were made with other templates (sum {made_with[:12]}...),"
-            " and were not made again; wmbench verify --templates FOLDER does that"
+            f"report.html and report.md were made with other templates (checksum {made_with[:12]}"
+            "...), and were not made again; wmbench verify --templates FOLDER does that"
         )
         return {"report.json": as_json(json.loads(made["report.json"]), made_with)}
     listed, here = _listed_films(manifest), films_in(found.run_dir)
@@ -173,7 +175,7 @@ def _compare_json(found: Findings, made: bytes, same_program: bool) -> None:
         found.damage("report.json", f"{len(differences) - MOST} more differences")
     if same_program and not differences:
         found.notes.append(
-            "report.json differs from what is made here in the last digits or in its layout alone"
+            "report.json differs from what is made here only in the last digits or in its layout"
         )
 
 
@@ -188,7 +190,7 @@ def _differences(written: Any, again: Any, place: str, numbers_only: bool) -> It
                 yield (
                     f"'{inner}':"
                     + (
-                        " stands there, and recomputed there is none"
+                        " is there, but the recomputed report does not have it"
                         if key in written
                         else " is missing"
                     )
@@ -210,7 +212,7 @@ def _list_differences(
         if name in others:
             yield from _differences(item, others.pop(name), f"{place}[{name}]", numbers_only)
         else:
-            yield f"'{place}[{name}]': stands there, and recomputed there is none"
+            yield f"'{place}[{name}]': is there, but the recomputed report does not have it"
     for name in others:
         yield f"'{place}[{name}]': is missing"
 

@@ -28,7 +28,7 @@ def check_manifest(found: Findings) -> dict[str, Any] | None:
     if wrong:
         return None
     if not is_intact(manifest):
-        found.damage(MANIFEST, "changed after it was written: it does not match its own sum")
+        found.damage(MANIFEST, "changed after it was written: it does not match its own checksum")
     entries = manifest["files"]
     if (
         sha256_of_lines(
@@ -36,7 +36,7 @@ def check_manifest(found: Findings) -> dict[str, Any] | None:
         )
         != manifest["seal"]
     ):
-        found.damage(MANIFEST, "'seal': is not that of the files it lists")
+        found.damage(MANIFEST, "'seal': does not match the files that it lists")
     _compare(found, entries)
     found.checked.append(f"{len(entries)} files against manifest.json")
     return dict(manifest)
@@ -51,7 +51,7 @@ def _compare(found: Findings, entries: dict[str, dict[str, Any]]) -> None:
             continue
         path = found.run_dir / name
         if not path.is_file():
-            found.damage(name, "missing: manifest.json has a sum of it")
+            found.damage(name, "missing: manifest.json has a checksum of it")
             continue
         size, digest = path.stat().st_size, sha256_of(path)
         if size != entry["bytes"]:
@@ -59,24 +59,25 @@ def _compare(found: Findings, entries: dict[str, dict[str, Any]]) -> None:
         elif digest != entry["sha256"]:
             found.damage(
                 name,
-                f"changed after it was sealed: its sum is {digest[:12]}..., not"
-                f" {entry['sha256'][:12]}...",
+                f"changed after it was sealed: its checksum is {digest[:12]}..., not "
+                f"{entry['sha256'][:12]}...",
             )
     for name in files:
         if name not in entries:
             found.damage(
                 name,
-                "unknown: manifest.json has no sum of it; if it is yours, wmbench report adds it",
+                "unknown: manifest.json has no checksum of it; if it is yours, wmbench report "
+                "adds it",
             )
     foreign = [name for name in foreign_files(found.run_dir) if name not in entries]
     if foreign:
-        found.notes.append(f"no files of a run, not looked at: {', '.join(foreign)}")
+        found.notes.append(f"not files of a run, so not checked: {', '.join(foreign)}")
     for folder in left_out:
         number = sum(name.startswith(folder) for name in entries)
         if number:
             found.notes.append(
-                f"{folder} is not here ({number} files): their sums stand in manifest.json, nothing"
-                " was compared"
+                f"{folder} is not here ({number} files): their checksums are in manifest.json, "
+                "but nothing was compared"
             )
 
 
@@ -90,7 +91,7 @@ def check_record_sums(found: Findings, plan: Plan, records: dict[str, dict[str, 
         if "sums" not in record:
             continue
         if not is_intact(record):
-            found.damage(name, "changed after it was written: it does not match its own sum")
+            found.damage(name, "changed after it was written: it does not match its own checksum")
         for file, expected in record["sums"]["files"].items():
             if file.startswith(LEFT_OUT) and not (found.run_dir / file).exists():
                 absent += 1
@@ -102,11 +103,11 @@ def check_record_sums(found: Findings, plan: Plan, records: dict[str, dict[str, 
         _check_began_from(found, plan, records, case_id)
     if old:
         found.notes.append(
-            f"{len(old)} of {len(records)} records have no sums: they were written before there"
-            " were any"
+            f"{len(old)} of {len(records)} records have no checksums: they were written before "
+            "checksums were added"
         )
     found.checked.append(
-        f"{compared} sums of {len(records)} records"
+        f"{compared} checksums of {len(records)} records"
         + (f" ({absent} things are not here)" if absent else "")
     )
 
@@ -115,12 +116,13 @@ def _hold(found: Findings, file: str, path: Path, expected: str, case_id: str) -
     try:
         digest = sha256_of(path)
     except OSError as error:
-        found.damage(file, f"cannot be read, and {case_id} has made it: {error.strerror}")
+        found.damage(file, f"cannot be read, but {case_id} made it: {error.strerror}")
         return
     if digest != expected:
         found.damage(
             file,
-            f"changed after {case_id} ended: its sum is {digest[:12]}..., not {expected[:12]}...",
+            f"changed after {case_id} ended: its checksum is {digest[:12]}..., not "
+            f"{expected[:12]}...",
         )
 
 
@@ -135,7 +137,7 @@ def _note_outside(found: Findings, artefact: str | None, expected: str, case_id:
         return False
     if sha256_of(path) != expected:
         found.notes.append(
-            f"{artefact} is not what {case_id} made or used: it was made again, or changed"
+            f"{artefact} is not what {case_id} made or used: it was made again or changed since"
         )
     return True
 
@@ -151,5 +153,5 @@ def _check_began_from(
             told = "no checkpoint" if began_from is None else f"checkpoint {began_from[:12]}..."
             found.damage(
                 f"cases/{case_id}.json",
-                f"'sums.checkpoint': it began from {told}, {need} made {made[:12]}...",
+                f"'sums.checkpoint': it started from {told}, but {need} made {made[:12]}...",
             )

@@ -130,8 +130,8 @@ def _state(
         )
     else:
         found.notes.append(
-            f"not sealed: there is no {MANIFEST}; what no record has a sum of was not compared with"
-            " anything"
+            f"not sealed: there is no {MANIFEST}; files without a checksum in a record were not "
+            "compared with anything"
         )
     return "not sealed"
 

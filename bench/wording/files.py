@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from bench.forecast.hub import Needed
 
 
-def files_told(needs: Iterable[Needed]) -> list[str]:
+def file_lines(needs: Iterable[Needed]) -> list[str]:
     """A paragraph for each repository: its folder, what is there of it, what is missing and what
     fetches it."""
     lines = []

@@ -13,10 +13,10 @@ def steps_sentence(claim: Claim, steps: StepsContrast | None) -> str | None:
         return None
     p = p_value(steps.p)
     return (
-        f"Steps to success, which decide nothing: {claim.left} is quicker in {steps.quicker} pairs"
-        f" and slower in {steps.slower}, a failure being slower than any success; mean"
-        f" {steps.left_mean:.1f} against {steps.right_mean:.1f} with failures at the limit;"
-        f" two-sided p {p if p.startswith('<') else f'= {p}'}."
+        f"Steps to success, which decide nothing: {claim.left} is quicker in {steps.quicker} "
+        f"pairs and slower in {steps.slower}; a failure counts as slower than any success. Mean "
+        f"{steps.left_mean:.1f} against {steps.right_mean:.1f}, with failures at the limit; "
+        f"two-sided p {p if p.startswith('<') else f'= {p}'}."
     )
 
 
@@ -28,7 +28,7 @@ def replays_note(plan: Plan, done: int) -> str | None:
     if planned:
         return None
     if not plan.recipe.demonstrations.held_out:
-        return "Not measured: this scale has no demonstrations that are held out of training."
+        return "Not measured: this scale has no held-out demonstrations."
     return (
         "Not measured: no arm with world memory was chosen, or the plan is older than the"
         " measurement."
@@ -40,15 +40,15 @@ def resets_note(hard: dict[str, int], cheap: int) -> str | None:
     cheap; None of an old run."""
     if not hard:
         return (
-            f"All {cheap} resets were cheap: bit for bit the scene of a hard one."
+            f"All {cheap} resets were cheap ones; each gave the scene of a hard reset, bit for bit."
             if cheap
             else None
         )
     total = sum(hard.values())
     names = listed([f"{task} ({number})" for task, number in hard.items()])
     return (
-        f"{total} of {total + cheap} resets were hard, each with a model built anew, because no"
-        f" cheap one gave the same scene bit for bit: {names}."
+        f"{total} of {total + cheap} resets were hard ones, which build the model again, because "
+        f"a cheap reset did not give the same scene bit for bit: {names}."
     )
 
 
@@ -58,6 +58,6 @@ def batch_note(largest: int) -> str | None:
     if largest <= 1:
         return None
     return (
-        f"Answers were computed in batches of up to {largest}; their last bits may depend on the"
-        " batch. --deterministic avoids it."
+        f"Actions were computed in batches of up to {largest}; their last bits may depend on the "
+        "batch. --deterministic avoids this."
     )

@@ -31,5 +31,5 @@ def count(episodes: int | None) -> str:
     return "more than 100000" if episodes is None else str(episodes)
 
 
-def hours_told(hours: float) -> str:
+def hours_text(hours: float) -> str:
     return f"{hours:.2g}" if hours < 10 else f"{hours:.0f}"

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from bench.forecast.by_operations import Estimator, assumptions
 from bench.forecast.costs import Cost
-from bench.forecast.estimate import Reckoning, assumptions
 from bench.judge.power import Discordance, EquivalenceLimit, Limit, pairs_of, share_played
 from bench.plan.document import Plan
 from bench.plan.suite import Claim
-from bench.wording.numbers import count, hours_told
+from bench.wording.numbers import count, hours_text
 from bench.wording.text import listed, sentence_case
 
 USUAL_GAIN = 0.05
@@ -18,18 +18,18 @@ def limit_sentence(limit: Limit) -> str:
     """What it would take."""
     if isinstance(limit, EquivalenceLimit):
         return (
-            f"{sentence_case(discordance_note(limit.discordance))}, equal rollouts are shown to be"
-            f" equal within {100 * limit.margin:g} points with a chance of {100 * limit.power:.0f}"
-            f" % by {limit.pairs} paired episodes; four times in five takes about"
-            f" {count(limit.episodes)}."
+            f"{sentence_case(discordance_note(limit.discordance))}, {limit.pairs} paired episodes "
+            f"show that equal rollouts are equal within {100 * limit.margin:g} points with a "
+            f"chance of {100 * limit.power:.0f} %; a chance of 80 % takes about "
+            f"{count(limit.episodes)}."
         )
     if limit.wins is None:
         return f"Out of reach: {limit.pairs} paired episodes cannot show a gain of any size."
-    least = f"At least {limit.wins} of {limit.pairs} episodes must be won with none lost."
+    least = f"At least {limit.wins} of {limit.pairs} episodes must be gained and none lost."
     found = (
-        f"a true gain of {100 * limit.gain:.1f} points is found four times in five"
+        f"a true gain of {100 * limit.gain:.1f} points is found with a chance of 80 %"
         if limit.gain is not None
-        else "no gain is large enough to be found four times in five"
+        else "no gain is large enough to be found with a chance of 80 %"
     )
     counts = [f"{100 * gain:.0f} points {count(episodes)}" for gain, episodes in limit.episodes]
     return (
@@ -44,8 +44,8 @@ def out_of_reach_note(claim: Claim, limit: Limit) -> str | None:
         if limit.least is not None and limit.least <= limit.pairs:
             return None
         return (
-            f'"{claim.id}" within {100 * limit.margin:g} points: {limit.pairs} paired episodes'
-            f" cannot show it, whatever they are; it takes at least {count(limit.least)}."
+            f'"{claim.id}" within {100 * limit.margin:g} points: {limit.pairs} paired episodes '
+            f"cannot show it, whatever their results are; it takes at least {count(limit.least)}."
         )
     if limit.wins is None:
         return f'"{claim.id}": {limit.pairs} paired episodes cannot show a gain of any size.'
@@ -60,9 +60,9 @@ def looks_sentence(plan: Plan) -> str | None:
     spending = {"obrien-fleming": "O'Brien-Fleming", "pocock": "Pocock"}[plan.schedule.spending]
     states = listed([str(look) for look in plan.schedule.looks])
     return (
-        f"after {states} initial states of each task, error spent as {spending} would; a claim"
-        f" whose gain is found four times in five ends after {100 * share:.0f} % of its pairs on"
-        " average"
+        f"after {states} initial states of each task, with the error spending of {spending}; a "
+        f"claim whose gain is found with a chance of 80 % ends after {100 * share:.0f} % of its "
+        "pairs on average"
     )
 
 
@@ -87,9 +87,9 @@ def plan_sentences(limits: Sequence[Limit]) -> list[str]:
 def _plan_sentence(limit: Limit) -> str:
     if isinstance(limit, EquivalenceLimit):
         return (
-            f"equality within {100 * limit.margin:g} points is shown with a chance of"
-            f" {100 * limit.power:.0f} % where it holds, and takes {count(limit.episodes)} paired"
-            " episodes"
+            f"equality within {100 * limit.margin:g} points, if it is true, is shown with a "
+            f"chance of {100 * limit.power:.0f} %; it takes {count(limit.episodes)} paired "
+            "episodes"
         )
     if limit.gain is None:
         found = "no gain of any size"
@@ -97,34 +97,34 @@ def _plan_sentence(limit: Limit) -> str:
         found = f"a gain of {100 * limit.gain:.1f} points"
         if limit.gain_if_repeats_are_alike is not None:
             found += (
-                f" ({100 * limit.gain_if_repeats_are_alike:.1f} if repeats of an initial state end"
-                " alike)"
+                f" ({100 * limit.gain_if_repeats_are_alike:.1f} if repeats of an initial state "
+                "have the same result)"
             )
     counts = [f"{100 * gain:.0f} points {count(episodes)}" for gain, episodes in limit.episodes]
     told = f"{found}; paired episodes for {', '.join(counts)}"
     if limit.effect is None or limit.power is None:
         return told
     return (
-        f"{told}; the gain of {100 * limit.effect:g} points that is sought is found with a chance"
-        f" of {100 * limit.power:.0f} % and takes {count(limit.effect_episodes)}"
+        f"{told}; the target gain of {100 * limit.effect:g} points is found with a chance of "
+        f"{100 * limit.power:.0f} % and takes {count(limit.effect_episodes)}"
     )
 
 
 def cost_lines(
-    plan: Plan, costs: Sequence[Cost], references: Sequence[str], reckoning: Reckoning | None = None
+    plan: Plan, costs: Sequence[Cost], references: Sequence[str], estimator: Estimator | None = None
 ) -> list[tuple[str, str]]:
     """Wall time, CPU or GPU time and disk of a plan, each with what it lacks: pairs of a name and a
     text.
 
-    `reckoning`: what filled the costs that no reference knows; None: they are left out.
+    `estimator`: what filled the costs that no reference knows; None: they are left out.
     """
-    if not references and reckoning is None:
+    if not references and estimator is None:
         return [
             (
                 "cost",
                 (
-                    "no reference: no comparable run on a machine of this name, so neither time nor"
-                    " disk is known"
+                    "no reference: no comparable run on a machine of this name, so time and disk "
+                    "are not known"
                 ),
             )
         ]
@@ -134,33 +134,33 @@ def cost_lines(
     seconds = sum(cost.seconds or 0.0 for cost in costs)
     used = sum((cost.cpu_seconds if on_cpu else cost.gpu_seconds(plan)) or 0.0 for cost in costs)
     size = sum(cost.size or 0 for cost in costs)
-    guessed = [cost for cost in costs if cost.reckoned]
+    guessed = [cost for cost in costs if cost.estimated]
     share = (
-        f", {hours_told(sum(cost.seconds or 0.0 for cost in guessed) / 3600)} of them an estimate"
+        f", {hours_text(sum(cost.seconds or 0.0 for cost in guessed) / 3600)} of them an estimate"
         if guessed
         else ""
     )
     fetched = (
-        f" and {_bytes_told(reckoning.downloads)} fetched before"
-        if reckoning and reckoning.downloads
+        f" and {_bytes_text(estimator.downloads)} fetched before"
+        if estimator and estimator.downloads
         else ""
     )
-    counted = fetched or "; downloads are not counted" * (reckoning is None)
+    counted = fetched or "; downloads are not counted" * (estimator is None)
     lines = [
         (
             "wall time",
-            f"{most} {hours_told(seconds / 3600)} h if nothing is done yet{share}{untimed}",
+            f"{most} {hours_text(seconds / 3600)} h if nothing is done yet{share}{untimed}",
         ),
-        ("CPU-hours" if on_cpu else "GPU-hours", f"{most} {hours_told(used / 3600)}{untimed}"),
-        ("disk", f"about {_bytes_told(size)}{unsized}{counted}"),
+        ("CPU-hours" if on_cpu else "GPU-hours", f"{most} {hours_text(used / 3600)}{untimed}"),
+        ("disk", f"about {_bytes_text(size)}{unsized}{counted}"),
     ]
     lines += [("measured by", ", ".join(references))] if references else []
     return lines + (
-        [("estimated", f"not measured: {assumptions(reckoning)}")] if reckoning and guessed else []
+        [("estimated", f"not measured: {assumptions(estimator)}")] if estimator and guessed else []
     )
 
 
-def _bytes_told(size: float) -> str:
+def _bytes_text(size: float) -> str:
     return f"{size / 1e9:.3g} GB" if size >= 1e10 else f"{size / 1e6:.3g} MB"
 
 
@@ -175,7 +175,7 @@ def discordance_note(discordance: Discordance) -> str:
     if discordance.measured is None:
         return f"if equal rollouts disagree on {rate} of the episodes (assumed)"
     alike = (
-        f", {discordance.design_effect:.1f} pairs being worth one"
+        f", {discordance.design_effect:.1f} pairs count as one"
         if discordance.design_effect >= 1.05
         else ""
     )
@@ -192,11 +192,11 @@ def effort_note(limit: Limit, hours_a_pair: float | None, unit: str) -> str:
     one more episode of both rollouts takes, in `unit` (``CPU-hours``); None: not known.
     """
     if isinstance(limit, EquivalenceLimit):
-        needed, aim = limit.episodes, "To show equality where it holds"
+        needed, aim = limit.episodes, "To show equality, if it is true,"
     elif limit.effect is not None:
         needed, aim = (
             limit.effect_episodes,
-            f"To find the gain of {100 * limit.effect:g} points that is sought",
+            f"To find the target gain of {100 * limit.effect:g} points",
         )
     else:
         needed, aim = (
@@ -205,18 +205,21 @@ def effort_note(limit: Limit, hours_a_pair: float | None, unit: str) -> str:
         )
     if needed is None:
         return f"{aim} would take more than 100000 paired episodes."
-    told = f"{aim} four times in five takes about {needed} paired episodes"
+    told = f"{aim} with a chance of 80 % takes about {needed} paired episodes"
     if needed <= limit.pairs:
-        return f"{told}, which this plan has: it is the fifth time, or it is not there."
+        return (
+            f"{told}, and this plan has them: either the other 20 % happened, or there is nothing "
+            "to find."
+        )
     more = needed - limit.pairs
     alike = (
-        " (of new initial states and training seeds, not of the same)"
+        " (with new initial states and training seeds, not the same ones again)"
         if limit.discordance.design_effect >= 1.05
         else ""
     )
     if hours_a_pair is None:
         return f"{told}, {more} more than here{alike}; how long they take is not recorded."
     return (
-        f"{told}, {more} more than here{alike}: {hours_told(hours_a_pair * more)} {unit} of"
+        f"{told}, {more} more than here{alike}: {hours_text(hours_a_pair * more)} {unit} of"
         " playing."
     )

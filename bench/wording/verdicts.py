@@ -30,7 +30,7 @@ def overall_reason(plan: Plan, verdict: Verdict) -> str:
     if verdict.why == "sanity":
         return sanity_sentence(verdict.sanity)
     if not asked:
-        return "no claim was asked, because the arms that they need were left out."
+        return "no claim was asked, because arms that the claims need were left out."
     if verdict.why == "incomplete":
         return (
             f"{verdict.finished} of {verdict.planned} episodes are finished; nothing is concluded"
@@ -40,7 +40,10 @@ def overall_reason(plan: Plan, verdict: Verdict) -> str:
         return f"all {len(asked)} claims hold for {these_checkpoints(plan)}."
     if verdict.decision == "NOT SUPPORTED":
         against = _names([claim for claim in asked if claim.decision == "NOT SUPPORTED"])
-        return f"the episodes exclude what {against} would need, for {these_checkpoints(plan)}."
+        return (
+            f"the episodes exclude the difference that {against} would need, for "
+            f"{these_checkpoints(plan)}."
+        )
     undecided = [claim for claim in asked if claim.decision != "SUPPORTED"]
     open_claims = _names(undecided)
     told = f"none of {len(asked)} claims is decided"
@@ -87,14 +90,15 @@ def seeds_note(plan: Plan) -> str:
             " measure how much training varies."
         )
     told = (
-        f"{number} training seeds ({seeds}): intervals of differences hold how the checkpoints"
-        " vary, because seeds are resampled before episodes are."
+        f"{number} training seeds ({seeds}): intervals of differences include the variation "
+        "between checkpoints, because seeds are resampled first, and then episodes."
     )
     if number >= TELLING_SEEDS:
         return told
     return (
-        f"{told} Statements are about these checkpoints: {number} seeds all lean to one side by"
-        f" mere chance once in {2 ** (number - 1)} times, so they cannot speak for other seeds."
+        f"{told} Statements are about these checkpoints: by chance alone {number} seeds all point "
+        f"to the same side once in {2 ** (number - 1)} times, so they say nothing about other "
+        "seeds."
     )
 
 
@@ -102,8 +106,8 @@ def sanity_sentence(sanity: SanityResult) -> str:
     floor = f"{100 * sanity.floor:.0f} %"
     if sanity.status == "passed":
         return (
-            f"{sanity.rollout} solves {percent(sanity.rate)} of its episodes; the sanity gate asks"
-            f" {floor}."
+            f"{sanity.rollout} solves {percent(sanity.rate)} of its episodes; the sanity gate "
+            f"needs {floor}."
         )
     if sanity.status == "failed":
         return (
@@ -152,8 +156,8 @@ def _stop_notes(plan: Plan, result: ClaimResult) -> list[str]:
             f" below {100 * plan.schedule.futility:g} %."
         ]
     return [
-        "Ended early; the interval is corrected for the looks, the estimate is not: it flatters"
-        " whoever was ahead."
+        "Ended early; the interval is corrected for the looks, the estimate is not: it favours "
+        "the side that was ahead."
     ]
 
 
@@ -209,10 +213,7 @@ def _meaning(plan: Plan, result: ClaimResult) -> str:
             if result.decision == "NOT SUPPORTED"
             else "A gain is neither shown nor excluded."
         )
-    sought, chance = (
-        f"the gain of {100 * effect:g} points that is sought",
-        f"{100 * result.power:.0f} %",
-    )
+    sought, chance = (f"the target gain of {100 * effect:g} points", f"{100 * result.power:.0f} %")
     if result.decision == "NOT SUPPORTED":
         return (
             f"{sentence_case(sought)} is excluded, and the plan would have found it with a chance"
@@ -253,8 +254,8 @@ def not_asked_note(claim_ids: list[str]) -> str:
 def ended_early_note(claim_ids: list[str]) -> str:
     names = listed([f'"{claim_id}"' for claim_id in claim_ids])
     return (
-        f"How large the difference in {names} is: decided at an early look, where estimates flatter"
-        " and are not corrected."
+        f"How large the difference in {names} is: decided at an early look, when estimates favour "
+        "the side that is ahead and are not corrected."
     )
 
 

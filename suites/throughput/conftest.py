@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.host.energy import Counter, NotTold, find_counter, reading
+from bench.host.energy import Counter, NoReading, find_counter, reading
 from bench.plan.machine import (
     Machine,
     detect_accelerator,
@@ -49,8 +49,8 @@ def here(request: pytest.FixtureRequest) -> Here:
         raise UserError(f"machine '{name}' has a {machine.accelerator} GPU, and none was found")
     try:
         energy = find_counter(machine.accelerator)
-    except NotTold as reason:
-        print(f"\n  energy: not told here: {reason}")
+    except NoReading as reason:
+        print(f"\n  energy: not reported here: {reason}")
         energy = None
     return Here(machine, load_performance(name), energy)
 
@@ -67,7 +67,7 @@ def measured(here: Here, benchmark: Any) -> Callable[..., None]:
     fast, are two judgements.
     """
 
-    def tell(name: str, value: float, unit: str, **beside: float) -> None:
+    def measured_is(name: str, value: float, unit: str, **beside: float) -> None:
         found = judge(here.performance, name, value, unit)
         own = [(f"{name}_{key}", beside[key], of) for key, of in BESIDE.items() if key in beside]
         others = [
@@ -97,4 +97,4 @@ def measured(here: Here, benchmark: Any) -> Callable[..., None]:
         if expected := [each.sentence for each in judgements if each.status == "expected failure"]:
             pytest.xfail("; ".join(expected))
 
-    return tell
+    return measured_is

@@ -162,7 +162,7 @@ def test_run_in_the_directory_of_another_plan(
 def test_a_second_run_in_one_directory(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with lock(tmp_path / core_plan("smoke").run_name):
         told = error_of(capsys, "run", "--scale=smoke", "--machine=cpu", f"--results={tmp_path}")
-    assert "another run is at work in this directory" in told
+    assert "another run is running in this directory" in told
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -352,8 +352,8 @@ def test_a_sequential_plan_tells_when_it_looks(capsys: pytest.CaptureFixture[str
     assert cli.main([*arguments, "--sequential"]) == 0
     bare = capsys.readouterr().out
     assert (
-        "looks          after 5, 10, 15, 20 and 24 initial states of each task, error spent as"
-        " O'Brien-Fleming would" in bare
+        "looks          after 5, 10, 15, 20 and 24 initial states of each task, with the error "
+        "spending of O'Brien-Fleming" in bare
     )
     assert cli.main([*arguments, "--sequential=obrien-fleming"]) == 0
     assert capsys.readouterr().out == bare

@@ -26,7 +26,9 @@ values = st.recursive(
 def test_what_was_written_is_read(objects: list[dict[str, object]], ascii_only: bool) -> None:
     lines = [json.dumps(each, ensure_ascii=ascii_only).encode() for each in objects]
     found = read_objects(_text(lines), ANY)
-    assert found == objects or (ascii_only and found is None), "an escape may hide a colon"
+    lists = [value for each in objects for value in each.values() if isinstance(value, list)]
+    hidden = ascii_only or any(":" in json.dumps(value) for value in lists)
+    assert found == objects or (hidden and found is None), "an escape or a list may hide a colon"
 
 
 @given(

@@ -92,8 +92,8 @@ class LatentsFlags:
             )
         if not (named or given) or given < 0:
             raise UserError(
-                f"policy.latent_suffix = {self.policy.latent_suffix!r} does not tell the temporal"
-                " window: set policy.world_rollout_temporal_window."
+                f"policy.latent_suffix = {self.policy.latent_suffix!r} does not contain the "
+                "temporal window: set policy.world_rollout_temporal_window."
             )
         return given or named or 0
 
@@ -124,8 +124,8 @@ class LatentsFlags:
         name = self.policy.world_vision_model_name or ENCODERS.get(self.policy.world_latents_source)
         if not name:
             raise UserError(
-                "--policy.world_vision_model_name is missing: only the sources vjepa and dino have"
-                " one of their own."
+                "--policy.world_vision_model_name is missing: only the sources vjepa and dino "
+                "have a default."
             )
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         if device == "cuda" and "LOCAL_RANK" in os.environ:
@@ -189,8 +189,8 @@ def check(flags: LatentsFlags) -> int:
         print(f"usable; its metadata is in {metadata_path(path).name}")
     else:
         print(
-            "nothing to object to; give --dataset.repo_id to compare it with the dataset and write"
-            " the metadata it needs"
+            "no problem found; give --dataset.repo_id to compare it with the dataset and write "
+            "the metadata it needs"
         )
     return 0
 

@@ -191,7 +191,7 @@ def lerobots_checks_are_user_errors() -> Iterator[None]:
         yield
     except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled) as error:
         raise UserError(
-            f"The hub cannot give what is asked for: {str(error).strip().splitlines()[0]}"
+            f"The hub does not give what was asked for: {str(error).strip().splitlines()[0]}"
         ) from error
     except ImportError as error:
         if not any(name.startswith("lerobot.envs.") for name in _modules(error)):

@@ -30,8 +30,7 @@ def needed_renames(arguments: list[str], source: str) -> list[str]:
     for data, name in entries.items():
         if data not in known and name not in known:
             raise UserError(
-                f"--rename_map leads from {data} to {name}, but {source} asks for"
-                f" {', '.join(known)}."
+                f"--rename_map renames {data} to {name}, but {source} needs {', '.join(known)}."
             )
     needed = {data: name for data, name in entries.items() if data not in known}
     return [

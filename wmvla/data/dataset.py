@@ -95,8 +95,8 @@ def fetching(repo_id: str, root: Path | None) -> Iterator[None]:
         )
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{where}, and the hub does not give them ({reason}): set dataset.repo_id and"
-            " dataset.root."
+            f"{where}, and they cannot be fetched from the hub ({reason}): set dataset.repo_id "
+            "and dataset.root."
         ) from error
 
 

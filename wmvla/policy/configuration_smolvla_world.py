@@ -160,8 +160,8 @@ class SmolVLAWorldConfig(SmolVLAConfig):
         window = self.world_rollout_temporal_window or suffix_window(self.latent_suffix)
         if not window or window < 1:
             raise UserError(
-                f"policy.latent_suffix = {self.latent_suffix!r} does not tell the temporal window:"
-                " set policy.world_rollout_temporal_window."
+                f"policy.latent_suffix = {self.latent_suffix!r} does not contain the temporal "
+                "window: set policy.world_rollout_temporal_window."
             )
         return window
 

@@ -123,8 +123,8 @@ def data_names(folder: Path, rename_map: dict[str, str]) -> dict[str, str]:
     for name in rename_map.values():
         if name not in images:
             raise UserError(
-                f"rename_map leads to {name}, which is no image of {folder}: those are"
-                f" {', '.join(images)}."
+                f"rename_map renames to {name}, which is not an image of {folder}; its images are "
+                f"{', '.join(images)}."
             )
     return {
         name: data
@@ -139,7 +139,9 @@ def rename_features(
     """``features`` in their order, under new names."""
     renamed = {names.get(name, name): feature for name, feature in features.items()}
     if len(renamed) != len(features):
-        raise UserError(f"rename_map gives two features one name: {', '.join(names.values())}.")
+        raise UserError(
+            f"rename_map gives two features the same name: {', '.join(names.values())}."
+        )
     return renamed
 
 
@@ -148,8 +150,8 @@ def own_rename_map(folder: Path) -> dict[str, str]:
     file = folder / "policy_preprocessor.json"
     if not file.is_file():
         raise UserError(
-            f"{folder} has no {file.name}: a checkpoint from before LeRobot had processors; bring"
-            " it up to date with python -m lerobot.processor.migrate_policy_normalization."
+            f"{folder} has no {file.name}: a checkpoint from before LeRobot had processors; "
+            "convert it with python -m lerobot.processor.migrate_policy_normalization."
         )
     steps = json.loads(file.read_text())["steps"]
     maps = [

@@ -28,9 +28,9 @@ def take_first_weights(policy: nn.Module, config: SmolVLAWorldConfig) -> None:
         return
     if config.pretrained_path:
         raise UserError(
-            f"policy.init_from_policy_path = {source} and policy.path = {config.pretrained_path}"
-            " exclude each other: give the first to start from a SmolVLA, the second to go on from"
-            " a smolvla_world."
+            f"policy.init_from_policy_path = {source} and policy.path = {config.pretrained_path} "
+            "exclude each other: give the first to start from a SmolVLA, the second to continue "
+            "a smolvla_world."
         )
     missing, unknown = load_weights(
         policy, checkpoint_folder(source) / WEIGHTS, _is_world, config.init_from_strict

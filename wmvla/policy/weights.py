@@ -42,7 +42,7 @@ def checkpoint_folder(source: str | Path) -> Path:
             if inner
             else "give a folder that LeRobot saved (pretrained_model)"
         )
-        raise UserError(f"{folder} has no config.json, so it is no checkpoint: {hint}.")
+        raise UserError(f"{folder} has no config.json, so it is not a checkpoint: {hint}.")
     return folder
 
 
@@ -84,8 +84,8 @@ def load_weights(
         if key in own and own[key].shape != value.shape:
             shapes = f"{key} is {tuple(value.shape)}, in the policy {tuple(own[key].shape)}"
             raise UserError(
-                f"{file} has other shapes than the policy: {shapes}. It is the checkpoint of"
-                " another model."
+                f"{file} has different shapes from the policy: {shapes}. It is the checkpoint of "
+                "another model."
             )
     # safetensors stores tied weights once, under one of their names
     storages = {own[key].data_ptr() for key in loaded if key in own}

@@ -15,7 +15,7 @@ from wmvla.errors import UserError
 from wmvla.policy.base_processors import Pipelines
 from wmvla.rollout.episode import Answer, Query
 from wmvla.rollout.policy import one_thread_on_cpu
-from wmvla.streams import generator
+from wmvla.streams import query_stream
 
 WHOLE_CHUNKS = frozenset(
     {"act", "eo1", "evo1", "fastwam", "pi0", "pi05", "pi0_fast", "vla_jepa", "wall_x"}
@@ -113,7 +113,7 @@ def with_own_state(policy: PreTrainedPolicy) -> PreTrainedPolicy:
 
 def query_seed(query: Query) -> int:
     """The seed of the noise that the policy may draw for ``query``."""
-    return generator("policy", query.row.noise_seed, query.number).initial_seed()
+    return query_stream("policy", query.row.noise_seed, query.number).initial_seed()
 
 
 @contextmanager

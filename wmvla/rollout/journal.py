@@ -132,7 +132,7 @@ class Journal:
     def _cannot_write(self, error: OSError) -> UserError:
         return UserError(
             f"{self.path}: cannot record an episode: {error.strerror}; nothing before it is lost, "
-            "make room and give the same command again"
+            "free some space and give the same command again"
         )
 
     def _parse(self, line: bytes, number: int) -> Row:

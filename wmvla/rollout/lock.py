@@ -75,7 +75,7 @@ def lock(directory: Path, shard: Shard | None = None, cases: Sequence[str] = ())
             while (busy := _try(directory, wanted, own)) is not None:
                 if time.monotonic() >= deadline:
                     raise UserError(
-                        f"{directory}: {busy} is at work in this directory; wait for it or stop it"
+                        f"{directory}: {busy} is running in this directory; wait for it or stop it"
                     )
                 time.sleep(0.1)
         except OSError as error:
@@ -95,8 +95,8 @@ def _try(directory: Path, wanted: Sequence[_Work], own: contextlib.ExitStack) ->
     with contextlib.ExitStack() as taken:
         if not _take(directory / GUARD, guard := contextlib.ExitStack(), GUARD_SECONDS):
             raise UserError(
-                f"{directory}: no turn at its locks within {GUARD_SECONDS:.0f} s; is its file"
-                " system all right?"
+                f"{directory}: its locks could not be taken within {GUARD_SECONDS:.0f} s; check "
+                "its file system"
             )
         with guard:
             for path in sorted(directory.glob(".lock*")):

@@ -16,7 +16,7 @@ from wmvla.policy.conversion import load_policy, load_processors
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
 from wmvla.rollout.episode import Answer, Query
 from wmvla.rollout.latents import HistoryLatents
-from wmvla.streams import generator
+from wmvla.streams import query_stream
 from wmvla.world.memory import random_memory
 
 CAMERA = "observation.images."
@@ -124,7 +124,7 @@ class RolloutPolicy:
         streams = [(query.row.noise_seed, query.number) for query in queries]
         shape = (1, self.config.chunk_size, self.config.max_action_dim)
         noise = torch.cat(
-            [torch.randn(shape, generator=generator("noise", *stream)) for stream in streams]
+            [torch.randn(shape, generator=query_stream("noise", *stream)) for stream in streams]
         )
         memory = {}
         if self.latents is not None:
@@ -132,7 +132,7 @@ class RolloutPolicy:
         asked = self.policy.memory_noise_shape(1) if self.mode != "none" else None
         if asked is not None:
             memory["memory_noise"] = torch.cat(
-                [random_memory(asked, generator("memory", *stream)) for stream in streams]
+                [random_memory(asked, query_stream("memory", *stream)) for stream in streams]
             )
         chunk = self.policy.predict_action_chunk(batch, noise.to(self.config.device), **memory)
         actions = self.postprocessor(chunk[:, : self.n_action_steps]).float().cpu().numpy()

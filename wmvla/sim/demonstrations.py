@@ -62,7 +62,7 @@ def make_demonstrations(
     if folder.exists():
         if not (folder / MANIFEST).exists():
             raise UserError(
-                f"{folder} is in the way and was not made by the expert ({MANIFEST} is missing): "
+                f"{folder} exists already and was not made by the expert ({MANIFEST} is missing): "
                 "move it, or give demonstrations.repo_id another name."
             )
         _check_recipe(folder, json.loads((folder / MANIFEST).read_text())["recipe"], recipe)
@@ -70,7 +70,7 @@ def make_demonstrations(
         return folder
     if not demonstrations.inits:
         raise UserError(
-            "demonstrations.inits is empty: name the initial states that the expert shall play."
+            "demonstrations.inits is empty: give the initial states for the expert to play."
         )
     try:
         staging.mkdir(parents=True, exist_ok=True)

@@ -25,8 +25,8 @@ def choose_renderer() -> None:
     os.environ.setdefault("PYOPENGL_PLATFORM", platform)
     if platform == "osmesa" and not _loads("OSMesa"):
         raise UserError(
-            "The OSMesa library is missing, without which no image is drawn: apt-get install"
-            " libosmesa6."
+            "The OSMesa library is missing, and no image can be drawn without it: apt-get "
+            "install libosmesa6."
         )
 
 

@@ -89,8 +89,8 @@ class FeatureFile:
             self.tokens * self.width,
         ):
             raise UserError(
-                f"{self.path} is another file than its name says: delete it and"
-                f" {self.metadata.name}."
+                f"{self.path} is not the file that its name says: delete it and "
+                f"{self.metadata.name}."
             )
         return OpenFeatures(self, np.asarray(np.load(self.path, mmap_mode="r")))
 

@@ -142,8 +142,8 @@ def cached_cameras(
                 why = f"its processors normalise images ({mode.value})"
     if why:
         raise UserError(
-            f"{job.case}: vision features cannot be cached, for {why}: set cache_vision = false for"
-            " the machine."
+            f"{job.case}: vision features cannot be cached, because {why}: set cache_vision = "
+            "false for the machine."
         )
     return {camera: renamed.get(camera, camera) for camera in cameras}
 

@@ -31,7 +31,7 @@ class FiniteSteps:
         for (step, _), finite in zip(self.pending, told, strict=True):
             if not finite:
                 raise UserError(
-                    f"{self.case}: the loss or a gradient is not finite at step {step}; no"
-                    " checkpoint holds that step: look at the data, or lower the learning rate."
+                    f"{self.case}: the loss or a gradient is not finite at step {step}; that step "
+                    "is not in any checkpoint: check the data, or lower the learning rate."
                 )
         self.pending.clear()

@@ -2,12 +2,13 @@
 
 TITLE = "Runs over time"
 LEAD = (
-    "Every run below this folder, by suite, scale and machine. Runs stand at even distances in the"
-    " order of their beginning; a line joins runs of one plan only, because those of another plan"
-    " answer another question. Intervals are Wilson's at 95 %, of one run's episodes: a step"
-    " between two runs is judged by wmbench compare, which pairs them, and not by eye."
+    "Every run below this folder, by suite, scale and machine. Runs are drawn at equal "
+    "distances, in the order in which they began. A line joins only runs of the same plan, "
+    "because another plan answers another question. Intervals are Wilson's at 95 %, for the "
+    "episodes of one run. Do not judge a difference between two runs by eye: wmbench compare "
+    "pairs their episodes."
 )
-NO_RUNS = "No run is here yet."
+NO_RUNS = "There is no run here yet."
 UNDATED = "no date"
 
 
@@ -27,5 +28,5 @@ def group_title(suite: str, scale: str, machine: str) -> str:
 def unreadable_note(number: int) -> str:
     """Above the list of what is not in any chart."""
     if number == 1:
-        return "One folder is in no chart, because nothing can be told of it:"
-    return f"{number} folders are in no chart, because nothing can be told of them:"
+        return "One folder is not in any chart, because it could not be read:"
+    return f"{number} folders are not in any chart, because they could not be read:"

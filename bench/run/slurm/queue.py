@@ -72,8 +72,8 @@ def read_submitted(run_dir: Path) -> list[Submitted]:
         return []
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: not the jobs of a submission ({error}); remove it, and look for the jobs with"
-            " squeue"
+            f"{path}: not a list of submitted jobs ({error}); remove it, and look for the jobs "
+            "with squeue"
         ) from None
 
 
@@ -81,7 +81,8 @@ def require_slurm() -> None:
     """UserError where nothing can be submitted from."""
     if shutil.which("sbatch") is None:
         raise UserError(
-            "there is no sbatch here; submit where Slurm is, or see the scripts with --dry-run"
+            "sbatch is not installed here; submit on a machine that has Slurm, or print the "
+            "scripts with --dry-run"
         )
 
 
@@ -121,9 +122,9 @@ def refuse_queued(run_dir: Path) -> None:
     left = [job for job in submitted if job.id in waiting]
     if left:
         raise UserError(
-            f"{run_dir}: {len(left)} jobs of this run are in the queue, the first is {left[0].id}"
-            f" ({left[0].name}); wait for them, or first: scancel"
-            f" {' '.join(job.id for job in left)}"
+            f"{run_dir}: {len(left)} jobs of this run are in the queue, the first is {left[0].id} "
+            f"({left[0].name}); wait for them, or cancel them first: scancel "
+            f"{' '.join(job.id for job in left)}"
         )
 
 

@@ -116,21 +116,22 @@ def _play_again(
 def _difference(row: Row, record: "EpisodeRecord") -> str | None:
     """What went otherwise than recorded, or None."""
     if record.status != "ok":
-        return f"played again it ended in {record.status}: {record.error}"
+        return f"when played again it ended in {record.status}: {record.error}"
     if record.scene_hash != row["scene_hash"]:
         return (
-            "played again it begins in another scene; it was recorded on another machine or version"
+            "when played again it begins in a different scene; it was recorded on another "
+            "machine or version"
         )
     again: Row = {**row, "success": record.success, "steps": record.steps}
     if again == row:
         return None
     told, batch = (
-        f"played again it is {outcome(again)}, the journal says {outcome(row)}",
+        f"when played again it is {outcome(again)}, but the journal says {outcome(row)}",
         row.get("policy_batch", 1),
     )
     if batch > 1:
         return (
-            f"{told}; its answers were computed in batches of up to {batch}, and alone their last"
-            " bits may differ"
+            f"{told}; its actions were computed in batches of up to {batch}, and computed alone "
+            "their last bits may differ"
         )
     return told

@@ -50,8 +50,8 @@ def refuse_other_data(metadata: "LeRobotDatasetMetadata", environment: "Environm
         told = sentence(environment, task)
         if told not in known:
             raise UserError(
-                f"dataset {metadata.repo_id} does not teach task {task} of {environment.suite}"
-                f" ('{told}')"
+                f"dataset {metadata.repo_id} has no demonstrations of task {task} of "
+                f"{environment.suite} ('{told}')"
             )
     ends, held = episode_ends(metadata), ends_of_frames(Path(metadata.root))
     if ends.tolist() != held.tolist():

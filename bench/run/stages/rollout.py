@@ -153,7 +153,7 @@ def checkpoint_of(context: Context, case: Case) -> Path:
             f"{folder}: cannot be read: {error.strerror}; {_remedy(context, training)}"
         ) from None
     if now != made:
-        told = f"its sum is {now[:12]}..., not {made[:12]}... as cases/{training}.json says"
+        told = f"its checksum is {now[:12]}..., not {made[:12]}... as cases/{training}.json says"
         raise UserError(
             f"{folder}: changed after {training} ended: {told}; {_remedy(context, training)}"
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.plan.cases import Case
 from bench.plan.machine import Machine
 from bench.plan.suite import Arm
-from bench.run.srun import told_to_submit
+from bench.run.srun import submit_instead
 from bench.run.stages.context import Context
 from bench.run.stages.reason import has_traceback, reason, said
 from bench.run.stages.rollout import journals_played_by
@@ -73,8 +73,8 @@ def _refuse_to_mix(context: Context, case: Case) -> None:
         if Journal(file).rows()
     ]:
         raise UserError(
-            f"{folder}: is gone, and episodes that it has played are recorded; put it back, or"
-            f" remove {' '.join(played)} in the run directory to train and play again"
+            f"{folder}: the checkpoint is gone, but episodes that it played are recorded; put it "
+            f"back, or remove {' '.join(played)} in the run directory to train and play again"
         )
 
 
@@ -178,7 +178,7 @@ def _launcher(machine: Machine) -> list[str]:
     if machine.training_processes == 1 or by_srun():
         return []
     if machine.nodes > 1:
-        raise UserError(told_to_submit(machine))
+        raise UserError(submit_instead(machine))
     return [
         "-m",
         "torch.distributed.run",

@@ -68,8 +68,8 @@ def test_an_equal_run_passes_and_says_what_it_cannot_exclude(
     first = text.splitlines()[0]
     assert first.startswith("No regression is shown in 5 comparisons; a loss of up to 3.")
     assert "E0-none: a loss of up to " in text
-    assert "would be shown four times in five" in text
-    assert "Nothing that is recorded." in text
+    assert "would be shown with a chance of 80 %" in text
+    assert "Nothing, as far as it is recorded." in text
 
 
 def test_a_planted_loss_is_a_regression_of_that_rollout_alone(
@@ -129,14 +129,17 @@ def test_errors_that_could_be_losses_leave_it_open(
     before, after = two(lambda later: lose(later, "E2-pred-s0", 12, "error"))
     assert main(["compare", str(before), str(after)]) == 1
     text = capsys.readouterr().out
-    assert text.splitlines()[0] == "OPEN: errors or timeouts decide whether E2-pred lost."
+    assert (
+        text.splitlines()[0]
+        == "OPEN: because of errors or timeouts it is not known whether E2-pred lost."
+    )
     assert ", 12 broken)" in text
 
 
 def test_missing_episodes_leave_it_open(two: Any, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = two(lambda later: lose(later, "E2-pred-s0", 3, None))
     assert main(["compare", str(before), str(after)]) == 1
-    assert "OPEN: E2-pred still lack" in capsys.readouterr().out
+    assert "OPEN: episodes are still missing in E2-pred" in capsys.readouterr().out
 
 
 def test_more_episodes_of_the_same_table_are_paired_where_both_have_them(tmp_path: Path) -> None:
@@ -259,7 +262,7 @@ def test_another_scene_is_no_pair(two: Any, capsys: pytest.CaptureFixture[str]) 
         changed = [row | {"scene_hash": "0" * 32} if row["init"] == 23 else row for row in rows]
         path.write_text("".join(f"{json.dumps(row)}\n" for row in changed))
     assert main(["compare", str(before), str(after)]) == 2
-    assert "libero_object, task 7, init 23 began in another scene" in capsys.readouterr().err
+    assert "libero_object, task 7, init 23 began in a different scene" in capsys.readouterr().err
 
 
 def test_what_can_be_paired_is_paired_though_unpaired_is_allowed(two: Any) -> None:
@@ -274,7 +277,7 @@ def test_other_tasks_are_refused_even_unpaired(
     other = write_run(tmp_path / "spatial", plan, drawn_outcomes(plan, RATES), metrics=False)
     assert main(["compare", str(before), str(other), "--unpaired"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "they play other tasks: libero_object 7 against libero_spatial 0-9" in line
+    assert "they play different tasks: libero_object 7 and libero_spatial 0-9" in line
 
 
 def test_a_published_table_is_compared_task_by_task(
@@ -289,7 +292,7 @@ def test_a_published_table_is_compared_task_by_task(
     )
     published = ROOT / "results" / "reference" / "published" / "reference_project.json"
     assert main(["compare", str(run), str(published)]) == 2
-    assert "reference_project tells no episodes, only rates" in capsys.readouterr().err
+    assert "reference_project has no single episodes, only success rates" in capsys.readouterr().err
     assert main(["compare", str(run), str(published), "--unpaired", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     told = {(each["rollout"], each["label"]): each for each in content["rollouts"]}
@@ -353,12 +356,12 @@ def test_speed_is_told_from_the_records(two: Any, capsys: pytest.CaptureFixture[
     ("arguments", "complaint"),
     [
         (["{0}"], "give two or more"),
-        (["{0}", "{0}"], "a run is always like itself"),
+        (["{0}", "{0}"], "this run is given twice"),
         (["{0}", "{1}/episodes"], "not a run directory"),
-        (["{0}", "{1}/cases/base.json"], "no external result (it has no 'tables')"),
+        (["{0}", "{1}/cases/base.json"], "not an imported result (it has no 'tables')"),
         (["{0}", "{1}", "--regression=5"], "must be at least 0 and less than 1"),
-        (["{0}", "{1}", "--parity", "--unpaired"], "--unpaired says nothing with --parity"),
-        (["{0}", "{1}", "{1}", "--parity"], "--parity is of two runs"),
+        (["{0}", "{1}", "--parity", "--unpaired"], "--unpaired cannot be used with --parity"),
+        (["{0}", "{1}", "{1}", "--parity"], "--parity compares two runs"),
     ],
 )
 def test_bad_use_is_one_line_and_exits_2(

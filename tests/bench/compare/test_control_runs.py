@@ -114,12 +114,12 @@ def test_both_controls_are_found_and_told(results: Path) -> None:
     names = [control(results, suite).name for suite in ("controls", "controls-negative")]
     assert sentences(results) == [
         (
-            "Positive control shown: SUPPORTED, the instrument saw the effect that was built in "
-            f"({names[0]}, 2030-01-01, same code)."
+            "Positive control shown: SUPPORTED, the instrument found the effect that was built "
+            f"in ({names[0]}, 2030-01-01, same code)."
         ),
         (
-            "Negative control shown: NOT SUPPORTED, the instrument claimed no gain where none can"
-            f" be had ({names[1]}, 2030-01-01, same code)."
+            "Negative control shown: NOT SUPPORTED, the instrument claimed no gain, and no gain "
+            f"is possible ({names[1]}, 2030-01-01, same code)."
         ),
     ]
     html, markdown = (
@@ -159,15 +159,16 @@ def test_without_controls_the_report_says_how_to_get_them(tmp_path: Path) -> Non
         (
             of_other_code,
             "code",
-            "it is of other code; the command would find it finished, so move it elsewhere first.",
+            "it was made by other code; the command would find it finished, so first move it to "
+            "another folder.",
         ),
-        (of_unknown_code, "code", "it is of other code"),
-        (of_another_machine, "machine", "it is of another machine."),
+        (of_unknown_code, "code", "it was made by other code"),
+        (of_another_machine, "machine", "it was made on another machine."),
         (unfinished, "unfinished", "it is not finished."),
-        (at_smoke_scale, "scale", "a run of its scale shows nothing."),
+        (at_smoke_scale, "scale", "a run of its scale cannot show anything."),
         (with_fewer_episodes, "changed", "it leaves out arms or episodes"),
         (without_an_arm, "changed", "it leaves out arms or episodes"),
-        (with_less_training, "changed", "or trains otherwise than its suite says."),
+        (with_less_training, "changed", "or its training differs from its suite."),
         (with_a_damaged_journal, "unreadable", "it cannot be read (episodes/E0-none-s11.jsonl"),
         (with_a_damaged_plan, "unreadable", "it cannot be read (plan.json: not valid JSON"),
         (
@@ -197,7 +198,7 @@ def test_the_nearest_is_told(results: Path) -> None:
     of_another_machine(control(results))
     plan = plan_of("controls", "mini", seeds=(12,))
     a_run(results, plan, a_gain(plan), code=OTHER)
-    assert f"{plan.run_name} does not count: it is of other code" in sentences(results)[0]
+    assert f"{plan.run_name} does not count: it was made by other code" in sentences(results)[0]
 
 
 def test_a_control_that_missed_the_effect_is_said_to_have_failed(results: Path) -> None:
@@ -230,10 +231,10 @@ def test_a_control_that_saw_what_is_not_there_is_said_to_have_failed(results: Pa
     a_run(results, plan, a_gain(plan))
     negative = reported(results)["controls"]["each"][1]
     assert negative["outcome"] == "failed"
-    assert (
-        negative["sentence"]
-        == f"Negative control FAILED ({plan.run_name}, 2030-01-01, same code): no gain can be had,"
-        ' but it came out as SUPPORTED in "E2 > E0", "pred > zero", "random < pred".'
+    assert negative["sentence"] == (
+        f"Negative control FAILED ({plan.run_name}, 2030-01-01, same code): no gain is "
+        'possible, but the verdict is SUPPORTED in "E2 > E0", "pred > zero", "random < '
+        'pred".'
     )
 
 
@@ -289,7 +290,7 @@ def test_a_run_that_does_not_know_its_code_has_no_control(results: Path) -> None
     a_run(results, PLAN, no_gain(PLAN), code=None)
     controls = reported(results)["controls"]
     assert controls["each"] == []
-    assert "records no code version" in controls["note"]
+    assert "has no record of its code version" in controls["note"]
 
 
 def test_a_run_that_was_continued_after_an_edit_has_no_control(results: Path) -> None:
@@ -303,8 +304,8 @@ def test_a_run_that_was_continued_after_an_edit_has_no_control(results: Path) ->
 
 def test_before_anyone_looked_the_report_says_so(results: Path) -> None:
     report = write_report(results / PLAN.run_name)
-    assert "Not looked for yet" in report.read_text()
-    assert "Not looked for yet" in report.with_suffix(".md").read_text()
+    assert "Not checked yet" in report.read_text()
+    assert "Not checked yet" in report.with_suffix(".md").read_text()
     assert json.loads(report.with_suffix(".json").read_text())["controls"]["each"] == []
 
 
@@ -383,7 +384,9 @@ def test_a_damaged_file_is_one_line(
 
 def test_an_unwritable_run_directory_is_one_line(results: Path) -> None:
     (results / PLAN.run_name / CONTROLS_FILE).mkdir()
-    with pytest.raises(UserError, match=r"controls\.json: cannot write what the controls showed"):
+    with pytest.raises(
+        UserError, match=r"controls\.json: cannot write the result of the control runs"
+    ):
         write_controls(PLAN, results / PLAN.run_name)
 
 

@@ -231,7 +231,7 @@ def test_other_episodes_are_no_pairs(two: tuple[Path, Path], tmp_path: Path) -> 
     parity = compare(Run(two[0]), Run(tmp_path / "other"))
     assert parity.successes == ()
     assert not parity.holds
-    assert "the plans have other episodes" in parity_page(parity)
+    assert "the plans have different episodes" in parity_page(parity)
 
 
 def test_machines_may_differ_in_all_that_a_machine_is(two: tuple[Path, Path]) -> None:
@@ -275,7 +275,7 @@ def test_json_says_the_same(two: tuple[Path, Path], capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["{0}", "{0}", "--parity"], "a run is always like itself"),
+        (["{0}", "{0}", "--parity"], "this run is given twice"),
         (["{0}", "{1}/episodes", "--parity"], "not a run directory"),
     ],
 )

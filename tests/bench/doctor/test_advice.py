@@ -22,7 +22,7 @@ def nodes(number: int) -> dict[str, str]:
 def test_numa_balancing_should_be_off(tmp_path: Path, text: str, label: str) -> None:
     found = advice.numa_balancing(put(tmp_path, {BALANCING: text, **nodes(2)}))
     assert (found.label, found.ok, found.recommended) == (label, True, "off")
-    assert found.mend == ("" if text == "0" else "sudo sysctl kernel.numa_balancing=0")
+    assert found.fix == ("" if text == "0" else "sudo sysctl kernel.numa_balancing=0")
 
 
 def test_numa_balancing_does_not_apply_to_one_node_or_a_kernel_without(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_every_core_should_run_at_full_clock(tmp_path: Path) -> None:
 def test_hugepages(tmp_path: Path, text: str, found: str, label: str) -> None:
     finding = advice.hugepages(put(tmp_path, {HUGEPAGES: text}))
     assert (finding.found, finding.label) == (found, label)
-    assert (f"/{HUGEPAGES}" in finding.mend) == (label == "advice")
+    assert (f"/{HUGEPAGES}" in finding.fix) == (label == "advice")
 
 
 def test_iommu_is_asked_of_amd_only(tmp_path: Path) -> None:
@@ -69,11 +69,11 @@ def test_iommu_is_asked_of_amd_only(tmp_path: Path) -> None:
         (Nvml(persistence=[1, 1], reasons=[0, 4]), "ok", "2 GPUs, persistence on, none slowed"),
         (Nvml(persistence=[0], reasons=[0]), "advice", "persistence off on GPU 0"),
         (Nvml(persistence=[1, 1], reasons=[32, 8]), "advice", "slowed down: GPU 0, 1"),
-        (Nvml(broken="nvmlInit"), "n/a", "not told: NVML: Not Supported"),
+        (Nvml(broken="nvmlInit"), "n/a", "not reported: NVML: Not Supported"),
         (
             Nvml(persistence=[1], reasons=[0], broken="nvmlDeviceGetCurrentClocksEventReasons"),
             "n/a",
-            "not told: NVML: Not Supported",
+            "not reported: NVML: Not Supported",
         ),
     ],
 )
@@ -94,8 +94,8 @@ def test_nvidia_clocks(nvml: Nvml, label: str, words: str) -> None:
             "auto on 1 GPUs, determinism on 1 GPUs",
         ),
         (modules(), answers(rocm_smi=ROCM_SMI), "advice", "auto on 1 GPUs, manual on 1 GPUs"),
-        (modules(), answers(rocm_smi="{}"), "n/a", "rocm-smi named no performance level"),
-        (modules(), answers(rocm_smi="WARNING: no card"), "n/a", "not told"),
+        (modules(), answers(rocm_smi="{}"), "n/a", "rocm-smi reported no performance level"),
+        (modules(), answers(rocm_smi="WARNING: no card"), "n/a", "not reported"),
         (modules(), answers(), "n/a", "No module named 'amdsmi'; no rocm-smi here"),
     ],
 )
@@ -125,7 +125,7 @@ def test_a_process_that_ends_is_a_fault_that_says_why(
     monkeypatch.setattr(all_reduce.sys, "executable", str(tmp_path / "python"))
     found = all_reduce.all_reduce(2)
     assert (found.label, found.found) == ("MISSING", "over 2 GPUs: no GPU 2")
-    assert "NCCL_DEBUG" in found.mend
+    assert "NCCL_DEBUG" in found.fix
 
 
 def test_a_process_without_its_gpu_ends(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_this_machine_has_what_a_run_needs(capsys: pytest.CaptureFixture[str]) -
         "accelerator"
     ].startswith("none")
     if found["accelerator"].startswith("none"):
-        assert found["all-reduce"].startswith("right over 2 processes on the CPU (gloo), ")
+        assert found["all-reduce"].startswith("correct over 2 processes on the CPU (gloo), ")
     else:
         assert found["all-reduce"].startswith(("right over ", "one GPU, nothing to sum over"))
 
@@ -69,7 +69,7 @@ def test_a_version_other_than_the_locked_one_is_named(tmp_path: Path) -> None:
     finding = by_name(checks.diagnose(tmp_path))["packages"]
     assert not finding.ok
     assert "scipy" in finding.found
-    assert finding.mend == "make setup"
+    assert finding.fix == "make setup"
 
 
 def test_the_vendors_torch_may_differ_from_the_lock(tmp_path: Path) -> None:
@@ -96,9 +96,9 @@ def test_a_full_disk_and_little_memory_are_findings(
     findings = by_name(checks.diagnose(tmp_path))
     for name, folder in (("results disk", "results/"), ("cache disk", "cache/")):
         assert not findings[name].ok
-        assert folder in findings[name].mend
+        assert folder in findings[name].fix
     assert not findings["memory"].ok
-    assert "8 GB" in findings["memory"].mend
+    assert "8 GB" in findings["memory"].fix
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -116,7 +116,7 @@ def test_a_broken_torch_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = by_name(checks.diagnose())["torch"]
     assert not finding.ok
     assert "libtorch.so: cannot open" in finding.found
-    assert "delete" not in finding.mend
+    assert "delete" not in finding.fix
 
 
 def test_a_slow_first_import_of_torch_is_waited_for(
@@ -146,7 +146,7 @@ def test_a_driver_that_torch_does_not_use_is_told_but_no_fault(
     finding = by_name(checks.diagnose())["accelerator"]
     assert finding.ok
     assert "6.14.14" in finding.found
-    assert finding.mend
+    assert finding.fix
 
 
 def test_a_gpu_that_no_machine_names_trains_as_the_generic_one(
@@ -156,7 +156,7 @@ def test_a_gpu_that_no_machine_names_trains_as_the_generic_one(
     finding = by_name(checks.diagnose())["machine"]
     assert finding.ok
     assert finding.found == "rocm: 1 training process, bf16, no references"
-    assert "like rocm.toml" in finding.mend
+    assert "like rocm.toml" in finding.fix
 
 
 def test_a_gpu_is_named_with_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_advice_and_what_does_not_apply_are_told_apart_and_are_no_faults(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     advice = checks.Finding(
-        "CPU governor", "powersave on 2 cores", mend="turn it", recommended="performance"
+        "CPU governor", "powersave on 2 cores", fix="turn it", recommended="performance"
     )
     nothing = checks.Finding("NUMA balance", "1 memory node", applicable=False)
     monkeypatch.setattr(checks, "diagnose", lambda: [])

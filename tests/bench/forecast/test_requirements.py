@@ -65,8 +65,8 @@ def test_full_scale_on_a_bare_machine(hub: Path, monkeypatch: pytest.MonkeyPatch
             " HuggingFaceVLA/smolvla_libero)"
         ),
         (
-            "vision-language model the one that config.json of HuggingFaceVLA/smolvla_libero names"
-            " is not here (which one is told once that file is here)"
+            "vision-language model the one that config.json of HuggingFaceVLA/smolvla_libero "
+            "names is not here (its name is known when that file is here)"
         ),
         (
             "world encoder facebook/vjepa2-vitg-fpc64-256 is not here (hf download"

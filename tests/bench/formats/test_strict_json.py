@@ -10,13 +10,13 @@ from bench.formats.strict_json import NotStrictError, parse
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (b'{"a": NaN}', "it says NaN"),
-        (b"[-Infinity]", "it says -Infinity"),
+        (b'{"a": NaN}', "it contains NaN"),
+        (b"[-Infinity]", "it contains -Infinity"),
         (b"[1e999]", "the number 1e999 is too large"),
         (b"[" + b"1" * 301 + b"]", "is too large"),
         (b"1" * 5000, "is too large"),
         (b"[9223372036854775808]", "the number 9223372036854775808 is too large"),
-        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' stands twice"),
+        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' appears twice"),
         (b"[" * 100_000, "nested too deeply"),
         (b'"\xff"', "not UTF-8: byte 1 is 0xff"),
         (b"", "not valid JSON: Expecting value"),

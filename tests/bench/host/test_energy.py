@@ -8,7 +8,7 @@ import pynvml
 import pytest
 from fake_host import Amdsmi, Nvml, answers, modules, put
 
-from bench.host.energy import NotTold, find_counter
+from bench.host.energy import NoReading, find_counter
 
 ROCM_SMI = {
     "card0": {"Energy counter": "65628", "Accumulated Energy (uJ)": "1004108.41"},
@@ -38,15 +38,15 @@ def test_the_gpus_are_those_that_this_process_may_see() -> None:
     assert find_counter("cuda", 1, load=load, environment={"CUDA_VISIBLE_DEVICES": "1"}).read() == {
         "GPU 1": 7.0
     }
-    with pytest.raises(NotTold, match="GPUs are chosen by 'GPU-12ab', not by number"):
+    with pytest.raises(NoReading, match="GPUs are chosen by 'GPU-12ab', not by number"):
         find_counter("cuda", 1, load=load, environment={"CUDA_VISIBLE_DEVICES": "GPU-12ab"})
 
 
 def test_nvidia_without_library_gpu_or_counter() -> None:
-    with pytest.raises(NotTold, match="NVML: Invalid Argument"):
+    with pytest.raises(NoReading, match="NVML: Invalid Argument"):
         find_counter("cuda", 2, load=modules(pynvml=Nvml([1])), environment={})
     broken = Nvml([1], broken="nvmlDeviceGetTotalEnergyConsumption")
-    with pytest.raises(NotTold, match="NVML: Not Supported"):
+    with pytest.raises(NoReading, match="NVML: Not Supported"):
         find_counter("cuda", load=modules(pynvml=broken), environment={})
 
 
@@ -55,7 +55,7 @@ def test_the_module_itself_where_there_is_no_driver() -> None:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        with pytest.raises(NotTold, match=r"NVML: .*Not Found"):
+        with pytest.raises(NoReading, match=r"NVML: .*Not Found"):
             find_counter("cuda", environment={})
     else:
         assert set(find_counter("cuda", environment={}).read()) == {"GPU 0"}
@@ -75,7 +75,7 @@ def test_amds_counter_is_in_ticks(key: str) -> None:
     ("smi", "why"), [(Amdsmi([1]), "IndexError"), (Amdsmi([1, 1], key="another"), "TypeError")]
 )
 def test_amdsmi_that_does_not_say_it(smi: Amdsmi, why: str) -> None:
-    with pytest.raises(NotTold, match=f"amdsmi: {why}"):
+    with pytest.raises(NoReading, match=f"amdsmi: {why}"):
         find_counter("rocm", 2, load=modules(amdsmi=smi), environment={})
 
 
@@ -84,10 +84,10 @@ def test_rocm_smi_where_there_is_no_amdsmi() -> None:
     counter = find_counter("rocm", 1, load=modules(), call=call, environment={})
     assert counter.source == "rocm-smi"
     assert counter.read() == {"GPU 0": pytest.approx(1.00410841)}
-    with pytest.raises(NotTold, match="No module named 'amdsmi'; no rocm-smi here"):
+    with pytest.raises(NoReading, match="No module named 'amdsmi'; no rocm-smi here"):
         find_counter("rocm", 1, load=modules(), call=answers(), environment={})
     for answer in ("{}", "N/A", '{"card0": "N/A"}'):
-        with pytest.raises(NotTold, match="rocm-smi names no energy of GPU 0"):
+        with pytest.raises(NoReading, match="rocm-smi reports no energy for GPU 0"):
             find_counter("rocm", 1, load=modules(), call=answers(rocm_smi=answer), environment={})
 
 
@@ -106,9 +106,9 @@ def test_a_processors_packages_wrap(tmp_path: Path) -> None:
 
 
 def test_a_processor_that_does_not_tell(tmp_path: Path) -> None:
-    with pytest.raises(NotTold, match="virtual machines have none"):
+    with pytest.raises(NoReading, match="virtual machines have none"):
         find_counter("cpu", root=tmp_path)
     put(tmp_path, RAPL)
     (tmp_path / "sys/class/powercap/intel-rapl:1/energy_uj").unlink()
-    with pytest.raises(NotTold, match="intel-rapl:1/energy_uj: No such file"):
+    with pytest.raises(NoReading, match="intel-rapl:1/energy_uj: No such file"):
         find_counter("cpu", root=tmp_path)

@@ -45,7 +45,7 @@ def with_rows(**changed: Any) -> Plan:
         (dataclasses.replace(PLAN, episodes=PLAN.episodes[:-1]), "its 'episodes'"),
         (with_recipe("environment", tasks=(3,)), "its 'episodes'"),
         (with_recipe("rollout", episodes=2**62), "its 'episodes'"),
-        (dataclasses.replace(PLAN, seeds=(0, 0)), "its 'seeds' name one twice"),
+        (dataclasses.replace(PLAN, seeds=(0, 0)), "its 'seeds' have one twice"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, plan: Plan, why: str) -> None:

@@ -130,7 +130,7 @@ def test_a_gpu_without_a_torch_that_could_be_asked_is_one_sentence(
     with pytest.raises(
         UserError,
         match=(
-            r"cannot be asked for it \(libtorch.so: cannot open\); mend torch, or give"
+            r"cannot be asked about it \(libtorch.so: cannot open\); fix torch, or give"
             r" --machine=cpu"
         ),
     ):
@@ -165,17 +165,20 @@ def test_unknown_machine_lists_the_known() -> None:
         (GOOD.format(name="a", processes=1) + "nodes = 0", "'nodes' must be at least 1, not 0"),
         (
             GOOD.format(name="a", processes=3) + "nodes = 2",
-            "'training_processes' is 3, of all nodes together, which 'nodes' = 2",
+            "'training_processes' is 3, for all nodes together, but not a multiple of 'nodes' = 2",
         ),
         (
             GOOD.format(name="a", processes=1) + "strategy = 'zero2'",
-            "shares among processes, but there is one; use 'ddp'",
+            "splits the policy over several processes, but there is only one; use 'ddp'",
         ),
         (
             GOOD.format(name="a", processes=2) + "strategy = 'zero'",
             "'strategy' is 'zero'; did you mean",
         ),
-        (GOOD.format(name="a", processes=1) + "device = '('", "'device' is no regular expression"),
+        (
+            GOOD.format(name="a", processes=1) + "device = '('",
+            "'device' is not a regular expression",
+        ),
         (
             GOOD.format(name="a", processes=1) + "[peak]\nbf16_tflops = 1",
             "missing key 'peak.source'",

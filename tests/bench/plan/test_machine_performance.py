@@ -84,7 +84,7 @@ def test_an_expected_failure_says_why_and_must_still_fail(value: float, status: 
 
 
 def test_another_unit_is_refused() -> None:
-    with pytest.raises(UserError, match="is in TFLOP/s, measured was GB/s"):
+    with pytest.raises(UserError, match="is in TFLOP/s, but the measured value is in GB/s"):
         judge(of(REFERENCE), "gemm", 12.0, "GB/s")
 
 

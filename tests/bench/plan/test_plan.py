@@ -78,7 +78,7 @@ def test_what_is_held_out_is_not_trained_on() -> None:
     for changes, message in (
         (
             {"held_out": (0,)},
-            "'demonstrations.held_out' names 0, which 'demonstrations.inits' trains on",
+            "'demonstrations.held_out' has 0, which 'demonstrations.inits' uses for training",
         ),
         ({"source": "hub"}, "'demonstrations.held_out' needs source 'expert'"),
     ):

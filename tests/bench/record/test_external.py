@@ -82,7 +82,7 @@ def test_an_imported_arm_stands_in_the_report_and_changes_no_verdict(
         None,
     )
     for page in ("report.md", "report.html"):
-        assert "its episodes are nobody" in (run / page).read_text()
+        assert "its episodes cannot be paired" in (run / page).read_text()
     capsys.readouterr()
     assert main(["compare", str(run), str(run / "imported" / "E0-none.json"), "--unpaired"]) == 0
     assert capsys.readouterr().out.startswith("UNPAIRED, no regression is shown in one comparison")
@@ -212,7 +212,7 @@ def test_an_external_result_that_cannot_be_is_refused(
     [
         ([str(STOCK), "--as", "../E0"], "--as '../E0': must be letters"),
         ([str(STOCK), "--as", "E0-none", "--into", "{0}/none"], "not a run directory"),
-        ([str(STOCK), "--as", "E0-none", "--into", "{0}", "--results", "{0}"], "say two places"),
+        ([str(STOCK), "--as", "E0-none", "--into", "{0}", "--results", "{0}"], "are two places"),
         (["{0}/none.json", "--as", "E0-none"], "no such file"),
     ],
 )

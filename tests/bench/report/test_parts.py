@@ -123,20 +123,34 @@ def test_speed_is_told_with_its_reference_as_it_was_measured(run_dir: Path) -> N
     )
 
 
+BASE = {
+    "case": "base",
+    "kind": "base",
+    "seconds": 1.0,
+    "cpu_seconds": 1.0,
+    "finished_at": "2026-11-30T12:00:00Z",
+    "artefacts": {},
+}
+
+
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("throughput.json", '{"benchmarks": 3}', "'benchmarks' is no list"),
+        ("throughput.json", '{"benchmarks": 3}', "'benchmarks' is not a list"),
         (
             "throughput.json",
             '{"benchmarks": [{"extra_info": {"figure": "copy", "value": NaN, "unit": "GB/s"}}]}',
-            "not valid JSON: it says NaN",
+            "not valid JSON: it contains NaN",
         ),
-        ("cases/base.json", '{"seconds": "long"}', "'seconds': 'long' is not of type 'number'"),
         (
             "cases/base.json",
-            '{"cpu_seconds": -1}',
-            "'cpu_seconds': -1 is less than the minimum of 0",
+            json.dumps({**BASE, "seconds": "long"}),
+            "'seconds' must be a number, not 'long'",
+        ),
+        (
+            "cases/base.json",
+            json.dumps({**BASE, "cpu_seconds": -1}),
+            "'cpu_seconds' must be at least 0, not -1",
         ),
     ],
 )

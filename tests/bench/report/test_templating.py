@@ -70,7 +70,7 @@ def test_a_broken_template_is_one_line(
 def test_a_folder_that_replaces_nothing_is_refused(run_dir: Path, folder: Path) -> None:
     (folder / "raport.html.j2").write_text("")
     with pytest.raises(
-        UserError, match=r"replaces no template; those that can be replaced are beside\.html\.j2, "
+        UserError, match=r"no file in it replaces a template; give one of beside\.html\.j2, "
     ):
         write_report(run_dir, folder)
     with pytest.raises(UserError, match="no such folder"):

@@ -165,12 +165,7 @@ def test_without_held_out_demonstrations_the_report_says_so(tmp_path: Path) -> N
     report = write_report(
         write_run(tmp_path / "run", plan, drawn_outcomes(plan, REALISTIC), metrics=False)
     )
-    assert (
-        read(report).count(
-            "Not measured: this scale has no demonstrations that are held out of training."
-        )
-        == 2
-    )
+    assert read(report).count("Not measured: this scale has no held-out demonstrations.") == 2
     assert "Not measured" in report.with_suffix(".md").read_text()
 
 

@@ -66,13 +66,13 @@ def test_refusals(run_dir: Path) -> None:
     )
     assert error_of(run_dir, "--case=base", "--shard=1/2") == (
         2,
-        "error: --case=base: only rollouts are played in shards, and this is shard 1/2",
+        "error: --case=base: only rollouts can be split into shards, and this is shard 1/2",
     )
     assert error_of(run_dir, "--case=E2-pred-s0", "--sequential") == (
         2,
         (
-            "error: --sequential needs all rollouts in one place, for its looks; give"
-            " --case=E0-none-s0 too"
+            "error: --sequential needs all rollouts together, for its looks; give "
+            "--case=E0-none-s0 too"
         ),
     )
 

@@ -122,7 +122,7 @@ def test_a_suite_is_one_file(
     assert cli.main([*run, "--case=demonstrations"]) == 0
     assert "  demonstrations  done in " in capsys.readouterr().out
 
-    wanted = f"error: {suites / 'empty'}: a suite needs suite.toml, and there is none; write it"
+    wanted = f"error: {suites / 'empty'}: suite.toml is missing; write it"
     assert cli.main(["run", "empty"]) == 2
     assert capsys.readouterr().err.startswith(wanted)
     code, _, err, _ = pytest_here("--suite", "empty", suites=suites)
@@ -141,7 +141,7 @@ def test_an_item_fails_where_a_record_is_not_the_plans(tmp_path: Path) -> None:
     code, out, err, items = pytest_here(*asked, *files)
     assert code == 1, out + err
     assert "1 failed, 4 passed" in out
-    assert f"{record}: 'steps' is 1, and the plan says 2; remove the file" in out
+    assert f"{record}: 'steps' is 1, but the plan says 2; remove the file" in out
     assert len(items) == 5
     assert "  E2-pred-s0         10/10 " in out, "progress is shown"
     cases = ElementTree.parse(junit).getroot().iter("testcase")

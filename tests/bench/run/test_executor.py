@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.host.energy import Counter, NotTold
+from bench.host.energy import Counter, NoReading
 from bench.plan.cases import WIRING, Case
 from bench.plan.document import Plan
 from bench.plan.make import resolve_plan
@@ -234,7 +234,7 @@ def test_no_energy_is_recorded_where_it_is_not_told_or_not_any_more(
     plan, played, tmp_path, monkeypatch
 ):
     def absent(accelerator: str, devices: int) -> Counter:
-        raise NotTold("a virtual machine")
+        raise NoReading("a virtual machine")
 
     monkeypatch.setattr(module, "find_counter", absent)
     assert "joules" not in Executor(plan, run_dir(tmp_path)).ensure("demonstrations")

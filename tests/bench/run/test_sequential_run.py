@@ -99,8 +99,7 @@ def test_shards_are_refused(run_dir: Path) -> None:
     code, out, err = run_here(run_dir, "--sequential=pocock", "--shard=1/2")
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
-    assert (
-        line
-        == "error: --sequential cannot be played in shards (this is 1/2): a look needs the episodes"
-        " of all; leave one out"
+    assert line == (
+        "error: --sequential cannot be used with shards (this is 1/2): a look needs the "
+        "episodes of all shards; leave one of the two out"
     )

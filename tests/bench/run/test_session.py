@@ -31,15 +31,15 @@ def run_dir(plan: Plan, tmp_path: Path) -> Path:
     ("case", "figures", "wrong"),
     [
         ("base", {"kind": "base"}, None),
-        ("base", {"kind": "train"}, "'kind' is train, and the plan says base"),
-        ("base", {"kind": "base", "case": "bas"}, "'case' is bas, and the plan says base"),
+        ("base", {"kind": "train"}, "'kind' is train, but the plan says base"),
+        ("base", {"kind": "base", "case": "bas"}, "'case' is bas, but the plan says base"),
         ("E2-train-s0", {"kind": "train", "steps": 2}, None),
-        ("E2-train-s0", {"kind": "train", "steps": 1}, "'steps' is 1, and the plan says 2"),
-        ("E2-train-s0", {"kind": "train"}, "'steps' is None, and the plan says 2"),
+        ("E2-train-s0", {"kind": "train", "steps": 1}, "'steps' is 1, but the plan says 2"),
+        ("E2-train-s0", {"kind": "train"}, "'steps' is None, but the plan says 2"),
         (E2, {"kind": "rollout", "episodes": 10}, None),
-        (E2, {"kind": "rollout", "episodes": 9}, "'episodes' is 9, and the plan says 10"),
+        (E2, {"kind": "rollout", "episodes": 9}, "'episodes' is 9, but the plan says 10"),
         ("E2-replay-s0", {"kind": "replay", "episodes": 1}, None),
-        ("E2-replay-s0", {"kind": "replay", "episodes": 2}, "'episodes' is 2, and the plan says 1"),
+        ("E2-replay-s0", {"kind": "replay", "episodes": 2}, "'episodes' is 2, but the plan says 1"),
     ],
 )
 def test_what_a_record_says_otherwise_than_its_plan(
@@ -52,7 +52,7 @@ def test_what_a_record_says_otherwise_than_its_plan(
 def test_a_part_of_a_rollout_is_held_against_that_part(plan: Plan) -> None:
     record = {"case": E2, "kind": "rollout", "episodes": 5}
     assert contradiction(plan, plan.case(E2), record, Shard(1, 2)) is None
-    assert contradiction(plan, plan.case(E2), record) == "'episodes' is 5, and the plan says 10"
+    assert contradiction(plan, plan.case(E2), record) == "'episodes' is 5, but the plan says 10"
     looks = core_plan("smoke", episodes=EPISODES, sequential="pocock")
     until = [len(looks.rows_until(look)) for look in range(1, looks.last_look + 1)]
     found = {n: contradiction(looks, looks.case(E2), {**record, "episodes": n}) for n in until}
@@ -74,8 +74,8 @@ def test_a_record_that_is_not_the_plans_fails_its_case_and_no_other(
     assert code == 1, out + err
     (failed,) = [line for line in out.splitlines() if " failed: " in line]
     assert failed == (
-        f"  E2-train-s0     failed: {record}: 'steps' is 1, and the plan says 2; remove the file"
-        " and give the same command again to carry the case out again"
+        f"  E2-train-s0     failed: {record}: 'steps' is 1, but the plan says 2; remove the file "
+        "and give the same command again to carry the case out again"
     )
     for case in plan.rollout_cases():
         assert f"  {case.id:<15} done in " in out

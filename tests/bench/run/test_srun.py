@@ -60,7 +60,8 @@ def test_tasks_of_srun_share_a_training_that_is_named_and_else_split_rollouts(
         assert not joins(plan, rollouts)
         assert shard_of(*rollouts) == Shard(4, 16)
     with pytest.raises(
-        UserError, match=r"--case=\S+: only rollouts are played in shards, and this is shard 4/16"
+        UserError,
+        match=r"--case=\S+: only rollouts can be split into shards, and this is shard 4/16",
     ):
         cases_from(plan, Namespace(shard=None, cases=[CASE, "E0-train-s0"], sequential=None))
     srun(0, 16)
@@ -72,7 +73,7 @@ def test_another_number_of_tasks_is_refused(plan: Plan, srun: Callable[..., None
     with pytest.raises(
         UserError,
         match=(
-            "srun started 8 processes, and machine 'mi300x-8-x2' trains with 16; give srun"
+            "srun started 8 processes, but machine 'mi300x-8-x2' trains with 16; give srun"
             " --nodes=2 "
         ),
     ):

@@ -131,10 +131,9 @@ def test_what_names_somebody_is_refused(
     out = tmp_path / "run.tar.gz"
     assert cli.main(["pack", str(run_dir), "-o", str(out)]) == 2
     error = capsys.readouterr().err
-    assert (
-        error
-        == f"error: {path}: line 1 names this user or this host; --with-names packs it all the"
-        " same\n"
+    assert error == (
+        f"error: {path}: line 1 has the name of this user or this host; --with-names packs it"
+        " anyway\n"
     )
     assert not out.exists()
     assert cli.main(["pack", str(run_dir), "-o", str(out), "--with-names"]) == 0

@@ -113,9 +113,9 @@ def test_a_journal_that_lost_episodes_there_does_not_take_them_here(
     before = (here / JOURNAL).read_bytes()
     (remote / JOURNAL).write_bytes(before.splitlines(keepends=True)[0])
     assert cli.main(["pull", str(remote), str(here)]) == 1
-    assert (
-        capsys.readouterr().err
-        == f"{here / JOURNAL}: there it lacks 5 lines that are recorded here; it stays\n"
+    assert capsys.readouterr().err == (
+        f"{here / JOURNAL}: on the other machine it lacks 5 lines that are recorded here; the"
+        " file here is kept\n"
     )
     assert (here / JOURNAL).read_bytes() == before
 
@@ -123,7 +123,7 @@ def test_a_journal_that_lost_episodes_there_does_not_take_them_here(
 def test_another_run_is_not_overwritten(remote: Path, tmp_path: Path) -> None:
     other = sealed_run(tmp_path / "other", small_plan(episodes=2))
     before = small_files(other)
-    with pytest.raises(UserError, match="another run lies here"):
+    with pytest.raises(UserError, match="this folder has another run"):
         pull(str(remote), other)
     assert small_files(other) == before
 
@@ -143,7 +143,7 @@ def test_a_broken_transfer_changes_nothing(
     )
     shell.chmod(0o755)
     monkeypatch.setenv("RSYNC_RSH", str(shell))
-    with pytest.raises(UserError, match="not pulled, and nothing has changed here: "):
+    with pytest.raises(UserError, match="could not be pulled, and nothing has changed here: "):
         pull(f"gpu-box:{remote}", here)
     assert small_files(here) == before
 
@@ -174,7 +174,7 @@ def test_why_the_remote_shell_failed_is_told(
         pull("gpu-box:results/run", tmp_path / "here")
     assert (
         str(caught.value)
-        == f"gpu-box:results/run: not pulled, and nothing has changed here: {reason}"
+        == f"gpu-box:results/run: could not be pulled, and nothing has changed here: {reason}"
     )
 
 
@@ -184,7 +184,7 @@ def test_a_whole_machine_is_not_pulled(
 ) -> None:
     """A name is wanted even where it is said where the run is to go."""
     monkeypatch.setenv("PATH", str(tmp_path))  # rsync would not be found
-    with pytest.raises(UserError, match="names no run directory; give it as HOST:DIR"):
+    with pytest.raises(UserError, match="there is no run directory in it; give HOST:DIR"):
         pull(source, tmp_path / "here")
     assert not (tmp_path / "here").exists()
 
@@ -197,7 +197,7 @@ def test_of_a_folder_that_is_no_run_nothing_is_fetched(tmp_path: Path) -> None:
     with pytest.raises(
         UserError,
         match=(
-            r'remote: not pulled, and nothing has changed here: .*plan\.json" failed: No such file'
+            r'could not be pulled, and nothing has changed here: .*plan\.json" failed: No such file'
         ),
     ):
         pull(str(other), tmp_path / "here")
@@ -211,7 +211,7 @@ def test_two_do_not_pull_into_one_folder(remote: Path, tmp_path: Path) -> None:
     with (here / ".pull.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(
-            UserError, match="here: another wmbench pull is at work here; wait for it or stop it"
+            UserError, match="here: another wmbench pull is running here; wait for it or stop it"
         ):
             pull(str(remote), here)
     assert pull(str(remote), here).new == ()
@@ -252,7 +252,7 @@ def test_what_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert cli.main(["pull", str(tmp_path / "nothing"), str(tmp_path / "here")]) == 2
     error = capsys.readouterr().err
     assert error.startswith(
-        f"error: {tmp_path / 'nothing'}: not pulled, and nothing has changed here: "
+        f"error: {tmp_path / 'nothing'}: could not be pulled, and nothing has changed here: "
     )
     assert error.count("\n") == 1
 

@@ -168,7 +168,8 @@ def test_an_unfinished_run_is_said_to_be_one(tmp_path: Path) -> None:
     verified = verify(run_dir)
     assert (verified.state, verified.damages) == ("unfinished", ())
     assert (
-        "episodes/E2-random-s0.jsonl: line 3 is half written; it does not count" in verified.notes
+        "episodes/E2-random-s0.jsonl: line 3 is only half written; it does not count"
+        in verified.notes
     )
     assert any(
         "1 of 19 cases are not done, 4 episodes are missing" in note for note in verified.notes
@@ -234,31 +235,31 @@ JOURNAL = "episodes/E2-pred-s0.jsonl"
         (
             lambda run: edit_line(run / JOURNAL, 2, seconds=float("nan")),
             JOURNAL,
-            "line 2: not valid JSON: it says NaN",
+            "line 2: not valid JSON: it contains NaN",
         ),
         (
             lambda run: edit_line(run / JOURNAL, 2, success="yes"),
             JOURNAL,
-            "line 2: 'success': 'yes' is not of type 'boolean'",
+            "line 2: 'success' must be true or false, not 'yes'",
         ),
         (
             lambda run: (run / JOURNAL).write_text(
                 (run / JOURNAL).read_text() + (run / JOURNAL).read_text().splitlines()[0] + "\n"
             ),
             JOURNAL,
-            "line 7: episode 0 stands already in episodes/E2-pred-s0.jsonl line 1",
+            "line 7: episode 0 is already in episodes/E2-pred-s0.jsonl line 1",
         ),
         (
             lambda run: (run / JOURNAL).write_text(
                 "".join((run / JOURNAL).read_text().splitlines(True)[:4])
             ),
             JOURNAL,
-            "episodes 4, 5 are missing, and cases/E2-pred-s0.json says that the case is done",
+            "episodes 4, 5 are missing, but cases/E2-pred-s0.json says that the case is done",
         ),
         (
             lambda run: shutil.copy(run / JOURNAL, run / "episodes" / "E9-pred-s0.jsonl"),
             "episodes/E9-pred-s0.jsonl",
-            "the journal of no rollout of the plan",
+            "not the journal of a rollout of the plan",
         ),
         (
             lambda run: edit(
@@ -289,7 +290,7 @@ JOURNAL = "episodes/E2-pred-s0.jsonl"
                 lambda record: record["sums"].update(checkpoint="0" * 64),
             ),
             "cases/E2-pred-s0.json",
-            "'sums.checkpoint': it began from checkpoint 000000000000...",
+            "'sums.checkpoint': it started from checkpoint 000000000000...",
         ),
         (
             lambda run: edit(run / "plan.json", lambda plan: plan.update(alpha=0.1)),
@@ -299,12 +300,12 @@ JOURNAL = "episodes/E2-pred-s0.jsonl"
         (
             lambda run: (run / "provenance.json").write_text('{"packages": 5}'),
             "provenance.json",
-            "'packages': 5 is not of type",
+            "'packages' must be a table, not 5",
         ),
         (
             lambda run: (run / "metrics" / "x.jsonl").write_text(""),
             "metrics/x.jsonl",
-            "the metrics of no training of the plan",
+            "not the metrics of a training of the plan",
         ),
     ],
 )
@@ -368,10 +369,10 @@ def test_a_missing_file_and_an_unknown_one_are_named(run_dir: Path) -> None:
     (run_dir / "logs" / "E0-train-s0.log").unlink()
     (run_dir / "logs" / "mine.log").write_text("mine")
     assert told(run_dir) == [
-        "logs/E0-train-s0.log: missing: manifest.json has a sum of it",
+        "logs/E0-train-s0.log: missing: manifest.json has a checksum of it",
         (
-            "logs/mine.log: unknown: manifest.json has no sum of it; if it is yours, wmbench report"
-            " adds it"
+            "logs/mine.log: unknown: manifest.json has no checksum of it; if it is yours, "
+            "wmbench report adds it"
         ),
     ]
 
@@ -400,7 +401,7 @@ def test_a_foreign_file_is_no_part_of_a_run(run_dir: Path) -> None:
     after = verify(run_dir)
     assert after.damages == ()
     assert after.seal == before.seal
-    assert f"no files of a run, not looked at: {', '.join(seen)}" in after.notes
+    assert f"not files of a run, so not checked: {', '.join(seen)}" in after.notes
     manifest = (run_dir / MANIFEST).read_text()
     write_report(run_dir)
     assert write_manifest(run_dir, ran=False) == before.seal

@@ -30,7 +30,7 @@ def test_a_page_links_films_that_stayed_elsewhere(run_dir: Path) -> None:
     films[0].unlink()
     verified = verify(run_dir)
     assert [str(damage) for damage in verified.damages] == [
-        f"videos/{films[0].name}: missing: manifest.json has a sum of it"
+        f"videos/{films[0].name}: missing: manifest.json has a checksum of it"
     ], "and nothing of the page, which is as it was made"
     assert (
         "report.html links films that are not here (1): made again by their names in manifest.json"
@@ -75,8 +75,9 @@ def test_a_page_of_other_templates_is_said_to_be_one(run_dir: Path, own: Path) -
     assert verified.damages == ()
     sum_of_mine = json.loads((run_dir / "report.json").read_text())["templates"]
     assert (
-        f"report.html and report.md were made with other templates (sum {sum_of_mine[:12]}...), and"
-        " were not made again; wmbench verify --templates FOLDER does that" in verified.notes
+        f"report.html and report.md were made with other templates (checksum {sum_of_mine[:12]}"
+        "...), and were not made again; wmbench verify --templates FOLDER does that"
+        in verified.notes
     )
     assert "1 of 1 reports made again, byte for byte" in verified.checked
     edit(run_dir / "report.json", lambda report: report["claims"][0].update(difference=0.25))
@@ -107,10 +108,10 @@ def test_a_page_of_other_templates_is_made_again_where_they_are_given(
 
     (own / "style.css").write_text("body { color: teal }\n")
     assert cli.main(["verify", str(run_dir), "--templates", str(own)]) == 2
-    assert "were made with others, whose sum is " in capsys.readouterr().err
+    assert "were made with other templates, whose checksum is " in capsys.readouterr().err
     assert cli.main(["report", str(run_dir)]) == 0
     assert cli.main(["verify", str(run_dir), "--templates", str(own)]) == 2
     assert (
-        f"--templates {own}: the reports of {run_dir} were made with ours; give those, or none"
-        in capsys.readouterr().err
+        f"--templates {own}: the reports of {run_dir} were made with the built-in templates; give"
+        " those, or none" in capsys.readouterr().err
     )

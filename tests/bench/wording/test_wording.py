@@ -58,9 +58,7 @@ def test_how_many_seeds_speak_for_others() -> None:
     assert wording.these_checkpoints(one) == "these checkpoints (one training seed)"
     assert wording.these_checkpoints(three) == "these checkpoints (3 training seeds, resampled)"
     assert wording.these_checkpoints(ten) == "this way of training (10 training seeds, resampled)"
-    assert "3 seeds all lean to one side by mere chance once in 4 times" in wording.seeds_note(
-        three
-    )
+    assert "3 seeds all point to the same side once in 4 times" in wording.seeds_note(three)
     assert "chance" not in wording.seeds_note(ten)
     pooled = dataclasses.replace(three, method=Method())
     assert wording.these_checkpoints(pooled) == "these checkpoints (3 training seeds, pooled)"
@@ -68,10 +66,9 @@ def test_how_many_seeds_speak_for_others() -> None:
 
 
 def test_not_supported() -> None:
-    assert (
-        told(LONG, outcomes(LONG, 200, 200, 150, 100))
-        == 'NOT SUPPORTED: the episodes exclude what "E2 > E0" and "pred > zero" would need, '
-        "for these checkpoints (one training seed)."
+    assert told(LONG, outcomes(LONG, 200, 200, 150, 100)) == (
+        'NOT SUPPORTED: the episodes exclude the difference that "E2 > E0" and "pred > zero"'
+        " would need, for these checkpoints (one training seed)."
     )
 
 
@@ -79,7 +76,7 @@ def test_no_claim_was_asked() -> None:
     plan = core_plan(episodes=24, arms=("E0",))
     assert (
         told(plan, {"E0-none": first(20, plan)})
-        == "INCONCLUSIVE: no claim was asked, because the arms that they need were left out."
+        == "INCONCLUSIVE: no claim was asked, because arms that the claims need were left out."
     )
 
 
@@ -113,10 +110,9 @@ def test_many_claims_are_counted_and_not_named() -> None:
         rollout: first(10, fusion) if rollout.endswith("-pred") else rows
         for rollout, rows in equal.items()
     }
-    assert (
-        told(fusion, harmed)
-        == "NOT SUPPORTED: the episodes exclude what 12 claims would need, for these checkpoints"
-        " (one training seed)."
+    assert told(fusion, harmed) == (
+        "NOT SUPPORTED: the episodes exclude the difference that 12 claims would need, for these"
+        " checkpoints (one training seed)."
     )
 
 
@@ -124,7 +120,7 @@ def test_held_out_figures_are_missing_for_a_reason() -> None:
     plan = core_plan()
     assert wording.replays_note(plan, 2) is None
     assert wording.replays_note(plan, 1) == "1 of 2 trainings were replayed so far."
-    assert "no demonstrations that are held out" in str(wording.replays_note(core_plan("full"), 0))
+    assert "no held-out demonstrations" in str(wording.replays_note(core_plan("full"), 0))
     assert "no arm with world memory" in str(wording.replays_note(core_plan(arms=("E0",)), 0))
 
 
@@ -215,21 +211,18 @@ def meaning(plan: Plan, pred: list[Outcome], none: list[Outcome]) -> str:
 def test_an_effect_that_is_sought_is_named() -> None:
     few, many = seeking(0.2, 24), seeking(0.1, 240)
     mixed: list[Outcome] = [True, True, False, True] * 6
-    assert (
-        meaning(few, mixed, mixed[1:] + mixed[:1])
-        == "No gain is shown, and the gain of 20 points that is sought is not excluded; the plan"
-        " finds it with a chance of 11 %."
+    assert meaning(few, mixed, mixed[1:] + mixed[:1]) == (
+        "No gain is shown, and the target gain of 20 points is not excluded; the plan finds "
+        "it with a chance of 11 %."
     )
-    assert (
-        meaning(many, first(180, many), first(180, many))
-        == "The gain of 10 points that is sought is excluded, and the plan would have found it with"
-        " a chance of 100 %."
+    assert meaning(many, first(180, many), first(180, many)) == (
+        "The target gain of 10 points is excluded, and the plan would have found it with a "
+        "chance of 100 %."
     )
     wide = seeking(0.3, 24)
-    assert (
-        meaning(wide, [True] * 24, [True] * 24)
-        == "The interval excludes the gain of 30 points that is sought, but the plan would have"
-        " found it with a chance of 66 % only."
+    assert meaning(wide, [True] * 24, [True] * 24) == (
+        "The interval excludes the target gain of 30 points, but the plan would have found "
+        "it with a chance of 66 % only."
     )
     assert meaning(many, first(240, many), first(150, many)) == "A gain is shown."
     assert meaning(many, first(150, many), first(240, many)) == "A gain is excluded."
@@ -241,26 +234,24 @@ def test_what_it_would_take_is_told_in_episodes_and_hours() -> None:
     limit = limit_of(plan, sought, Discordance(0.2))
     assert isinstance(limit, SuperiorityLimit)
     more = int(limit.effect_episodes or 0) - 24
-    assert (
-        wording.effort_note(limit, 0.01, "CPU-hours")
-        == f"To find the gain of 5 points that is sought four times in five takes about {more + 24}"
-        f" paired episodes, {more} more than here: {0.01 * more:.2g} CPU-hours of playing."
+    assert wording.effort_note(limit, 0.01, "CPU-hours") == (
+        f"To find the target gain of 5 points with a chance of 80 % takes about {more + 24} "
+        f"paired episodes, {more} more than here: {0.01 * more:.2g} CPU-hours of playing."
     )
     assert str(wording.effort_note(limit, None, "")).endswith("how long they take is not recorded.")
     assert "733 paired episodes, 709 more" in str(
         wording.effort_note(limit_of(plan, equal), 0.01, "CPU-hours")
     )
-    assert (
-        wording.effort_note(limit_of(plan, plain), 0.1, "GPU-hours")
-        == "To find a gain of 5 points four times in five takes about 913 paired episodes, 889 more"
-        " than here: 89 GPU-hours of playing."
+    assert wording.effort_note(limit_of(plan, plain), 0.1, "GPU-hours") == (
+        "To find a gain of 5 points with a chance of 80 % takes about 913 paired episodes, "
+        "889 more than here: 89 GPU-hours of playing."
     )
     alike = limit_of(plan, plain, Discordance(0.2, design_effect=4.0))
-    assert "3628 more than here (of new initial states and training seeds, not of the same)" in (
-        wording.effort_note(alike, 0.1, "GPU-hours")
-    )
+    assert (
+        "3628 more than here (with new initial states and training seeds, not the same ones again)"
+    ) in (wording.effort_note(alike, 0.1, "GPU-hours"))
     enough = seeking(0.05, 2400)
-    assert "which this plan has" in str(
+    assert "and this plan has them" in str(
         wording.effort_note(limit_of(enough, enough.claims[1]), 0.01, "CPU-hours")
     )
 
@@ -270,8 +261,8 @@ def test_a_plan_says_what_its_episodes_can_show() -> None:
     equal, sought, *_ = plan.claims
     assert wording.plan_sentences([limit_of(plan, equal), limit_of(plan, sought)])[::2] == [
         (
-            "equality within 5 points is shown with a chance of 0 % where it holds, and takes 733"
-            " paired episodes"
+            "equality within 5 points, if it is true, is shown with a chance of 0 %; it takes "
+            "733 paired episodes"
         ),
         "All if equal rollouts disagree on 20 % of the episodes (assumed).",
     ]
@@ -280,9 +271,7 @@ def test_a_plan_says_what_its_episodes_can_show() -> None:
     )
     assert "2 points 5825, 3 points 2702, 5 points 1055, 10 points 313" in told
     assert "24 % of the episodes (upper limit from 4 of 24 pairs)" in told
-    assert (
-        "the gain of 5 points that is sought is found with a chance of 2 % and takes 1055" in told
-    )
+    assert "the target gain of 5 points is found with a chance of 2 % and takes 1055" in told
     assert wording.power_heading(plan) == "What 24 paired episodes can show, with a chance of 80 %:"
     assert "72 paired episodes" in wording.power_heading(core_plan(episodes=24, seeds=(0, 1, 2)))
     assert "if training seeds do not differ" in wording.power_heading(
@@ -290,7 +279,7 @@ def test_a_plan_says_what_its_episodes_can_show() -> None:
     )
     repeats = core_plan(episodes=96)
     assert (
-        "if repeats of an initial state end alike"
+        "if repeats of an initial state have the same result"
         in wording.plan_sentences([limit_of(repeats, repeats.claims[1])])[0]
     )
 
@@ -299,11 +288,10 @@ def test_steps_to_success_are_told() -> None:
     contrast = StepsContrast(
         quicker=14, slower=7, alike=3, left_mean=120.04, right_mean=151.5, p=0.031, exact=True
     )
-    assert (
-        wording.steps_sentence(LONG.claims[1], contrast)
-        == "Steps to success, which decide nothing: E2-pred is quicker in 14 pairs and slower in 7,"
-        " a failure being slower than any success; mean 120.0 against 151.5 with failures at the"
-        " limit; two-sided p = 0.03."
+    assert wording.steps_sentence(LONG.claims[1], contrast) == (
+        "Steps to success, which decide nothing: E2-pred is quicker in 14 pairs and slower "
+        "in 7; a failure counts as slower than any success. Mean 120.0 against 151.5, with "
+        "failures at the limit; two-sided p = 0.03."
     )
     assert wording.steps_sentence(LONG.claims[1], None) is None
 
@@ -311,10 +299,9 @@ def test_steps_to_success_are_told() -> None:
 def test_what_a_plan_cannot_show_is_told_before_it_runs() -> None:
     equal, gain, *_ = core_plan(episodes=24).claims
     few, many = core_plan(episodes=24), core_plan(episodes=96)
-    assert (
-        wording.out_of_reach_note(equal, limit_of(few, equal))
-        == '"E1 = E0" within 5 points: 24 paired episodes cannot show it, whatever they are; it'
-        " takes at least 87."
+    assert wording.out_of_reach_note(equal, limit_of(few, equal)) == (
+        '"E1 = E0" within 5 points: 24 paired episodes cannot show it, whatever their '
+        "results are; it takes at least 87."
     )
     assert wording.out_of_reach_note(equal, limit_of(many, equal)) is None
     tiny = core_plan(episodes=4)
@@ -355,12 +342,12 @@ def test_resets_and_batches() -> None:
     assert wording.resets_note({}, 0) is None
     assert (
         wording.resets_note({}, 24)
-        == "All 24 resets were cheap: bit for bit the scene of a hard one."
+        == "All 24 resets were cheap ones; each gave the scene of a hard reset, bit for bit."
     )
-    assert (
-        wording.resets_note({"libero_10 task 3": 50, "libero_10 task 8": 2}, 448)
-        == "52 of 500 resets were hard, each with a model built anew, because no cheap one gave the"
-        " same scene bit for bit: libero_10 task 3 (50) and libero_10 task 8 (2)."
+    assert wording.resets_note({"libero_10 task 3": 50, "libero_10 task 8": 2}, 448) == (
+        "52 of 500 resets were hard ones, which build the model again, because a cheap reset"
+        " did not give the same scene bit for bit: libero_10 task 3 (50) and libero_10 task "
+        "8 (2)."
     )
     assert wording.batch_note(1) is None
     assert "up to 64" in (wording.batch_note(64) or "")

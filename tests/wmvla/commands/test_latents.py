@@ -289,7 +289,7 @@ def test_a_file_of_another_width_is_not_usable(run, brought, toy, dataset, tmp_p
         ),
         (["--batch_size=many"], "`batch_size`: Couldn't parse 'many' into an int"),
         (["--batch_size=0"], "--batch_size=0 must be at least 1"),
-        (["--policy.latent_suffix=latest"], "does not tell the temporal window"),
+        (["--policy.latent_suffix=latest"], "does not contain the temporal window"),
         (["--policy.world_rollout_temporal_window=2"], "contradicts policy.latent_suffix = 'm4'"),
         (
             ["--policy.world_camera=wrist"],

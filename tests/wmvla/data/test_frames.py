@@ -92,6 +92,6 @@ def test_a_dataset_that_the_hub_does_not_give_is_one_line(monkeypatch):
     monkeypatch.setattr(dataset, "LeRobotDatasetMetadata", unreachable)
     with pytest.raises(
         ValueError,
-        match=r"The dataset a/b is not on this disk, and the hub does not give them \(\[Errno -2\]",
+        match=r"The dataset a/b is not on this disk, and they cannot be fetched from the hub \(\[Errno -2\]",
     ):
         open_metadata(None, "a/b")

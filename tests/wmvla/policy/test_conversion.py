@@ -226,8 +226,8 @@ def test_a_hub_id_is_read_from_the_local_cache(config, base, tmp_path, monkeypat
     [
         ({"max_state_dim": 16}, "max_state_dim = 16 cannot be set.*32"),
         ({"num_vlm_layers": 1}, "num_vlm_layers = 1 cannot be set.*2"),
-        ({"init_rename_map": {"a": "b"}}, "rename_map leads to b"),
-        ({"init_rename_map": {"observation.images.image2": FRONT}}, "two features one name"),
+        ({"init_rename_map": {"a": "b"}}, "rename_map renames to b"),
+        ({"init_rename_map": {"observation.images.image2": FRONT}}, "two features the same name"),
         ({"init_from_policy_path": "/nowhere"}, "/nowhere is neither"),
     ],
 )

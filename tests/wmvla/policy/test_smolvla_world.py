@@ -193,7 +193,7 @@ def test_lerobot_finds_the_plugin_by_its_distribution():
             {"world_rollout_temporal_window": 8, "latent_suffix": "m4"},
             "contradicts policy.latent_suffix",
         ),
-        ({"latent_suffix": "final"}, "does not tell the temporal window"),
+        ({"latent_suffix": "final"}, "does not contain the temporal window"),
         ({"world_latent_dim": 30}, "not a multiple of"),
     ],
 )
@@ -213,7 +213,7 @@ def test_a_checkpoint_of_other_shapes_is_refused(base, toy, tmp_path):
     (copy / "config.json").write_text(json.dumps({**config, "max_state_dim": 16}))
     with pytest.raises(
         ValueError,
-        match=r"has other shapes than the policy: model\.state_proj\.weight is \(32, 32\)",
+        match=r"has different shapes from the policy: model\.state_proj\.weight is \(32, 32\)",
     ):
         load_policy(copy)
     (copy / "config.json").write_text(json.dumps(config))

@@ -74,7 +74,7 @@ def test_who_may_work_beside_whom(
             pass
         assert (
             str(refused.value)
-            == f"{tmp_path}: {busy} is at work in this directory; wait for it or stop it"
+            == f"{tmp_path}: {busy} is running in this directory; wait for it or stop it"
         )
     with lock(tmp_path, shard):
         pass
@@ -121,7 +121,7 @@ def test_which_cases_may_be_done_beside_which(
             pass
         assert (
             str(refused.value)
-            == f"{tmp_path}: {busy} is at work in this directory; wait for it or stop it"
+            == f"{tmp_path}: {busy} is running in this directory; wait for it or stop it"
         )
     with lock(tmp_path, shard, cases):
         pass
@@ -159,7 +159,7 @@ def test_all_shards_of_a_split_hold_it_together(tmp_path: Path, impatient: None)
         for number in range(1, 9):
             together.enter_context(lock(tmp_path, Shard(number, 8)))
         for other in (None, Shard(8, 8), Shard(1, 4)):
-            with pytest.raises(UserError, match="is at work"), lock(tmp_path, other):
+            with pytest.raises(UserError, match="is running"), lock(tmp_path, other):
                 pass
     with lock(tmp_path):
         pass

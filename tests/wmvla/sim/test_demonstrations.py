@@ -170,5 +170,5 @@ def test_no_initial_states_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
-    with pytest.raises(UserError, match=r"is in the way"):
+    with pytest.raises(UserError, match=r"exists already and was not made by the expert"):
         make_demonstrations(ENVIRONMENT, DEMONSTRATIONS, tmp_path / "x", workers=1)

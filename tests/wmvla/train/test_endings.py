@@ -106,7 +106,7 @@ def test_a_loss_that_is_not_finite_ends_in_one_line_and_exit_2(arm, tmp_path):
     assert child.returncode == 2, errors[-2000:]
     (told,) = [line for line in errors.splitlines() if line.startswith("error: ")]
     assert (
-        "E2-train-s0: the loss or a gradient is not finite at step 2; no checkpoint holds that step"
+        "E2-train-s0: the loss or a gradient is not finite at step 2; that step is not in any checkpoint"
         in told
     )
     assert "Traceback" not in errors

@@ -282,7 +282,7 @@ def test_features_of_anything_else_are_never_taken(
     assert after.path.name != before.path.name
     after.path.write_bytes(before.path.read_bytes())
     after.metadata.write_bytes(before.metadata.read_bytes())
-    with pytest.raises(UserError, match="is another file than its name says: delete it and"):
+    with pytest.raises(UserError, match="is not the file that its name says: delete it and"):
         after.open()
 
 
@@ -347,7 +347,7 @@ def test_what_changes_from_step_to_step_is_refused(
     with pytest.raises(
         UserError,
         match=(
-            r"cannot be cached, for its images are shifted at random .*: set cache_vision = false"
+            r"cannot be cached, because its images are shifted at random .*: set cache_vision = false"
         ),
     ):
         train(replace(job, training=TRAINING))

@@ -55,10 +55,12 @@ def evaluate(arguments: list[str]) -> None:
     shard = parse_shard(config.shard) if config.shard else shard_from_environment()
     if value_of("output_dir", arguments) is None:
         if shard is not None:
-            raise UserError("The shards of an evaluation meet in one directory: give --output_dir.")
+            raise UserError(
+                "All shards of an evaluation write to one directory: give --output_dir."
+            )
         print(
-            f"Recording in {config.output_dir}: to go on there later, give"
-            f" --output_dir={config.output_dir}",
+            f"Recording in {config.output_dir}: to continue there later, give --output_dir="
+            f"{config.output_dir}",
             file=sys.stderr,
         )
     from wmvla.commands.evaluation.run import play_evaluation
@@ -67,8 +69,8 @@ def evaluate(arguments: list[str]) -> None:
         _print(play_evaluation(config, shard), config, shard)
     except KeyboardInterrupt:
         print(
-            "\nStopped. What was finished is recorded: the same command with the same --output_dir"
-            " goes on.",
+            "\nStopped. Finished episodes are recorded: give the same command with the same "
+            "--output_dir to continue.",
             file=sys.stderr,
         )
         raise

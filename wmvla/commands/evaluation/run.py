@@ -129,8 +129,8 @@ class Evaluation:
             line = recorded.get(row.index, asdict(row))
             if any(line[key] != value for key, value in asdict(row).items()):
                 raise UserError(
-                    f"{self.directory / EPISODES}: episode {row.index} is another evaluation's:"
-                    " give another --output_dir."
+                    f"{self.directory / EPISODES}: episode {row.index} belongs to another "
+                    "evaluation: give another --output_dir."
                 )
         return recorded
 

@@ -125,8 +125,8 @@ def episode_table(suites: list[Suite], n_episodes: int, seed: int | None) -> lis
         raise UserError(f"--eval.n_episodes={n_episodes}: at least one episode is needed.")
     if seed is None or not 0 <= seed < 2**32 - n_episodes:
         raise UserError(
-            f"--seed={seed}: give a number from 0 on and below 2^32, from which every episode has"
-            " its own seeds."
+            f"--seed={seed}: give a number from 0 to 2^32 - 1; every episode's own seeds are made "
+            "from it."
         )
     tasks = [
         (suite.environment.suite, task, inits)

@@ -9,7 +9,7 @@ from wmvla.errors import UserError
 from wmvla.recipe import Demonstrations
 from wmvla.sim.control.env import ControlSimulation
 from wmvla.sim.control.scenes import ACTION_DIM, FRONT, PADDLE_REACH, RELEASE, STEPS
-from wmvla.sim.seeds import episode_seed
+from wmvla.sim.demonstration_seeds import episode_seed
 
 
 def expert_action(simulation: ControlSimulation) -> np.ndarray:

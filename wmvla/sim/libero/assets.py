@@ -69,8 +69,8 @@ def prepare_libero(project_root: Path | None = None) -> None:
             temporary.replace(config)
         except OSError as error:
             raise UserError(
-                f"LIBERO's configuration {config} cannot be written ({error.strerror}): "
-                "set LIBERO_CONFIG_PATH to a folder that can be."
+                f"LIBERO's configuration {config} cannot be written ({error.strerror}): set "
+                "LIBERO_CONFIG_PATH to a folder that can be written to."
             ) from error
     _link_assets(libero / "assets", assets)
 

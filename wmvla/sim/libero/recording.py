@@ -16,10 +16,10 @@ import numpy as np
 
 from wmvla.errors import UserError
 from wmvla.recipe import Demonstrations
+from wmvla.sim.demonstration_seeds import episode_seed
 from wmvla.sim.libero.env import LiberoSimulation
 from wmvla.sim.libero.expert import PickAndPlace
 from wmvla.sim.libero.fast.cameras import ALL, NONE
-from wmvla.sim.seeds import episode_seed
 
 ATTEMPTS = 8
 """Sets of pushes tried for one initial state before giving up."""

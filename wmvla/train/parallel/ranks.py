@@ -40,8 +40,8 @@ def read_job(path: Path) -> TrainingJob:
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         if not os.environ.get(name):
             raise UserError(
-                f"{name} is not set, where rank 0 of {ranks} is found: let wmbench submit write the"
-                " script."
+                f"{name} is not set; it says where rank 0 of {ranks} is: let wmbench submit write "
+                "the script."
             )
     told = path.read_text() if rank == 0 else None
     try:
@@ -52,8 +52,8 @@ def read_job(path: Path) -> TrainingJob:
     except RuntimeError as error:  # torch's DistError
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"rank {rank} of {ranks} did not meet rank 0 at {_address()} ({reason}): see what rank"
-            " 0 says."
+            f"rank {rank} of {ranks} did not reach rank 0 at {_address()} ({reason}): read what "
+            "rank 0 printed."
         ) from error
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_RANK=os.environ["SLURM_LOCALID"])
     return TrainingJob.parse(text)

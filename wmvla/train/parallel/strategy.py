@@ -31,14 +31,14 @@ def check_strategy(job: TrainingJob, processes: int) -> None:
         )
     if job.strategy != "ddp" and processes < 2:
         raise UserError(
-            f"{job.case}: strategy {job.strategy!r} shares a policy among processes, but there is"
-            " one: use 'ddp'."
+            f"{job.case}: strategy {job.strategy!r} splits a policy over several processes, but "
+            "there is only one: use 'ddp'."
         )
     size, parts = job.training.batch_size, job.accumulation_steps
     if parts < 1 or size % (processes * parts):
         raise UserError(
-            f"{job.case}: batch_size {size} cannot be cut evenly for {processes} processes with"
-            f" accumulation_steps {parts}: choose numbers that divide it."
+            f"{job.case}: batch_size {size} cannot be split evenly over {processes} processes "
+            f"with accumulation_steps {parts}: choose numbers that divide it."
         )
 
 

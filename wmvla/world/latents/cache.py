@@ -91,12 +91,14 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise BrokenMetadataError(f"{path} has no metadata: {CHECK}.") from error
     except (OSError, ValueError) as error:
         raise BrokenMetadataError(
-            f"{file}: the latents' metadata cannot be read ({error}): {CHECK} anew."
+            f"{file}: the latents' metadata cannot be read ({error}): {CHECK} again."
         ) from error
     found = metadata if isinstance(metadata, dict) else {}
     for key, kind in REQUIRED.items():
         if not isinstance(found.get(key), kind):
-            raise BrokenMetadataError(f"{file}: the latents' metadata lacks {key!r}: {CHECK} anew.")
+            raise BrokenMetadataError(
+                f"{file}: the latents' metadata lacks {key!r}: {CHECK} again."
+            )
     return found
 
 
@@ -151,8 +153,8 @@ class LatentCache:
             )
         if not len(self.metadata["mean"]) == len(self.metadata["std"]) == width:
             raise UserError(
-                f"{metadata_path(path)}: the statistics are not of width {width}: delete it, and"
-                f" {CHECK} anew."
+                f"{metadata_path(path)}: the statistics are not of width {width}: delete it, and "
+                f"{CHECK} again."
             )
         refuse_other(path, self.metadata, window, camera, dataset, encoder)
         _refuse_changed(path, self.metadata["file"])

@@ -172,7 +172,7 @@ class Partial:
         for key, value in self.identity.items():
             if content.get(key) != value:
                 raise UserError(
-                    f"{self.partial} was begun with {key} = {content.get(key)!r}, and now {key} ="
-                    f" {value!r}: delete it and {record.name} to start over."
+                    f"{self.partial} was started with {key} = {content.get(key)!r}, but now {key} "
+                    f"= {value!r}: delete it and {record.name} to start over."
                 )
         return finished

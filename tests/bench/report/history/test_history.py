@@ -124,7 +124,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_shown(
     text = page(results)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("not shown: b-second: ")
-    assert "One folder is in no chart" in text
+    assert "One folder is not in any chart" in text
     assert str(results) not in text
     assert "a-third" in text
 
@@ -150,7 +150,7 @@ def test_text_of_a_run_is_inert(results: Path) -> None:
 
 
 def test_without_runs_it_says_so(tmp_path: Path) -> None:
-    assert "No run is here yet." in page(tmp_path)
+    assert "There is no run here yet." in page(tmp_path)
 
 
 def test_no_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

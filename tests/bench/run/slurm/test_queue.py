@@ -110,7 +110,7 @@ def test_a_refusal_cancels_what_was_submitted(programs: Path, tmp_path: Path, si
 
 def test_without_slurm(programs: Path) -> None:
     assert read_queue(submitted("base")) is None
-    with pytest.raises(UserError, match="there is no sbatch here"):
+    with pytest.raises(UserError, match="sbatch is not installed here"):
         require_slurm()
 
 
@@ -155,10 +155,9 @@ def test_a_run_that_is_in_the_queue_is_not_submitted_again(
         return
     with pytest.raises(UserError) as told:
         refuse_queued(tmp_path)
-    assert (
-        str(told.value)
-        == f"{tmp_path}: 1 jobs of this run are in the queue, the first is 11 (latents); wait for"
-        " them, or first: scancel 11"
+    assert str(told.value) == (
+        f"{tmp_path}: 1 jobs of this run are in the queue, the first is 11 (latents); wait "
+        "for them, or cancel them first: scancel 11"
     )
 
 
@@ -167,6 +166,6 @@ def test_damaged_jobs(tmp_path: Path) -> None:
     path.parent.mkdir()
     for text in ("{", "[]", json.dumps({"jobs": [{"name": "base"}]})):
         path.write_text(text)
-        with pytest.raises(UserError, match="not the jobs of a submission"):
+        with pytest.raises(UserError, match="not a list of submitted jobs"):
             read_submitted(tmp_path)
     assert read_submitted(tmp_path / "elsewhere") == []

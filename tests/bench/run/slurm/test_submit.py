@@ -94,16 +94,13 @@ def test_a_sequential_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--shards=0"], "SHARDS=0: give a whole number, 1 or more"),
         (["--shards=1/4"], "SHARDS=1/4: give a whole number"),
         (["--cpus=many"], "CPUS=many: give a whole number"),
-        (["--shards=2", "--sequential"], "--sequential cannot be played in 2 shards"),
+        (["--shards=2", "--sequential"], "--sequential cannot be used with 2 shards"),
         (["--container=apptainer"], "--container=apptainer needs --image"),
-        (
-            ["--container=apptainer", "--image=/nowhere.sif"],
-            "--image=/nowhere.sif: there is no such file",
-        ),
-        (["--image=x.sif"], "is of no use without --container"),
+        (["--container=apptainer", "--image=/nowhere.sif"], "--image=/nowhere.sif: no such file"),
+        (["--image=x.sif"], "has no effect without --container"),
         (["--container=docker", "--image=x"], "invalid choice: 'docker'"),
         (["--trackers=mlflow"], "unknown tracker 'mlflow'"),
-        ([], "there is no sbatch here"),
+        ([], "sbatch is not installed here"),
     ],
 )
 def test_bad_usage(
@@ -224,5 +221,5 @@ def test_status_without_a_queue(
     assert cli.main(["status", str(submitted_run)]) == 0
     told = capsys.readouterr()
     assert told.out == quiet.out
-    assert told.err.startswith("the queue is not told: squeue failed")
+    assert told.err.startswith("the state of the queue is not known: squeue failed")
     assert told.err.endswith(": no controller\n")

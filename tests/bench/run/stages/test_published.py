@@ -82,7 +82,8 @@ def test_other_cameras_are_refused(right: Any) -> None:
 
 def test_tasks_that_it_does_not_teach_are_refused(right: Any) -> None:
     with pytest.raises(
-        UserError, match=r"dataset a/b does not teach task 4 of libero_spatial \('task 4'\)"
+        UserError,
+        match=r"dataset a/b has no demonstrations of task 4 of libero_spatial \('task 4'\)",
     ):
         refuse_other_data(right, dataclasses.replace(SPATIAL, tasks=(0, 4)))
 

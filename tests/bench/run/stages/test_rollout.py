@@ -250,15 +250,15 @@ def test_videos_are_of_the_episodes_as_recorded(
         (
             {"steps": 9},
             (
-                "played again it is not solved after 16 steps, the journal says not solved after 9"
-                " steps"
+                "when played again it is not solved after 16 steps, but the journal says not "
+                "solved after 9 steps"
             ),
         ),
         ({"success": True}, "the journal says solved after 16 steps"),
-        ({"scene_hash": "e" * 64}, "played again it begins in another scene"),
+        ({"scene_hash": "e" * 64}, "played again it begins in a different scene"),
         (
             {"steps": 9, "policy_batch": 8},
-            "computed in batches of up to 8, and alone their last bits may differ",
+            "computed in batches of up to 8, and computed alone their last bits may differ",
         ),
     ],
 )
@@ -304,9 +304,9 @@ def test_videos_end_in_a_report_that_shows_them(
     page = (run_dir / "report.html").read_text()
     assert cli.main(["videos", str(run_dir), "--failures"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert (
-        last == "report: not written again, as it was made with templates of its own; "
-        f"wmbench report {run_dir} --templates FOLDER shows the films"
+    assert last == (
+        "report: not written again, because it was made with other templates; wmbench report"
+        f" {run_dir} --templates FOLDER shows the films"
     )
     assert (run_dir / "report.html").read_text() == page
 

@@ -191,11 +191,10 @@ def test_no_training_is_made_again_whose_lost_checkpoint_has_played(tmp_path: Pa
     Journal(journal_path(context.run_dir, player.id)).append(row)
     with pytest.raises(UserError) as refused:
         training.run(context, plan.case("E2-train-s0"))
-    assert (
-        str(refused.value)
-        == f"{context.run_dir / 'checkpoints' / 'E2-train-s0'}: is gone, and episodes that it has"
-        " played are recorded; put it back, or remove episodes/E2-zero-s0.jsonl in the run"
-        " directory to train and play again"
+    assert str(refused.value) == (
+        f"{context.run_dir / 'checkpoints' / 'E2-train-s0'}: the checkpoint is gone, but "
+        "episodes that it played are recorded; put it back, or remove "
+        "episodes/E2-zero-s0.jsonl in the run directory to train and play again"
     )
     with pytest.raises(
         FileNotFoundError, match="base"

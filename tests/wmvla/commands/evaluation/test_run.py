@@ -122,7 +122,7 @@ def test_ctrl_c_says_how_to_go_on(command, tmp_path, capsys, monkeypatch):
     assert main([flag for flag in command if not flag.startswith("--output_dir")]) == 130
     printed = capsys.readouterr().err
     assert "Recording in outputs/eval/" in printed
-    assert "recorded: the same command with the same --output_dir goes on" in printed
+    assert "recorded: give the same command with the same --output_dir to continue" in printed
 
 
 def test_suites_are_groups(command, tmp_path):

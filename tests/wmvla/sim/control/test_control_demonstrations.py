@@ -11,8 +11,8 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from wmvla.errors import UserError
 from wmvla.recipe import Demonstrations, Environment
 from wmvla.sim.control.scenes import LANGUAGE, STEPS
+from wmvla.sim.demonstration_seeds import episode_seed
 from wmvla.sim.demonstrations import make_demonstrations
-from wmvla.sim.seeds import episode_seed
 from wmvla.sim.suites import make_simulation
 
 ENVIRONMENT = Environment("control_catch", (0,), image_size=64, max_steps=STEPS)

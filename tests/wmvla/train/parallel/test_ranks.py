@@ -100,7 +100,7 @@ def test_nobody_said_where_rank_0_is(arm, tmp_path: Path, alone: pytest.MonkeyPa
         alone.setenv(name, value)
     with pytest.raises(
         UserError,
-        match="MASTER_PORT is not set, where rank 0 of 2 is found: let wmbench submit write",
+        match="MASTER_PORT is not set; it says where rank 0 of 2 is: let wmbench submit write",
     ):
         read_job(path)
 
@@ -112,7 +112,9 @@ def test_a_rank_0_that_never_begins_is_not_waited_for_without_end(
     port = free_port()
     for name, value in slurm(1, 2, port).items():
         alone.setenv(name, value)
-    with pytest.raises(UserError, match=rf"rank 1 of 2 did not meet rank 0 at 127.0.0.1:{port} \("):
+    with pytest.raises(
+        UserError, match=rf"rank 1 of 2 did not reach rank 0 at 127.0.0.1:{port} \("
+    ):
         read_job(tmp_path / "job.json")
     assert "RANK" not in os.environ
 

@@ -311,7 +311,7 @@ def test_an_unfinished_cache_of_another_window_is_not_continued(
     path = tmp_path / "latents.fp16.npy"
     begin(path, frames, encoder, monkeypatch)
     with pytest.raises(
-        ValueError, match=r"was begun with window = 4, and now window = 2: delete it"
+        ValueError, match=r"was started with window = 4, but now window = 2: delete it"
     ):
         write_latents(path, frames, encoder, 2, batch_rows=5)
 

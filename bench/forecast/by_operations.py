@@ -85,7 +85,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Reckoning:
+class Estimator:
     """Costs of a plan's cases on GPUs of a known peak."""
 
     plan: Plan
@@ -220,12 +220,12 @@ class Reckoning:
         return TRAINING_SHARE * self.peak.bf16_tflops * 1e12
 
 
-def assumptions(reckoning: Reckoning) -> str:
+def assumptions(estimator: Estimator) -> str:
     """On what the estimates rest, in one sentence."""
     trained, encoded = f"{100 * TRAINING_SHARE:.0f} %", f"{100 * ENCODING_SHARE:.0f} %"
     return (
         f"counts of operations at {trained} of the data sheet's bf16 peak"
-        f" ({reckoning.peak.bf16_tflops:g} TFLOP/s) and {encoded} of its fp32 peak for the world"
-        f" encoder, at least {LEAST_STEP:g} s a training step, {reckoning.workers} simulators,"
+        f" ({estimator.peak.bf16_tflops:g} TFLOP/s) and {encoded} of its fp32 peak for the world"
+        f" encoder, at least {LEAST_STEP:g} s a training step, {estimator.workers} simulators,"
         " every episode played to its limit (docs/scales.md)"
     )

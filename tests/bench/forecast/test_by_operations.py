@@ -6,8 +6,8 @@ import dataclasses
 import pytest
 
 from bench import wording
+from bench.forecast.by_operations import Estimator
 from bench.forecast.costs import Cost, estimate, fill
-from bench.forecast.estimate import Reckoning
 from bench.plan.document import Plan
 from bench.plan.machine import load_machine, load_performance
 from bench.plan.make import make_plan
@@ -19,18 +19,18 @@ def plan_on(machine: str, scale: str, suite: str = "core", **overrides: int) -> 
     return make_plan(load_suite(suite), scale, load_machine(machine), Overrides(**overrides))
 
 
-def reckoning(plan: Plan) -> Reckoning:
+def estimator(plan: Plan) -> Estimator:
     peak = load_performance(plan.machine.name).peak
     assert peak is not None
-    return Reckoning(plan, peak)
+    return Estimator(plan, peak)
 
 
 def seconds(plan: Plan) -> dict[str, float]:
-    return {case.id: reckoning(plan).of(case).seconds for case in plan.cases}
+    return {case.id: estimator(plan).of(case).seconds for case in plan.cases}
 
 
 @pytest.mark.parametrize("machine", ["h100", "mi300x"])
-def test_small_is_reckoned_to_take_an_hour_at_most(machine: str) -> None:
+def test_small_is_estimated_to_take_an_hour_at_most(machine: str) -> None:
     assert sum(seconds(plan_on(machine, "small")).values()) < 3600
 
 
@@ -38,9 +38,9 @@ def test_small_is_reckoned_to_take_an_hour_at_most(machine: str) -> None:
 def test_every_case_of_every_scale_has_a_price(suite: str) -> None:
     for scale in load_suite(suite).scales:
         plan = plan_on("h100", scale, suite)
-        costs = fill(estimate(plan, []), reckoning(plan))
+        costs = fill(estimate(plan, []), estimator(plan))
         assert all(
-            cost.reckoned and cost.seconds is not None and cost.seconds > 0 for cost in costs
+            cost.estimated and cost.seconds is not None and cost.seconds > 0 for cost in costs
         )
 
 
@@ -63,9 +63,9 @@ def test_what_was_measured_is_kept() -> None:
         Cost(case, 1.0, 2.0, 3) if case.kind == "train" else Cost(case, None, None, None)
         for case in plan.cases
     ]
-    filled = fill(measured, reckoning(plan))
-    assert {cost.case.kind for cost in filled if not cost.reckoned} == {"train"}
-    told = dict(wording.cost_lines(plan, filled, ["a run"], reckoning(plan)))
+    filled = fill(measured, estimator(plan))
+    assert {cost.case.kind for cost in filled if not cost.estimated} == {"train"}
+    told = dict(wording.cost_lines(plan, filled, ["a run"], estimator(plan)))
     assert "of them an estimate" in told["wall time"]
     assert told["measured by"] == "a run"
     assert told["estimated"].startswith("not measured: ")
@@ -74,16 +74,16 @@ def test_what_was_measured_is_kept() -> None:
 def test_full_scale_says_what_is_fetched_and_stored() -> None:
     plan = plan_on("mi300x", "full")
     told = dict(
-        wording.cost_lines(plan, fill(estimate(plan, []), reckoning(plan)), [], reckoning(plan))
+        wording.cost_lines(plan, fill(estimate(plan, []), estimator(plan)), [], estimator(plan))
     )
     assert "fetched before" in told["disk"]
     assert "1307.4 TFLOP/s" in told["estimated"]
-    sizes = {case.id: reckoning(plan).of(case).size for case in plan.cases}
+    sizes = {case.id: estimator(plan).of(case).size for case in plan.cases}
     assert sizes["latents"] == pytest.approx(273_465 * 1408 * 2), (
         "the published cache has as many rows of that width"
     )
     small = plan_on("mi300x", "small")
-    assert "fetched" not in dict(wording.cost_lines(small, [], [], reckoning(small)))["disk"]
+    assert "fetched" not in dict(wording.cost_lines(small, [], [], estimator(small)))["disk"]
 
 
 def test_both_cameras_cost_twice() -> None:
@@ -91,4 +91,4 @@ def test_both_cameras_cost_twice() -> None:
     world = dataclasses.replace(plan.recipe.world, camera="both")
     both = dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, world=world))
     (latents,) = (case for case in plan.cases if case.kind == "latents")
-    assert reckoning(both).of(latents).size == 2 * reckoning(plan).of(latents).size
+    assert estimator(both).of(latents).size == 2 * estimator(plan).of(latents).size
