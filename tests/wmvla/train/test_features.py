@@ -354,7 +354,7 @@ def test_what_changes_from_step_to_step_is_refused(
     trained = replace(job, base=str(pretrained_folder(Path(base_job.checkpoints), TRAINING.steps)))
     with pytest.raises(
         UserError,
-        match=r"for its vision tower or connector is trained \(policy.train_expert_only is off\)",
+        match=r"because its vision tower or connector is trained \(policy.train_expert_only is off\)",
     ):
         train(trained)
     policy, (preprocessor, _) = load_with_processors(Path(job.base), "cpu")
