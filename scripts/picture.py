@@ -1,7 +1,7 @@
 """The first screen of a report as a picture, as a reader on a desk sees it: 1280x800, light, two
 pixels for each.
 
-    .venv/bin/python scripts/picture.py results/reference/cpu_core_mini_2026-11-23/report.html
+    .venv/bin/python scripts/picture.py results/reference/cpu_core_mini_2026-11-30/report.html
     docs/report.png
 
 Needs a Chromium on the PATH (Debian: apt-get install chromium).

@@ -43,7 +43,7 @@ STAND_INS = {
 MINI, SMOKE = (
     resolve_plan("core", scale, "cpu", Overrides()).run_name for scale in ("mini", "smoke")
 )
-COMMITTED = ROOT / "results" / "reference" / "cpu_core_mini_2026-11-23"
+COMMITTED = ROOT / "results" / "reference" / "cpu_core_mini_2026-11-30"
 COPIES = (f"results/{MINI}", "results/before", "results/after", "results/later")
 FAR_COPY = "far/worldbench/results/core-full-mi300x-1a2b3c4d"
 

@@ -37,7 +37,8 @@ trap 'rm -rf "$TMPDIR"' EXIT
 vendor=()
 while read -r name; do
     vendor+=(--no-emit-package "$name")
-done < <(sed -nE 's/^name = "(torch|torchvision|torchaudio|torchcodec|triton|nvidia-.*|cuda-.*)"$/\1/p' uv.lock)
+done < <(sed -nE 's/^name = "(torch|torchvision|torchaudio|torchcodec|triton|nvidia-.*|cuda-.*)"$/\1/p' uv.lock |
+    grep -vx nvidia-ml-py) # a reader of the driver's counters, in Python alone
 requirements=$(mktemp)
 $uv export --quiet --frozen --no-dev --no-emit-project "${vendor[@]}" --output-file "$requirements"
 

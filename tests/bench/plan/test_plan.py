@@ -227,7 +227,7 @@ def test_the_reference_run_is_of_the_plan_that_the_same_command_makes_today() ->
     reference = load_plan(found)
     assert reference.machine.rollout_workers == 0
     assert make_plan(CORE, "mini", CPU).hash == reference.hash
-    assert reference.run_name == "core-mini-cpu-63eb630b"
+    assert reference.run_name == "core-mini-cpu-a5da19a6"
 
 
 def test_the_order_in_which_seeds_and_arms_are_given_does_not_matter() -> None:

@@ -73,7 +73,7 @@ def test_the_report_tells_gaps_hard_resets_and_batches(tmp_path: Path) -> None:
     assert "2 of 6 resets were hard" in told["resets_note"]
     assert "libero_object task 7 (2)" in told["resets_note"]
     assert "batches of up to 7" in told["batch_note"]
-    assert "--deterministic avoids it" in told["batch_note"]
+    assert "--deterministic avoids this" in told["batch_note"]
     for name in ("report.md", "report.html"):
         shown = (run_dir / name).read_text()
         for note in (told["resets_note"], told["batch_note"], "E0-none-s0 2 (1, 3)"):

@@ -152,7 +152,7 @@ def test_mistakes_beside_a_checkpoint_end_in_one_line(
             "world_memory_mode_train = 'x' is unknown",
         ),
         ([f"--policy.path={checkpoint}", "--rename_map={"], "--rename_map={ is not JSON"),
-        ([f"--policy.path={checkpoint}", '--rename_map={"a": "b"}'], "leads from a to b"),
+        ([f"--policy.path={checkpoint}", '--rename_map={"a": "b"}'], "renames a to b"),
         (
             [f"--policy.path={checkpoint}", f"--output_dir={stock_run}"],
             f"Output directory {stock_run} already exists",

@@ -354,7 +354,7 @@ def test_what_changes_from_step_to_step_is_refused(
     trained = replace(job, base=str(pretrained_folder(Path(base_job.checkpoints), TRAINING.steps)))
     with pytest.raises(
         UserError,
-        match=r"for its vision tower or connector is trained \(policy.train_expert_only is off\)",
+        match=r"because its vision tower or connector is trained \(policy.train_expert_only is off\)",
     ):
         train(trained)
     policy, (preprocessor, _) = load_with_processors(Path(job.base), "cpu")
@@ -368,7 +368,7 @@ def test_what_changes_from_step_to_step_is_refused(
         step for step in preprocessor.steps if isinstance(step, NormalizerProcessorStep)
     )
     normaliser.norm_map = {**normaliser.norm_map, FeatureType.VISUAL: NormalizationMode.MEAN_STD}
-    with pytest.raises(UserError, match="for its processors normalise images"):
+    with pytest.raises(UserError, match="because its processors normalise images"):
         cached_cameras(job, policy, preprocessor, [CAMERA])
 
 

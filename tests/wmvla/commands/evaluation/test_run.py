@@ -110,7 +110,7 @@ def test_settings_bind_once_there_are_episodes(command, tmp_path, capsys, monkey
     journal = tmp_path / "out" / "episodes.jsonl"
     journal.write_text(journal.read_text().replace('"env_seed": 1000', '"env_seed": 7'))
     assert main([*command, "--policy.n_action_steps=3"]) == 2
-    assert "episodes.jsonl: episode 0 is another evaluation's" in capsys.readouterr().err
+    assert "episodes.jsonl: episode 0 belongs to another evaluation" in capsys.readouterr().err
 
 
 def test_ctrl_c_says_how_to_go_on(command, tmp_path, capsys, monkeypatch):
