@@ -3,7 +3,8 @@ together."""
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+
+from bench.judge.stats.binomial import chances, upper_tail
 
 
 def mcnemar_one_sided(left_only: int, right_only: int) -> float:
@@ -15,7 +16,7 @@ def mcnemar_one_sided(left_only: int, right_only: int) -> float:
     """
     assert left_only >= 0
     assert right_only >= 0
-    return float(binom.sf(left_only - 1, left_only + right_only, 0.5))
+    return float(upper_tail(left_only, left_only + right_only, 0.5))
 
 
 def mcnemar_two_sided(left_only: int, right_only: int) -> float:
@@ -53,6 +54,6 @@ def flip_distribution(cluster_sums: NDArray[np.integer]) -> NDArray[np.float64]:
     distribution: NDArray[np.float64] = np.ones(1)
     for size, count in zip(sizes, counts, strict=True):
         scaled = np.zeros(2 * size * count + 1)
-        scaled[:: 2 * size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        scaled[:: 2 * size] = chances(int(count), 0.5)
         distribution = np.asarray(np.convolve(distribution, scaled), dtype=np.float64)
     return distribution

@@ -10,12 +10,13 @@ pairs seems to be enough. Ours asks for more.
 """
 
 import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
+from bench.judge.stats.binomial import chances, critical_wins, upper_tail
 from bench.judge.stats.difference import numbered, score_rejects_above
 from bench.judge.stats.mcnemar import mcnemar_one_sided
 from bench.judge.stats.rates import wilson_interval
@@ -43,8 +44,8 @@ def mcnemar_power(pairs: int, gain: float, loss_rate: float, alpha: float) -> fl
     if discordant_rate == 0:
         return 0.0
     discordant, chance = _likely(pairs, min(discordant_rate, 1.0))
-    needed = binom.isf(alpha, discordant, 0.5) + 1
-    found = binom.sf(needed - 1, discordant, win_rate / discordant_rate)
+    needed = critical_wins(discordant[0], discordant[-1], alpha)
+    found = upper_tail(needed, discordant, win_rate / discordant_rate)
     return float(chance @ found)
 
 
@@ -76,7 +77,10 @@ def equivalence_power(
             middle >= 0
         )
         too_few, enough = np.where(below, too_few, middle), np.where(below, middle, enough)
-    shown = binom.cdf(discordant - enough, discordant, 0.5) - binom.cdf(enough - 1, discordant, 0.5)
+    # Of a fair coin both tails are alike.
+    shown = upper_tail(enough, discordant, 0.5) - upper_tail(
+        discordant - enough + 1, discordant, 0.5
+    )
     return float(chance @ np.maximum(shown, 0.0))
 
 
@@ -155,10 +159,15 @@ def design_effect(differences: NDArray[np.integer], clusters: NDArray[np.integer
 
 
 def _likely(trials: int, rate: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The likely numbers of successes in `trials`, and their chances."""
-    lowest, highest = binom.ppf([NEGLIGIBLE / 2, 1 - NEGLIGIBLE / 2], trials, rate).astype(np.int64)
-    successes = np.arange(lowest, highest + 1)
-    return successes, np.asarray(binom.pmf(successes, trials, rate))
+    """The likely numbers of successes in `trials`, and their chances.
+
+    How far from their mean they may lie: S. Bernstein's inequality (S. Boucheron, G. Lugosi, P.
+    Massart (2013), Concentration Inequalities, corollary 2.11).
+    """
+    mean, unlikely = trials * rate, math.log(2 / NEGLIGIBLE)
+    reach = unlikely / 3 + math.sqrt(unlikely**2 / 9 + 2 * unlikely * mean * (1 - rate))
+    lowest, highest = max(0, math.floor(mean - reach)), min(trials, math.ceil(mean + reach))
+    return np.arange(lowest, highest + 1), chances(trials, rate, lowest, highest)
 
 
 def _bisect(enough: Callable[[int], bool]) -> int | None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
-from scipy.stats import rankdata
 
 from bench.judge.stats.difference import numbered
 
@@ -66,7 +65,10 @@ def compare_steps(
         np.where(solved, np.minimum(steps, most_steps), most_steps + 1)
         for steps, solved in ((left, left_solved), (right, right_solved))
     )
-    ranks = np.rint(2 * rankdata(np.concatenate([one, other]))).astype(np.int64)
+    _, rank_of, alike = np.unique(
+        np.concatenate([one, other]), return_inverse=True, return_counts=True
+    )
+    ranks = (2 * np.cumsum(alike) - alike + 1)[rank_of]
     cluster_of = numbered(clusters)
     scores = np.bincount(cluster_of, weights=ranks[pairs:] - ranks[:pairs]).astype(np.int64)
     p, exact = flip_two_sided(scores)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import hypergeom
 
 from bench.judge.stats.difference import Interval
 from bench.judge.stats.rates import wilson_bounds
@@ -91,6 +90,8 @@ def exact_one_sided(strata: Sequence[Stratum]) -> float:
     the left are hypergeometric, and their sum over tasks is a convolution. With one task it is R.
     A. Fisher's exact test. Source: M. W. Birch (1964), J. R. Stat. Soc. B 26:313-324.
     """
+    from scipy.stats import hypergeom  # half a second to import, and seldom asked for
+
     distribution: NDArray[np.float64] = np.ones(1)
     for each in strata:
         counts = np.arange(each.left_episodes + 1)
