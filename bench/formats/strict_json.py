@@ -7,10 +7,16 @@ Python's own reader takes all of these in silence.
 import json
 from typing import Any
 
+import msgspec
+
 LARGEST = 1e300
 """No number of a run is as large: sums and products of those below stay finite."""
 LONGEST = 2**63
 """No integer is as large: arrays hold those below."""
+
+DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+LONG = b"0" * 19
+"""Digits from which on a number may not fit into 64 bits, as `DIGITS` makes them alike."""
 
 
 class NotStrictError(ValueError):
@@ -19,6 +25,25 @@ class NotStrictError(ValueError):
 
 def parse(text: bytes) -> Any:
     """The document in a text. `NotStrictError` says where it is wrong."""
+    try:
+        document = _FAST.decode(text)
+        if _is_plain(text, document):
+            return document
+    except (msgspec.DecodeError, NotStrictError, UnicodeDecodeError, RecursionError):
+        pass  # Python's reader says it in its words
+    return _parse(text)
+
+
+def _is_plain(text: bytes, document: Any) -> bool:
+    """Whether a text is its document as msgspec writes it, but for white space, and has no long
+    number: then it has no key twice, and msgspec, which is three times as fast as Python's reader
+    with our questions, has read it as that would."""
+    return LONG not in text.translate(DIGITS) and msgspec.json.format(
+        text, indent=-1
+    ) == msgspec.json.encode(document)
+
+
+def _parse(text: bytes) -> Any:
     try:
         return json.loads(
             text.decode("utf-8"),
@@ -61,3 +86,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise NotStrictError(f"the key '{twice}' appears twice in one object")
     return found
+
+
+_FAST = msgspec.json.Decoder(float_hook=_float)

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 
-from bench.plan.seeds import derive_seed
+from bench.plan.seeds import derive_seed, seeds_by_label
 from wmvla.recipe import EpisodeRow, Recipe
 
 Fields = tuple[int, str, int, int, int, int, int]
@@ -24,8 +24,10 @@ def table_fields(recipe: Recipe) -> Iterator[Fields]:
         env_seeds = [
             derive_seed(rollout.env_seed, "env", suite, task, init) for init in rollout.inits
         ]
+        noise_seeds = [
+            seeds_by_label(rollout.noise_seed, "noise", suite, task, init) for init in rollout.inits
+        ]
         for episode in range(rollout.episodes):
             repeat, position = divmod(episode, len(rollout.inits))
-            init = rollout.inits[position]
-            noise_seed = derive_seed(rollout.noise_seed, "noise", suite, task, init, repeat)
+            init, noise_seed = rollout.inits[position], noise_seeds[position](repeat)
             yield next(index), suite, task, init, env_seeds[position], noise_seed, repeat
