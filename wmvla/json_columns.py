@@ -119,6 +119,8 @@ def column(rows: Sequence[Mapping[str, Any]], name: str, form: Form) -> NDArray[
 
 def concatenate(parts: Sequence[Columns[Any]], form: Form) -> Columns[Any]:
     """All objects of several parts, in their order."""
+    if len(parts) == 1:
+        return parts[0]
     return Columns(
         {
             name: np.concatenate([np.empty(0, dtype), *(part.columns[name] for part in parts)])

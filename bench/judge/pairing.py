@@ -134,7 +134,7 @@ class _Table:
         self.seeds = np.array(plan.seeds, dtype=np.int64)
         self.index = table["index"]
         self.size = int(self.index.max(initial=-1)) + 1
-        self.cluster = _numbered(table["task"] * (table["init"].max(initial=0) + 1) + table["init"])
+        self.cluster = numbered(table["task"] * (table["init"].max(initial=0) + 1) + table["init"])
         self.states = int(self.cluster.max(initial=-1)) + 1
 
     def pair(self, left: _Played, right: _Played) -> Outcomes:
@@ -145,20 +145,12 @@ class _Table:
             right=right.success[both],
             left_broken=left.broken[both],
             right_broken=right.broken[both],
-            clusters=_numbered(seed * self.states + self.cluster[place]),
+            clusters=numbered(seed * self.states + self.cluster[place]),
             seeds=self.seeds[seed],
             left_steps=left.steps[both],
             right_steps=right.steps[both],
             rows=self.index[place],
         )
-
-
-def _numbered(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The labels as 0, 1, 2 ... in the order in which they first occur; shape as before."""
-    _, first, number = np.unique(labels, return_index=True, return_inverse=True)
-    rank = np.empty_like(first)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return np.asarray(rank[number], dtype=np.int64)
 
 
 def contrast(

@@ -104,11 +104,13 @@ class Plan:
         """The episode table as columns, by field of its rows; shape (rows,)."""
         import numpy as np  # whoever only plans does not wait for it
 
-        names = [field.name for field in dataclasses.fields(EpisodeRow)]
-        columns = zip(*map(attrgetter(*names), self.episodes), strict=True)
         return {
-            name: np.array(column, dtype=np.object_ if name == "suite" else np.int64)
-            for name, column in zip(names, columns, strict=True)
+            field.name: np.fromiter(
+                map(attrgetter(field.name), self.episodes),
+                np.object_ if field.name == "suite" else np.int64,
+                len(self.episodes),
+            )
+            for field in dataclasses.fields(EpisodeRow)
         }
 
     @functools.cached_property

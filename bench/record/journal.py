@@ -16,7 +16,6 @@ from wmvla.rollout.journal import Row, read_all, values
 
 KEYS = ("suite", "task", "init", "env_seed", "noise_seed", "repeat")
 """What makes an episode, and so must be the plan's."""
-SCENE = ("suite", "task", "init", "scene_hash")
 _row_keys, _planned_keys = itemgetter(*KEYS), attrgetter(*KEYS)
 
 Scenes = dict[tuple[str, int, int], tuple[str, str]]
@@ -103,11 +102,15 @@ def check_scenes(rows_by_case: Mapping[str, Sequence[Row]]) -> Scenes:
     UserError as `check_scene`."""
     known: Scenes = {}
     for case_id, rows in rows_by_case.items():
-        scenes = zip(*(values(rows, key).tolist() for key in SCENE), strict=True)
-        first: dict[object, int] = {}
-        for place, scene in enumerate(scenes):
-            first.setdefault(scene, place)
-        for place in first.values():
+        task, init = values(rows, "task"), values(rows, "init")
+        _, first, place_of = np.unique(
+            task * (init.max(initial=0) + 1) + init, return_index=True, return_inverse=True
+        )
+        differs = np.zeros(len(rows), dtype=np.bool_)
+        for key in ("suite", "scene_hash"):
+            column = values(rows, key)
+            differs |= column != column[first][place_of]
+        for place in (*first.tolist(), *np.flatnonzero(differs).tolist()):
             check_scene(known, case_id, rows[place])
     return known
 
@@ -119,7 +122,9 @@ def read_journals(plan: Plan, run_dir: Path) -> dict[str, Columns[Row]]:
     for case in plan.rollout_cases():
         rows = read_all(journal_path(run_dir, case.id))
         _check_rows(plan, case, rows)
-        rows_by_case[case.id] = rows.take(np.argsort(values(rows, "index")))
+        index = values(rows, "index")
+        in_order = bool((index[1:] > index[:-1]).all())
+        rows_by_case[case.id] = rows if in_order else rows.take(np.argsort(index))
     check_scenes(rows_by_case)
     return rows_by_case
 
