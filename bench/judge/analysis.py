@@ -101,7 +101,7 @@ def _take_looks(
     the others as not rejected. At the plan's last look it takes them by the pairs that they have.
     That decides nothing about them, and nothing about the whole, which waits for them.
     """
-    until = [_chosen(plan, look) for look in range(last + 1)]
+    until = [plan.chosen_until(look) for look in range(last + 1)]
     available = [
         _available(plan, found, until) if claim.asked else 0
         for claim, found in zip(plan.claims, pairs, strict=True)
@@ -130,13 +130,6 @@ def _take_looks(
                 plan, plan.claims[i], pairs[i].among(until[look]), look, rejects, left, boundary
             )
     return states, available
-
-
-def _chosen(plan: Plan, look: int) -> NDArray[np.bool_]:
-    """Which rows of the table are played by a look, of which 0 has none; shape (rows,)."""
-    chosen: NDArray[np.bool_] = np.zeros(len(plan.episodes), dtype=np.bool_)
-    chosen[[row.index for row in plan.rows_until(look)] if look else []] = True
-    return chosen
 
 
 def _available(plan: Plan, pairs: Outcomes, until: Sequence[NDArray[np.bool_]]) -> int:

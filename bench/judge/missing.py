@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from bench.judge.progress import Progress, progress_of
+from bench.judge.progress import Progress, lacking, progress_of
 from bench.plan.document import Plan
-from wmvla.rollout.journal import Row, values
+from wmvla.rollout.journal import Row
 
 MOST_RANGES = 12
 """Ranges that one sentence names."""
@@ -21,11 +21,9 @@ def missing_episodes(
     looks = (progress or progress_of(plan, rows_by_case)).looks
     found = {}
     for case in plan.rollout_cases():
-        recorded = set(values(rows_by_case.get(case.id, ()), "index").tolist())
-        wanted = plan.rows_until(looks[case.rollout])
-        lacking = [episode.index for episode in wanted if episode.index not in recorded]
-        if lacking:
-            found[case.id] = lacking
+        indices = lacking(plan, rows_by_case.get(case.id, ()), looks[case.rollout])
+        if len(indices):
+            found[case.id] = indices.tolist()
     return found
 
 

@@ -4,14 +4,18 @@ A rollout ends with the last claim that needs it. Only looks before the last can
 plan of fixed size this reads no outcome at all.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bench.judge.analysis import take_early_looks
 from bench.judge.pairing import RowsByCase
 from bench.judge.stats.rates import wilson_interval
 from bench.plan.document import Plan
 from bench.plan.suite import rollout_names
-from wmvla.rollout.journal import values
+from wmvla.rollout.journal import Row, values
 from wmvla.rollout.tally import tally
 
 
@@ -49,10 +53,16 @@ def wanted_looks(
     looks = (progress or progress_of(plan, rows_by_case)).looks
     found = {}
     for case in plan.rollout_cases():
-        recorded = set(values(rows_by_case.get(case.id, ()), "index").tolist())
-        if any(row.index not in recorded for row in plan.rows_until(looks[case.rollout])):
-            found[case.id] = looks[case.rollout]
+        look = looks[case.rollout]
+        if len(lacking(plan, rows_by_case.get(case.id, ()), look)):
+            found[case.id] = look
     return found
+
+
+def lacking(plan: Plan, rows: Sequence[Row], look: int) -> NDArray[np.int64]:
+    """Indices of the table's rows that are to be played by a look and are not among `rows`."""
+    wanted = plan.table["index"][plan.chosen_until(look)]
+    return np.setdiff1d(wanted, values(rows, "index"), assume_unique=True)
 
 
 def _gate(plan: Plan, rows_by_case: RowsByCase) -> tuple[int, bool]:

@@ -157,7 +157,7 @@ class _Counted:
     def __init__(self, plan: Plan, rows_by_case: RowsByCase, progress: Progress) -> None:
         self.plan = plan
         self.planned = {
-            rollout: Counter(row.task for row in plan.rows_until(look))
+            rollout: Counter(plan.table["task"][plan.chosen_until(look)].tolist())
             for rollout, look in progress.ends.items()
         }
         self.found: dict[tuple[str, int], Tally] = {}

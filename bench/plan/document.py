@@ -25,6 +25,7 @@ from wmvla.ranges import Natural, Several
 from wmvla.recipe import EpisodeRow, Recipe
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 PLAN_VERSION: Literal[2] = 2
@@ -116,7 +117,8 @@ class Plan:
     @functools.cached_property
     def initial_states(self) -> int:
         """How many (task, initial state) the episode table has."""
-        return len({(row.task, row.init) for row in self.episodes})
+        init = self.table["init"]
+        return len(set((self.table["task"] * (init.max(initial=0) + 1) + init).tolist()))
 
     @functools.cached_property
     def rows_by_look(self) -> tuple[tuple[EpisodeRow, ...], ...]:
@@ -131,6 +133,16 @@ class Plan:
     def rows_until(self, look: int) -> tuple[EpisodeRow, ...]:
         """The rows of the episode table that are played by that look; looks count from 1."""
         return self.rows_by_look[look - 1]
+
+    def chosen_until(self, look: int) -> "NDArray[np.bool_]":
+        """The same as an array of shape (rows,): whether a look plays each row; look 0 none."""
+        import numpy as np
+
+        inits = self.table["init"]
+        if look == self.last_look:
+            return np.ones(len(inits), dtype=np.bool_)
+        states = self.schedule.looks[look - 1] if look else 0
+        return np.isin(inits, self.recipe.rollout.inits[:states])
 
     @property
     def last_look(self) -> int:

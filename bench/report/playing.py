@@ -24,7 +24,8 @@ def playing(case_id: str, rows: Sequence[Row], record: Record | None) -> Content
     simulators.
     """
     played = values(rows, "status") == "ok"
-    resets = Counter(values(rows, "reset").tolist())
+    resets = values(rows, "reset")
+    hard, cheap = (int((resets == kind).sum()) for kind in ("hard", "cheap"))
     session, workers = (record or {}).get("played"), (record or {}).get("rollout_workers")
     return {
         "case": case_id,
@@ -38,7 +39,7 @@ def playing(case_id: str, rows: Sequence[Row], record: Record | None) -> Content
         "episodes_per_minute": 60 * session / record["seconds"]
         if record and session and record["seconds"]
         else None,
-        "hard_resets": resets["hard"] if resets["hard"] or resets["cheap"] else None,
+        "hard_resets": hard if hard or cheap else None,
         "policy_batch": largest_batch(rows),
     }
 
@@ -60,5 +61,5 @@ def hard_resets(rows_by_case: RowsByCase) -> dict[str, int]:
 
 
 def _mean(rows: Sequence[Row], played: NDArray[np.bool_], key: str) -> float | None:
-    figures = values(rows, key)[played].tolist()
-    return sum(figures) / len(figures) if figures else None
+    figures = values(rows, key)[played]
+    return float(figures.mean()) if len(figures) else None
