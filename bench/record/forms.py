@@ -218,6 +218,6 @@ def problems(kind: Any, document: object) -> Iterator[str]:
         if document.get("kind") == "replay" and (lacking := set(needed) - set(document)):
             yield f"missing key '{min(lacking)}'"
     if kind is Provenance and isinstance(document, dict):
-        git = document.get("git", {"error": ""})
-        if not ("error" in git or {"commit", "dirty"} <= set(git)):
+        git = document.get("git")
+        if isinstance(git, dict) and not ("error" in git or {"commit", "dirty"} <= set(git)):
             yield "'git' must have 'commit' and 'dirty', or an 'error'"

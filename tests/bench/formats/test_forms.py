@@ -91,6 +91,12 @@ def test_nothing_is_accepted_that_the_schema_refuses(original: Path, data: st.Da
         assert errors_in(name, document) == []
 
 
+@pytest.mark.parametrize("git", [None, [], "abc", 1])
+def test_a_provenance_whose_git_is_no_object_has_a_fault(original: Path, git: Any) -> None:
+    document = {**documents(original)["provenance"], "git": git}
+    assert any("git" in fault for fault in faults_in("provenance", document))
+
+
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_faults_name_the_key(original: Path, name: str) -> None:
     document = documents(original)[name]
