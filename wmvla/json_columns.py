@@ -3,7 +3,7 @@ dict for each is slow to make, to look through and to free."""
 
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from typing import Any, BinaryIO, overload
 
 import msgspec
 import numpy as np
@@ -130,16 +130,19 @@ def concatenate(parts: Sequence[Columns[Any]], form: Form) -> Columns[Any]:
 
 
 def read_columns(
-    text: bytes, form: Form, parse: Callable[[bytes, int], Mapping[str, Any]]
+    file: BinaryIO, form: Form, parse: Callable[[bytes, int], Mapping[str, Any]]
 ) -> Columns[Any]:
-    """The objects of whole lines. `parse` is asked for those that cannot be decoded at once, with
-    the number of the line, and raises what there is to say of a broken one."""
+    """The objects of the whole lines of a file; what stands behind the last newline is left out.
+    `parse` is asked for those that cannot be decoded at once, with the number of the line, and
+    raises what there is to say of a broken one."""
     shared: dict[Any, Any] = {}
     parts: list[Columns[Any]] = []
-    number, begin = 1, 0
-    while begin < len(text):
-        end = text.find(b"\n", min(begin + CHUNK, len(text) - 1)) + 1
-        lines, begin = text[begin:end], end
+    number = 1
+    while text := file.read(CHUNK):
+        text += file.readline()
+        lines = text if text.endswith(b"\n") else text[: text.rfind(b"\n") + 1]
+        if not lines:
+            break
         values = form.decode(lines)
         if values is None:
             values = form.columns(

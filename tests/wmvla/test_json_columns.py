@@ -1,6 +1,7 @@
 """Lines read as columns are the objects that line by line they are, or whoever says what is wrong is
 asked."""
 
+import io
 import json
 from typing import Any, NotRequired, TypedDict
 
@@ -44,7 +45,7 @@ def read(text: bytes) -> Columns[Point]:
     def parse(line: bytes, number: int) -> Point:
         raise Asked(number)
 
-    return read_columns(text, FORM, parse)
+    return read_columns(io.BytesIO(text), FORM, parse)
 
 
 def written(points: list[Any], **style: Any) -> bytes:
@@ -57,7 +58,9 @@ def test_what_is_read_is_what_was_written(points: list[Any], ascii_only: bool, c
         patch.setattr(wmvla.json_columns, "CHUNK", chunk)
         # Whatever is not read at once is parsed alone, and is the same.
         found = read_columns(
-            written(points, ensure_ascii=ascii_only), FORM, lambda line, _: json.loads(line)
+            io.BytesIO(written(points, ensure_ascii=ascii_only) + b'{"x": 1'),
+            FORM,
+            lambda line, _: json.loads(line),
         )
     assert list(found) == points
     assert [found[place] for place in range(len(found))] == points

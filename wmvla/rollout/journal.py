@@ -91,12 +91,12 @@ class Journal:
         """All whole lines, in the order written. UserError names the file and the line of a broken
         one."""
         try:
-            text = self.path.read_bytes()
+            with self.path.open("rb") as file:
+                return read_columns(file, FORM, self._parse)
         except FileNotFoundError:
-            text = b""
+            return concatenate([], FORM)
         except OSError as error:
             raise UserError(f"{self.path}: cannot be read: {error.strerror}") from None
-        return read_columns(text[: text.rfind(b"\n") + 1], FORM, self._parse)
 
     def finished(self) -> set[int]:
         """Indices of the rows of the episode table that are recorded here, whatever their
