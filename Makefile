@@ -66,7 +66,7 @@ SLOW_sim := tests/wmvla/sim
 SLOW_train := tests/wmvla/train tests/wmvla/rollout tests/wmvla/wiring tests/wmvla/policy
 SLOW_bench := tests/bench --ignore=tests/bench/run/slurm
 SLOW_slurm := tests/bench/run/slurm
-SLOW_pages := tests/test_pages.py tests/test_full_scale.py tests/test_wheel.py
+SLOW_pages := tests/test_pages.py tests/test_end_to_end.py tests/test_full_scale.py tests/test_wheel.py
 
 .PHONY: test-slow
 test-slow: $(READY) ## the tests that take minutes, an hour a part at most: make test-slow PART=sim|train|bench|slurm|pages

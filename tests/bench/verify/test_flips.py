@@ -15,7 +15,6 @@ from bench.verify.manifest import MANIFEST, REPORTS, files_of
 from bench.verify.verify import verify
 
 
-
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sealed run with two arms, so that hundreds of looks at it take seconds."""
