@@ -21,6 +21,7 @@ class FilesAndScenes(LoadFileScheduling):  # type: ignore[misc]  # xdist has no 
         return SCENES if nodeid.startswith(SCENES) else str(super()._split_scope(nodeid))
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling | None:
     return FilesAndScenes(config, log) if config.option.dist == "loadfile" else None
 
