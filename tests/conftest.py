@@ -4,9 +4,26 @@ import os
 from collections.abc import Generator
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 NEEDED_IN_CI = ("chromium", "rsync", "sshd", "zstd")
 """Programs without which tests are skipped; `.ci/run` installs them."""
+
+
+SCENES = "tests/wmvla/sim/"
+"""Tests below share real LIBERO scenes, 6 CPU seconds each to build: one worker gets them all."""
+
+
+class FilesAndScenes(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """A file is handed out as a whole, and so is what shares the scenes."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return SCENES if nodeid.startswith(SCENES) else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling | None:
+    return FilesAndScenes(config, log) if config.option.dist == "loadfile" else None
 
 
 def pytest_sessionstart() -> None:

@@ -15,7 +15,6 @@ import pytest
 
 from bench import cli
 from bench.plan.make import resolve_plan
-from bench.plan.overrides import parse_overrides
 
 ROOT = Path(__file__).parents[1]
 MINUTES = 60.0
@@ -145,19 +144,19 @@ def test_the_same_command_again_redoes_nothing(smoke, place):
     assert (run_dir / "report.html").read_bytes() == report
 
 
-def take_tripwires(smoke: Path, run_dir: Path) -> None:
-    """The tripwires' records of an earlier run: a run of the same parts need not check them again,
-    which takes a minute."""
-    (run_dir / "cases").mkdir(parents=True)
-    for record in (smoke / "cases").glob("wiring-*.json"):
+def take_records(smoke: Path, run_dir: Path, pattern: str) -> None:
+    """The records of cases of an earlier run: a run of the same parts need not do them again."""
+    (run_dir / "cases").mkdir(parents=True, exist_ok=True)
+    for record in (smoke / "cases").glob(pattern):
         shutil.copy(record, run_dir / "cases")
 
 
-def run_dir_of(results: Path, suite: str, **overrides: str) -> Path:
+def run_dir_of(results: Path, suite: str) -> Path:
     """Where a run that has not begun will be."""
-    return results / resolve_plan(suite, "smoke", None, parse_overrides(**overrides)).run_name
+    return results / resolve_plan(suite, "smoke", None).run_name
 
 
+@pytest.mark.slow
 def test_one_arm_of_the_memory_suite_is_trained_played_and_replayed_with_what_it_needs_and_nothing_else(
     place, smoke
 ):
@@ -165,7 +164,7 @@ def test_one_arm_of_the_memory_suite_is_trained_played_and_replayed_with_what_it
     of core."""
     results = place / "memory"
     run_dir = run_dir_of(results, "memory")
-    take_tripwires(smoke[0], run_dir)
+    take_records(smoke[0], run_dir, "wiring-*.json")
     done = pytest_suites("--suite", "memory", "-k", "H", "--results", str(results))
     assert done.returncode == 0, done.stdout
     cases = {
@@ -210,18 +209,21 @@ sys.modules["wmvla.wiring"] = fake
 
 
 def test_a_tripwire_stops_the_run_before_anything_is_trained_and_the_same_command_checks_again(
-    place, smoke, tmp_path, monkeypatch
+    place, smoke, tmp_path, monkeypatch, capsys
 ):
-    """With a made-up check of the gate, first one that fails."""
+    """With a made-up check of the gate, first one that fails. What comes before it is done."""
     results = place / "tripped"
+    run_dir = run_dir_of(results, "core")
+    for case in ("demonstrations", "base", "latents"):
+        take_records(smoke[0], run_dir, f"{case}.json")
+    shutil.copy(smoke[0] / "provenance.json", run_dir)  # each record holds its sum
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
     fake = tmp_path / "sitecustomize.py"
     fake.write_text(TRIPPED.format(outcome='raise WiringError("the gate gets no gradient")'))
-    done = wmbench("run", "core", "--scale", "smoke", "--results", str(results))
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert done.stderr.strip().splitlines()[-1] == "error: wiring-gate: the gate gets no gradient"
-    assert "Traceback" not in done.stdout + done.stderr
-    run_dir = run_dir_in(results)
+    assert cli.main(["run", "core", "--scale=smoke", f"--results={results}"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.strip().splitlines()[-1] == "error: wiring-gate: the gate gets no gradient"
+    assert "Traceback" not in printed.out + printed.err
     assert not (run_dir / "checkpoints").exists()
     assert {path.stem for path in (run_dir / "cases").iterdir()} == {
         "demonstrations",
@@ -238,11 +240,13 @@ def test_a_tripwire_stops_the_run_before_anything_is_trained_and_the_same_comman
 
 
 def test_killed_rollouts_continue_to_the_uninterrupted_table(place, smoke):
-    """E0 is trained again, too: the same command gives the same policy, and the same episodes, as
-    the run before."""
+    """In a copy of the run in which nobody has played E0 yet."""
     results = place / "killed"
-    take_tripwires(smoke[0], run_dir_of(results, "core", arms="E0"))
-    arguments = ["run", "core", "--scale", "smoke", "--arms", "E0", "--results", str(results)]
+    run_dir = Path(shutil.copytree(smoke[0], results / smoke[0].name))
+    journal = run_dir / "episodes" / "E0-none-s0.jsonl"
+    journal.unlink()
+    (run_dir / "cases" / "E0-none-s0.json").unlink()
+    arguments = ["run", "core", "--scale", "smoke", "--results", str(results)]
     child = subprocess.Popen(
         [sys.executable, "-m", "bench.cli", *arguments],
         cwd=ROOT,
@@ -250,21 +254,18 @@ def test_killed_rollouts_continue_to_the_uninterrupted_table(place, smoke):
         start_new_session=True,
     )
     deadline = time.monotonic() + 5 * MINUTES
-    journal = None
     while time.monotonic() < deadline and child.poll() is None:
-        journal = next(results.glob("*/episodes/E0-none-s0.jsonl"), None)
-        if journal is not None and journal.read_text():
+        if journal.exists() and journal.read_text():
             break
         time.sleep(0.005)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-    assert journal is not None
     with journal.open("a") as file:
         file.write('{"case": "E0-none-s0", "ind')  # what a kill in the middle of a write leaves
     assert len(journal.read_text().splitlines()) - 1 < 2, "the kill came too late to show anything"
-    done = wmbench(*arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert episodes(run_dir_in(results), "E0-none-s0") == episodes(smoke[0], "E0-none-s0")
+    assert cli.main(arguments) == 0
+    assert episodes(run_dir, "E0-none-s0") == episodes(smoke[0], "E0-none-s0")
+    assert (run_dir / "cases" / "E0-none-s0.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -288,7 +289,7 @@ def test_bad_use_ends_in_one_line_and_exit_2(arguments, told, tmp_path, capsys):
     assert not list(tmp_path.glob("results/*/episodes"))
 
 
-def test_a_case_whose_needs_are_damaged_ends_in_one_last_line_and_exit_2(smoke, place):
+def test_a_case_whose_needs_are_damaged_ends_in_one_last_line_and_exit_2(smoke, place, capsys):
     """A checkpoint that somebody changed: the journal of that rollout is not begun, the rest of the
     run is kept."""
     run_dir, _ = smoke
@@ -298,10 +299,10 @@ def test_a_case_whose_needs_are_damaged_ends_in_one_last_line_and_exit_2(smoke, 
     config.write_text(json.dumps({**json.loads(kept), "max_state_dim": 16}))
     journal.unlink()
     try:
-        done = wmbench("run", "core", "--scale", "smoke", "--results", str(place / "results"))
-        assert done.returncode == 2
-        assert "Traceback" not in done.stdout + done.stderr
-        last = done.stderr.strip().splitlines()[-1]
+        assert cli.main(["run", "core", "--scale=smoke", f"--results={place / 'results'}"]) == 2
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.out + printed.err
+        last = printed.err.strip().splitlines()[-1]
         assert last.startswith("error: ")
         assert "changed after E0-train-s0 ended" in last
         assert (run_dir / "episodes" / "E2-pred-s0.jsonl").exists()

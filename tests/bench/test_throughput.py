@@ -2,14 +2,13 @@
 of the published sizes."""
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.forked import Forked
+from tests.forked import Forked, run_module
 
 ROOT = Path(__file__).resolve().parents[2]
 THROUGHPUT = ROOT / "suites" / "throughput"
@@ -43,33 +42,24 @@ def count_parameters() -> None:
 
 def run(
     tmp_path: Path, selected: str, *flags: str
-) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, object]]]:
-    """The device's chosen benchmarks, and what pytest-benchmark wrote of them, by figure.
+) -> tuple[int | None, str, dict[str, dict[str, object]]]:
+    """pytest's exit code for the device's chosen benchmarks, what it printed, and what
+    pytest-benchmark wrote of them, by figure.
 
     That ``suites/`` finds the file is `tests/bench/run/test_collection.py`'s; all the others would
     be imported for nothing.
     """
     written = tmp_path / "benchmark.json"
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "suites/throughput/test_device.py",
-        "--suite=throughput",
-        "-k",
-        selected,
-        "-s",
-        f"--benchmark-json={written}",
-    ]
-    done = subprocess.run(
-        [*command, *flags], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
-    )
+    asked = ["--suite=throughput", "-k", selected, "-s", f"--benchmark-json={written}"]
+    file = str(THROUGHPUT / "test_device.py")
+    child = Forked(run_module("pytest", file, *asked, *flags))
+    printed = "".join(child.communicate())
     figures = (
         [each["extra_info"] for each in json.loads(written.read_text())["benchmarks"]]
         if written.exists()
         else []
     )
-    return done, {str(figure["figure"]): figure for figure in figures}
+    return child.returncode, printed, {str(figure["figure"]): figure for figure in figures}
 
 
 def machine_with(tmp_path: Path, values: dict[str, float], expected_failure: str) -> list[str]:
@@ -86,9 +76,9 @@ def machine_with(tmp_path: Path, values: dict[str, float], expected_failure: str
         f'{text}[expected_failures]\n{expected_failure} = "a slow neighbour"\n'
     )
     (tmp_path / "elsewhere.py").write_text(
-        "import functools\nfrom pathlib import Path\nfrom bench.plan import machine\nfor name in"
-        " ('load_machine', 'load_performance'):\n    setattr(machine, name,"
-        f" functools.partial(getattr(machine, name), folder=Path({str(folder)!r})))\n"
+        "from pathlib import Path\nfrom bench.plan import machine\n"
+        "for load in (machine.load_machine, machine.load_performance):\n"
+        f"    load.__defaults__ = (Path({str(folder)!r}),)\n"
     )
     return ["--machine=here", "-p", "elsewhere", "-o", f"pythonpath={tmp_path}"]
 
@@ -98,16 +88,16 @@ def test_the_machines_references_decide(tmp_path: Path) -> None:
     decides."""
     judgements = {"gemm_bf16": "pass", "gemm_fp32": "fail", "copy": "expected failure"}
     machine = machine_with(tmp_path, {"gemm_bf16": 1e-6, "gemm_fp32": 1e6, "copy": 1e9}, "copy")
-    done, figures = run(tmp_path, "product or copy", *machine)
-    assert done.returncode == 1
-    assert "1 failed, 1 passed" in done.stdout
-    assert "1 xfailed" in done.stdout
+    code, printed, figures = run(tmp_path, "product or copy", *machine)
+    assert code == 1, printed
+    assert "1 failed, 1 passed" in printed
+    assert "1 xfailed" in printed
     assert {name: figure["judgement"] for name, figure in figures.items()} == judgements
     for name, figure in figures.items():
         assert figure["machine"] == "here"
         assert float(str(figure["value"])) > 0
         assert "percent_of_peak" not in figure, "no data sheet says what a CPU of this name can do"
-        assert f"here: {judgements[name]}: {name}: " in done.stdout
+        assert f"here: {judgements[name]}: {name}: " in printed
 
 
 def test_a_saved_run_decides_too(tmp_path: Path) -> None:
@@ -120,20 +110,20 @@ def test_a_saved_run_decides_too(tmp_path: Path) -> None:
     for each in content["benchmarks"]:
         each["stats"]["min"] /= 1000
     saved.write_text(json.dumps(content))
-    compared, figures = run(
+    code, printed, figures = run(
         tmp_path, "copy", storage, "--benchmark-compare=0001", "--benchmark-compare-fail=min:50%"
     )
-    assert compared.returncode == 1, compared.stdout[-2000:]
-    assert "Performance has regressed" in compared.stdout + compared.stderr
+    assert code == 1, printed[-2000:]
+    assert "Performance has regressed" in printed
     assert figures["copy"]["judgement"] == "no reference", "the figure itself passed"
 
 
 def test_a_machine_that_is_not_here_is_refused(tmp_path: Path) -> None:
-    done, figures = run(tmp_path, "copy", "--machine=mi300x")
-    if "1 passed" in done.stdout:
+    code, printed, figures = run(tmp_path, "copy", "--machine=mi300x")
+    if "1 passed" in printed:
         pytest.skip("an MI300X is here")
-    assert done.returncode == 1
-    assert "machine 'mi300x' has a rocm GPU, and none was found" in done.stdout
+    assert code == 1
+    assert "machine 'mi300x' has a rocm GPU, and none was found" in printed
     assert figures == {}
 
 

@@ -38,7 +38,7 @@ OFTEN = (
     "clusters", "24 pairs", "unequal tasks", "one of three", "three seeds that differ", "errors that hide",
     "clusters, pocock looks", "effect, obrien-fleming looks",
 )  # fmt: skip
-"""One scenario for each thing that a draw or a test does; the slow test has all, in ten times as
+"""One scenario for each thing that a draw or a test does; the slow test has all, in twenty times as
 many experiments."""
 BY_NAME = {scenario.name: scenario for scenario in (*SCENARIOS, *SEQUENTIAL)}
 
@@ -46,7 +46,7 @@ BY_NAME = {scenario.name: scenario for scenario in (*SCENARIOS, *SEQUENTIAL)}
 @pytest.mark.parametrize("scenario", [BY_NAME[name] for name in OFTEN], ids=OFTEN)
 def test_promises_are_kept_in_small_experiments(scenario: Scenario) -> None:
     checks = experiment_checks(
-        run_scenario(smaller(scenario), 60 if scenario.spending else 200, seed=1)
+        run_scenario(smaller(scenario), 30 if scenario.spending else 100, seed=1)
     )
     assert [check.what for check in checks if not check.holds] == []
 
@@ -78,7 +78,7 @@ def test_every_promise_is_kept_in_2000_experiments(tmp_path: Path) -> None:
 def test_the_command_writes_what_it_prints(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = main(["--experiments=3", f"--out={tmp_path}"])
+    code = main(["--experiments=1", f"--out={tmp_path}"])
     written = json.loads((tmp_path / "calibration.json").read_text())
     printed = capsys.readouterr().out.splitlines()
     assert code == (0 if all(check["holds"] for check in written["checks"]) else 1)
@@ -94,9 +94,9 @@ def test_the_same_seed_gives_the_same_counts_and_another_does_not() -> None:
 
 def test_a_broken_promise_is_seen() -> None:
     """A test blind to clusters rejects far too often here, and is told so."""
-    tally = run_scenario(smaller(CLUSTERS), 200, seed=1)
+    tally = run_scenario(smaller(CLUSTERS), 100, seed=1)
     blind = next(one.naive for one in tally.claims if one.difference == 0)
-    assert not within(blind, 200, 0, 0.05)
+    assert not within(blind, 100, 0, 0.05)
     liar = dataclasses.replace(
         tally, claims=tuple(dataclasses.replace(one, supported=one.naive) for one in tally.claims)
     )

@@ -181,9 +181,9 @@ def test_a_gain_far_beyond_the_one_that_is_sought_is_not_given_up() -> None:
         endings(plan, analyse(plan, play(plan, rows_by_case(plan, drawn(plan, rates, seed)))))[
             "E2 > E0"
         ]
-        for seed in range(20)
+        for seed in range(10)
     ]
-    assert sum(ended == "shown" for ended, _ in found) >= 12
+    assert sum(ended == "shown" for ended, _ in found) >= 6
     assert ("futile", 1) not in found
 
 
@@ -226,7 +226,7 @@ def test_a_rollout_whose_claims_are_not_asked_plays_everything() -> None:
     assert len(recorded["E0-none-s0"]) == len(plan.episodes)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.integers(0, 10**6),
     st.lists(st.sampled_from([0.3, 0.6, 0.7, 0.9]), min_size=5, max_size=5),

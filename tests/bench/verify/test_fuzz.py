@@ -32,7 +32,7 @@ FUZZED = (
     "replays",
 )
 MANY = settings(max_examples=1000, suppress_health_check=list(HealthCheck), deadline=None)
-SOME = settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
+SOME = settings(max_examples=20, suppress_health_check=list(HealthCheck), deadline=None)
 
 
 @pytest.fixture(scope="module")

@@ -150,7 +150,7 @@ def test_closed_gates_are_smolvla_in_bf16_too(vlm, name):
     assert all(gate.grad.isfinite() and gate.grad != 0 for gate in gates)
 
 
-@pytest.mark.parametrize("name", ["F1", "F3a-prefix"])
+@pytest.mark.parametrize("name", ["F1", pytest.param("F3a-prefix", marks=pytest.mark.slow)])
 def test_a_compiled_step_is_the_eager_one(vlm, name):
     """Captured by dynamo with gradients; the code that inductor would make of the graph is not at
     stake here."""

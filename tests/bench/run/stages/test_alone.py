@@ -9,6 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from bench.plan.cases import Case
@@ -27,14 +28,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning
 
 @pytest.fixture
 def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dataset and a training that take their time and fail where the thing is there, in part or
-    whole."""
+    """A dataset and a training that take their time and fail where the thing is there by then."""
 
     def make(thing: Path) -> Path:
         with (tmp_path / "made").open("a") as made:
             made.write(f"{os.getpid()}\n")
-        thing.mkdir(parents=True)
         time.sleep(MAKING_SECONDS)
+        thing.mkdir(parents=True)
         return thing
 
     def train(context: Context, job: Any) -> dict[str, Any]:
@@ -57,20 +57,23 @@ class Metadata:
         self.root = root
 
 
-def stages(tmp_path: Path, suite: str) -> None:
-    """What a run of that suite does first; its lines and its end go to a file."""
+def stages(tmp_path: Path, suite: str, ready: Any) -> None:
+    """What a run of that suite does first, as soon as both are `ready`; its lines and its end go to
+    a file."""
     lines: list[str] = []
     context = Context(
         resolve_plan(suite, "smoke", "cpu"), tmp_path / "results" / suite, lines.append
     )
+    ready.wait()
     demonstrations.run(context, Case("demonstrations", "demonstrations"))
     base.run(context, Case("base", "base"))
     (tmp_path / f"{suite}.json").write_text(json.dumps(lines))
 
 
 def test_two_suites_started_together_make_each_thing_once(tmp_path: Path, fakes: None) -> None:
+    ready = FORK.Barrier(2, timeout=60)
     runs = [
-        FORK.Process(target=stages, args=(tmp_path, suite), daemon=True)
+        FORK.Process(target=stages, args=(tmp_path, suite, ready), daemon=True)
         for suite in ("core", "fusion")
     ]
     for run in runs:
@@ -128,12 +131,9 @@ def test_a_child_of_a_killed_holder_does_not_hold(tmp_path: Path) -> None:
 
     def run() -> None:
         with alone(tmp_path / "thing", "base", lambda line: None):
-            child = os.fork()
-            if not child:
-                time.sleep(60)
-                os._exit(0)
-            (tmp_path / "child").write_text(str(child))
-            (tmp_path / "held").touch()
+            if not os.fork():
+                (tmp_path / "child").write_text(str(os.getpid()))
+                (tmp_path / "held").touch()
             time.sleep(60)
 
     holder = FORK.Process(target=run, daemon=True)
@@ -141,12 +141,12 @@ def test_a_child_of_a_killed_holder_does_not_hold(tmp_path: Path) -> None:
     wait_until_held(tmp_path / "thing")
     holder.kill()
     holder.join()
-    child = int((tmp_path / "child").read_text())
+    child = psutil.Process(int((tmp_path / "child").read_text()))
     try:
-        with alone(tmp_path / "thing", "base", lambda line: None):
-            os.kill(child, 0)  # it still lives
+        with alone(tmp_path / "thing", "base", pytest.fail):  # which a wait would call
+            assert child.status() == psutil.STATUS_SLEEPING
     finally:
-        os.kill(child, signal.SIGKILL)
+        child.kill()
 
 
 def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ from wmvla.train.loop import train
 from wmvla.train.parallel.strategy import check_strategy, prepare
 from wmvla.train.start import start as start_policy
 
-STEPS = 20
-LONG = replace(TRAINING, steps=STEPS, save_every=5)
+STEPS = 16
+LONG = replace(TRAINING, steps=STEPS, save_every=4)
 LOSSES = ("loss_total", "action_loss", "world_loss")
 NORMS = ("grad_norm", "grad_world_inject", "grad_prophet")
 
@@ -52,13 +52,13 @@ def killed(job: TrainingJob, folder: Path) -> None:
     child = start(job, folder / "job.json", 2)
     deadline = time.monotonic() + 180
     while (
-        latest_step(Path(job.checkpoints)) < 5
+        latest_step(Path(job.checkpoints)) < LONG.save_every
         and time.monotonic() < deadline
         and child.poll() is None
     ):
         time.sleep(0.002)
     kill(child)
-    assert 5 <= latest_step(Path(job.checkpoints)) < STEPS
+    assert LONG.save_every <= latest_step(Path(job.checkpoints)) < STEPS
 
 
 def assert_same_curve(job: TrainingJob, reference: TrainingJob) -> None:
