@@ -59,7 +59,7 @@ class Check:
 def experiment_checks(tally: Tally) -> list[Check]:
     """Errors, power and coverage of one scenario's experiments.
 
-    Where trainings differ, nothing is promised: a few seeds do not tell by how much, and the
+    Where trainings differ, nothing is promised: a few seeds do not show by how much, and the
     numbers say what that costs.
     """
     scenario, of = tally.scenario, tally.experiments

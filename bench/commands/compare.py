@@ -177,7 +177,7 @@ def _parity_json(parity: "Parity") -> dict[str, Any]:
         "verdict": verdict(parity),
         "margin": parity.margin,
         "findings": [
-            {"what": each.what, "status": each.status, "told": list(each.told)}
+            {"what": each.what, "status": each.status, "told": list(each.lines)}
             for each in parity.aspects
         ],
         "successes": [

@@ -2,7 +2,7 @@
 (``eval_policy_all``), and ``lerobot-wm-eval`` in its shape.
 
 Non-obvious: its episodes have no seed, no initial state and no scene. Two files of the same command
-may have played different scenes, and a file cannot tell.
+may have played different scenes, which no file shows.
 """
 
 import hashlib

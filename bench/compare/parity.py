@@ -35,7 +35,7 @@ class Aspect:
 
     what: str
     status: Status
-    told: tuple[str, ...]
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)

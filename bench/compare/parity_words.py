@@ -28,7 +28,7 @@ def parity_page(parity: Parity) -> str:
             "",
             *markdown_table(
                 ("", "", ""),
-                [[each.what, each.status, "; ".join(each.told)] for each in parity.aspects],
+                [[each.what, each.status, "; ".join(each.lines)] for each in parity.aspects],
             ),
             "",
             "## Success",

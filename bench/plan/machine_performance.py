@@ -104,16 +104,16 @@ def judge(performance: Performance, benchmark: str, value: float, unit: str) -> 
         f"{'any' if least is None else format(least, '.4g')} to"
         f" {'any' if most is None else format(most, '.4g')}"
     )
-    told = (
+    sentence = (
         f"{benchmark}: {value:.4g} {unit}, {wanted} wanted ({reference.value:.4g} on"
         f" {reference.date})"
     )
     reason = performance.expected_failures.get(benchmark)
     if reason is None:
-        return Judgement("pass" if within else "fail", told)
+        return Judgement("pass" if within else "fail", sentence)
     if within:
-        return Judgement("unexpected pass", f"{told}; remove its expected failure: {reason}")
-    return Judgement("expected failure", f"{told}; expected: {reason}")
+        return Judgement("unexpected pass", f"{sentence}; remove its expected failure: {reason}")
+    return Judgement("expected failure", f"{sentence}; expected: {reason}")
 
 
 def check_performance(performance: Performance, file: str) -> None:

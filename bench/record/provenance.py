@@ -155,7 +155,7 @@ def refuse_another_renderer(run_dir: Path) -> None:
     """UserError if the run in `run_dir` began with another OpenGL or MuJoCo than is here.
 
     Non-obvious: a shard, or a run that is continued, may be on another machine. Equal scenes drawn
-    differently are not the same input, and no scene hash tells.
+    differently are not the same input, and no scene hash shows it.
     """
     path = run_dir / "provenance.json"
     if not path.exists():

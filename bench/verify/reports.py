@@ -17,7 +17,7 @@ from wmvla.errors import UserError
 ROUNDING = 2e-9
 """report.json rounds numbers to 9 places; another processor may round the last one otherwise."""
 NAMES = ("id", "rollout", "case", "suite", "figure", "seed", "task", "index")
-"""Keys that tell which entries of two lists belong together."""
+"""Keys that say which entries of two lists belong together."""
 MOST = 20
 """Differences of one report that are named."""
 
@@ -32,7 +32,7 @@ def check_reports(
     By this very version of the program every byte must be the same. Of another version, or of one
     that is not recorded, only the numbers of report.json can be compared, where both have them. So
     it is of report.html and report.md where they were made with a user's own templates, which
-    report.json tells: they are made again with `templates`, or not at all.
+    report.json says: they are made again with `templates`, or not at all.
 
     Raises UserError where `templates` are not those that the reports were made with.
     """

@@ -1,7 +1,7 @@
 """A SmolVLM2 folder small enough for two cores, made from a seed through transformers' own classes.
 
 It stands where ``HuggingFaceTB/SmolVLM2-500M-Video-Instruct`` stands at full scale: LeRobot's
-SmolVLA takes the folder's path as ``vlm_model_name`` and cannot tell the difference.
+SmolVLA takes the folder's path as ``vlm_model_name`` and works as with the original.
 """
 
 from pathlib import Path

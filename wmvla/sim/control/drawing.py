@@ -39,7 +39,7 @@ _BELOW = np.array([0.0, 0.0, -1.0])
 
 class Drawing:
     """Draws a control scene at ``image_size`` x ``image_size`` pixels, each object at the place
-    (2,) that is told."""
+    (2,) that is given."""
 
     def __init__(self, image_size: int) -> None:
         self._model = mujoco.MjModel.from_xml_string(_MODEL.format(size=image_size))

@@ -30,7 +30,7 @@ class ControlSimulation:
 
     Its states (2,) are the paddle's position along and across the ball's way (m), its actions (2,)
     the paddle's move in each direction, in [-1, 1] of 7 cm; while the paddle is latched they move
-    nothing. ``success`` is told at the last step alone.
+    nothing. ``success`` is given at the last step alone.
 
     Raises ``UserError`` for an unknown scene or task, and for an episode that would end before the
     ball arrives.

@@ -6,7 +6,7 @@
 
 A policy whose chunks are 12 actions long looks twice, at t = 0 and at t = 12. At t = 12 the ball is
 in the middle, whichever way it flies: its place there is drawn independently of its direction, so
-that one frame does not tell where it will arrive. ``catch`` leaves it at that. ``mark`` is the same
+that one frame does not show where it will arrive. ``catch`` leaves it at that. ``mark`` is the same
 scene with the arrival point drawn beside the plane: the future adds nothing. In ``bounce`` the ball
 is slow or fast across its way, too, and bounces off walls that nobody sees: of two balls that fly
 to the same side one arrives there and the other, faster one on the opposite side.

@@ -122,7 +122,7 @@ def _assets_folder() -> Path:
 def _link_assets(link: Path, assets: Path) -> None:
     """Make ``link`` lead to ``assets``, so that LIBERO finds a local folder and fetches nothing.
 
-    Where the environment is read-only, LIBERO is told in memory instead, for this process alone.
+    If the environment is read-only, LIBERO is configured in memory instead, for this process alone.
     """
     if link.is_dir() and (not link.is_symlink() or link.resolve() == assets.resolve()):
         return

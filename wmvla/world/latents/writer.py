@@ -79,7 +79,7 @@ def write_latents(
 
 
 def identity(description: dict[str, Any]) -> dict[str, Any]:
-    """The part of a description that tells two caches apart; an encoder's folder may move."""
+    """The part of a description in which two caches differ; an encoder's folder may move."""
     return {
         "dataset": description["dataset"]["fingerprint"],
         "encoder": description["encoder"]["hash"],
