@@ -149,7 +149,7 @@ def _with_inherited_scales(suite: dict[str, Any], path: Path) -> dict[str, Any]:
             other = path.parents[1] / str(scale[LIKE]) / "suite.toml"
             if scale[LIKE] not in known_suites(path.parents[1]):
                 raise UserError(
-                    f"{path}: 'scales.{name}.like' is '{scale[LIKE]}', which is not a suite ("
+                    f"{path}: 'scales.{name}.like' is {scale[LIKE]!r}, which is not a suite ("
                     f"{other} does not exist)"
                 )
             inherited = read_toml(other).get("scales", {}).get(name)
@@ -178,7 +178,7 @@ def _check(suite: Suite, path: Path) -> None:
     """What types cannot say: names that must exist, and what must fit together."""
     if suite.name != path.parent.name:
         raise UserError(
-            f"{path}: 'name' is '{suite.name}' but the folder is '{path.parent.name}'; make them"
+            f"{path}: 'name' is {suite.name!r} but the folder is '{path.parent.name}'; make them"
             " equal"
         )
     if len(set(suite.seeds)) < len(suite.seeds):
@@ -215,7 +215,7 @@ def _check(suite: Suite, path: Path) -> None:
     for key, rollout in named:
         if rollout not in rollouts:
             raise UserError(
-                f"{path}: '{key}' is '{rollout}', which is not a rollout; "
+                f"{path}: '{key}' is {rollout!r}, which is not a rollout; "
                 f"{did_you_mean(rollout, rollouts)}"
             )
     if suite.control and not any(claim.kind == "superiority" for claim in suite.claims):
