@@ -146,13 +146,14 @@ def _with_inherited_scales(suite: dict[str, Any], path: Path) -> dict[str, Any]:
     resolved = {}
     for name, scale in scales.items():
         if isinstance(scale, dict) and LIKE in scale:
-            other = path.parents[1] / str(scale[LIKE]) / "suite.toml"
-            if scale[LIKE] not in known_suites(path.parents[1]):
+            known = known_suites(path.parents[1])
+            if scale[LIKE] not in known:
                 raise UserError(
-                    f"{path}: 'scales.{name}.like' is {scale[LIKE]!r}, which is not a suite ("
-                    f"{other} does not exist)"
+                    f"{path}: 'scales.{name}.like' is {scale[LIKE]!r}, which is not a suite; known:"
+                    f" {', '.join(known)}"
                 )
-            inherited = read_toml(other).get("scales", {}).get(name)
+            other = read_toml(path.parents[1] / scale[LIKE] / "suite.toml")
+            inherited = other.get("scales", {}).get(name)
             if inherited is None or LIKE in inherited:
                 raise UserError(
                     f"{path}: 'scales.{name}.like' is '{scale[LIKE]}', which has no scale '{name}'"
