@@ -125,7 +125,7 @@ def _load(name: str, folder: Path) -> tuple[Machine, Performance]:
     machine = build(Machine, content, str(path))
     if machine.name != name:
         raise UserError(
-            f"{path}: 'name' is '{machine.name}' but the file is '{name}.toml'; make them equal"
+            f"{path}: 'name' is {machine.name!r} but the file is '{name}.toml'; make them equal"
         )
     if machine.training_processes % machine.nodes:
         raise UserError(
