@@ -18,11 +18,9 @@ TREE = Path(__file__).resolve().parent.parent
 
 
 def require_own_code(program: str, tree: Path = TREE) -> None:
-    """UserError where ``program``, the path of what was started, or the environment belongs to
-    another checkout than ``tree``, which is the code that runs.
-
-    A wheel has no checkout, and a ``tree`` in PYTHONPATH is wanted, and so is found by every child
-    process too.
+    """UserError if ``program``, the path of what was started, or the environment belongs to another
+    checkout than ``tree``, which is the code that runs. A wheel has no checkout; a ``tree`` in
+    PYTHONPATH is wanted, and every child process finds it too.
     """
     wanted = map(Path, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
     if tree in (path.resolve() for path in wanted):
@@ -44,8 +42,7 @@ def _refusal(here: Path, other: Path) -> str:
 
 
 def _installed_checkout() -> Path | None:
-    """The checkout that the running environment has linked; None of a wheel, or of no install
-    (PEP 610, ``direct_url.json``)."""
+    """The checkout that the environment has linked, if any (PEP 610, ``direct_url.json``)."""
     try:
         text = distribution(DISTRIBUTION).read_text("direct_url.json")
     except PackageNotFoundError:

@@ -29,8 +29,7 @@ NAMES: dict[type, tuple[str, tuple[type, ...]]] = {
 
 
 def further[C](kind: Any) -> Any:
-    """A class decorator: documents of the class may have more keys than it names, with values of
-    that kind."""
+    """A class decorator: documents of the class may have more keys, with values of that kind."""
 
     def mark(cls: C) -> C:
         cls.__further__ = kind  # type: ignore[attr-defined]
@@ -54,8 +53,7 @@ def faults(cls: Any, data: object, key: str = "") -> Iterator[str]:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The tail of a message about an unknown `word`: the nearest known one, and all where they are
-    few."""
+    """The tail of a message about an unknown `word`: the nearest known one, and all if few."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     tail = f"did you mean '{near[0]}'?" if near else ""
@@ -136,8 +134,7 @@ def _object_faults(
 
 
 def _are_flat(kind: inspect.Type, items: Iterable[Any]) -> bool:
-    """Whether all items are right, seen at once: an episode table may have 100,000 rows. False
-    where only looking one by one can say."""
+    """Whether all items are right, seen at once: an episode table may have 100,000 rows."""
     if not isinstance(kind, inspect.DataclassType) or not all(
         isinstance(field.type, inspect.IntType | inspect.StrType) for field in kind.fields
     ):
@@ -176,13 +173,10 @@ def _leaf_fault(kind: Any, value: object, key: str) -> str | None:
 def _out_of_range(
     least: float | None, above: float | None, most: float | None, below: float | None, value: float
 ) -> str | None:
-    """The range in words where a value does not lie in it."""
-    if (
-        (least is None or value >= least)
-        and (most is None or value <= most)
-        and (above is None or value > above)
-        and (below is None or value < below)
-    ):
+    """The range in words if a value does not lie in it."""
+    too_low = (least is not None and value < least) or (above is not None and value <= above)
+    too_high = (most is not None and value > most) or (below is not None and value >= below)
+    if not (too_low or too_high):
         return None
     low, high = (least if above is None else above), (most if below is None else below)
     if low is not None and high is not None:

@@ -1,4 +1,4 @@
-"""The one exception that means "the user can mend this"."""
+"""The one exception that means "the user can fix this"."""
 
 import errno
 import os
@@ -17,13 +17,13 @@ class UserError(ValueError):
 def disk_full_is_a_user_error() -> Iterator[None]:
     """An error of a full disk inside the block becomes one sentence; every other error passes.
 
-    Non-obvious: safetensors tells it in the text of an error of its own, not as an ``OSError``.
+    Non-obvious: safetensors says it in the text of an error of its own, not as an ``OSError``.
     """
     try:
         yield
     except Exception as error:
-        told = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if isinstance(error, UserError) or not (told or os.strerror(errno.ENOSPC) in str(error)):
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if isinstance(error, UserError) or not (full or os.strerror(errno.ENOSPC) in str(error)):
             raise
         where = f" at {error.filename}" if isinstance(error, OSError) and error.filename else ""
         raise UserError(

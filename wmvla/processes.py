@@ -1,5 +1,4 @@
-"""Processes that work beside each other: their threads, and which of several of Slurm's this one
-is."""
+"""Processes that work beside each other: their threads, and which of Slurm's this one is."""
 
 import os
 from collections.abc import Iterator

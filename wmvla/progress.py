@@ -9,13 +9,8 @@ EVERY = 5.0
 
 
 class Progress:
-    """Counts ``done`` of ``total`` and shows at most one line per ``EVERY`` seconds, and the last
-    one.
-
-    Args:
-        done: what an earlier run had finished; it does not count for the speed.
-        show: takes one line; standard error by default.
-    """
+    """Counts ``done`` of ``total`` and shows at most one line per ``EVERY`` seconds, and the last,
+    by ``show`` (default: standard error). What an earlier run had ``done`` adds no speed."""
 
     def __init__(
         self, label: str, total: int, done: int = 0, show: Callable[[str], None] | None = None

@@ -1,5 +1,4 @@
-"""What a suite fixes about an experiment: memory modes by name, and the frozen dataclasses that
-suite files fill.
+"""What a suite fixes about an experiment: memory modes, and the dataclasses that its file fills.
 
 They live in ``wmvla`` because training and rollouts read them; ``bench`` only fills them from TOML
 and hashes them. Every field can be set in ``suites/<suite>/suite.toml`` under the section of the

@@ -1,5 +1,4 @@
-"""How many simulator processes this process may start: from the cores and the memory that it is
-given."""
+"""How many simulator processes this one may start: by the cores and the memory that it is given."""
 
 import math
 import os
@@ -33,8 +32,7 @@ def worker_count(rows: int, policy_on_gpu: bool, simulator_bytes: int = SIMULATO
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on, or fewer where a container's quota gives it less time
-    than that."""
+    """Cores that this process may run on, or fewer by a container's quota."""
     cores = len(os.sched_getaffinity(0))
     for folder in _own_cgroups("cpu"):
         quota, period = _cpu_quota(folder)
@@ -58,8 +56,7 @@ def usable_memory() -> int:
 
 
 def _own_cgroups(controller: str) -> list[Path]:
-    """Folders of this process's control group and those above it, in version 1's place and in
-    version 2's.
+    """Folders of this process's control group and those above it, in both versions' places.
 
     Non-obvious: in a container the group's path is often the host's, which does not exist inside;
     its root folder then is the container's own group.
@@ -84,10 +81,8 @@ def _cpu_quota(folder: Path) -> tuple[int | None, int | None]:
     try:
         quota, period = (folder / "cpu.max").read_text().split()
     except (OSError, ValueError):
-        quota_us = _number(folder / "cpu.cfs_quota_us")
-        return (None if quota_us is None or quota_us < 0 else quota_us), _number(
-            folder / "cpu.cfs_period_us"
-        )
+        quota_us, period_us = (_number(folder / f"cpu.cfs_{n}_us") for n in ("quota", "period"))
+        return (None if quota_us is None or quota_us < 0 else quota_us), period_us
     return (None if quota == "max" else int(quota)), int(period)
 
 
@@ -102,8 +97,7 @@ def _reclaimable(folder: Path) -> int:
 
 
 def _number(file: Path) -> int | None:
-    """What a control group's file says; None for no such file and for ``max``, which is no
-    limit."""
+    """What a control group's file says; None for no such file and for ``max``: no limit."""
     try:
         return int(file.read_text())
     except (OSError, ValueError):
@@ -111,13 +105,11 @@ def _number(file: Path) -> int | None:
 
 
 def local_rank() -> tuple[int, int]:
-    """This rank of torchrun or srun among those on this machine, and how many they are; (0, 1)
-    without either."""
+    """This rank of torchrun or srun on this machine, and how many they are; (0, 1) without."""
     if "LOCAL_WORLD_SIZE" in os.environ or not by_srun():
         return int(os.environ.get("LOCAL_RANK", "0")), ranks_on_these_cores()
-    tasks = os.environ.get("SLURM_STEP_TASKS_PER_NODE") or os.environ.get(
-        "SLURM_NTASKS_PER_NODE", "1"
-    )
+    one = os.environ.get("SLURM_NTASKS_PER_NODE", "1")
+    tasks = os.environ.get("SLURM_STEP_TASKS_PER_NODE") or one
     node = int(os.environ.get("SLURM_NODEID", "0"))
     return int(os.environ.get("SLURM_LOCALID", "0")), _tasks_of_node(tasks, node)
 
@@ -128,8 +120,7 @@ def ranks_on_these_cores() -> int:
 
 
 def _tasks_of_node(tasks: str, node: int) -> int:
-    """Slurm's number for a node: ``4``, or ``2(x3),1`` for three nodes with two tasks and one with
-    one."""
+    """Slurm's number for a node: ``4``, or ``2(x3),1`` for three nodes of two and one of one."""
     numbers: list[int] = []
     for number, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", tasks):
         numbers += [int(number)] * int(times or 1)

@@ -9,6 +9,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 from bench.calibration.checks import Check, exact_checks, experiment_checks, table
@@ -40,11 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     checks: list[Check] = []
     numbered = list(enumerate((*SCENARIOS, *SEQUENTIAL)))
     with ProcessPoolExecutor(max_workers=core_count()) as pool:
-        waiting = [
-            pool.submit(_experiments, number, scenario, options.experiments)
-            for number, scenario in numbered
-        ]
-        tallies = [future.result() for future in waiting]
+        numbers, scenarios = zip(*numbered, strict=True)
+        tallies = list(pool.map(_experiments, numbers, scenarios, repeat(options.experiments)))
     for tally in tallies:
         checks += experiment_checks(tally)
     checks += exact_checks(alpha)
@@ -58,12 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             "checks": [dataclasses.asdict(check) for check in checks],
         },
     )
-    draw_picture(
-        checks,
+    title = (
         f"Calibration: {options.experiments} simulated experiments of each scenario, judged by the"
-        " program itself",
-        options.out / "calibration.png",
+        " program itself"
     )
+    draw_picture(checks, title, options.out / "calibration.png")
     print("\n".join(table(checks)))
     return 0 if all(check.holds for check in checks) else 1
 

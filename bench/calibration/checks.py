@@ -1,4 +1,4 @@
-"""What was counted, held against what was promised."""
+"""What was counted, compared with what was promised."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,10 +26,9 @@ RARE = 0.001
 raise a false alarm in at most one of 17 calibrations, and less where promises are kept with
 room."""
 BOOTSTRAP_COST = 0.03
-"""Power that equivalence may lose to the bootstrap's part of its interval, which the plan does not
-reckon with."""
+"""Power that equivalence may lose to the bootstrap's part of its interval, which no plan counts."""
 LOOKS_COST = 0.03
-"""By how much the power of a sequential plan may differ from what it tells: giving up costs some,
+"""By how much the power of a sequential plan may differ from what it says: giving up costs some,
 early looks show a little of the equality that the last one is estimated to show."""
 NARROW = 0.01
 """By how much intervals may cover too little where a hundred clusters make the bootstrap's part the
@@ -60,7 +59,7 @@ class Check:
 def experiment_checks(tally: Tally) -> list[Check]:
     """Errors, power and coverage of one scenario's experiments.
 
-    Where trainings differ, nothing is promised: a few seeds do not tell by how much, and the
+    Where trainings differ, nothing is promised: a few seeds do not show by how much, and the
     numbers say what that costs.
     """
     scenario, of = tally.scenario, tally.experiments
@@ -69,122 +68,74 @@ def experiment_checks(tally: Tally) -> list[Check]:
         if scenario.training
         else (tally.alpha, 1 - tally.alpha - (NARROW if scenario.own else 0))
     )
-    checks = []
+    checks: list[Check] = []
+
+    def add(kind: Kind, what: str, found: int, low: float, high: float) -> None:
+        """A share of the experiments, with the interval that their number leaves."""
+        interval, kept = wilson_interval(found, of, 0.95), within(found, of, low, high)
+        share = found / of
+        checks.append(
+            Check("experiments", kind, scenario.name, what, share, interval, low, high, kept)
+        )
+
     for one in tally.claims:
         name = one.claim.id
         if one.true:
-            checks.append(
-                _counted(
-                    scenario.name,
-                    "power",
-                    f"{name} SUPPORTED",
-                    one.supported,
-                    of,
-                    *_planned(tally, one),
-                )
-            )
-            checks.append(
-                _counted(
-                    scenario.name,
-                    "error",
-                    f"{name} wrongly NOT SUPPORTED",
-                    one.not_supported,
-                    of,
-                    0,
-                    most,
-                )
-            )
+            add("power", f"{name} SUPPORTED", one.supported, *_planned(tally, one))
+            add("error", f"{name} wrongly NOT SUPPORTED", one.not_supported, 0, most)
         else:
-            checks.append(
-                _counted(
-                    scenario.name, "error", f"{name} wrongly SUPPORTED", one.supported, of, 0, most
-                )
-            )
+            add("error", f"{name} wrongly SUPPORTED", one.supported, 0, most)
         if not scenario.errors:
-            checks.append(
-                _counted(
-                    scenario.name, "coverage", f"{name} in its interval", one.covered, of, least, 1
-                )
-            )
+            add("coverage", f"{name} in its interval", one.covered, least, 1)
     false_gains = [one for one in tally.claims if one.claim.kind == "superiority" and not one.true]
     if false_gains:
         what = f"any of {len(false_gains)} false gains SUPPORTED"
-        checks.append(_counted(scenario.name, "error", what, tally.false_gains, of, 0, most))
+        add("error", what, tally.false_gains, 0, most)
     if scenario.own and scenario.spending is None:
-        blind = [one for one in false_gains if one.difference == 0]
-        for one in blind[:1]:
+        for one in [one for one in false_gains if one.difference == 0][:1]:
             what = f"{one.claim.id} by a McNemar test blind to clusters"
-            checks.append(
-                _counted(scenario.name, "control", what, one.naive, of, 2 * tally.alpha, 1)
-            )
+            add("control", what, one.naive, 2 * tally.alpha, 1)
     return checks
 
 
 def exact_checks(alpha: float) -> list[Check]:
     """By enumeration, no simulation: McNemar's size and power, and the coverage of Wilson's and
     Tango's intervals."""
-    checks = []
+    checks: list[Check] = []
+
+    def add(name: str, kind: Kind, what: str, share: float, low: float, high: float) -> None:
+        kept = bool(low <= share <= high)
+        checks.append(Check("exact", kind, name, what, share, None, low, high, kept))
+
     for pairs in (24, 60, 120, 240):
         size = mcnemar_size(pairs, np.linspace(0.02, 1, 50).tolist(), alpha)
-        checks.append(
-            _exact(
-                f"McNemar, {pairs} pairs",
-                "error",
-                "largest error over discordance 2 to 100 %",
-                size,
-                0,
-                alpha,
-            )
-        )
+        what = "largest error over discordance 2 to 100 %"
+        add(f"McNemar, {pairs} pairs", "error", what, size, 0, alpha)
     for pairs, gain, discordant in ((60, 0.2, 0.3), (240, 0.1, 0.3)):
         planned = mcnemar_power(pairs, gain, (discordant - gain) / 2, alpha)
         found = mcnemar_power_enumerated(pairs, gain, discordant, alpha)
         what = f"power for a gain of {100 * gain:.0f} points"
-        checks.append(
-            _exact(f"McNemar, {pairs} pairs", "power", what, found, planned - SAME, planned + SAME)
-        )
+        add(f"McNemar, {pairs} pairs", "power", what, found, planned - SAME, planned + SAME)
     for pairs, discordant in ((200, 0.1), (500, 0.2)):
         planned = equivalence_power(pairs, 0.05, discordant, tost_confidence(alpha))
         found = equivalence_chance(pairs, 0.05, 0.0, discordant, alpha)
         what = "power to show equality within 5 points"
-        checks.append(
-            _exact(f"TOST, {pairs} pairs", "power", what, found, planned - SAME, planned + SAME)
-        )
+        add(f"TOST, {pairs} pairs", "power", what, found, planned - SAME, planned + SAME)
         error = equivalence_chance(pairs, 0.05, 0.05, discordant, alpha)
-        checks.append(
-            _exact(f"TOST, {pairs} pairs", "error", "error at the margin", error, 0, alpha)
-        )
+        add(f"TOST, {pairs} pairs", "error", "error at the margin", error, 0, alpha)
     for episodes in (24, 100, 500):
         coverage = wilson_coverage(episodes, 1 - alpha, np.linspace(0.05, 0.95, 901).tolist())
-        name = f"Wilson, {episodes} episodes"
-        checks.append(
-            _exact(
-                name, "coverage", "mean over rates 5 to 95 %", coverage.mean, 1 - alpha - 0.005, 1
-            )
-        )
-        checks.append(
-            _exact(
-                name, "coverage", "least over rates 5 to 95 %", coverage.least, 1 - alpha - 0.07, 1
-            )
-        )
+        name, promise = f"Wilson, {episodes} episodes", 1 - alpha
+        add(name, "coverage", "mean over rates 5 to 95 %", coverage.mean, promise - 0.005, 1)
+        add(name, "coverage", "least over rates 5 to 95 %", coverage.least, promise - 0.07, 1)
     for pairs in (10, 24, 48):
-        coverage = tango_coverage(pairs, 1 - alpha, 40)
-        checks.append(
-            _exact(
-                f"Tango, {pairs} pairs",
-                "coverage",
-                "least over all true rates",
-                coverage.least,
-                1 - alpha,
-                1,
-            )
-        )
+        least = tango_coverage(pairs, 1 - alpha, 40).least
+        add(f"Tango, {pairs} pairs", "coverage", "least over all true rates", least, 1 - alpha, 1)
     return checks
 
 
 def _planned(tally: Tally, one: ClaimTally) -> tuple[float, float]:
-    """The range of power that the plan tells: for a gain between Holm's strictest level and its
-    mildest.
+    """The range of power of the plan: for a gain between Holm's strictest level and its mildest.
 
     Anything where the plan's assumptions are broken on purpose: clusters, errors, unequal tasks.
     """
@@ -211,30 +162,6 @@ def _planned(tally: Tally, one: ClaimTally) -> tuple[float, float]:
     )
 
 
-def _counted(
-    scenario: str, kind: Kind, what: str, found: int, of: int, at_least: float, at_most: float
-) -> Check:
-    """A share of simulated experiments, with the interval that their number leaves."""
-    interval, kept = wilson_interval(found, of, 0.95), within(found, of, at_least, at_most)
-    return Check("experiments", kind, scenario, what, found / of, interval, at_least, at_most, kept)
-
-
-def _exact(
-    scenario: str, kind: Kind, what: str, share: float, at_least: float, at_most: float
-) -> Check:
-    return Check(
-        "exact",
-        kind,
-        scenario,
-        what,
-        share,
-        None,
-        at_least,
-        at_most,
-        bool(at_least <= share <= at_most),
-    )
-
-
 def within(found: int, of: int, at_least: float, at_most: float) -> bool:
     """Whether `found` of `of` could come from a chance inside the range, by more than ``RARE`` on
     either side."""
@@ -251,11 +178,9 @@ def table(checks: Sequence[Check]) -> list[str]:
         f" {'promised':>17}"
     ]
     for check in checks:
-        interval = (
-            ""
-            if check.interval is None
-            else f"{100 * check.interval[0]:.1f} to {100 * check.interval[1]:.1f} %"
-        )
+        interval = ""
+        if check.interval is not None:
+            interval = f"{100 * check.interval[0]:.1f} to {100 * check.interval[1]:.1f} %"
         lines.append(
             f"{check.scenario:<{width}}  {check.what:<{wide}}  {100 * check.share:>5.1f} % "
             f" {interval:>17}  {promised(check):>17}  {'' if check.holds else 'BROKEN'}".rstrip()

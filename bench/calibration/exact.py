@@ -24,8 +24,7 @@ class Coverage:
 
 
 def mcnemar_size(pairs: int, discordant_rates: Sequence[float], alpha: float) -> float:
-    """Chance that the exact one-sided test rejects where left and right do not differ: the largest
-    over the rates."""
+    """Chance that the exact one-sided test rejects without a difference: the most of all rates."""
     wins, losses = _outcomes(pairs)
     rejects = _rejects(wins, losses, alpha)
     return max(
@@ -85,17 +84,15 @@ def equivalence_chance(
     `bench.judge.stats.power.equivalence_power` needs none.
     """
     wins, losses = _outcomes(pairs)
-    chances = _chances(
-        pairs, wins, losses, (discordant_rate + difference) / 2, (discordant_rate - difference) / 2
-    )
-    likely = chances > LEAST_CHANCE
+    win_rate, loss_rate = (discordant_rate + difference) / 2, (discordant_rate - difference) / 2
+    chances = _chances(pairs, wins, losses, win_rate, loss_rate)
+    likely, confidence = chances > LEAST_CHANCE, tost_confidence(alpha)
+    outcomes = zip(wins[likely], losses[likely], chances[likely], strict=True)
     return float(
         sum(
             chance
-            for one, other, chance in zip(
-                wins[likely], losses[likely], chances[likely], strict=True
-            )
-            if score_interval(int(one), int(other), pairs, tost_confidence(alpha)).inside(margin)
+            for one, other, chance in outcomes
+            if score_interval(int(one), int(other), pairs, confidence).inside(margin)
         )
     )
 
@@ -122,9 +119,6 @@ def _chances(
     """The trinomial distribution."""
     rest = pairs - wins - losses
     ways = gammaln(pairs + 1) - gammaln(wins + 1) - gammaln(losses + 1) - gammaln(rest + 1)
-    logs = (
-        xlogy(wins, win_rate)
-        + xlogy(losses, loss_rate)
-        + xlogy(rest, max(0.0, 1 - win_rate - loss_rate))
-    )
+    rest_rate = max(0.0, 1 - win_rate - loss_rate)
+    logs = xlogy(wins, win_rate) + xlogy(losses, loss_rate) + xlogy(rest, rest_rate)
     return np.asarray(np.exp(ways + logs), dtype=np.float64)

@@ -51,8 +51,7 @@ class Tally:
     supported: int
     """Experiments whose whole verdict was SUPPORTED."""
     played: float
-    """Mean share of the planned episodes that was played: less than all in a sequential plan
-    only."""
+    """Mean share of the planned episodes that was played: below 1 in a sequential plan only."""
 
 
 def run_scenario(
@@ -63,7 +62,7 @@ def run_scenario(
 ) -> Tally:
     """Draw and judge that many experiments; the same numbers for the same seed.
 
-    `on_experiment` is told how many are done.
+    `on_experiment` gets the number that are done.
     """
     plan = simulated_plan(scenario)
     table = _RowTable(plan)
@@ -117,8 +116,7 @@ def _is_false_gain(scenario: Scenario, result: ClaimResult) -> bool:
 
 
 class _RowTable:
-    """Journal rows of every outcome of every episode, made once: an experiment chooses among
-    them."""
+    """Journal rows of every outcome of every episode, made once: an experiment chooses of them."""
 
     def __init__(self, plan: Plan) -> None:
         self.cases = [[case.id for case in plan.rollout_cases(rollout)] for rollout in ROLLOUTS]

@@ -24,33 +24,27 @@ def draw_picture(checks: Sequence[Check], title: str, path: Path) -> None:
 
     simulated = [check for check in checks if check.part == "experiments"]
     family = {check.scenario for check in simulated if check.what.startswith("any of")}
-    errors = [
-        check for check in simulated if check.kind == "error" and "NOT SUPPORTED" not in check.what
-    ]
-    errors = [
-        check
-        for check in errors
-        if check.what.startswith(("any of", "E1")) or check.scenario not in family
-    ]
+
+    def is_shown(check: Check) -> bool:
+        if check.kind != "error" or "NOT SUPPORTED" in check.what:
+            return False
+        return check.what.startswith(("any of", "E1")) or check.scenario not in family
+
+    errors = [check for check in simulated if is_shown(check)]
     missed = [check for check in simulated if "wrongly NOT SUPPORTED" in check.what]
     covered = [check for check in simulated if check.kind == "coverage"]
+    power = [check for check in simulated if check.kind == "power"]
+    exact = [check for check in checks if check.part == "exact" and check.kind == "coverage"]
     panels = (
         (
             "Wrong decisions, grey: promised",
             [*errors, *_worst(missed, max, "a true claim NOT SUPPORTED")],
             (0, 15),
         ),
-        (
-            "Power, grey: as planned",
-            [check for check in simulated if check.kind == "power"],
-            (0, 100),
-        ),
+        ("Power, grey: as planned", power, (0, 100)),
         (
             "Intervals hold the truth, grey: promised",
-            [
-                *_worst(covered, min, "worst of four claims"),
-                *(c for c in checks if c.part == "exact" and c.kind == "coverage"),
-            ],
+            [*_worst(covered, min, "worst of four claims"), *exact],
             (80, 100),
         ),
     )
@@ -80,35 +74,24 @@ def _worst(checks: Sequence[Check], choose: Callable[..., Check], what: str) -> 
 def _panel(
     axes: "Axes", heading: str, checks: Sequence[Check], limits: tuple[float, float]
 ) -> None:
-    """One row for each check: grey what was promised, a dot with its Monte-Carlo interval what was
-    found."""
+    """A row for each check: grey the promise, a dot with its Monte-Carlo interval the finding."""
     for row, check in enumerate(checks):
         low, high = 100 * max(0.0, check.at_least), 100 * min(1.0, check.at_most)
         if (low, high) != (0.0, 100.0):
             # A promise of one number is still to be seen.
-            axes.barh(
-                row,
-                max(high - low, 0.004 * (limits[1] - limits[0])),
-                left=low,
-                height=0.8,
-                color=PROMISED,
-            )
+            size = max(high - low, 0.004 * (limits[1] - limits[0]))
+            axes.barh(row, size, left=low, height=0.8, color=PROMISED)
         colour, shown = KEPT if check.holds else BROKEN, 100 * check.share
         if check.interval is not None:
-            axes.plot(
-                [100 * bound for bound in check.interval], [row, row], color=colour, linewidth=2
-            )
+            ends = [100 * bound for bound in check.interval]
+            axes.plot(ends, [row, row], color=colour, linewidth=2)
         marker = "D" if check.interval is None else "o"
         if limits[0] <= shown <= limits[1]:
             axes.plot(shown, row, marker, color=colour, markersize=5, clip_on=False)
         else:
-            axes.text(
-                limits[shown > limits[1]],
-                row,
-                f" {shown:.0f} % ",
-                ha="right" if shown > limits[1] else "left",
-                va="center",
-            )
+            side = "right" if shown > limits[1] else "left"
+            text = f" {shown:.0f} % "
+            axes.text(limits[shown > limits[1]], row, text, ha=side, va="center")
     axes.set_yticks(
         range(len(checks)), [f"{check.scenario} | {check.what}" for check in checks], fontsize=8
     )

@@ -95,8 +95,7 @@ def discordant_rate(scenario: Scenario, claim: Claim) -> float:
 
 
 def is_true(claim: Claim, difference: float) -> bool:
-    """Whether the claim holds at that true difference; at the margin itself equivalence does
-    not."""
+    """Whether the claim holds at that true difference; equivalence not at the margin itself."""
     if claim.kind == "equivalence":
         assert claim.margin is not None
         return abs(difference) < claim.margin - 1e-9
@@ -104,8 +103,7 @@ def is_true(claim: Claim, difference: float) -> bool:
 
 
 def simulated_plan(scenario: Scenario) -> Plan:
-    """The core suite's plan, with its claims, alpha and margins, over the scenario's episode
-    table."""
+    """The core suite's plan, with its claims, alpha and margins, over the scenario's episodes."""
     suite = load_suite("core")
     mini = suite.scales["mini"]
     scale = dataclasses.replace(
@@ -160,7 +158,10 @@ def _unequal(*shifts: float) -> Rates:
     return tuple(round(float(rate) + shifts[t % len(shifts)], 6) for t, rate in enumerate(base))
 
 
-_NOTHING = (level(SAME), level(SAME), level(SAME), level(SAME), level(SAME))
+def _rates(*gains: float) -> tuple[Rates, ...]:
+    """Each rollout's rates: so much more than ``SAME`` in all tasks; no more for those left out."""
+    padded = (*gains, *[0.0] * (len(ROLLOUTS) - len(gains)))
+    return tuple(level(SAME + gain) for gain in padded)
 
 
 def _clusters(name: str, says: str, rates: tuple[Rates, ...]) -> Scenario:
@@ -168,9 +169,9 @@ def _clusters(name: str, says: str, rates: tuple[Rates, ...]) -> Scenario:
     return Scenario(name, says, rates, inits=12, repeats=4, shared=0.3, own=0.6, resamples=10_000)
 
 
-def _few(name: str, says: str, *rates: float) -> Scenario:
+def _few(name: str, says: str, *gains: float) -> Scenario:
     """As few pairs as core plays at scale mini: one task, 24 initial states."""
-    return Scenario(name, says, tuple(level(rate, tasks=1) for rate in rates), inits=24)
+    return Scenario(name, says, tuple(rates[:1] for rates in _rates(*gains)), inits=24)
 
 
 def _looked_at(name: str, spending: Spending) -> Scenario:
@@ -179,31 +180,28 @@ def _looked_at(name: str, spending: Spending) -> Scenario:
     return replace(found, name=f"{name}, {spending} looks", spending=spending)
 
 
-_AT_THE_MARGIN = (level(SAME), level(SAME - 0.05), level(SAME), level(SAME), level(SAME))
+_AT_THE_MARGIN = _rates(0, -0.05)
+_NO_DIFFERENCE_BUT = "nothing differs but E1 at the margin;"
 
 SCENARIOS = (
-    Scenario("null", "no rollout differs from any other", _NOTHING),
+    Scenario("null", "no rollout differs from any other", _rates()),
     Scenario("margin", "E1 is worse than E0 by exactly the margin, 5 points", _AT_THE_MARGIN),
-    Scenario(
-        "effect",
-        "E2 with predicted memory gains 6 points on all others",
-        (level(SAME), level(SAME), level(SAME + 0.06), level(SAME), level(SAME)),
-    ),
+    Scenario("effect", "E2 with predicted memory gains 6 points on all others", _rates(0, 0, 0.06)),
     Scenario(
         "one of three",
         "E2 gains 15 points on E0, by other means than its memory: one claim is true, two are"
         " false",
-        (level(SAME), level(SAME), level(SAME + 0.15), level(SAME + 0.15), level(SAME + 0.15)),
+        _rates(0, 0, 0.15, 0.15, 0.15),
     ),
     _clusters(
         "clusters",
-        "nothing differs but E1 at the margin; 4 repeats of an initial state nearly agree",
+        f"{_NO_DIFFERENCE_BUT} 4 repeats of an initial state nearly agree",
         _AT_THE_MARGIN,
     ),
     _clusters(
         "clusters, effect",
         "the same clusters; E2 with predicted memory gains 18 points",
-        (level(SAME), level(SAME), level(SAME + 0.18), level(SAME), level(SAME)),
+        _rates(0, 0, 0.18),
     ),
     Scenario(
         "unequal tasks",
@@ -213,7 +211,7 @@ SCENARIOS = (
     ),
     Scenario(
         "three seeds",
-        "nothing differs but E1 at the margin; three trainings of each arm, all equally good",
+        f"{_NO_DIFFERENCE_BUT} three trainings of each arm, all equally good",
         _AT_THE_MARGIN,
         inits=20,
         seeds=3,
@@ -228,10 +226,7 @@ SCENARIOS = (
         training=0.01,
     ),
     Scenario(
-        "errors",
-        "nothing differs but E1 at the margin; 5 % of all episodes break",
-        _AT_THE_MARGIN,
-        errors=0.05,
+        "errors", f"{_NO_DIFFERENCE_BUT} 5 % of all episodes break", _AT_THE_MARGIN, errors=0.05
     ),
     Scenario(
         "errors that hide",
@@ -243,19 +238,11 @@ SCENARIOS = (
     Scenario(
         "errors, effect",
         "E2 with predicted memory gains 20 points; 5 % of all episodes break",
-        (level(SAME), level(SAME), level(SAME + 0.20), level(SAME), level(SAME)),
+        _rates(0, 0, 0.20),
         errors=0.05,
     ),
-    _few("24 pairs", "nothing differs; one task, 24 initial states", SAME, SAME, SAME, SAME, SAME),
-    _few(
-        "24 pairs, effect",
-        "the same; E2 with predicted memory gains 28 points",
-        SAME,
-        SAME,
-        SAME + 0.28,
-        SAME,
-        SAME,
-    ),
+    _few("24 pairs", "nothing differs; one task, 24 initial states"),
+    _few("24 pairs, effect", "the same; E2 with predicted memory gains 28 points", 0, 0, 0.28),
 )
 SEQUENTIAL = (
     _looked_at("null", "obrien-fleming"),

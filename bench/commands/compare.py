@@ -3,6 +3,7 @@ check whether two runs are the same experiment."""
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,10 +76,8 @@ def _compare(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(comparison_json(comparison), indent=1))
     else:
-        print(
-            comparison_markdown(comparison) if options.markdown else comparison_text(comparison),
-            end="",
-        )
+        text = comparison_markdown if options.markdown else comparison_text
+        print(text(comparison), end="")
     return 0 if comparison.passes else 1
 
 
@@ -105,10 +104,7 @@ def comparison_json(comparison: "Comparison") -> dict[str, Any]:
         ],
         "unpaired_because": dict(comparison.unpaired_because),
         "costs": {
-            side.name: [
-                {"case": cost.case, "unit": cost.unit, "value": cost.value}
-                for cost in costs(side.run)
-            ]
+            side.name: [asdict(cost) for cost in costs(side.run)]
             for side in comparison.sides
             if side.run
         },
@@ -119,8 +115,6 @@ def comparison_json(comparison: "Comparison") -> dict[str, Any]:
 
 
 def _rollout(each: "Compared") -> dict[str, Any]:
-    from dataclasses import asdict
-
     candidate, interval = each.candidate, each.interval
     return {
         "rollout": candidate.rollout,
@@ -161,14 +155,10 @@ def _parity(options: argparse.Namespace) -> int:
     first, second = options.places
     if first.resolve() == second.resolve():
         raise UserError(f"{first}: this run is given twice; give two different run directories")
-    for given, name in (
-        (options.unpaired, "--unpaired"),
-        (options.regression, "--regression"),
-        (options.markdown, "--markdown"),
-    ):
-        if given:
+    for name in ("unpaired", "regression", "markdown"):
+        if getattr(options, name):
             raise UserError(
-                f"{name} cannot be used with --parity, which has its own rule and prints "
+                f"--{name} cannot be used with --parity, which has its own rule and prints "
                 "Markdown; leave it out"
             )
     parity = compare(Run(first), Run(second))
@@ -187,7 +177,7 @@ def _parity_json(parity: "Parity") -> dict[str, Any]:
         "verdict": verdict(parity),
         "margin": parity.margin,
         "findings": [
-            {"what": each.what, "status": each.status, "told": list(each.told)}
+            {"what": each.what, "status": each.status, "told": list(each.lines)}
             for each in parity.aspects
         ],
         "successes": [
@@ -201,13 +191,5 @@ def _parity_json(parity: "Parity") -> dict[str, Any]:
             }
             for each in parity.successes
         ],
-        "speeds": [
-            {
-                "figure": each.figure,
-                "unit": each.unit,
-                "values": each.values,
-                "normalised": each.normalised,
-            }
-            for each in parity.speeds
-        ],
+        "speeds": [asdict(each) for each in parity.speeds],
     }

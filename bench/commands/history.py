@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
 
     from bench.report.history.page import groups, write_page
     from bench.report.history.runs import read_history
-    from bench.report.history.words import told
+    from bench.report.history.words import summary
 
     history = read_history(options.results)
     for folder, why in history.unreadable:
@@ -39,6 +39,6 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(asdict(history), indent=1))
         return 0
     path = write_page(history, options.output or options.results / "history.html")
-    print(told(len(history.entries), len(groups(history)), len(history.unreadable)))
+    print(summary(len(history.entries), len(groups(history)), len(history.unreadable)))
     print(f"history: {path}")
     return 0

@@ -61,11 +61,9 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(external.to_json(), indent=1))
         return 0
-    for table in external.tables:
+    for each in external.tables:
         print(
-            imported_line(
-                table.rollout, table.suite, table.successes, table.episodes, table.not_played
-            )
+            imported_line(each.rollout, each.suite, each.successes, each.episodes, each.not_played)
         )
     print(f"imported: {path}")
     return 0

@@ -125,12 +125,10 @@ def shard_from(options: Any, *plans: Plan) -> Shard | None:
     """
     if options.shard is not None:
         shard: Shard | None = parse_shard(options.shard)
+    elif any(are_shared(plan, options.cases) for plan in plans):
+        shard = None
     else:
-        shard = (
-            None
-            if any(are_shared(plan, options.cases) for plan in plans)
-            else shard_from_environment()
-        )
+        shard = shard_from_environment()
     if shard is not None and options.sequential is not None:
         raise UserError(
             f"--sequential cannot be used with shards (this is {shard}): a look needs the "
@@ -171,9 +169,9 @@ def overrides_from(options: Any) -> Overrides:
 def trackers_from(options: Any) -> tuple[str, ...]:
     """Where metrics go beside their file. UserError names an unknown tracker."""
     names = (
-        tuple(name.strip() for name in options.trackers.split(","))
+        [name.strip() for name in options.trackers.split(",")]
         if options.trackers is not None
-        else ()
+        else []
     )
     for name in names:
         if name not in TRACKERS:
@@ -181,7 +179,7 @@ def trackers_from(options: Any) -> tuple[str, ...]:
                 f"TRACKERS={options.trackers}: unknown tracker '{name}';"
                 f" {did_you_mean(name, TRACKERS)}"
             )
-    return names
+    return tuple(names)
 
 
 def plan_from(suite: str, options: Any) -> Plan:

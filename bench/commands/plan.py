@@ -70,15 +70,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print_files(plan: Plan, as_json: bool) -> int:
-    """Which files the plan needs beside this project, and where. 0: all are there, 1: some are
-    not."""
+    """Which files the plan needs beside this project, and where. 0: all are there."""
     from bench.wording.files import file_lines
 
     needs = needed_by(plan)
     lacking = [needed.name for needed in needs if needed.missing]
     if as_json:
-        told = [{**dataclasses.asdict(needed), "folder": str(needed.folder)} for needed in needs]
-        print(json.dumps({"run": plan.run_name, "complete": not lacking, "needs": told}, indent=1))
+        files = [{**dataclasses.asdict(needed), "folder": str(needed.folder)} for needed in needs]
+        print(json.dumps({"run": plan.run_name, "complete": not lacking, "needs": files}, indent=1))
     else:
         print("\n".join([f"{plan.run_name} needs", "", *file_lines(needs)]))
         print(f"missing: {', '.join(lacking)}" if lacking else "all files are there")
@@ -91,11 +90,8 @@ def describe(plan: Plan, past_runs: Sequence["Run"] = ()) -> list[str]:
     from bench.judge.power import limit_of
     from bench.wording.methods import method_in_words
 
-    training, rollout, tasks = (
-        plan.recipe.training,
-        plan.recipe.rollout,
-        plan.recipe.environment.tasks,
-    )
+    training, rollout = plan.recipe.training, plan.recipe.rollout
+    tasks, looks = len(plan.recipe.environment.tasks), wording.looks_sentence(plan)
     inits = f"{min(rollout.episodes, len(rollout.inits))} initial states"
     rollouts = len(plan.rollout_cases())
     workers = plan.machine.rollout_workers or "by cores and memory"
@@ -119,9 +115,9 @@ def describe(plan: Plan, past_runs: Sequence["Run"] = ()) -> list[str]:
         (
             f"episodes       {len(plan.episodes)} for each of {rollouts} rollouts ="
             f" {len(plan.episodes) * rollouts} ({plan.recipe.environment.suite},"
-            f" {_counted(len(tasks), 'task')}, {inits})"
+            f" {tasks} task{'s' if tasks != 1 else ''}, {inits})"
         ),
-        *_look_lines(plan),
+        *([f"looks          {looks}"] if looks else []),
         f"sanity gate    {plan.sanity.rollout} solves at least {100 * plan.sanity.floor:g} %",
         f"alpha          {plan.alpha:g}; {method_in_words(plan.method)['multiplicity']}",
         *_cost_lines(plan, past_runs),
@@ -178,15 +174,10 @@ def _pipeline(plan: Plan, options: argparse.Namespace) -> str:
             "folder inside it"
         )
     # A runner would find another machine, and with it another plan.
-    options = argparse.Namespace(
-        **{
-            **vars(options),
-            "scale": plan.scale,
-            "machine": plan.machine.name,
-            "deterministic": False,
-        }
-    )
-    flags = list(map(shlex.quote, as_flags(options)))
+    pinned = {"scale": plan.scale, "machine": plan.machine.name, "deterministic": False}
+    flags = [
+        shlex.quote(flag) for flag in as_flags(argparse.Namespace(**{**vars(options), **pinned}))
+    ]
     head = f"# {plan.run_name}, made by: wmbench plan {plan.suite} {' '.join(flags)} --ci=gitlab\n"
     return head + yaml.safe_dump(gitlab_pipeline(plan, flags, run_dir), sort_keys=False, width=1000)
 
@@ -201,14 +192,6 @@ def _vision_lines(plan: Plan) -> list[str]:
     ]
 
 
-def _look_lines(plan: Plan) -> list[str]:
-    """When a sequential plan looks."""
-    from bench import wording
-
-    told = wording.looks_sentence(plan)
-    return [] if told is None else [f"looks          {told}"]
-
-
 def _power_lines(plan: Plan, past_runs: Sequence["Run"], width: int) -> list[str]:
     """What each claim's episodes can show, and how many it takes."""
     from bench import wording
@@ -217,9 +200,9 @@ def _power_lines(plan: Plan, past_runs: Sequence["Run"], width: int) -> list[str
 
     found = discordances(plan, past_runs)
     asked = [claim for claim in plan.claims if claim.asked]
-    told = wording.plan_sentences([limit_of(plan, claim, found[claim.id]) for claim in asked])
-    lines = [f"{claim.id:<{width}}  {text}" for claim, text in zip(asked, told, strict=False)]
-    return [wording.power_heading(plan), *lines, *told[len(asked) :]]
+    said = wording.plan_sentences([limit_of(plan, claim, found[claim.id]) for claim in asked])
+    lines = [f"{claim.id:<{width}}  {text}" for claim, text in zip(asked, said, strict=False)]
+    return [wording.power_heading(plan), *lines, *said[len(asked) :]]
 
 
 def _cost_lines(plan: Plan, past_runs: Sequence["Run"]) -> list[str]:
@@ -235,14 +218,6 @@ def _cost_lines(plan: Plan, past_runs: Sequence["Run"]) -> list[str]:
     estimator = Estimator(plan, peak) if peak else None
     if estimator:
         costs = fill(costs, estimator)
-    told = wording.cost_lines(
-        plan,
-        costs,
-        [f"{each.run_dir.name} ({processor_of(each)})" for each in past_runs],
-        estimator,
-    )
-    return [f"{name:<14} {text}" for name, text in told]
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+    runs = [f"{each.run_dir.name} ({processor_of(each)})" for each in past_runs]
+    lines = wording.cost_lines(plan, costs, runs, estimator)
+    return [f"{name:<14} {text}" for name, text in lines]

@@ -31,19 +31,16 @@ def run(options: argparse.Namespace) -> int:
         from bench.report.write import write_report
         from bench.verify.manifest import write_manifest
 
-        print(
-            write_report(options.run_dir, options.templates).with_suffix(".json").read_text(),
-            end="",
-        )
+        report = write_report(options.run_dir, options.templates).with_suffix(".json")
+        print(report.read_text(), end="")
         write_manifest(options.run_dir, ran=False)
         return 0
     if options.follow:
         from bench.report.follow import follow
 
+        page = options.run_dir / "report.html"
         print(
-            f"writing {options.run_dir / 'report.html'} until the run is finished; Ctrl-C stops"
-            " that, not the run",
-            flush=True,
+            f"writing {page} until the run is finished; Ctrl-C stops that, not the run", flush=True
         )
         with contextlib.suppress(KeyboardInterrupt):
             follow(options.run_dir, lambda line: print(line, flush=True), options.templates)
@@ -52,8 +49,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def print_outcome(run_dir: Path, templates: Path | None = None, ran: bool = False) -> None:
-    """Write the report and print the seal of a finished run, the verdict in one line, and last
-    where the report is.
+    """Write the report; print the seal of a finished run, the verdict, and where the report is.
 
     `ran`: a run has just ended here (``bench.verify.manifest``).
     """

@@ -61,11 +61,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.offline:
         go_offline()
     plan, trackers = plan_from(options.suite, options), trackers_from(options)
-    run_dir, shard, cases = (
-        run_dir_of(plan, options),
-        shard_from(options, plan),
-        cases_from(plan, options),
-    )
+    run_dir, shard = run_dir_of(plan, options), shard_from(options, plan)
+    cases = cases_from(plan, options)
     if joins(plan, cases):
         from bench.run.executor import Executor
 

@@ -16,8 +16,7 @@ class _Unread(io.FileIO):
 
 
 def outlive_readers() -> None:
-    """Let ``wmbench verify DIR | head -1`` end with verify's answer, and a run go on without its
-    reader."""
+    """Let ``wmbench verify DIR | head -1`` end with verify's answer, and a run go on."""
     for name in ("stdout", "stderr"):
         before = getattr(sys, name)
         if before is None or before is not getattr(sys, f"__{name}__"):

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import json
 import sys
 from collections import Counter
@@ -14,7 +15,6 @@ from wmvla.errors import UserError
 
 if TYPE_CHECKING:
     from bench.record.run import Run
-
 
 HELP = "show which cases of a run are done, and the running success"
 
@@ -31,8 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Non-obvious: where the output is no terminal there is nothing to draw in, and ``--watch``
-    prints the status once."""
+    """Non-obvious: if the output is no terminal, ``--watch`` prints the status once."""
     if options.watch and sys.stdout.isatty():
         from rich.console import Console
 
@@ -40,13 +39,8 @@ def run(options: argparse.Namespace) -> int:
 
         with contextlib.suppress(KeyboardInterrupt):
             has_jobs = bool(read_submitted(options.run_dir))
-            watch(
-                options.run_dir,
-                lambda: read_status(options.run_dir),
-                _told_with_jobs,
-                has_jobs,
-                Console(),
-            )
+            read = functools.partial(read_status, options.run_dir)
+            watch(options.run_dir, read, _with_jobs, has_jobs, Console())
         return 0
     status = read_status(options.run_dir)
     if options.json:
@@ -55,15 +49,14 @@ def run(options: argparse.Namespace) -> int:
     print(f"{status['run']}: {status['done']} of {len(status['cases'])} cases done")
     width = max(len(case["case"]) for case in status["cases"])
     for case in status["cases"]:
-        print(f"{case['case']:<{width}}  {_told_with_jobs(case)}")
+        print(f"{case['case']:<{width}}  {_with_jobs(case)}")
     for job in status.get("jobs", ()):
-        print(f"{job['name']:<{width}}  {_told_job(job)}")
+        print(f"{job['name']:<{width}}  {_job_in_words(job)}")
     return 0
 
 
 def read_status(run_dir: Path) -> dict[str, Any]:
-    """The status of a run directory, with its jobs where they can be asked for. UserError where it
-    is none."""
+    """The status of a run directory, with its jobs if the queue answers. UserError: it is none."""
     from bench.record.run import read_run
 
     status = status_of(read_run(run_dir))
@@ -79,8 +72,7 @@ def read_status(run_dir: Path) -> dict[str, Any]:
 
 
 def add_jobs(status: dict[str, Any], submitted: Sequence[Submitted], queue: Sequence[Task]) -> None:
-    """Tell of each case, under ``jobs``, its jobs and their tasks in the queue; under the status's
-    own ``jobs`` of the report.
+    """Add each case's jobs and their tasks in the queue, and the report's job to the status itself.
 
     A case that is done has none: what its jobs did is in its record.
     """
@@ -99,23 +91,20 @@ def _job(job: Submitted, queue: Sequence[Task]) -> dict[str, Any]:
     return {"name": job.name, "id": job.id, "tasks": tasks}
 
 
-def _told_job(job: dict[str, Any]) -> str:
+def _job_in_words(job: dict[str, Any]) -> str:
     """``job 7 pending (Dependency)``; of an array how many tasks are in each state."""
     counted = Counter((task["state"], task["reason"]) for task in job["tasks"])
     if not counted:
         return f"job {job['id']} has left the queue"
-    told = []
+    is_array, states = len(job["tasks"]) > 1, []
     for (state, reason), number in counted.items():
         because = f" ({reason})" if reason else ""
-        told.append(
-            f"{number} " * (len(job["tasks"]) > 1) + f"{state.lower().replace('_', ' ')}{because}"
-        )
-    return f"job {job['id']}{':' * (len(job['tasks']) > 1)} {', '.join(told)}"
+        states.append(f"{number} " * is_array + f"{state.lower().replace('_', ' ')}{because}")
+    return f"job {job['id']}{':' * is_array} {', '.join(states)}"
 
 
 def status_of(run: "Run") -> dict[str, Any]:
-    """What is done of each case: episodes of rollouts, steps of trainings, and why it failed when
-    it was last tried."""
+    """Of each case what is done, episodes or steps, and why it failed when it was last tried."""
     from bench.judge.missing import missing_episodes
     from bench.judge.progress import progress_of
     from wmvla.rollout.tally import tally
@@ -145,8 +134,8 @@ def status_of(run: "Run") -> dict[str, Any]:
     return {"run": run.plan.run_name, "done": sum(case["done"] for case in cases), "cases": cases}
 
 
-def _told_with_jobs(case: dict[str, Any]) -> str:
-    jobs = "; ".join(map(_told_job, case.get("jobs", ())))
+def _with_jobs(case: dict[str, Any]) -> str:
+    jobs = "; ".join(map(_job_in_words, case.get("jobs", ())))
     return "  ".join(filter(None, [_in_words(case), jobs]))
 
 
@@ -160,11 +149,13 @@ def _in_words(case: dict[str, Any]) -> str:
     if not case["done"] and case["finished"]:
         state = "begun"
     unit = "episodes" if case["kind"] == "rollout" else "steps"
-    told = f"{state:<6} {case['finished']}/{case['planned']} {unit}"
+    words = f"{state:<6} {case['finished']}/{case['planned']} {unit}"
     if case["kind"] == "rollout" and case["finished"]:
-        told += f", {case['successes']} solved ({100 * case['successes'] / case['finished']:.0f} %)"
+        words += (
+            f", {case['successes']} solved ({100 * case['successes'] / case['finished']:.0f} %)"
+        )
         if case["broken"]:
-            told += f", {case['broken']} broken"
+            words += f", {case['broken']} broken"
         if case["missing"]:
-            told += f", {len(case['missing'])} missing: {as_ranges(case['missing'])}"
-    return f"{told}  {failed}".rstrip()
+            words += f", {len(case['missing'])} missing: {as_ranges(case['missing'])}"
+    return f"{words}  {failed}".rstrip()

@@ -76,33 +76,19 @@ def run(options: argparse.Namespace) -> int:
     write_plan(plan, site.run_dir)
     width = max(len(job.name) for job in jobs)
     for job, submitted in zip(jobs, submit(site, jobs), strict=True):
-        after = (
-            f"after {', '.join(job.after)}"
-            if job.after and job.cases
-            else "after all"
-            if job.after
-            else ""
-        )
+        after = f"after {', '.join(job.after) if job.cases else 'all'}" if job.after else ""
         print(f"{job.name:<{width}}  job {submitted.id}  {after}".rstrip())
     print(f"wmbench status {site.run_dir}")
     return 0
 
 
 def site_of(plan: Plan, options: argparse.Namespace) -> Site:
-    """What the scripts of a plan have in common. Every job is told machine, scale and results: none
-    is to look for its own."""
+    """What the scripts of a plan have in common. Every job is given machine, scale and results."""
     run_dir = run_dir_of(plan, options).resolve()
-    told = argparse.Namespace(
-        **{
-            **vars(options),
-            "scale": plan.scale,
-            "machine": plan.machine.name,
-            "results": run_dir.parent,
-        }
-    )
+    given = {"scale": plan.scale, "machine": plan.machine.name, "results": run_dir.parent}
     return Site(
         run_dir=run_dir,
-        command=(options.suite, *as_flags(told)),
+        command=(options.suite, *as_flags(argparse.Namespace(**{**vars(options), **given}))),
         start_in=working_folder(),
         python=sys.executable,
         accelerator=plan.machine.accelerator,

@@ -2,6 +2,7 @@
 that its numbers follow from its episodes. Needs no network."""
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
             "run": verified.run,
             "state": verified.state,
             "ok": not verified.damages,
-            "damages": [{"file": damage.file, "what": damage.what} for damage in verified.damages],
+            "damages": [dataclasses.asdict(damage) for damage in verified.damages],
             "notes": list(verified.notes),
             "checked": list(verified.checked),
             "seal": verified.seal,
@@ -62,18 +63,15 @@ def run(options: argparse.Namespace) -> int:
 
 def print_findings(verified: "Verified") -> None:
     """Print what was checked, what could not be, what is wrong, and the verdict last."""
-    for checked in verified.checked:
-        print(f"checked: {checked}")
-    for note in verified.notes:
-        print(f"note: {note}")
-    for damage in verified.damages:
-        print(f"WRONG: {damage}")
+    for heading, found in (
+        ("checked", verified.checked),
+        ("note", verified.notes),
+        ("WRONG", verified.damages),
+    ):
+        for each in found:
+            print(f"{heading}: {each}")
     if verified.seal:
         print(f"seal: {verified.seal}")
     number = len(verified.damages)
-    told = (
-        "nothing is wrong"
-        if not number
-        else f"{number} thing{'s are' if number > 1 else ' is'} wrong"
-    )
-    print(f"{verified.run} ({verified.state}): {told}")
+    wrong = f"{number} thing{'s are' if number > 1 else ' is'} wrong"
+    print(f"{verified.run} ({verified.state}): {wrong if number else 'nothing is wrong'}")

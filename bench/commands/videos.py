@@ -62,14 +62,8 @@ def run(options: argparse.Namespace) -> int:
     if options.limit < 1:
         raise UserError(f"--limit {options.limit}: must be at least 1")
     everything = not (options.failures or options.discordant or episodes)
-    films = choose(
-        plan,
-        rows,
-        options.failures or everything,
-        options.discordant or everything,
-        episodes,
-        limit=options.limit,
-    )
+    failures, discordant = options.failures or everything, options.discordant or everything
+    films = choose(plan, rows, failures, discordant, episodes, limit=options.limit)
     if not films.episodes():
         print("nothing to film: no episode matches the choice")
         return 0
@@ -88,8 +82,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _shown_in_report(run_dir: Path) -> str:
-    """Write the report again, where the run has one, so that it shows the films, and the manifest.
-    What was done, in words."""
+    """Write an existing report again, with the films, and the manifest; what was done, in words."""
     from bench.formats.json_file import read_object
     from bench.report.write import write_report
     from bench.verify.manifest import write_manifest
@@ -98,8 +91,8 @@ def _shown_in_report(run_dir: Path) -> str:
     if report is None:
         return f"none yet; wmbench report {run_dir} makes one that shows the films"
     if "templates" in report:
-        told = f"wmbench report {run_dir} --templates FOLDER shows the films"
-        return f"not written again, because it was made with other templates; {told}"
+        how = f"wmbench report {run_dir} --templates FOLDER shows the films"
+        return f"not written again, because it was made with other templates; {how}"
     written = write_report(run_dir)
     write_manifest(run_dir, ran=False)
     return f"{written}, written again with the films"

@@ -1,5 +1,4 @@
-"""The table of `wmbench status --watch`: drawn in place in a terminal, again whenever the run has
-gone on."""
+"""The table of `wmbench status --watch`: drawn in place, again whenever the run has gone on."""
 
 import time
 from collections.abc import Callable
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 2
 MOST_SHARE = 5
-"""A large run is read again no more often than once in so many times as long as reading it
-takes."""
+"""Reading a large run again waits at least so many times as long as reading it takes."""
 BAR_WIDTH = 20
 
 Status = dict[str, Any]
@@ -35,10 +33,8 @@ def watch(
 ) -> None:
     """Draw what ``read`` gives until all cases are done; ``in_words`` puts one case into words. The
     last state stays on the screen.
-
     A run with jobs in a queue (``has_jobs``) is read every time: the queue's news are in no file.
-
-    Raises UserError as ``read`` does.
+    UserError as ``read`` raises it.
     """
     seen = None
     with Live(console=console, auto_refresh=False) as live:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.compare import reasons as reasons
 from bench.compare.common_episodes import Pairing, outcomes_of
 from bench.compare.loss_evidence import LossEvidence, paired_evidence, unpaired_evidence
+from bench.compare.reasons import other_tasks
 from bench.compare.sides import Place, Side, counted, rollouts_of, table_tallies, tallies
 from bench.judge.missing import as_ranges
 from bench.judge.pairing import contrast_steps
@@ -53,11 +53,11 @@ def paired_candidates(
     found, left_out = [], []
     for rollout in rollouts_of(baseline.run):
         if rollout not in rollouts_of(side.run):
-            left_out.append((side.name, rollout, reasons.not_in_its_plan()))
+            left_out.append((side.name, rollout, "its plan does not have it"))
             continue
         outcomes = outcomes_of(pairing, baseline.run, side.run, rollout)
         if not len(outcomes.left):
-            left_out.append((side.name, rollout, reasons.no_pair_yet()))
+            left_out.append((side.name, rollout, "no common episode is finished in both"))
             continue
         plan = pairing.plan
         seed = derive_seed(plan.hash, "comparison", side.run.plan.hash, rollout)
@@ -85,25 +85,23 @@ def paired_candidates(
 
 
 def unpaired_candidates(baseline: Side, side: Side) -> tuple[list[Candidate], list[LeftOut]]:
-    """Every rollout of the baseline that the other side tells, on the tasks that both have."""
+    """Every rollout of the baseline that the other side has, on the tasks that both have."""
     assert baseline.run is not None
     found, left_out = [], []
     for rollout in rollouts_of(baseline.run):
         ours = tallies(baseline.run, rollout)
         if side.run is not None and rollout in rollouts_of(side.run):
             tasks = _common_tasks(ours, tallies(side.run, rollout), side.name)
-            told = [("", tasks, _missing(side, rollout))]
-        elif side.external is not None:
-            tables = [table for table in side.external.tables if table.rollout == rollout]
-            told = [
-                (f"{table.label}, {table.suite}", _table_tasks(ours, table, side.name), 0)
-                for table in tables
-            ]
+            theirs = [("", tasks, _missing(side, rollout))]
         else:
-            told = []
-        if not told:
-            left_out.append((side.name, rollout, reasons.not_recorded(side.name)))
-        for label, tasks, missing in told:
+            theirs = [
+                (f"{table.label}, {table.suite}", _table_tasks(ours, table, side.name), 0)
+                for table in (side.external.tables if side.external else ())
+                if table.rollout == rollout
+            ]
+        if not theirs:
+            left_out.append((side.name, rollout, f"{side.name} does not record it"))
+        for label, tasks, missing in theirs:
             if isinstance(tasks, str):
                 left_out.append((side.name, f"{rollout} ({label})" if label else rollout, tasks))
                 continue
@@ -130,24 +128,21 @@ def _common_tasks(
     if common:
         return [(ours[place], theirs[place]) for place in common]
     if not ours or not theirs:
-        return reasons.no_episode_yet(name if ours else "the baseline")
-    return reasons.other_tasks(_in_words(ours), _in_words(theirs))
+        return f"{name if ours else 'the baseline'} has not finished any episode of it"
+    return other_tasks(_in_words(ours), _in_words(theirs))
 
 
 def _table_tasks(
     ours: Mapping[Place, Tally], table: Table, name: str
 ) -> list[tuple[Tally, Tally]] | str:
-    """The same against a table; one that tells a total alone is held against the total of just
-    those tasks."""
+    """The same against a table; a bare total is compared with the total of just those tasks."""
     if table.by_task:
         return _common_tasks(ours, table_tallies(table), name)
     places = {(table.suite, task) for task in table.tasks}
     if not places & set(ours):
-        return reasons.other_tasks(
-            _in_words(ours), _in_words(dict.fromkeys(sorted(places), Tally()))
-        )
+        return other_tasks(_in_words(ours), _in_words(dict.fromkeys(sorted(places), Tally())))
     if not places <= set(ours):
-        return reasons.total_of_other_tasks(len(places))
+        return f"only the total of {len(places)} tasks is known, and the run plays other tasks"
     return [(sum((ours[place] for place in sorted(places)), Tally()), counted(table))]
 
 
@@ -165,11 +160,11 @@ def _missing(
     """Episodes that a run still has to play, of those rows and training seeds; none of a table."""
     if side.run is None:
         return 0
-    cases = [
-        case for case in side.run.plan.rollout_cases(rollout) if seeds is None or case.seed in seeds
-    ]
     return sum(
-        rows is None or index in rows for case in cases for index in side.missing.get(case.id, ())
+        rows is None or index in rows
+        for case in side.run.plan.rollout_cases(rollout)
+        if seeds is None or case.seed in seeds
+        for index in side.missing.get(case.id, ())
     )
 
 

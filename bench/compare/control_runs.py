@@ -2,7 +2,7 @@
 beside the run.
 
 A report is a function of its run directory alone, so it cannot look at other runs. `write_controls`
-looks, when ``wmbench run`` ends, and leaves ``controls.json``; the report tells what stands there.
+looks, when ``wmbench run`` ends, and leaves ``controls.json``; the report repeats what it says.
 Only the same command given again looks again.
 """
 
@@ -53,8 +53,7 @@ def write_controls(plan: Plan, run_dir: Path) -> None:
 
 
 def look_for_controls(plan: Plan, run_dir: Path) -> Controls:
-    """What the runs of control suites beside `run_dir` showed of its code on a machine of the same
-    name."""
+    """What the control runs beside `run_dir` showed of its code on a machine of the same name."""
     code, machine = code_of(Run(run_dir, plan)), plan.machine.name
     suites = control_suites()
     return Controls(
@@ -122,10 +121,8 @@ def _result(suite: Suite, folders: list[Path], machine: str, code: str | None) -
     for folder in folders:
         try:
             weighed = _weigh(suite, folder, machine, code)
-        except (
-            ValueError,
-            OSError,
-        ) as error:  # the damage of another run must not take this one's report away
+        except (ValueError, OSError) as error:
+            # The damage of another run must not take this one's report away.
             detail = anonymous(" ".join(str(error).replace(f"{folder}/", "").split()))
             weighed = PassedOver(folder.name, "unreadable", detail)
         if isinstance(weighed, ControlRun):
@@ -184,9 +181,7 @@ def _weigh(suite: Suite, folder: Path, machine: str, code: str | None) -> Contro
 def _as_its_suite_says(suite: Suite, plan: Plan) -> bool:
     """Whether a run is the control that its suite describes: all claims, the same training, and no
     fewer episodes.
-
-    Non-obvious: with a handful of episodes any negative control claims nothing, which shows
-    nothing.
+    Non-obvious: with a handful of episodes any negative control claims nothing.
     """
     if plan.scale not in suite.scales or not all(claim.asked for claim in plan.claims):
         return False

@@ -32,10 +32,10 @@ def control_sentence(control: ControlResult, machine: str) -> str:
     name = f"{control.kind.capitalize()} control"
     if control.found is None:
         return " ".join(filter(None, [_none_yet(control, machine, name), _nearest(control)]))
-    told = f"{name} {_outcome(control, control.found)}"
+    sentence = f"{name} {_outcome(control, control.found)}"
     if control.failed and control.runs > 1:
-        told += f" Of {control.runs} such runs of this code {control.failed} failed."
-    return told
+        sentence += f" Of {control.runs} such runs of this code {control.failed} failed."
+    return sentence
 
 
 def _outcome(control: ControlResult, run: ControlRun) -> str:

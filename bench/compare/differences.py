@@ -1,5 +1,5 @@
-"""In what two runs differ besides their episodes: the plan, and what their provenance tells of
-code, machine and renderer."""
+"""In what two runs differ besides their episodes: the plan, and the recorded code, machine and
+renderer."""
 
 from bench.record.differences import differences
 from bench.record.run import Run

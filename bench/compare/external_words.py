@@ -1,4 +1,4 @@
-"""What is told of results that others measured."""
+"""Sentences about results that others measured."""
 
 from bench.judge.missing import as_ranges
 from bench.wording.numbers import percent
@@ -6,10 +6,8 @@ from bench.wording.numbers import percent
 IMPORT_NAME = "LeRobot evaluation"
 IMPORT_FLAWS = (
     "The file has no scene, no initial state and no noise seed: its episodes cannot be paired.",
-    (
-        "The file has no simulator version and no package versions: nobody can check that it "
-        "played the same task."
-    ),
+    "The file has no simulator version and no package versions: nobody can check that it "
+    "played the same task.",
     "The file has no record of the training: nobody can check that the checkpoint saw as many "
     "samples.",
 )
@@ -27,11 +25,11 @@ def import_source(file: str) -> str:
 
 def imported_line(rollout: str, suite: str, successes: int, episodes: int, not_played: int) -> str:
     """What was imported of one suite, in one line."""
-    told = (
+    line = (
         f"{rollout} in {suite}: {successes} of {episodes} solved ({percent(successes / episodes)}),"
         f" {UNPAIRED}"
     )
-    return f"{told}; {not_played} more could not be played" if not_played else told
+    return f"{line}; {not_played} more could not be played" if not_played else line
 
 
 def where(suite: str, tasks: tuple[int, ...]) -> str:

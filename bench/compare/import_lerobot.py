@@ -2,12 +2,12 @@
 (``eval_policy_all``), and ``lerobot-wm-eval`` in its shape.
 
 Non-obvious: its episodes have no seed, no initial state and no scene. Two files of the same command
-may have played different scenes, and a file cannot tell.
+may have played different scenes, which no file shows.
 """
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from wmvla.errors import UserError
 
 
 def read_eval_info(path: Path, rollout: str) -> External:
-    """The episodes in an ``eval_info.json`` as those of `rollout`, a table for each suite.
-    UserError naming file and key."""
+    """The episodes of an ``eval_info.json`` as `rollout`'s, a table a suite. UserError names the
+    key."""
     try:
         content = path.read_bytes()
         info = json.loads(content)
@@ -27,19 +27,16 @@ def read_eval_info(path: Path, rollout: str) -> External:
         raise UserError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid JSON: {error}") from None
-    if (
-        not isinstance(info, dict)
-        or not isinstance(info.get("per_task"), list)
-        or not info["per_task"]
-    ):
+    tasks = info.get("per_task") if isinstance(info, dict) else None
+    if not isinstance(tasks, list) or not tasks:
         raise UserError(
             f"{path}: not an eval_info.json of lerobot 0.6 (it has no list 'per_task'); give the "
             "file that lerobot-eval wrote"
         )
     counts: dict[str, list[TaskCount]] = defaultdict(list)
-    for i, told in enumerate(info["per_task"]):
-        suite, count = _task(told, f"{path}: 'per_task[{i}]'")
-        if count.episodes:  # of a task that could not be played at all nothing is told
+    for i, task in enumerate(tasks):
+        suite, count = _task(task, f"{path}: 'per_task[{i}]'")
+        if count.episodes:  # none of a task that could not be played at all
             counts[suite].append(count)
     _check_overall(info, sum(count.episodes for each in counts.values() for count in each), path)
     if not counts:
@@ -51,30 +48,25 @@ def read_eval_info(path: Path, rollout: str) -> External:
         name=IMPORT_NAME,
         source=import_source(path.name),
         flaws=IMPORT_FLAWS,
-        tables=tuple(
-            _table(rollout, suite, each, broken.get(suite, 0)) for suite, each in counts.items()
-        ),
+        tables=tuple(_table(rollout, suite, each, broken[suite]) for suite, each in counts.items()),
         file_sha256=hashlib.sha256(content).hexdigest(),
     )
     check(build(External, external.to_json(), str(path)), str(path))
     return external
 
 
-def _task(told: Any, where: str) -> tuple[str, TaskCount]:
+def _task(task: Any, where: str) -> tuple[str, TaskCount]:
     """A suite, and what was solved in one of its tasks."""
-    if (
-        not isinstance(told, dict)
-        or not isinstance(told.get("task_group"), str)
-        or type(told.get("task_id")) is not int
-    ):
+    task = task if isinstance(task, dict) else {}
+    if not isinstance(task.get("task_group"), str) or type(task.get("task_id")) is not int:
         raise UserError(f"{where} must have a string 'task_group' and an integer 'task_id'")
-    metrics = told.get("metrics")
+    metrics = task.get("metrics")
     successes = metrics.get("successes") if isinstance(metrics, dict) else None
     if not isinstance(successes, list) or not all(type(success) is bool for success in successes):
         raise UserError(
             f"{where} must have 'metrics.successes', a list of true and false for each episode"
         )
-    return told["task_group"], TaskCount(told["task_id"], len(successes), sum(successes))
+    return task["task_group"], TaskCount(task["task_id"], len(successes), sum(successes))
 
 
 def _check_overall(info: dict[str, Any], episodes: int, path: Path) -> None:
@@ -88,16 +80,13 @@ def _check_overall(info: dict[str, Any], episodes: int, path: Path) -> None:
         )
 
 
-def _not_played(told: Any, path: Path) -> dict[str, int]:
+def _not_played(episodes: Any, path: Path) -> Counter[str]:
     """Episodes by suite that ``lerobot-wm-eval`` could not play; stock LeRobot stops instead."""
-    if not isinstance(told, list) or not all(
-        isinstance(each, dict) and isinstance(each.get("task_group"), str) for each in told
+    if not isinstance(episodes, list) or not all(
+        isinstance(each, dict) and isinstance(each.get("task_group"), str) for each in episodes
     ):
         raise UserError(f"{path}: 'not_played' must be a list of episodes with a 'task_group' each")
-    found: dict[str, int] = defaultdict(int)
-    for each in told:
-        found[each["task_group"]] += 1
-    return found
+    return Counter(each["task_group"] for each in episodes)
 
 
 def _table(rollout: str, suite: str, counts: list[TaskCount], not_played: int) -> Table:

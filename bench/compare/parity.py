@@ -35,7 +35,7 @@ class Aspect:
 
     what: str
     status: Status
-    told: tuple[str, ...]
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,8 @@ class Parity:
 
     @property
     def holds(self) -> bool:
-        statuses = [
-            *(each.status for each in self.aspects),
-            *(each.status for each in self.successes),
-        ]
-        return all(status == "same" for status in statuses)
+        checked: tuple[Aspect | Success, ...] = (*self.aspects, *self.successes)
+        return all(each.status == "same" for each in checked)
 
 
 def compare(one: Run, other: Run) -> Parity:
@@ -92,9 +89,7 @@ def compare(one: Run, other: Run) -> Parity:
     margin = margin_of(one.plan)
     # Other episodes are no pairs.
     comparable = one.plan.episodes == other.plan.episodes and one.plan.seeds == other.plan.seeds
-    names = (
-        dict.fromkeys(str(case.rollout) for case in one.plan.rollout_cases()) if comparable else {}
-    )
+    names = dict.fromkeys(case.rollout for case in one.plan.rollout_cases()) if comparable else {}
     both = [name for name in names if other.plan.rollout_cases(name)]
     return Parity(
         (one, other),
@@ -124,7 +119,7 @@ def _plans(one: Plan, other: Plan) -> Aspect:
 def _recorded(one: Run, other: Run, what: str, paths: Sequence[tuple[str, ...]]) -> Aspect:
     """Entries of both runs' provenance."""
     statuses: list[Status] = []
-    told = []
+    lines = []
     for path in paths:
         left, right = _text(one, path), _text(other, path)
         name = path[-1].removesuffix("_sha256").replace("_", " ")
@@ -133,14 +128,14 @@ def _recorded(one: Run, other: Run, what: str, paths: Sequence[tuple[str, ...]])
                 run.run_dir.name for run, value in ((one, left), (other, right)) if value is None
             ]
             statuses.append("not shown")
-            told.append(f"{name}: not recorded in {' and '.join(lacking)}")
+            lines.append(f"{name}: not recorded in {' and '.join(lacking)}")
         elif left == right:
             statuses.append("same")
-            told.append(f"{name}: {_short(path, left)}")
+            lines.append(f"{name}: {_short(path, left)}")
         else:
             statuses.append("differs")
-            told.append(f"{name}: {_short(path, left)} and {_short(path, right)}")
-    return Aspect(what, _worst(statuses), tuple(told))
+            lines.append(f"{name}: {_short(path, left)} and {_short(path, right)}")
+    return Aspect(what, _worst(statuses), tuple(lines))
 
 
 def _scenes(one: Run, other: Run) -> Aspect:
@@ -151,16 +146,15 @@ def _scenes(one: Run, other: Run) -> Aspect:
         return Aspect("scenes", "not shown", ("no scene was begun in both runs",))
     differing = [key for key in common if left[key][0] != right[key][0]]
     alone = len(set(left) ^ set(right))
-    told = [f"{len(common) - len(differing)} of {len(common)} scenes are the same"]
-    told += [
+    lines = [f"{len(common) - len(differing)} of {len(common)} scenes are the same"]
+    lines += [
         f"{suite}, task {task}, init {init}: other scene"
         for suite, task, init in differing[:MOST_NAMED]
     ]
     if alone:
-        told.append(f"{alone} scenes were begun in one run only")
-    return Aspect(
-        "scenes", "differs" if differing else "not shown" if alone else "same", tuple(told)
-    )
+        lines.append(f"{alone} scenes were begun in one run only")
+    status: Status = "differs" if differing else "not shown" if alone else "same"
+    return Aspect("scenes", status, tuple(lines))
 
 
 def _success(one: Run, other: Run, rollout: str, margin: float) -> Success:
@@ -206,9 +200,8 @@ def _speeds(one: Run, other: Run) -> tuple[Speed, ...]:
             continue
         values = float(info["value"]), float(others[name]["value"])
         normalised = None
-        if (
-            left and right and not name.startswith("gemm") and info["unit"] != "x"
-        ):  # a ratio is one already
+        # A ratio is divided already.
+        if left and right and not name.startswith("gemm") and info["unit"] != "x":
             normalised = values[0] / float(left["value"]), values[1] / float(right["value"])
         speeds.append(Speed(name, info["unit"], values, normalised))
     return tuple(speeds)

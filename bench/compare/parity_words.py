@@ -28,7 +28,7 @@ def parity_page(parity: Parity) -> str:
             "",
             *markdown_table(
                 ("", "", ""),
-                [[each.what, each.status, "; ".join(each.told)] for each in parity.aspects],
+                [[each.what, each.status, "; ".join(each.lines)] for each in parity.aspects],
             ),
             "",
             "## Success",
@@ -51,19 +51,18 @@ def verdict(parity: Parity) -> str:
             "scenes are the same, and every rollout is equivalent within "
             f"{points(parity.margin).lstrip('+')} points."
         )
-    differing = [each.what for each in parity.aspects if each.status == "differs"]
-    differing += [
-        f"success of {each.rollout}" for each in parity.successes if each.status == "differs"
-    ]
-    open_ones = [each.what for each in parity.aspects if each.status == "not shown"]
-    open_ones += [
-        f"success of {each.rollout}" for each in parity.successes if each.status == "not shown"
-    ]
-    parts = [
-        f"{', '.join(differing)} differ" if differing else "",
-        f"not shown: {', '.join(open_ones)}" if open_ones else "",
-    ]
-    return f"{'; '.join(part for part in parts if part)}."
+
+    def names(status: str) -> str:
+        rollouts = (
+            f"success of {each.rollout}" for each in parity.successes if each.status == status
+        )
+        return ", ".join(
+            [*(each.what for each in parity.aspects if each.status == status), *rollouts]
+        )
+
+    differing, unshown = names("differs"), names("not shown")
+    parts = [differing and f"{differing} differ", unshown and f"not shown: {unshown}"]
+    return f"{'; '.join(filter(None, parts))}."
 
 
 def _machines(one: Run, other: Run) -> dict[str, list[str]]:
@@ -101,14 +100,8 @@ def _successes(parity: Parity) -> list[str]:
 
 def _success_row(success: Success) -> list[str]:
     found = success.contrast
-    pairs = f"{found.pairs} of {success.planned}"
-    return [
-        success.rollout,
-        pairs,
-        points(found.estimate),
-        interval_points(found.tost_interval),
-        success.status,
-    ]
+    pairs, interval = f"{found.pairs} of {success.planned}", interval_points(found.tost_interval)
+    return [success.rollout, pairs, points(found.estimate), interval, success.status]
 
 
 def _speeds(parity: Parity) -> list[str]:
@@ -118,14 +111,8 @@ def _speeds(parity: Parity) -> list[str]:
             f"Not measured in {' and '.join(missing)}: put the throughput suite's "
             f"`--benchmark-json` file there as `{THROUGHPUT}`."
         ]
-    header = (
-        "figure",
-        "unit",
-        "first",
-        "second",
-        "second / first",
-        "the same, divided by the TFLOP/s of the matrix product",
-    )
+    divided = "the same, divided by the TFLOP/s of the matrix product"
+    header = ("figure", "unit", "first", "second", "second / first", divided)
     return [
         *markdown_table(header, [_speed_row(speed) for speed in parity.speeds]),
         "",
@@ -135,14 +122,8 @@ def _speeds(parity: Parity) -> list[str]:
 
 def _speed_row(speed: Speed) -> list[str]:
     first, second = speed.values
-    normalised = (
+    ratio = f"{second / first:.2f}"
+    divided = (
         "-" if speed.normalised is None else f"{speed.normalised[1] / speed.normalised[0]:.2f}"
     )
-    return [
-        speed.figure,
-        speed.unit,
-        f"{first:.4g}",
-        f"{second:.4g}",
-        f"{second / first:.2f}",
-        normalised,
-    ]
+    return [speed.figure, speed.unit, f"{first:.4g}", f"{second:.4g}", ratio, divided]

@@ -1,4 +1,4 @@
-"""Holds later runs against a baseline. Pure: what was read in, findings out.
+"""Compares later runs with a baseline. Pure: what was read in, findings out.
 
 A regression is a loss beyond the threshold that is shown at alpha, with Holm's procedure over
 everything that is compared. Where none is shown, ``not_excluded`` is the loss that may still be
@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.compare import reasons as reasons
 from bench.compare.candidates import Candidate, LeftOut, paired_candidates, unpaired_candidates
 from bench.compare.common_episodes import pair_runs
 from bench.compare.sides import Side
@@ -20,6 +19,7 @@ from bench.judge.stats.holm import holm_adjusted, holm_rejected
 from bench.judge.stats.power import planning_rate, smallest_gain
 from wmvla.errors import UserError
 
+MOST_REASONS = 3
 Status = Literal["regression", "broken", "incomplete", "none shown"]
 """``broken``: errors or timeouts decide whether it is a regression. ``incomplete``: none so far,
 but episodes are missing."""
@@ -64,7 +64,7 @@ class Comparison:
 
 
 def compare(sides: Sequence[Side], threshold: float = 0.0, unpaired: bool = False) -> Comparison:
-    """Hold all later sides against the first, episode by episode where the plans allow.
+    """Compare all later sides with the first, episode by episode where the plans allow.
 
     UserError where one cannot be compared at all, or only ``unpaired``, which was not asked for.
     """
@@ -75,7 +75,11 @@ def compare(sides: Sequence[Side], threshold: float = 0.0, unpaired: bool = Fals
     because: dict[str, str] = {}
     common: dict[str, tuple[int, int]] = {}
     for side in others:
-        pairing = pair_runs(baseline.run, side.run) if side.run else reasons.not_a_run(side.name)
+        pairing = (
+            pair_runs(baseline.run, side.run)
+            if side.run
+            else f"{side.name} has no single episodes, only success rates"
+        )
         if not isinstance(pairing, str):
             common[side.name] = len(pairing.plan.episodes), len(baseline.run.plan.episodes)
             found, out = paired_candidates(pairing, baseline, side)
@@ -83,12 +87,17 @@ def compare(sides: Sequence[Side], threshold: float = 0.0, unpaired: bool = Fals
             because[side.name] = pairing
             found, out = unpaired_candidates(baseline, side)
         else:
-            raise UserError(reasons.cannot_be_paired(baseline.name, side.name, pairing))
-        if not found:
             raise UserError(
-                reasons.nothing_to_compare(
-                    baseline.name, side.name, [f"{name}: {why}" for _, name, why in out]
-                )
+                f"{baseline.name} and {side.name} cannot be paired: {pairing}; give --unpaired to"
+                " compare them as they are"
+            )
+        if not found:
+            reasons = list(dict.fromkeys(f"{name}: {why}" for _, name, why in out))
+            more = len(reasons) - MOST_REASONS
+            raise UserError(
+                f"{baseline.name} and {side.name} have nothing that can be compared: "
+                + "; ".join(reasons[:MOST_REASONS])
+                + (f"; and {more} more reasons" if more > 0 else "")
             )
         candidates += found
         left_out += out

@@ -30,8 +30,7 @@ class Side:
 
 
 def load_sides(paths: Sequence[Path]) -> list[Side]:
-    """Read what is to be compared; the first must be a run. UserError where a path is neither, or
-    given twice."""
+    """Read what is to be compared, a run first. UserError if a path is neither or given twice."""
     if len(paths) < 2:
         raise UserError("give two or more runs: the others are compared with the first")
     places = [path.resolve() for path in paths]
@@ -58,8 +57,7 @@ def rollouts_of(run: Run) -> list[str]:
 
 
 def tallies(run: Run, rollout: str) -> dict[Place, Tally]:
-    """What a rollout solved in each task, over all training seeds; tasks without episodes are left
-    out."""
+    """What a rollout solved in each task that has episodes, over all training seeds."""
     rows = [row for case in run.plan.rollout_cases(rollout) for row in run.rows[case.id]]
     by_place = defaultdict(list)
     for row in rows:
@@ -68,8 +66,7 @@ def tallies(run: Run, rollout: str) -> dict[Place, Tally]:
 
 
 def table_tallies(table: Table) -> dict[Place, Tally]:
-    """The same of a table that tells its tasks apart. What could not be played counts nowhere: its
-    task is not told."""
+    """The same of a table by task. What could not be played counts nowhere: its task is unknown."""
     return {(table.suite, count.task): counted(count) for count in table.by_task}
 
 

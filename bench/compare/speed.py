@@ -1,4 +1,4 @@
-"""What training and playing cost in each run, as its records tell; it decides nothing."""
+"""What training and playing cost in each run, by its records; it decides nothing."""
 
 import math
 from dataclasses import dataclass
@@ -14,8 +14,7 @@ class Cost:
 
 
 def costs(run: Run) -> list[Cost]:
-    """Training samples a second of each training, and seconds and CPU seconds of each episode that
-    was played to its end."""
+    """Training samples a second, and seconds and CPU seconds of each episode played to its end."""
     found = []
     for case in run.plan.cases:
         if case.kind == "train":
@@ -30,8 +29,7 @@ def costs(run: Run) -> list[Cost]:
 
 
 def samples_a_second(record: Record | None) -> float | None:
-    """Of a training that is done: all its samples by the seconds of its steps; None where its
-    record does not tell."""
-    told = [entry(record, "last", key) for key in ("samples", "seconds")]
-    numbers = [value for value in told if isinstance(value, int | float) and 0 < value < math.inf]
+    """Of a finished training: all its samples by the seconds of its steps; None if not recorded."""
+    recorded = [entry(record, "last", key) for key in ("samples", "seconds")]
+    numbers = [one for one in recorded if isinstance(one, int | float) and 0 < one < math.inf]
     return numbers[0] / numbers[1] if len(numbers) == 2 else None

@@ -1,5 +1,4 @@
-"""What a comparison of runs says: one sentence, tables, and what it cannot tell; for a terminal and
-as Markdown."""
+"""What a comparison of runs says: one sentence, tables, and its limits; as text and as Markdown."""
 
 from dataclasses import dataclass
 
@@ -57,35 +56,32 @@ def verdict(comparison: Comparison) -> str:
     by_status = {
         status: [each for each in comparison.rollouts if each.status == status] for status in STATUS
     }
+    names = {
+        status: listed([_name(comparison, each) for each in found])
+        for status, found in by_status.items()
+    }
     if found := by_status["regression"]:
-        names = [f"{_name(comparison, each)} ({points(each.difference)} points)" for each in found]
+        losses = [f"{_name(comparison, each)} ({points(each.difference)} points)" for each in found]
         return (
-            f"REGRESSION: {listed(names)} {'is' if len(found) == 1 else 'are'} worse than in"
+            f"REGRESSION: {listed(losses)} {'is' if len(found) == 1 else 'are'} worse than in"
             f" {comparison.sides[0].name}."
         )
-    if found := by_status["broken"]:
+    if by_status["broken"]:
         return (
-            "OPEN: because of errors or timeouts it is not known whether "
-            f"{listed([_name(comparison, each) for each in found])} lost."
+            f"OPEN: because of errors or timeouts it is not known whether {names['broken']} lost."
         )
-    if found := by_status["incomplete"]:
+    if by_status["incomplete"]:
         return (
-            "OPEN: episodes are still missing in "
-            f"{listed([_name(comparison, each) for each in found])}; so far no regression is "
+            f"OPEN: episodes are still missing in {names['incomplete']}; so far no regression is "
             "shown."
         )
     least = max(each.not_excluded for each in comparison.rollouts)
-    told = (
-        f"{len(comparison.rollouts)} comparisons"
-        if len(comparison.rollouts) > 1
-        else "one comparison"
-    )
-    marked = (
-        f"{UNPAIRED}, n" if not all(each.candidate.paired for each in comparison.rollouts) else "N"
-    )
+    number = len(comparison.rollouts)
+    compared = f"{number} comparisons" if number > 1 else "one comparison"
+    paired = all(each.candidate.paired for each in comparison.rollouts)
     return (
-        f"{marked}o regression is shown in {told}; a loss of up to {_plain(least)} points is not"
-        " excluded."
+        f"{'N' if paired else f'{UNPAIRED}, n'}o regression is shown in {compared}; a loss of up to"
+        f" {_plain(least)} points is not excluded."
     )
 
 
@@ -112,17 +108,8 @@ def sections(comparison: Comparison) -> list[Section]:
 
 def _success(comparison: Comparison) -> Section:
     level = f"{100 * (1 - comparison.alpha):g} % interval"
-    header = (
-        "rollout",
-        "against",
-        "baseline",
-        "later",
-        "difference",
-        level,
-        "only later, only baseline",
-        "p of a loss",
-        "",
-    )
+    sizes = ("baseline", "later", "difference", level, "only later, only baseline", "p of a loss")
+    header = ("rollout", "against", *sizes, "")
     rows = tuple(_success_row(comparison, each) for each in comparison.rollouts)
     notes = [rule(comparison)]
     if len(comparison.rollouts) > 1:
@@ -159,14 +146,8 @@ def _success_row(comparison: Comparison, each: Compared) -> tuple[str, ...]:
 
 
 def _steps(comparison: Comparison) -> Section:
-    header = (
-        "rollout",
-        "against",
-        "later quicker, slower, alike",
-        "mean steps, later",
-        "baseline",
-        "two-sided p",
-    )
+    means = ("mean steps, later", "baseline", "two-sided p")
+    header = ("rollout", "against", "later quicker, slower, alike", *means)
     rows = [
         (
             each.candidate.rollout,
@@ -179,9 +160,8 @@ def _steps(comparison: Comparison) -> Section:
         for each in comparison.rollouts
         if (steps := each.candidate.steps)
     ]
-    return Section(
-        "Steps to success (decide nothing; a failure counts as the most steps)", header, tuple(rows)
-    )
+    title = "Steps to success (decide nothing; a failure counts as the most steps)"
+    return Section(title, header, tuple(rows))
 
 
 def _costs(baseline: Side, side: Side) -> Section:
@@ -205,29 +185,26 @@ def _differences(baseline: Side, side: Side) -> Section:
         return Section(title, notes=(side.external.source, *side.external.flaws))
     assert baseline.run is not None
     assert side.run is not None
-    told = what_differs(baseline.run, side.run)
-    more = [f"and {len(told) - MOST_DIFFERENCES} more"] if len(told) > MOST_DIFFERENCES else []
-    return Section(
-        title, notes=(*told[:MOST_DIFFERENCES], *more) or ("Nothing, as far as it is recorded.",)
-    )
+    differing = what_differs(baseline.run, side.run)
+    more = len(differing) - MOST_DIFFERENCES
+    notes = [*differing[:MOST_DIFFERENCES], *([f"and {more} more"] if more > 0 else [])]
+    return Section(title, notes=tuple(notes) or ("Nothing, as far as it is recorded.",))
 
 
 def _limits(comparison: Comparison) -> list[str]:
-    """What so few episodes leave open, and what pairs would have told."""
+    """What so few episodes leave open, and what pairs would have shown."""
     notes = []
     for each in comparison.rollouts:
-        name = _name(comparison, each)
-        told = f"{name}: a loss of up to {_plain(each.not_excluded)} points is not excluded"
+        note = (
+            f"{_name(comparison, each)}: a loss of up to {_plain(each.not_excluded)} points is not"
+            " excluded"
+        )
         if each.findable is not None:
-            told += (
-                f"; a loss of {_plain(each.findable)} points would be shown with a chance of 80 %"
-            )
+            note += f"; a loss of {_plain(each.findable)} points would be shown"
         elif each.candidate.paired:
-            told += (
-                f"; with {each.candidate.later.episodes} pairs no loss would be shown with a "
-                "chance of 80 %"
-            )
-        notes.append(f"{told}.")
+            note += f"; with {each.candidate.later.episodes} pairs no loss would be shown"
+        shown = each.findable is not None or each.candidate.paired
+        notes.append(f"{note}{' with a chance of 80 %' if shown else ''}.")
     for name, why in comparison.unpaired_because.items():
         notes.append(
             f"{name} is {UNPAIRED}: {why}. Episodes are treated as independent within each task; "
@@ -242,14 +219,11 @@ def _limits(comparison: Comparison) -> list[str]:
 
 
 def _name(comparison: Comparison, each: Compared) -> str:
-    """The rollout; with what it is held against where there are several."""
+    """The rollout; if there are several sides, with what it is compared with."""
     candidate = each.candidate
-    several = len(comparison.sides) > 2 or candidate.label
-    return (
-        f"{candidate.rollout} of {_against(comparison, candidate)}"
-        if several
-        else candidate.rollout
-    )
+    if len(comparison.sides) == 2 and not candidate.label:
+        return candidate.rollout
+    return f"{candidate.rollout} of {_against(comparison, candidate)}"
 
 
 def _against(comparison: Comparison, candidate: Candidate) -> str:
@@ -259,11 +233,8 @@ def _against(comparison: Comparison, candidate: Candidate) -> str:
 
 
 def _tally(tally: Tally) -> str:
-    rate = percent(tally.rate)
-    return (
-        f"{tally.successes}/{tally.episodes}"
-        f" ({rate}{f', {tally.broken} broken' if tally.broken else ''})"
-    )
+    broken = f", {tally.broken} broken" if tally.broken else ""
+    return f"{tally.successes}/{tally.episodes} ({percent(tally.rate)}{broken})"
 
 
 def _plain(difference: float) -> str:

@@ -1,5 +1,4 @@
-"""Host settings that AMD and NVIDIA recommend for training: what is found, what is recommended, and
-the line that fixes it.
+"""Host settings that AMD and NVIDIA recommend for training: found, recommended, and the fix.
 
 They change speed and no result, so none of them is a fault. Sources: AMD, "AMD Instinct MI300X
 system optimization" and "Prerequisite system validation before training" (ROCm documentation 6.3);
@@ -26,8 +25,7 @@ others pin them low."""
 
 
 def numa_balancing(root: Path = ROOT) -> Finding:
-    """The kernel moves pages between memory nodes by itself, and stops the processes that it does
-    so for."""
+    """The kernel moves pages between memory nodes, and stops processes meanwhile."""
     name, path = "NUMA balance", root / "proc/sys/kernel/numa_balancing"
     nodes = len(list(root.glob("sys/devices/system/node/node[0-9]*")))
     if not path.is_file():
@@ -36,9 +34,8 @@ def numa_balancing(root: Path = ROOT) -> Finding:
         return Finding(name, f"{max(nodes, 1)} memory node", applicable=False)
     on = path.read_text().strip() != "0"
     found = f"{'on' if on else 'off'}, {nodes} memory nodes"
-    return Finding(
-        name, found, fix="sudo sysctl kernel.numa_balancing=0" if on else "", recommended="off"
-    )
+    fix = "sudo sysctl kernel.numa_balancing=0" if on else ""
+    return Finding(name, found, fix=fix, recommended="off")
 
 
 def governor(root: Path = ROOT) -> Finding:
@@ -49,11 +46,8 @@ def governor(root: Path = ROOT) -> Finding:
         for path in root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
     )
     if not governors:
-        return Finding(
-            name,
-            "no clock control here (on a virtual machine only the host has it)",
-            applicable=False,
-        )
+        found = "no clock control here (on a virtual machine only the host has it)"
+        return Finding(name, found, applicable=False)
     found = ", ".join(f"{which} on {cores} cores" for which, cores in sorted(governors.items()))
     fix = "" if set(governors) == {"performance"} else "sudo cpupower frequency-set -g performance"
     return Finding(name, found, fix=fix, recommended="performance")
@@ -64,10 +58,8 @@ def hugepages(root: Path = ROOT) -> Finding:
     name, path = "hugepages", root / "sys/kernel/mm/transparent_hugepage/enabled"
     if not path.is_file():
         return Finding(name, "this kernel has none", applicable=False)
-    chosen = next(
-        (word.strip("[]") for word in path.read_text().split() if word.startswith("[")),
-        "not reported",
-    )
+    words = path.read_text().split()
+    chosen = next((word.strip("[]") for word in words if word.startswith("[")), "not reported")
     fix = f"echo always | sudo tee /{path.relative_to(root)}" if chosen == "never" else ""
     return Finding(name, chosen, fix=fix, recommended="always, or madvise")
 
@@ -78,19 +70,11 @@ def iommu(accelerator: str, root: Path = ROOT) -> Finding:
     if accelerator != "rocm":
         return Finding(name, "no AMD GPU", applicable=False)
     words = (root / "proc/cmdline").read_text().split()
-    through = "iommu=pt" in words
-    fix = (
-        ""
-        if through
-        else "add iommu=pt to GRUB_CMDLINE_LINUX in /etc/default/grub, sudo update-grub, and"
-        " restart"
-    )
-    return Finding(
-        name,
-        "passed through" if through else "no iommu=pt on the kernel's command line",
-        fix=fix,
-        recommended="iommu=pt",
-    )
+    if "iommu=pt" in words:
+        return Finding(name, "passed through", recommended="iommu=pt")
+    fix = "add iommu=pt to GRUB_CMDLINE_LINUX in /etc/default/grub, sudo update-grub, and restart"
+    found = "no iommu=pt on the kernel's command line"
+    return Finding(name, found, fix=fix, recommended="iommu=pt")
 
 
 def gpu_clocks(
@@ -131,8 +115,8 @@ def _nvidia_clocks(name: str, nvml: Any) -> Finding:
     )
 
 
-def _amd_clocks(name: str, told: list[str]) -> Finding:
-    levels = Counter(level.lower().removeprefix("amdsmi_dev_perf_level_") for level in told)
+def _amd_clocks(name: str, reported: list[str]) -> Finding:
+    levels = Counter(level.lower().removeprefix("amdsmi_dev_perf_level_") for level in reported)
     found = ", ".join(f"{level} on {gpus} GPUs" for level, gpus in sorted(levels.items()))
     usual = all(level.startswith(_USUAL_LEVELS) for level in levels)
     fix = "" if usual else "sudo rocm-smi --setperflevel auto"
@@ -140,8 +124,8 @@ def _amd_clocks(name: str, told: list[str]) -> Finding:
 
 
 def _performance_levels(load: Load, call: Call) -> list[str]:
-    """One of each GPU, by amdsmi or else by ``rocm-smi``. RuntimeError, ValueError and KeyError
-    where neither names them."""
+    """One of each GPU, by amdsmi or else by ``rocm-smi``. RuntimeError, ValueError and KeyError if
+    neither names them."""
     try:
         smi = load("amdsmi")
         smi.amdsmi_init()

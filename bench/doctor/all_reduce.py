@@ -1,9 +1,9 @@
-"""Do the devices here add up? One process a GPU (NCCL or RCCL), or two on the CPU (gloo), and every
-one checks the sum.
+"""Do the devices here add up? One process a GPU (NCCL or RCCL), or two on the CPU (gloo), check.
 
 ``python -m bench.doctor.all_reduce DEVICE RANK PROCESSES RENDEZVOUS`` is one of them.
 """
 
+import functools
 import os
 import subprocess
 import sys
@@ -16,8 +16,7 @@ from bench.host.folders import CODE
 
 CPU_PROCESSES = 2
 FLOATS = {"cpu": 2**18, "cuda": 2**26}
-"""fp32 numbers in the message: 1 MiB on a CPU, 256 MiB on a GPU, where small messages time the
-latency."""
+"""fp32 numbers in the message: 1 MiB on a CPU, 256 MiB on a GPU, where small ones time latency."""
 ROUNDS = 5
 SECONDS = 120
 
@@ -31,31 +30,26 @@ def all_reduce(gpus: int) -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "bench.doctor.all_reduce", device]
         rest = [str(processes), str(Path(folder) / "rendezvous")]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        children = [
-            subprocess.Popen(
-                [*command, str(rank), *rest],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=environment,
-                cwd=CODE,
-            )
-            for rank in range(processes)
-        ]
+        start = functools.partial(
+            subprocess.Popen,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            cwd=CODE,
+        )
+        children = [start([*command, str(rank), *rest]) for rank in range(processes)]
         try:
             until = time.monotonic() + SECONDS
-            said = [
-                child.communicate(timeout=max(0.1, until - time.monotonic())) for child in children
-            ]
+            left = (max(0.1, until - time.monotonic()) for _ in children)
+            said = [child.communicate(timeout=t) for child, t in zip(children, left, strict=True)]
         except subprocess.TimeoutExpired:
             fix = (
                 "try NCCL_DEBUG=INFO wmbench doctor; on GPUs, NCCL_P2P_DISABLE=1 shows whether "
                 "the links are the cause"
             )
-            return Finding(
-                "all-reduce", f"no result of the sum over {among} in {SECONDS} s", ok=False, fix=fix
-            )
+            found = f"no result of the sum over {among} in {SECONDS} s"
+            return Finding("all-reduce", found, ok=False, fix=fix)
         finally:
             for child in children:
                 child.kill()
@@ -63,12 +57,8 @@ def all_reduce(gpus: int) -> Finding:
     for child, (_, errors) in zip(children, said, strict=True):
         if child.returncode != 0:
             last = (errors.strip().splitlines() or [f"exited with {child.returncode}"])[-1]
-            return Finding(
-                "all-reduce",
-                f"over {among}: {last}",
-                ok=False,
-                fix="NCCL_DEBUG=INFO wmbench doctor shows more",
-            )
+            fix = "NCCL_DEBUG=INFO wmbench doctor shows more"
+            return Finding("all-reduce", f"over {among}: {last}", ok=False, fix=fix)
     speed = min(float(output.split()[-1]) for output, _ in said)
     return Finding("all-reduce", f"correct over {among}, {speed:.3g} GB/s bus bandwidth")
 
@@ -102,10 +92,8 @@ def take_part(device: str, rank: int, processes: int, rendezvous: str) -> float:
             torch.cuda.synchronize()
         best = min(best, time.perf_counter() - began)
         if not bool((message == wanted).all()):
-            raise RuntimeError(
-                f"rank {rank} has a wrong sum: {message.unique()[:3].tolist()} instead of"
-                f" {wanted:g}"
-            )
+            wrong = message.unique()[:3].tolist()
+            raise RuntimeError(f"rank {rank} has a wrong sum: {wrong} instead of {wanted:g}")
     distributed.destroy_process_group()
     return 2 * (processes - 1) / processes * 4 * FLOATS[device] / best / 1e9
 

@@ -1,5 +1,4 @@
-"""``wmbench doctor``: what was found on this machine, and for whatever is missing the line that
-fixes it."""
+"""``wmbench doctor``: what was found on this machine, and the fix for whatever is missing."""
 
 import argparse
 import dataclasses
@@ -29,8 +28,7 @@ from bench.record.privacy import anonymous
 from wmvla.errors import UserError
 
 MUJOCO_VERSION = "3.3.2"
-"""Other versions draw other pixels: from 3.3.3 on LIBERO-Object is darker, and success moves 7-20
-points."""
+"""From 3.3.3 on other pixels are drawn: LIBERO-Object is darker, and success moves 7-20 points."""
 DISK_NEEDED = 2 * 2**30
 """Free bytes below which a mini run (checkpoints, demonstrations, journals) is not sure to end."""
 MEMORY_NEEDED = 7 * 2**30
@@ -40,11 +38,9 @@ VENDOR_PACKAGES = re.compile(r"torch|torchvision|torchcodec|triton|nvidia-.*|cud
 
 
 def diagnose(root: Path | None = None) -> list[Finding]:
-    """Look at everything a run needs. Takes seconds; a probe that fails is a finding, not an
-    exception.
+    """Look at everything a run needs, in seconds; a probe that fails is a finding, no exception.
 
-    `root`: what holds ``uv.lock``, ``results/`` and ``cache/``; by default the checkout, or the
-    current folder where the code was installed from a wheel.
+    `root`: what holds ``uv.lock``, ``results/`` and ``cache/``; default: `working_folder`.
     """
     root = working_folder() if root is None else root
     probes: dict[str, Callable[[], Finding]] = {
@@ -61,16 +57,13 @@ def diagnose(root: Path | None = None) -> list[Finding]:
         "results disk": lambda: _disk("results disk", root / "results"),
         "cache disk": lambda: _disk("cache disk", root / "cache"),
         "memory": _memory,
-        "cores": lambda: Finding(
-            "cores", f"{hardware.core_count()} usable, {hardware.cpu_model()}"
-        ),
+        "cores": _cores,
     }
     return [_examine(name, probe) for name, probe in probes.items()]
 
 
 def examine_host(root: Path = advice.ROOT, call: advice.Call = advice.call) -> list[Finding]:
-    """What the vendors recommend of the advice, and a sum over its devices. Nothing here is needed
-    by a run but the sum."""
+    """What the vendors recommend of the host, and a sum over its devices, which a run needs."""
     try:
         accelerator = detect_accelerator()
     except UserError:  # the finding "torch" says what is wrong with it
@@ -100,17 +93,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     findings = [*diagnose(), *examine_host()]
     ok = all(finding.ok for finding in findings)
     if arguments.json:
-        print(
-            json.dumps(
-                {"ok": ok, "findings": [dataclasses.asdict(finding) for finding in findings]},
-                indent=1,
-            )
-        )
+        content = {"ok": ok, "findings": [dataclasses.asdict(finding) for finding in findings]}
+        print(json.dumps(content, indent=1))
     else:
         for finding in findings:
-            told = finding.found if finding.applicable else f"not applicable here: {finding.found}"
+            found = finding.found if finding.applicable else f"not applicable here: {finding.found}"
             wanted = f" (recommended: {finding.recommended})" if finding.recommended else ""
-            print(f"{finding.label:8}{finding.name:14}{told}{wanted}")
+            print(f"{finding.label:8}{finding.name:14}{found}{wanted}")
             if finding.fix:
                 print(f"{'':22}-> {finding.fix}")
     return 0 if ok else 1
@@ -121,16 +110,11 @@ def _examine(name: str, probe: Callable[[], Finding]) -> Finding:
         return probe()
     except UserError as error:  # says itself how to fix it
         return Finding(name, "no", ok=False, fix=str(error))
-    except (
-        Exception
-    ) as error:  # whatever is broken on this machine, the other findings must still be shown
+    except Exception as error:
+        # Whatever is broken on this machine, the other findings must still be shown.
         reason = (str(error).splitlines() or [""])[0]
-        return Finding(
-            name,
-            f"{type(error).__name__}: {reason}",
-            ok=False,
-            fix="make setup (it installs what is missing and leaves the rest)",
-        )
+        fix = "make setup (it installs what is missing and leaves the rest)"
+        return Finding(name, f"{type(error).__name__}: {reason}", ok=False, fix=fix)
 
 
 def _python() -> Finding:
@@ -147,10 +131,7 @@ def _packages(root: Path) -> Finding:
         for package in tomllib.loads((root / "uv.lock").read_text())["package"]
         if "registry" in package["source"]
     }
-    installed = {
-        canonicalize_name(distribution.metadata["Name"]): distribution.version
-        for distribution in distributions()
-    }
+    installed = {canonicalize_name(each.metadata["Name"]): each.version for each in distributions()}
     faults = [
         f"{name} {installed[name]} (locked: {wanted})"
         for name, wanted in locked.items()
@@ -169,21 +150,14 @@ def _packages(root: Path) -> Finding:
 
 def _uv(root: Path) -> Finding:
     found = shutil.which("uv") or shutil.which("uv", path=str(root / ".tools/uv/bin"))
-    return Finding(
-        "uv",
-        anonymous(found) if found else "not here; only make setup needs it, and fetches it itself",
-    )
+    absent = "not here; only make setup needs it, and fetches it itself"
+    return Finding("uv", anonymous(found) if found else absent)
 
 
 def _torch() -> Finding:
     build = hardware.torch_build()
-    kind = (
-        f"ROCm {build['hip']}"
-        if build["hip"]
-        else f"CUDA {build['cuda']}"
-        if build["cuda"]
-        else "CPU only"
-    )
+    kind = f"CUDA {build['cuda']}" if build["cuda"] else "CPU only"
+    kind = f"ROCm {build['hip']}" if build["hip"] else kind
     return Finding("torch", f"{build['version']}, built for {kind}")
 
 
@@ -199,30 +173,25 @@ def _accelerator() -> Finding:
             "to train on the GPU: install the torch build for it, and make it visible "
             "(CUDA_VISIBLE_DEVICES)"
         )
-        return Finding(
-            "accelerator", f"none that torch can use, but there is a GPU driver: {driver}", fix=fix
-        )
+        found = f"none that torch can use, but there is a GPU driver: {driver}"
+        return Finding("accelerator", found, fix=fix)
     return Finding("accelerator", "none: training uses the CPU")
 
 
 def _machine() -> Finding:
-    """The machine that a plan takes where none is given."""
+    """The machine that a plan takes if none is given."""
     name = detect_machine()
     machine, performance = load_machine(name), load_performance(name)
     processes = machine.training_processes
     found = (
         f"{name}: {processes} training process{'es' if processes > 1 else ''},"
-        f" {machine.precision}, "
+        f" {machine.precision}, {len(performance.references) or 'no'} references"
     )
-    found += f"{len(performance.references) or 'no'} references"
-    generic = name in ("cuda", "rocm")
     fix = (
         "to use more of it: write a file bench/plan/machines/NAME.toml for these GPUs, like "
         f"{name}.toml"
-        if generic
-        else ""
     )
-    return Finding("machine", found, fix=fix)
+    return Finding("machine", found, fix=fix if name in ("cuda", "rocm") else "")
 
 
 def _renderer() -> Finding:
@@ -233,25 +202,16 @@ def _renderer() -> Finding:
 def _mujoco() -> Finding:
     found = version("mujoco")
     ok = found == MUJOCO_VERSION
-    return Finding(
-        "mujoco",
-        found,
-        ok,
-        ""
-        if ok
-        else f"make setup (results need {MUJOCO_VERSION}: other renderers draw different pixels)",
-    )
+    fix = f"make setup (results need {MUJOCO_VERSION}: other renderers draw different pixels)"
+    return Finding("mujoco", found, ok, "" if ok else fix)
 
 
 def _libero() -> Finding:
     from wmvla.sim.libero import assets
 
     assets.prepare_libero()
-    return Finding(
-        "libero",
-        f"hf-libero {version('hf-libero')}, assets installed,"
-        f" {anonymous(os.environ['LIBERO_CONFIG_PATH'])}",
-    )
+    place = anonymous(os.environ["LIBERO_CONFIG_PATH"])
+    return Finding("libero", f"hf-libero {version('hf-libero')}, assets installed, {place}")
 
 
 def _plugin() -> Finding:
@@ -264,30 +224,25 @@ def _disk(name: str, folder: Path) -> Finding:
     free = shutil.disk_usage(existing).free
     found = f"{free / 2**30:.1f} GiB free for {folder.name}/"
     if not os.access(existing, os.W_OK):
-        return Finding(
-            name,
-            f"{folder.name}/ is not writable",
-            ok=False,
-            fix=f"make {anonymous(str(existing))} writable",
-        )
+        fix = f"make {anonymous(str(existing))} writable"
+        return Finding(name, f"{folder.name}/ is not writable", ok=False, fix=fix)
     if free < DISK_NEEDED:
-        fix = (
-            f"free {DISK_NEEDED / 2**30:.0f} GiB there, or make {folder.name}/ a link to a larger"
-            " disk"
-        )
+        needed = f"free {DISK_NEEDED / 2**30:.0f} GiB there"
+        fix = f"{needed}, or make {folder.name}/ a link to a larger disk"
         return Finding(name, found, ok=False, fix=fix)
     return Finding(name, found)
 
 
 def _memory() -> Finding:
-    usable = hardware.memory_bytes()
-    found = (
-        f"{usable / 2**30:.1f} GiB, {psutil.virtual_memory().available / 2**30:.1f} GiB of it free"
-    )
+    usable, free = hardware.memory_bytes(), psutil.virtual_memory().available
+    found = f"{usable / 2**30:.1f} GiB, {free / 2**30:.1f} GiB of it free"
     ok = usable >= MEMORY_NEEDED
-    return Finding(
-        "memory", found, ok, "" if ok else "use a machine, or a container limit, with 8 GB"
-    )
+    fix = "" if ok else "use a machine, or a container limit, with 8 GB"
+    return Finding("memory", found, ok, fix)
+
+
+def _cores() -> Finding:
+    return Finding("cores", f"{hardware.core_count()} usable, {hardware.cpu_model()}")
 
 
 if __name__ == "__main__":

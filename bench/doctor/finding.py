@@ -10,7 +10,7 @@ class Finding:
     ok: bool = True
     """False: something that a run needs is missing."""
     fix: str = ""
-    """What to do; empty where nothing is to be done."""
+    """What to do, if anything."""
     recommended: str = ""
     """What the vendors recommend, of a setting that changes speed and no result."""
     applicable: bool = True
@@ -18,8 +18,7 @@ class Finding:
 
     @property
     def label(self) -> str:
-        """``ok``, ``MISSING``, ``n/a``, or ``advice`` where all would work, and something could be
-        better."""
+        """``ok``, ``MISSING``, ``n/a``, or ``advice`` if all would work but could be better."""
         if not self.ok:
             return "MISSING"
         if not self.applicable:

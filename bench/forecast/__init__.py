@@ -1,2 +1,1 @@
-"""What a plan costs and needs: time and disk by comparable runs or counted operations; files of the
-hub; a GPU."""
+"""What a plan costs and needs: time and disk, by past runs or operations; hub files; a GPU."""

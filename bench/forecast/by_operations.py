@@ -1,12 +1,12 @@
-"""What a case would cost where no run says: an estimate from counts of operations, and from what a
-simulator's parts cost.
+"""What a case would cost if no run shows it: an estimate from counts of operations, and from what
+a simulator's parts cost.
 
 None of it was measured on the machine it speaks of. The assumptions are the constants below, and
-`assumptions` tells them.
+`assumptions` lists them.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -26,8 +26,7 @@ from bench.plan.machine_performance import Peak
 from wmvla.recipe import FRAME_MODES, Training
 
 TRAINING_SHARE, ENCODING_SHARE = 0.1, 0.3
-"""Shares of a data sheet's peak: of bf16 in training and acting; of fp32, in which the world
-encoder runs."""
+"""Shares of a data sheet's peak: of bf16 in training and acting; of fp32 in the world encoder."""
 LEAST_STEP = 0.1
 """Seconds of a training step that a GPU is not to blame for: data, and starting its kernels."""
 LEAST_QUERY = 0.05
@@ -47,8 +46,7 @@ DEMONSTRATED_STEPS = 130
 RECORDING = 0.017
 """Seconds to write one demonstrated frame into a dataset, in one process."""
 PUBLISHED_FRAMES, PUBLISHED_BYTES = 273_465, 34.9e9
-"""Of HuggingFaceVLA/libero, as public reports count them; LeRobot's documentation says twice the
-bytes."""
+"""Of HuggingFaceVLA/libero, as public reports count them; LeRobot's pages say twice the bytes."""
 PUBLISHED_MODELS = 1.2e9 + 1.0e9 + 4.1e9
 """Bytes of checkpoint, language model and world encoder, by their numbers of parameters."""
 LOSSLESS = 0.45
@@ -61,8 +59,7 @@ MOMENTS = 2
 
 @dataclass(frozen=True)
 class Simulator:
-    """CPU seconds of one simulation's parts, as one core of an AMD EPYC took (docs/scales.md says
-    how)."""
+    """CPU seconds of one simulation's parts, on one core of an AMD EPYC (docs/scales.md)."""
 
     build: float
     reset: float
@@ -92,15 +89,15 @@ class Estimator:
     peak: Peak
 
     def of(self, case: Case) -> Estimate:
-        """The case, if nothing of it is done yet. `cpu_seconds` are those of simulators, and of one
-        process beside a GPU."""
+        """The case, if nothing of it is done yet. `cpu_seconds`: of simulators, and of one process
+        beside a GPU."""
         made: dict[str, Estimate] = {
             "demonstrations": self._demonstrations(self._episodes),
             "held-out": self._held_out(),
             "latents": self._latents(self._frames),
             "base": self._base(),
             "wiring": self._busy(WIRING),
-            "replay": self._busy(self._held_out_frames * REPLAYED),
+            "replay": self._busy(self._held_out_episodes * DEMONSTRATED_STEPS * REPLAYED),
         }
         if case.kind == "train":
             return self._train(self.plan.recipe.training)
@@ -110,8 +107,7 @@ class Estimator:
 
     @property
     def downloads(self) -> float:
-        """Bytes of what is fetched before; the dataset twice, because Hugging Face's datasets keeps
-        a copy of its own."""
+        """Bytes that are fetched before; the dataset twice, for datasets keeps its own copy."""
         recipe = self.plan.recipe
         size = 2 * PUBLISHED_BYTES if recipe.demonstrations.source == "hub" else 0.0
         return size + (PUBLISHED_MODELS if recipe.base.source == "hub" else 0.0)
@@ -132,17 +128,15 @@ class Estimator:
         return len(self.plan.recipe.environment.tasks) * len(self.plan.recipe.demonstrations.inits)
 
     @property
+    def _held_out_episodes(self) -> int:
+        recipe = self.plan.recipe
+        return len(recipe.environment.tasks) * len(recipe.demonstrations.held_out)
+
+    @property
     def _frames(self) -> int:
         if self.plan.recipe.demonstrations.source == "hub":
             return PUBLISHED_FRAMES
         return self._episodes * min(DEMONSTRATED_STEPS, self.plan.recipe.environment.max_steps)
-
-    @property
-    def _held_out_frames(self) -> int:
-        recipe = self.plan.recipe
-        return (
-            len(recipe.environment.tasks) * len(recipe.demonstrations.held_out) * DEMONSTRATED_STEPS
-        )
 
     def _busy(self, seconds: float, size: float = 0.0) -> Estimate:
         return Estimate(START + seconds, START + seconds, size)
@@ -151,9 +145,7 @@ class Estimator:
         if self.plan.recipe.demonstrations.source == "hub":
             return self._busy(0.0)
         part, frames = self._simulator, episodes * DEMONSTRATED_STEPS
-        alone = 2 * (part.reset + DEMONSTRATED_STEPS * part.step) + DEMONSTRATED_STEPS * (
-            part.front + part.wrist
-        )
+        alone = 2 * part.reset + DEMONSTRATED_STEPS * (2 * part.step + part.front + part.wrist)
         cpu = self._builds(episodes) + episodes * alone
         pixels = 3 * self.plan.recipe.environment.image_size**2
         recording = frames * RECORDING
@@ -161,16 +153,9 @@ class Estimator:
         return Estimate(seconds, START + cpu + recording, frames * CAMERAS * pixels * LOSSLESS)
 
     def _held_out(self) -> Estimate:
-        recipe = self.plan.recipe
-        played = self._demonstrations(
-            len(recipe.environment.tasks) * len(recipe.demonstrations.held_out)
-        )
-        encoded = self._latents(self._held_out_frames)
-        return Estimate(
-            played.seconds + encoded.seconds,
-            played.cpu_seconds + encoded.cpu_seconds,
-            played.size + encoded.size,
-        )
+        played = astuple(self._demonstrations(self._held_out_episodes))
+        encoded = astuple(self._latents(self._held_out_episodes * DEMONSTRATED_STEPS))
+        return Estimate(*(one + other for one, other in zip(played, encoded, strict=True)))
 
     def _latents(self, rows: int) -> Estimate:
         shape = encoder_shape(self.plan.recipe)
@@ -184,10 +169,8 @@ class Estimator:
 
     def _train(self, training: Training) -> Estimate:
         shape, processes = policy_shape(self.plan.recipe), self.plan.machine.training_processes
-        step = max(
-            LEAST_STEP,
-            training.batch_size * training_operations(shape) / processes / self._speed("train"),
-        )
+        operations = training.batch_size * training_operations(shape) / processes
+        step = max(LEAST_STEP, operations / self._speed("train"))
         kept = FLOAT * (shape.parameters + MOMENTS * trained_parameters(shape))
         return self._busy(training.steps * step, kept)
 
@@ -208,10 +191,8 @@ class Estimator:
 
     def _builds(self, episodes: int) -> float:
         """CPU seconds in which every process makes the simulation of every task that it plays."""
-        return (
-            min(self.workers * len(self.plan.recipe.environment.tasks), episodes)
-            * self._simulator.build
-        )
+        scenes = self.workers * len(self.plan.recipe.environment.tasks)
+        return min(scenes, episodes) * self._simulator.build
 
     def _speed(self, work: Literal["train", "encode"]) -> float:
         """Operations a second of one GPU."""

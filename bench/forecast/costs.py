@@ -1,5 +1,4 @@
-"""What a plan will cost, by what comparable runs have cost: wall time, CPU time, disk. What no
-run has shown is estimated, and marked as such."""
+"""What a plan will cost by what comparable runs have cost; the rest is estimated, and marked."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -65,10 +64,8 @@ def fill(costs: Sequence[Cost], estimator: Estimator) -> tuple[Cost, ...]:
 
 
 def _estimated(case: Case, estimator: Estimator) -> Cost:
-    estimated = estimator.of(case)
-    return Cost(
-        case, estimated.seconds, estimated.cpu_seconds, round(estimated.size), estimated=True
-    )
+    found = estimator.of(case)
+    return Cost(case, found.seconds, found.cpu_seconds, round(found.size), estimated=True)
 
 
 def _add(spent: dict[Key, _Spent], run: Run, case: Case, record: Record) -> None:
@@ -90,9 +87,8 @@ def _cost(plan: Plan, case: Case, spent: _Spent | None) -> Cost:
         return Cost(case, None, None, None)
     units = _units(plan, case)
     size = round(units * spent.size / spent.sized) if spent.sized else None
-    return Cost(
-        case, units * spent.seconds / spent.units, units * spent.cpu_seconds / spent.units, size
-    )
+    seconds, cpu_seconds = spent.seconds / spent.units, spent.cpu_seconds / spent.units
+    return Cost(case, units * seconds, units * cpu_seconds, size)
 
 
 def _key(plan: Plan, case: Case) -> Key:
@@ -108,17 +104,15 @@ def _units(plan: Plan, case: Case) -> float:
 
 
 def _units_done(case: Case, record: Record) -> float:
-    """What the record's seconds were spent on; 0 where they tell of a part only.
+    """What the record's seconds were spent on; 0 if they are of a part only.
 
     Non-obvious: a case that was interrupted has the seconds of its last session. A rollout says how
     many episodes that played; of a training the logged seconds, which run on, give it away.
     """
     if case.kind == "rollout":
         return float(record["played"] if "played" in record else record["episodes"])
-    if (
-        case.kind in ("train", "base")
-        and (record.get("last") or {}).get("seconds", 0.0) > record["seconds"]
-    ):
+    logged = (record.get("last") or {}).get("seconds", 0.0)
+    if case.kind in ("train", "base") and logged > record["seconds"]:
         return 0.0
     return float(record["steps"]) if case.kind == "train" else 1.0
 
@@ -130,12 +124,8 @@ def _size(run: Run, case: Case, record: Record) -> int | None:
         return _bytes(journal_files(journal_path(run_dir, case.id)))
     if case.kind == "train":
         return _bytes([run_dir / "checkpoints" / case.id])
-    return _bytes(
-        [
-            run_dir.resolve().parent.parent / Path(path).expanduser()
-            for path in record["artefacts"].values()
-        ]
-    )
+    top = run_dir.resolve().parent.parent
+    return _bytes([top / Path(path).expanduser() for path in record["artefacts"].values()])
 
 
 def _bytes(paths: Sequence[Path]) -> int | None:

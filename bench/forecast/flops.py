@@ -1,9 +1,8 @@
-"""Floating-point operations of the models, from their shapes: what a time is estimated from where
-nothing was measured.
+"""Floating-point operations of the models, from their shapes: for times that nobody measured.
 
 A matrix product of (n, k) and (k, m) counts 2 n k m. Norms, softmax, activations and the world
-parts (a few per cent) count nothing. Held against the operations that torch counts in
-tests/bench/forecast/test_flops.py.
+parts (a few per cent) count nothing. tests/bench/forecast/test_flops.py compares with the
+operations that torch counts.
 """
 
 from dataclasses import dataclass
@@ -63,8 +62,7 @@ PUBLISHED_POLICY = PolicyShape(
     trained=False,
     parameters=605e6,
 )
-"""HuggingFaceVLA/smolvla_libero, as public reports describe it: all 32 layers of SmolVLM2-500M, an
-expert of half the width."""
+"""HuggingFaceVLA/smolvla_libero, as public reports describe it: all 32 layers of SmolVLM2-500M."""
 PUBLISHED_ENCODER = EncoderShape(width=1408, layers=40, image=256, window=4, ratio=48 / 11)
 """V-JEPA 2 ViT-g."""
 LIBERO_WORDS = 12
@@ -76,15 +74,11 @@ def policy_shape(recipe: Recipe) -> PolicyShape:
     model = recipe.base
     if model.source == "hub":
         return PUBLISHED_POLICY
-    text, vision, expert = (
-        _text_layer(model, 4 * model.text_hidden),
-        _vision_layer(model),
-        _expert_layer(model),
-    )
-    parameters = model.text_layers * (text + expert) + model.vision_layers * vision
-    return PolicyShape(
-        model, recipe.environment.image_size, LIBERO_WORDS, 4 * model.text_hidden, True, parameters
-    )
+    inner = 4 * model.text_hidden
+    layer = _text_layer(model, inner) + _expert_layer(model)
+    parameters = model.text_layers * layer + model.vision_layers * _vision_layer(model)
+    image = recipe.environment.image_size
+    return PolicyShape(model, image, LIBERO_WORDS, inner, True, parameters)
 
 
 def encoder_shape(recipe: Recipe) -> EncoderShape:
@@ -98,8 +92,7 @@ def encoder_shape(recipe: Recipe) -> EncoderShape:
 
 
 def training_operations(shape: PolicyShape) -> float:
-    """Of one sample, forward and backward: twice the forward pass again for what is trained,
-    nothing for what is frozen."""
+    """Of one sample, forward and backward: twice the forward pass again for what is trained."""
     seen, acted = _prefix(shape), _expert(shape)
     return (3 if shape.trained else 1) * seen + 3 * acted
 
@@ -116,15 +109,10 @@ def clip_operations(shape: EncoderShape) -> float:
     return shape.layers * (2 * tokens * weights + 4 * tokens**2 * shape.width)
 
 
-def encoder_parameters(shape: EncoderShape) -> float:
-    return shape.layers * (4 + 2 * shape.ratio) * shape.width**2
-
-
 def trained_parameters(shape: PolicyShape) -> float:
     """Weights that an optimizer keeps moments of."""
-    return (
-        shape.parameters if shape.trained else shape.model.text_layers * _expert_layer(shape.model)
-    )
+    frozen_but_expert = shape.model.text_layers * _expert_layer(shape.model)
+    return shape.parameters if shape.trained else frozen_but_expert
 
 
 def _prefix(shape: PolicyShape) -> float:
@@ -132,24 +120,21 @@ def _prefix(shape: PolicyShape) -> float:
     model = shape.model
     patches = (shape.image // model.vision_patch) ** 2
     squeezed = patches // model.vision_scale_factor**2
-    tower = model.vision_layers * (
-        2 * patches * _vision_layer(model) + 4 * patches**2 * model.vision_hidden
-    )
+    tower = 2 * patches * _vision_layer(model) + 4 * patches**2 * model.vision_hidden
     embedding = 2 * patches * model.vision_hidden * COLOURS * model.vision_patch**2
-    connector = (
-        2 * squeezed * model.vision_hidden * model.vision_scale_factor**2 * model.text_hidden
-    )
+    joined = model.vision_hidden * model.vision_scale_factor**2
+    connector = 2 * squeezed * joined * model.text_hidden
     tokens = _prefix_tokens(shape)
     text = 2 * tokens * _text_layer(model, shape.text_inner) + 4 * tokens**2 * model.text_hidden
-    return CAMERAS * (tower + embedding + connector) + model.text_layers * text
+    seen = model.vision_layers * tower + embedding + connector
+    return CAMERAS * seen + model.text_layers * text
 
 
 def _expert(shape: PolicyShape) -> float:
     chunk, model = shape.model.chunk_size, shape.model
     attended = chunk + _prefix_tokens(shape)
-    return model.text_layers * (
-        2 * chunk * _expert_layer(model) + 4 * chunk * attended * model.text_hidden
-    )
+    attention = 4 * chunk * attended * model.text_hidden
+    return model.text_layers * (2 * chunk * _expert_layer(model) + attention)
 
 
 def _prefix_tokens(shape: PolicyShape) -> int:

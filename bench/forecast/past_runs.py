@@ -1,5 +1,4 @@
-"""Runs of the same recipe on the same machine: what a plan takes its times, sizes and discordance
-from."""
+"""Runs of the same recipe on the same machine, for a plan's times, sizes and discordance."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -19,10 +18,8 @@ NotUsed = tuple[str, str]
 
 
 def find_past_runs(plan: Plan, folders: Iterable[Path]) -> tuple[list[Run], list[NotUsed]]:
-    """All runs below `folders`, and below ``reference`` in them, that are comparable with `plan`,
-    and those that cannot be read.
-
-    Of several of one name, which are copies, the last.
+    """All runs below `folders`, and below ``reference`` in them, that are comparable with `plan`
+    (of copies, which have one name, the last), and those that cannot be read.
 
     A run is comparable on a machine of the same name, with the same recipe but for how many steps
     are trained and which and how many episodes are played.
@@ -30,25 +27,18 @@ def find_past_runs(plan: Plan, folders: Iterable[Path]) -> tuple[list[Run], list
     found: dict[str, Run] = {}
     not_used: dict[Path, str] = {}
     for folder in folders:
-        for path in sorted(
-            [*folder.glob(f"*/{PLAN_FILE}"), *folder.glob(f"{COMMITTED}/*/{PLAN_FILE}")]
-        ):
+        patterns = (f"*/{PLAN_FILE}", f"{COMMITTED}/*/{PLAN_FILE}")
+        for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
             try:
                 run = Run(path.parent)
-                if run.plan.machine.name == plan.machine.name and (
-                    _comparable(run.plan) == _comparable(plan)
-                ):
-                    _read(run)
+                same_machine = run.plan.machine.name == plan.machine.name
+                if same_machine and _comparable(run.plan) == _comparable(plan):
+                    for part in ("cases", "provenance", "rows"):
+                        getattr(run, part)  # a damaged file is named here
                     found[path.parent.name] = run
             except UserError as error:
                 not_used[path.parent] = str(error).replace(f"{path.parent}/", "")
     return list(found.values()), [(path.name, why) for path, why in not_used.items()]
-
-
-def _read(run: Run) -> None:
-    """Read what a plan takes from a run. UserError where a file is damaged."""
-    for part in ("cases", "provenance", "rows"):
-        getattr(run, part)
 
 
 def processor_of(run: Run) -> str:
@@ -58,23 +48,21 @@ def processor_of(run: Run) -> str:
 
 
 def discordances(plan: Plan, past_runs: Iterable[Run]) -> dict[str, Discordance]:
-    """By claim the discordance of its two rollouts, from the run that has most pairs of them,
-    else the assumed one.
+    """By claim the discordance of its rollouts, from the run with most pairs, else the assumed one.
 
     Only a run that trains both arms as the plan does, with as many steps, counts.
     """
     found = {claim.id: ASSUMED for claim in plan.claims}
     for run in past_runs:
-        claims = [
+        trained_alike = [
             claim
             for claim in plan.claims
-            if all(
-                _trained(run.plan, name) == _trained(plan, name)
-                for name in (claim.left, claim.right)
-            )
+            if _trained(run.plan, claim.left) == _trained(plan, claim.left)
+            and _trained(run.plan, claim.right) == _trained(plan, claim.right)
         ]
-        pairs = pair_all(run.plan, run.rows, [(claim.left, claim.right) for claim in claims])
-        for claim, outcomes in zip(claims, pairs, strict=True):
+        sides = [(claim.left, claim.right) for claim in trained_alike]
+        pairs = pair_all(run.plan, run.rows, sides)
+        for claim, outcomes in zip(trained_alike, pairs, strict=True):
             differences = outcomes.readings()["failures"]
             if len(differences) > (found[claim.id].measured or 0):
                 only = int((differences > 0).sum()), int((differences < 0).sum())
@@ -93,7 +81,6 @@ def _comparable(plan: Plan) -> object:
 
 
 def _trained(plan: Plan, rollout: str) -> object:
-    """All that decides the policy of a rollout but the recipe; None where the plan lacks its
-    arm."""
+    """All that decides a rollout's policy but the recipe; None if the plan lacks its arm."""
     arm = plan.arms.get(rollout.rsplit("-", 1)[0])
     return None if arm is None else (arm.policy, arm.memory, arm.fields, plan.recipe.training.steps)

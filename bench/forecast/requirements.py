@@ -1,5 +1,4 @@
-"""What a plan needs that this machine may lack: a GPU, and files of the hub. Looks at local folders
-only."""
+"""What a plan needs that this machine may lack: a GPU, and files of the hub, looked for locally."""
 
 from collections.abc import Sequence
 
@@ -12,16 +11,12 @@ from wmvla.errors import UserError
 
 def missing_for(plan: Plan, cases: Sequence[str] = ()) -> list[str]:
     """One sentence for each thing that the plan, or those cases of it, need and that is not here,
-    with how to get it.
-
-    [] if all is here.
-    """
+    with how to get it; [] if all is here."""
     return [*_missing_gpu(plan, cases), *_missing_files(plan)]
 
 
 def require(plan: Plan, cases: Sequence[str] = ()) -> None:
-    """UserError naming everything that `missing_for` finds, and the command that lists the
-    files."""
+    """UserError naming all that `missing_for` finds, and the command that lists the files."""
     gpu, files = _missing_gpu(plan, cases), _missing_files(plan)
     if gpu or files:
         command = (
@@ -48,10 +43,8 @@ def _missing_gpu(plan: Plan, cases: Sequence[str]) -> list[str]:
     trained = any(plan.trains(case) for case in plan.cases if not cases or case.id in cases)
     if trained and visible < machine.processes_per_node:
         each = " of each node" if machine.nodes > 1 else ""
-        return [
-            f"machine '{machine.name}' trains on {machine.processes_per_node} GPUs{each}; visible:"
-            f" {visible}"
-        ]
+        needs = f"trains on {machine.processes_per_node} GPUs{each}; visible: {visible}"
+        return [f"machine '{machine.name}' {needs}"]
     return []
 
 
@@ -63,7 +56,6 @@ def sentence_of(needed: Needed) -> str:
     """What of it is missing, and the command that fetches it."""
     if not any(needed.files.values()):
         return f"{needed.what} {needed.name} is not here ({needed.command})"
-    lacks = ", ".join(needed.missing[:3]) + (
-        f" and {len(needed.missing) - 3} more" if len(needed.missing) > 3 else ""
-    )
+    lacks, more = ", ".join(needed.missing[:3]), len(needed.missing) - 3
+    lacks += f" and {more} more" if more > 0 else ""
     return f"{needed.what} {needed.name} in {needed.folder} lacks {lacks} ({needed.command})"

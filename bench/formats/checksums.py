@@ -1,5 +1,4 @@
-"""SHA-256 sums of what a run made, kept in the record of the case that made it: what `wmbench
-verify` holds files against.
+"""SHA-256 sums of what a run made, kept in records, for `wmbench verify` to compare files with.
 
 A record says which plan and provenance it was made under, what its artefacts were when it ended,
 and which checkpoint it began from; and it carries a sum over itself. So records and artefacts form
@@ -21,10 +20,7 @@ BEGAN_WITH = ("plan.json", "provenance.json")
 
 def sha256_of(path: Path) -> str:
     """Of a file's bytes; of a folder over a line ``<sum>  <path in it>`` for each of its files, as
-    ``sha256sum`` prints them.
-
-    Links are followed. OSError where something cannot be read.
-    """
+    ``sha256sum`` prints them. Links are followed. OSError if something cannot be read."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -36,9 +32,8 @@ def sha256_of(path: Path) -> str:
 
 def sha256_of_lines(sums: Mapping[str, str]) -> str:
     """SHA-256 over the lines ``<sum>  <path>`` in order of the paths."""
-    return hashlib.sha256(
-        "".join(f"{sums[path]}  {path}\n" for path in sorted(sums)).encode()
-    ).hexdigest()
+    lines = "".join(f"{sums[path]}  {path}\n" for path in sorted(sums))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def signed(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,43 +48,33 @@ def is_intact(document: Mapping[str, Any]) -> bool:
 
 def sums_of(run_dir: Path, artefacts: Mapping[str, Path], needs: Sequence[str]) -> dict[str, Any]:
     """What the record of a case keeps: ``files`` in the run directory by path, artefacts
-    ``outside`` of it by name, and the sum of the ``checkpoint`` that it began from, None where
-    there is none."""
+    ``outside`` of it by name, and the sum of the ``checkpoint`` that it began from, if any."""
     top = run_dir.resolve()
-    inside = {
-        path.resolve().relative_to(top).as_posix(): path
-        for path in artefacts.values()
-        if _lies_in(path, top)
-    }
-    began_with = {name: run_dir / name for name in BEGAN_WITH if (run_dir / name).is_file()}
-    made = [
-        checkpoint_made(read_object(run_dir / "cases" / f"{need}.json") or {}) for need in needs
-    ]
+    files = {name: run_dir / name for name in BEGAN_WITH if (run_dir / name).is_file()}
+    outside = {}
+    for name, path in artefacts.items():
+        if path.resolve().is_relative_to(top):
+            files[path.resolve().relative_to(top).as_posix()] = path
+        else:
+            outside[name] = path
+    records = (read_object(run_dir / "cases" / f"{need}.json") or {} for need in needs)
     return {
-        "files": {name: sha256_of(path) for name, path in {**began_with, **inside}.items()},
-        "outside": {
-            name: sha256_of(path) for name, path in artefacts.items() if not _lies_in(path, top)
-        },
-        "checkpoint": next(filter(None, made), None),
+        "files": {name: sha256_of(path) for name, path in files.items()},
+        "outside": {name: sha256_of(path) for name, path in outside.items()},
+        "checkpoint": next(filter(None, map(checkpoint_made, records)), None),
     }
 
 
 def checkpoint_made(record: Mapping[str, Any]) -> str | None:
-    """The sum of the checkpoint that a case made, as its record says; None of a case without one,
-    and of older records."""
+    """The sum of the checkpoint that a case made, by its record; None without, and of old ones."""
     sums = record.get("sums") or {"files": {}, "outside": {}}
     inside = [value for path, value in sums["files"].items() if path.startswith("checkpoints/")]
     found: str | None = next(iter(inside), sums["outside"].get("checkpoint"))
     return found
 
 
-def _lies_in(path: Path, top: Path) -> bool:
-    return path.resolve().is_relative_to(top)
-
-
 def _own(document: Mapping[str, Any]) -> str:
     """Non-obvious: over canonical JSON and not over the bytes, which hold the sum itself."""
     rest = {key: value for key, value in document.items() if key != OWN}
-    return hashlib.sha256(
-        json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()
-    ).hexdigest()
+    canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -8,8 +8,7 @@ from wmvla.errors import UserError
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file; None where there is no file. UserError where it is damaged or
-    something else."""
+    """The JSON object in a file, if there is one. UserError if it is damaged or something else."""
     try:
         found = parse(path.read_bytes())
     except FileNotFoundError:

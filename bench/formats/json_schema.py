@@ -16,10 +16,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def json_schema(cls: type, **more: Any) -> dict[str, Any]:
     """The schema of documents that are read as `cls`; `more`: required keys that the class lacks,
-    with their kinds.
-
-    msgspec gives types and ranges. Added is what it does not know: which objects may have further
-    keys, and what the docstrings below the attributes say.
+    with their kinds. msgspec gives types and ranges; added is which objects may have further keys,
+    and what the docstrings below the attributes say.
     """
     classes = {each.__name__: each for each in _classes(kinds.type_info(cls))}
     (reference,), definitions = msgspec.json.schema_components((cls,))

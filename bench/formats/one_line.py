@@ -5,9 +5,7 @@ LONGEST = 240
 
 
 def one_line(text: str) -> str:
-    """Fit for a terminal: printable, on one line, cut where it is very long."""
-    shown = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
-        for character in " ".join(text.split())
-    )
+    """Fit for a terminal: printable, on one line, cut if it is very long."""
+    words = " ".join(text.split())
+    shown = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in words)
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}..."

@@ -1,8 +1,5 @@
-"""JSON as its standard has it: no NaN, no infinity, no key twice, and no number that cannot be
-computed with.
-
-Python's own reader takes all of these in silence.
-"""
+"""JSON as its standard has it, which Python's own reader does not demand: no NaN, no infinity, no
+key twice, and no number that cannot be computed with."""
 
 import json
 from typing import Any
@@ -72,9 +69,8 @@ def _float(text: str) -> float:
 
 
 def _int(text: str) -> int:
-    if (
-        len(text) > 20 or not -LONGEST < (number := int(text)) < LONGEST
-    ):  # of thousands of digits Python makes no integer
+    # Of thousands of digits Python makes no integer.
+    if len(text) > 20 or not -LONGEST < (number := int(text)) < LONGEST:
         raise NotStrictError(f"the number {text[:40]} is too large")
     return number
 

@@ -8,8 +8,7 @@ from wmvla.errors import UserError
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The TOML file at `path` as nested dicts. UserError where there is none, or where it is not
-    valid."""
+    """The TOML file at `path` as nested dicts. UserError if there is none, or it is not valid."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

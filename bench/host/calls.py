@@ -6,10 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 Call = Callable[[Sequence[str]], str | None]
-"""Calls a program: what it prints, None where there is no such program. ``RuntimeError`` with its
-last line where it fails."""
-
-
+"""Calls a program: what it prints, None if there is none. RuntimeError with its last line if it
+fails."""
 ROOT = Path("/")
 
 

@@ -1,5 +1,4 @@
-"""Energy that a piece of work took, where the hardware counts it: joules, from the vendor's own
-counter, read twice.
+"""Joules that a piece of work took: the vendor's own counter, read twice.
 
 - NVIDIA: ``nvmlDeviceGetTotalEnergyConsumption`` by nvidia-ml-py, millijoules, from Volta on.
 - AMD: the accumulator times its resolution in microjoules, by amdsmi, which comes with ROCm; where
@@ -11,9 +10,8 @@ A counter is the whole device's: what a neighbour does on it counts too, and an 
 It moves on every 1 to 100 ms, so a region of a second or more is worth measuring. Nothing is
 estimated: without a counter there is no figure, and `NoReading` says why.
 
-Non-obvious: as in `bench.doctor.advice`, files are read below a root folder, programs called
-through a function, and the vendors' modules imported through one, so that a test can play any
-machine.
+Non-obvious: as in `bench.doctor.advice`, files lie below a root folder, and programs and vendors'
+modules are called through functions, so that a test can play any machine.
 """
 
 import importlib
@@ -36,7 +34,7 @@ _MASKS = {
 
 
 class NoReading(Exception):  # noqa: N818 - no fault: it is an answer
-    """Why this computer does not tell its energy."""
+    """Why this computer does not report its energy."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,8 @@ def find_counter(
     load: Load = importlib.import_module,
     environment: Mapping[str, str] = os.environ,
 ) -> Counter:
-    """The energy counter of the first `devices` GPUs that this process may see, or of the processor
-    without a GPU.
-
-    Raises:
-        NoReading: there is none, it cannot be read, or which GPU is whose cannot be known.
-    """
+    """The counter of the first `devices` GPUs that this process may see; without GPUs of the
+    processor. NoReading: there is none, it cannot be read, or which GPU is whose is not known."""
     if accelerator == "cpu":
         return _rapl(root)
     indices = _visible(accelerator, devices, environment)
@@ -90,8 +84,7 @@ def reading(counter: Counter | None) -> dict[str, float] | None:
 
 
 def _visible(accelerator: Accelerator, devices: int, environment: Mapping[str, str]) -> list[int]:
-    """Numbers of the GPUs as the vendor's tool counts them: on a board of equal GPUs torch counts
-    them likewise."""
+    """Numbers of the GPUs as the vendor's tool counts them: torch counts equal GPUs likewise."""
     mask = next((environment[name] for name in _MASKS[accelerator] if environment.get(name)), "")
     if not mask:
         return list(range(devices))
@@ -106,13 +99,9 @@ def _nvidia(indices: list[int], load: Load) -> Counter:
     def read() -> dict[str, float]:
         try:
             nvml.nvmlInit()  # counts, and costs nothing the second time
-            return {
-                f"GPU {index}": nvml.nvmlDeviceGetTotalEnergyConsumption(
-                    nvml.nvmlDeviceGetHandleByIndex(index)
-                )
-                / 1e3
-                for index in indices
-            }
+            handles = {index: nvml.nvmlDeviceGetHandleByIndex(index) for index in indices}
+            joules = nvml.nvmlDeviceGetTotalEnergyConsumption
+            return {f"GPU {index}": joules(handle) / 1e3 for index, handle in handles.items()}
         except nvml.NVMLError as error:
             raise NoReading(f"NVML: {error}") from None
 
@@ -120,8 +109,7 @@ def _nvidia(indices: list[int], load: Load) -> Counter:
 
 
 def _amd(indices: list[int], load: Load, call: Call) -> Counter:
-    """Non-obvious: an environment of its own does not see the amdsmi that ROCm has installed beside
-    its Python; ``rocm-smi`` is there all the same."""
+    """Non-obvious: a Python environment of its own does not see ROCm's amdsmi, but ``rocm-smi``."""
     try:
         smi = load("amdsmi")
         smi.amdsmi_init()
@@ -141,9 +129,8 @@ def _amd(indices: list[int], load: Load, call: Call) -> Counter:
                 for index in indices
             }
         except (ValueError, KeyError, TypeError):
-            raise NoReading(
-                f"{why}; rocm-smi reports no energy for GPU {', '.join(map(str, indices))}"
-            ) from None
+            gpus = ", ".join(map(str, indices))
+            raise NoReading(f"{why}; rocm-smi reports no energy for GPU {gpus}") from None
 
     return Counter("rocm-smi", read)
 
@@ -154,17 +141,16 @@ def _amdsmi_joules(smi: Any, indices: list[int]) -> dict[str, float]:
         handles = smi.amdsmi_get_processor_handles()
         found = {}
         for index in indices:
-            told = smi.amdsmi_get_energy_count(handles[index])
-            ticks = told.get("energy_accumulator", told.get("power"))
-            found[f"GPU {index}"] = ticks * told["counter_resolution"] / 1e6
+            count = smi.amdsmi_get_energy_count(handles[index])
+            ticks = count.get("energy_accumulator", count.get("power"))
+            found[f"GPU {index}"] = ticks * count["counter_resolution"] / 1e6
         return found
     except (smi.AmdSmiException, IndexError, KeyError, TypeError) as error:
         raise NoReading(f"amdsmi: {error!r}") from None
 
 
 def _rapl(root: Path) -> Counter:
-    """The processor's packages. Non-obvious: domains inside a package (cores, memory) are part of
-    it, and are left out."""
+    """The processor's packages; domains inside a package (cores, memory) are part of it."""
     folders = sorted(root.glob("sys/class/powercap/intel-rapl:[0-9]*"))
     packages = {folder.name: folder for folder in folders if folder.name.count(":") == 1}
     if not packages:
@@ -172,9 +158,7 @@ def _rapl(root: Path) -> Counter:
 
     def read(file: str = "energy_uj") -> dict[str, float]:
         try:
-            return {
-                name: int((folder / file).read_text()) / 1e6 for name, folder in packages.items()
-            }
+            return {name: int((at / file).read_text()) / 1e6 for name, at in packages.items()}
         except OSError as error:
             raise NoReading(f"{error.filename}: {error.strerror}") from None
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 CODE = Path(__file__).resolve().parents[2]
-"""The folder of ``bench``, ``suites`` and ``wmvla``: a checkout, or the site-packages of an
-environment that the wheel was installed into."""
+"""The folder of ``bench``, ``suites`` and ``wmvla``: a checkout, or site-packages."""
 
 
 def is_checkout(folder: Path = CODE) -> bool:
@@ -13,6 +12,6 @@ def is_checkout(folder: Path = CODE) -> bool:
 
 
 def working_folder() -> Path:
-    """What holds ``results/`` and ``cache/`` where nobody says otherwise: the checkout, whatever
-    the current folder is; the current folder where the code was installed from a wheel."""
+    """What holds ``results/`` and ``cache/``: the checkout, whatever the current folder is; the
+    current folder if the code was installed from a wheel."""
     return CODE if is_checkout() else Path.cwd()

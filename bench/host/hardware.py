@@ -1,5 +1,4 @@
-"""What this computer is: cores, memory, torch's accelerator, the OpenGL that renders. Read, never
-guessed."""
+"""What this computer is: cores, memory, torch's accelerator, OpenGL. Read, never guessed."""
 
 import functools
 import json
@@ -23,7 +22,7 @@ _CGROUP_MEMORY_LIMITS = (
 )
 _DRIVER_VERSION_FILES = (Path("/proc/driver/nvidia/version"), Path("/sys/module/amdgpu/version"))
 SAY_SECONDS = 20.0
-"""How often a wait is said."""
+"""How often a wait is reported."""
 _PRINT_TORCH = """
 import json, torch
 devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
@@ -48,14 +47,12 @@ def cpu_model() -> str:
 
 
 def core_count() -> int:
-    """Cores that this process may use: fewer than the machine has under Slurm, taskset or a
-    cpuset."""
+    """Cores that this process may use: fewer than all under Slurm, taskset or a cpuset."""
     return len(os.sched_getaffinity(0))
 
 
 def memory_bytes() -> int:
-    """Memory that this process may use: the machine's, or a container's limit where that is
-    less."""
+    """Memory that this process may use: the machine's, or a container's lower limit."""
     limits = [psutil.virtual_memory().total]
     for path in _CGROUP_MEMORY_LIMITS:
         if path.exists() and (text := path.read_text().strip()).isdigit():
@@ -81,13 +78,8 @@ def _answer(what: str, *arguments: str) -> str:
     no time-out, but a line on stderr from time to time. ``RuntimeError`` with the last line on its
     stderr where it fails.
     """
-    child = subprocess.Popen(
-        [sys.executable, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=CODE,
-    )
+    command, pipe = [sys.executable, *arguments], subprocess.PIPE
+    child = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=CODE)
     began = time.monotonic()
     try:
         while True:
@@ -95,12 +87,9 @@ def _answer(what: str, *arguments: str) -> str:
                 printed, complaint = child.communicate(timeout=SAY_SECONDS)
                 break
             except subprocess.TimeoutExpired:
-                print(
-                    f"waiting for {what} ({time.monotonic() - began:.0f} s so far; a first import"
-                    " from a slow disk takes minutes)",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                so_far = f"{time.monotonic() - began:.0f} s so far"
+                why = "a first import from a slow disk takes minutes"
+                print(f"waiting for {what} ({so_far}; {why})", file=sys.stderr, flush=True)
     finally:
         child.kill()
     if child.returncode != 0:
@@ -118,19 +107,15 @@ def driver_version() -> str | None:
 
 
 def gl_renderer() -> str:
-    """Vendor, renderer and version of the OpenGL that draws the frames. ``UserError`` where there
-    is none."""
+    """Vendor, renderer and version of the OpenGL that draws the frames. UserError without one."""
     from wmvla.sim.libero import assets
 
     return assets.gl_renderer()
 
 
 def golden_frame() -> str:
-    """Hash of the frame of ``bench.host.golden_frame`` as it is drawn here.
-
-    Non-obvious: a child process draws, as `gl_renderer` asks one: a broken driver cannot take the
-    caller down.
-    """
+    """Hash of the frame of ``bench.host.golden_frame`` as it is drawn here, in a child process,
+    which alone a broken driver can take down."""
     from wmvla.sim.libero import assets
 
     assets.prepare_libero()

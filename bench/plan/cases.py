@@ -7,10 +7,7 @@ from bench.plan.suite import Arm
 from wmvla.ranges import Natural
 
 WIRING = ("gate", "processors", "latents", "nan", "toy")
-"""The tripwires, by their names in ``wmvla.wiring.CHECKS``: no arm is trained where one of them
-fails."""
-
-
+"""The tripwires, by their names in ``wmvla.wiring.CHECKS``: if one fails, no arm is trained."""
 Kind = Literal[
     "demonstrations", "base", "latents", "wiring", "held-out", "train", "rollout", "replay"
 ]
@@ -37,10 +34,7 @@ class Case:
 
 def make_cases(arms: dict[str, Arm], seeds: tuple[int, ...], held_out: bool) -> tuple[Case, ...]:
     """Shared cases, then all trainings, rollouts and replays; every case after what it needs.
-
-    Args:
-        held_out: whether there are demonstrations to replay that no arm is trained on.
-    """
+    ``held_out``: whether there are demonstrations to replay that no arm is trained on."""
     world = [name for name, arm in arms.items() if arm.policy == "smolvla_world"]
     cases = [
         Case("demonstrations", "demonstrations"),
@@ -58,30 +52,14 @@ def make_cases(arms: dict[str, Arm], seeds: tuple[int, ...], held_out: bool) -> 
         cases += [Case(f"{name}-train-s{seed}", "train", name, None, seed, shared) for name in arms]
     for seed in seeds:
         for name, arm in arms.items():
+            trained = (f"{name}-train-s{seed}",)
             for mode in arm.rollouts:
-                cases.append(
-                    Case(
-                        f"{name}-{mode}-s{seed}",
-                        "rollout",
-                        name,
-                        mode,
-                        seed,
-                        (f"{name}-train-s{seed}",),
-                    )
-                )
+                cases.append(Case(f"{name}-{mode}-s{seed}", "rollout", name, mode, seed, trained))
     if world and held_out:
         cases.append(Case("held-out", "held-out", needs=("latents",)))
         for seed in seeds:
-            cases += [
-                Case(
-                    f"{name}-replay-s{seed}",
-                    "replay",
-                    name,
-                    None,
-                    seed,
-                    (f"{name}-train-s{seed}", "held-out"),
-                )
-                for name in world
-            ]
+            for name in world:
+                needs = (f"{name}-train-s{seed}", "held-out")
+                cases.append(Case(f"{name}-replay-s{seed}", "replay", name, None, seed, needs))
     assert len({case.id for case in cases}) == len(cases), "two cases have the same name"
     return tuple(cases)

@@ -12,8 +12,7 @@ from wmvla.files import write_json
 
 
 def write_plan(plan: Plan, run_dir: Path) -> Path:
-    """Write plan.json atomically; leave an equal plan as it is. UserError where another plan lies
-    there."""
+    """Write plan.json atomically, unless an equal one is there. UserError if it is another plan."""
     path = run_dir / PLAN_FILE
     if path.exists():
         found = load_plan(run_dir)
@@ -45,8 +44,8 @@ def load_plan(run_dir: Path) -> Plan:
 
 
 def plan_from_json(data: dict[str, Any], file: str = PLAN_FILE) -> Plan:
-    """The plan in a document made by `Plan.to_json`. UserError where its hash is not its content's,
-    or it contradicts itself."""
+    """The plan in a document of `Plan.to_json`. UserError if its hash is wrong, or it contradicts
+    itself."""
     if not isinstance(data, dict) or "hash" not in data:
         raise UserError(f"{file}: missing key 'hash'")
     if data.get("version") != PLAN_VERSION:

@@ -1,5 +1,4 @@
-"""When a sequential plan looks at its data: after how many initial states of each task, all repeats
-of them played."""
+"""When a sequential plan looks at its data: after how many initial states, with all repeats."""
 
 import math
 from dataclasses import dataclass
@@ -32,14 +31,12 @@ class Sequential:
 
 
 def one_look(rollout: Rollout) -> Sequential:
-    """What a plan of fixed size does: it looks once, when all is played; so there is nothing to
-    spend before, and no chance at which to give up."""
+    """What a plan of fixed size does: it looks once, when all is played, and never gives up."""
     return Sequential((_states(rollout),), "obrien-fleming", futility=0.0)
 
 
 def spread_looks(rollout: Rollout, spending: str, where: str) -> Sequential:
-    """Looks as evenly spread as initial states allow. UserError for an unknown spending function,
-    and for a single state."""
+    """Looks spread evenly. UserError for an unknown spending function, and for a single state."""
     known: dict[str, Spending] = {name: name for name in get_args(Spending)}
     if spending not in known:
         raise UserError(f"SEQUENTIAL={spending}: must be one of {', '.join(known)}")

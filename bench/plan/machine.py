@@ -1,5 +1,4 @@
-"""Where a suite runs: `bench/plan/machines/<name>.toml`, and finding out which of them this
-computer is."""
+"""Where a suite runs: `bench/plan/machines/<name>.toml`, and which of them this computer is."""
 
 import dataclasses
 import re
@@ -67,8 +66,7 @@ def load_performance(name: str, folder: Path = MACHINES) -> Performance:
 
 
 def detect_accelerator() -> Accelerator:
-    """``cuda``, ``rocm`` or ``cpu``: what torch finds here. UserError where there is a GPU and no
-    torch that could be asked.
+    """``cuda``, ``rocm`` or ``cpu``: what torch finds here. UserError: a GPU and no usable torch.
 
     Non-obvious: without a GPU device node under /dev torch cannot find a GPU, so it is not asked,
     which saves seconds.
@@ -88,21 +86,18 @@ def detect_accelerator() -> Accelerator:
 
 
 def detect_machine() -> str:
-    """The name of the machine that this computer is, by the names of its GPUs; ``cuda``, ``rocm``
-    or ``cpu`` if none fits."""
+    """The machine that this computer is by its GPUs, ``cuda``, ``rocm`` or ``cpu`` if none."""
     accelerator = detect_accelerator()
     if accelerator == "cpu":
         return "cpu"
-    return choose_machine(
-        accelerator, [device["name"] for device in hardware.torch_build()["devices"]]
-    )
+    devices = hardware.torch_build()["devices"]
+    return choose_machine(accelerator, [device["name"] for device in devices])
 
 
 def choose_machine(
     accelerator: Accelerator, devices: Sequence[str], folder: Path = MACHINES
 ) -> str:
-    """The machine for GPUs of these names: the one that trains on most of them and is made for
-    their kind.
+    """The machine for GPUs of these names: the one that trains on most of them.
 
     Non-obvious: GPUs of several kinds in one computer are no known machine. The generic machine,
     called like its accelerator, trains on one of them.
@@ -111,11 +106,8 @@ def choose_machine(
     for name in known_machines(folder):
         machine, performance = _load(name, folder)
         kind = performance.device
-        fits = (
-            kind
-            and machine.accelerator == accelerator
-            and all(re.search(kind, device) for device in devices)
-        )
+        named = kind and all(re.search(kind, device) for device in devices)
+        fits = named and machine.accelerator == accelerator
         if fits and machine.nodes == 1 and machine.training_processes <= len(devices):
             fitting.append((machine.training_processes, name))
     most = max(processes for processes, _ in fitting)
@@ -133,7 +125,7 @@ def _load(name: str, folder: Path) -> tuple[Machine, Performance]:
     machine = build(Machine, content, str(path))
     if machine.name != name:
         raise UserError(
-            f"{path}: 'name' is '{machine.name}' but the file is '{name}.toml'; make them equal"
+            f"{path}: 'name' is {machine.name!r} but the file is '{name}.toml'; make them equal"
         )
     if machine.training_processes % machine.nodes:
         raise UserError(

@@ -1,5 +1,4 @@
-"""How fast a machine is: the peaks of its data sheet, references that somebody measured on it, and
-judging by them.
+"""How fast a machine is: peaks of its data sheet, measured references, and judging by them.
 
 As in ReFrame a benchmark is judged twice: that it is right (the test's own asserts) and, apart from
 that, that it is as fast as the reference says. A machine without a reference for it has no second
@@ -52,8 +51,7 @@ class PerformanceReference:
     """The most that passes, likewise: 0.1 is a tenth more."""
 
     def bounds(self) -> dict[str, float]:
-        """``least`` and ``most`` that pass, in the reference's unit; the one that is not given is
-        left out."""
+        """``least`` and ``most`` that pass, in the reference's unit, as far as they are given."""
         given = {"least": self.lower, "most": self.upper}
         return {
             name: self.value * (1 + share) for name, share in given.items() if share is not None
@@ -84,11 +82,8 @@ class Judgement:
 
 
 def judge(performance: Performance, benchmark: str, value: float, unit: str) -> Judgement:
-    """`value` against the machine's reference. UserError where the reference is in another unit.
-
-    Non-obvious: bounds are fractions of the reference, as ReFrame has them, and include the bound
-    itself.
-    """
+    """`value` against the machine's reference; the bounds, fractions of it as in ReFrame, pass.
+    UserError if the reference is in another unit."""
     reference = performance.references.get(benchmark)
     if reference is None:
         return Judgement("no reference", f"{benchmark}: {value:.4g} {unit}, no reference")
@@ -100,20 +95,15 @@ def judge(performance: Performance, benchmark: str, value: float, unit: str) -> 
     bounds = reference.bounds()
     least, most = bounds.get("least"), bounds.get("most")
     within = (least is None or value >= least) and (most is None or value <= most)
-    wanted = (
-        f"{'any' if least is None else format(least, '.4g')} to"
-        f" {'any' if most is None else format(most, '.4g')}"
-    )
-    told = (
-        f"{benchmark}: {value:.4g} {unit}, {wanted} wanted ({reference.value:.4g} on"
-        f" {reference.date})"
-    )
+    low, high = ("any" if one is None else f"{one:.4g}" for one in (least, most))
+    reference_text = f"{reference.value:.4g} on {reference.date}"
+    sentence = f"{benchmark}: {value:.4g} {unit}, {low} to {high} wanted ({reference_text})"
     reason = performance.expected_failures.get(benchmark)
     if reason is None:
-        return Judgement("pass" if within else "fail", told)
+        return Judgement("pass" if within else "fail", sentence)
     if within:
-        return Judgement("unexpected pass", f"{told}; remove its expected failure: {reason}")
-    return Judgement("expected failure", f"{told}; expected: {reason}")
+        return Judgement("unexpected pass", f"{sentence}; remove its expected failure: {reason}")
+    return Judgement("expected failure", f"{sentence}; expected: {reason}")
 
 
 def check_performance(performance: Performance, file: str) -> None:

@@ -1,5 +1,4 @@
-"""From a suite, a scale, a machine and what the command line changes to a plan. Pure, but for
-`resolve_plan`."""
+"""From suite, scale, machine and command line to a plan. Pure, but for `resolve_plan`."""
 
 import dataclasses
 import math
@@ -22,14 +21,9 @@ def resolve_plan(
     machine: str | None = None,
     overrides: Overrides | None = None,
 ) -> Plan:
-    """The plan for a suite by name. None: the machine found here, and that machine's default
-    scale."""
-    return make_plan(
-        load_suite(suite, SUITES),
-        scale,
-        load_machine(detect_machine() if machine is None else machine),
-        overrides,
-    )
+    """The plan for a suite by name. None: the machine found here, and its default scale."""
+    found = load_machine(detect_machine() if machine is None else machine)
+    return make_plan(load_suite(suite, SUITES), scale, found, overrides)
 
 
 def make_plan(
@@ -45,17 +39,14 @@ def make_plan(
     chosen = suite.scales[scale]
     arms = _chosen_arms(suite, overrides.arms)
     recipe = _override_recipe(chosen.recipe, overrides)
-    if (
-        recipe.base.source == "tiny"
-    ):  # trained here, vision tower and all, so that there is nothing to cache
+    if recipe.base.source == "tiny":  # trained here with its vision: there is nothing to cache
         machine = dataclasses.replace(machine, cache_vision=False)
-    _check_recipe(recipe, machine, f"suite '{suite.name}', scale '{scale}'")
+    where = f"suite '{suite.name}', scale '{scale}'"
+    _check_recipe(recipe, machine, where)
     seeds = overrides.seeds or suite.seeds
     sequential = None
     if overrides.sequential is not None:
-        sequential = spread_looks(
-            recipe.rollout, overrides.sequential, f"suite '{suite.name}', scale '{scale}'"
-        )
+        sequential = spread_looks(recipe.rollout, overrides.sequential, where)
     return Plan(
         version=PLAN_VERSION,
         suite=suite.name,
@@ -89,11 +80,9 @@ def make_plan(
 
 
 def _default_scale(suite: Suite, machine: Machine) -> str:
-    """The machine's; of a suite that stops short of it, as the controls do, the largest scale that
-    it has."""
-    return (
-        machine.default_scale if machine.default_scale in suite.scales else list(suite.scales)[-1]
-    )
+    """The machine's; of a suite that stops short of it, as the controls do, its largest scale."""
+    known = machine.default_scale in suite.scales
+    return machine.default_scale if known else list(suite.scales)[-1]
 
 
 def _arm_of(rollout: str) -> str:
@@ -113,9 +102,8 @@ def _override_recipe(recipe: Recipe, overrides: Overrides) -> Recipe:
     rollout = recipe.rollout
     if overrides.episodes is not None:
         rollout = dataclasses.replace(rollout, episodes=overrides.episodes)
-    return dataclasses.replace(
-        recipe, training=_override_training(recipe.training, overrides), rollout=rollout
-    )
+    training = _override_training(recipe.training, overrides)
+    return dataclasses.replace(recipe, training=training, rollout=rollout)
 
 
 def _override_training(training: Training, overrides: Overrides) -> Training:

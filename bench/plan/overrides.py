@@ -29,26 +29,24 @@ def parse_overrides(
     total_samples: str | None = None,
     sequential: str | None = None,
 ) -> Overrides:
-    """Overrides from command-line text; None leaves a value as it is. UserError names the
-    option."""
+    """Overrides from command-line text; None leaves a value. UserError names the option."""
     if episodes is not None and "," in episodes:
         raise UserError(
             f"EPISODES={episodes}: give one number for every arm; arms with unequal counts cannot"
             " be compared"
         )
+
+    def number(text: str | None, option: str) -> int | None:
+        return None if text is None else _whole(text, option, 1)
+
+    numbers = None if seeds is None else (_whole(one, "SEEDS", 0) for one in _parts(seeds, "SEEDS"))
     return Overrides(
-        seeds=(
-            tuple(sorted(_whole(text, "SEEDS", 0) for text in _parts(seeds, "SEEDS")))
-            if seeds is not None
-            else None
-        ),
+        seeds=None if numbers is None else tuple(sorted(numbers)),
         arms=tuple(_parts(arms, "ARMS")) if arms is not None else None,
-        episodes=_whole(episodes, "EPISODES", 1) if episodes is not None else None,
-        steps=_whole(steps, "STEPS", 1) if steps is not None else None,
-        batch_size=_whole(batch_size, "BATCH_SIZE", 1) if batch_size is not None else None,
-        total_samples=(
-            _whole(total_samples, "TOTAL_SAMPLES", 1) if total_samples is not None else None
-        ),
+        episodes=number(episodes, "EPISODES"),
+        steps=number(steps, "STEPS"),
+        batch_size=number(batch_size, "BATCH_SIZE"),
+        total_samples=number(total_samples, "TOTAL_SAMPLES"),
         sequential=sequential,
     )
 

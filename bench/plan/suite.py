@@ -1,5 +1,4 @@
-"""What a suite asks: `suites/<name>/suite.toml` as frozen dataclasses, every reference inside it
-checked."""
+"""What a suite asks: `suites/<name>/suite.toml` as frozen dataclasses, every reference checked."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -16,20 +15,16 @@ from wmvla.recipe import REFUSED_IN_ROLLOUTS, ArmFields, Recipe
 
 SUITES = Path(__file__).resolve().parents[2] / "suites"
 LIKE = "like"
-"""Key of a scale that is the scale of the same name in another suite, with the keys beside it
-changed."""
+"""Key of a scale that is the scale of that name in another suite, but for the keys beside it."""
 Control = Literal["positive", "negative"]
-"""A suite whose answer is known: a gain is built into every superiority claim (positive), or none
-can be had (negative)."""
+"""A suite with a known answer: a gain in every superiority claim (positive), or in none."""
 Decision = Literal["SUPPORTED", "NOT SUPPORTED", "INCONCLUSIVE"]
 """What can be answered to a claim."""
-ArmName = Annotated[
-    str,
-    Meta(
-        pattern="^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$",
-        extra={"says": "letters and digits, with single '-' in between"},
-    ),
-]
+_NAME = Meta(
+    pattern="^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$",
+    extra={"says": "letters and digits, with single '-' in between"},
+)
+ArmName = Annotated[str, _NAME]
 """It names files."""
 
 
@@ -87,9 +82,8 @@ class Scale(Recipe):
 
     @property
     def recipe(self) -> Recipe:
-        return Recipe(
-            **{field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
-        )
+        names = (field.name for field in dataclasses.fields(Recipe))
+        return Recipe(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)
@@ -112,8 +106,7 @@ def known_suites(folder: Path = SUITES) -> list[str]:
 
 
 def load_suite(name: str, folder: Path = SUITES) -> Suite:
-    """The suite called `name`. UserError for an unknown suite and for anything wrong in its
-    file."""
+    """The suite called `name`. UserError if there is none, or something is wrong in its file."""
     known = known_suites(folder)
     if name not in known and any(path.parent.name == name for path in folder.glob("*/test_*.py")):
         raise UserError(
@@ -145,10 +138,7 @@ def rollout_names(arms: dict[str, Arm]) -> list[str]:
 
 def _with_inherited_scales(suite: dict[str, Any], path: Path) -> dict[str, Any]:
     """The content of a suite file, where each scale with ``like = "core"`` is core's, key by key,
-    under its own keys.
-
-    Non-obvious: the other file is read as it stands, so a scale cannot be like one that is itself
-    like a third.
+    under its own keys. The other file is read as it stands: no scale is like one like a third.
     """
     scales = suite.get("scales")
     if not isinstance(scales, dict):
@@ -156,13 +146,14 @@ def _with_inherited_scales(suite: dict[str, Any], path: Path) -> dict[str, Any]:
     resolved = {}
     for name, scale in scales.items():
         if isinstance(scale, dict) and LIKE in scale:
-            other = path.parents[1] / str(scale[LIKE]) / "suite.toml"
-            if scale[LIKE] not in known_suites(path.parents[1]):
+            known = known_suites(path.parents[1])
+            if scale[LIKE] not in known:
                 raise UserError(
-                    f"{path}: 'scales.{name}.like' is '{scale[LIKE]}', which is not a suite ("
-                    f"{other} does not exist)"
+                    f"{path}: 'scales.{name}.like' is {scale[LIKE]!r}, which is not a suite; known:"
+                    f" {', '.join(known)}"
                 )
-            inherited = read_toml(other).get("scales", {}).get(name)
+            other = read_toml(path.parents[1] / scale[LIKE] / "suite.toml")
+            inherited = other.get("scales", {}).get(name)
             if inherited is None or LIKE in inherited:
                 raise UserError(
                     f"{path}: 'scales.{name}.like' is '{scale[LIKE]}', which has no scale '{name}'"
@@ -175,22 +166,20 @@ def _with_inherited_scales(suite: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Tables key by key; of two values the one `above`."""
-    both = {
-        key: (
-            _merged(below[key], value)
-            if isinstance(value, dict) and isinstance(below.get(key), dict)
-            else value
-        )
-        for key, value in above.items()
-    }
-    return {**below, **both}
+    merged = dict(below)
+    for key, value in above.items():
+        inner = below.get(key)
+        if isinstance(value, dict) and isinstance(inner, dict):
+            value = _merged(inner, value)
+        merged[key] = value
+    return merged
 
 
 def _check(suite: Suite, path: Path) -> None:
     """What types cannot say: names that must exist, and what must fit together."""
     if suite.name != path.parent.name:
         raise UserError(
-            f"{path}: 'name' is '{suite.name}' but the folder is '{path.parent.name}'; make them"
+            f"{path}: 'name' is {suite.name!r} but the folder is '{path.parent.name}'; make them"
             " equal"
         )
     if len(set(suite.seeds)) < len(suite.seeds):
@@ -227,7 +216,7 @@ def _check(suite: Suite, path: Path) -> None:
     for key, rollout in named:
         if rollout not in rollouts:
             raise UserError(
-                f"{path}: '{key}' is '{rollout}', which is not a rollout; "
+                f"{path}: '{key}' is {rollout!r}, which is not a rollout; "
                 f"{did_you_mean(rollout, rollouts)}"
             )
     if suite.control and not any(claim.kind == "superiority" for claim in suite.claims):

@@ -1,5 +1,4 @@
-"""Hashes of what a run made and used: dataset, latents, base policy and checkpoints, from the
-records of its cases. Pure."""
+"""Hashes of what a run made and used, from the records of its cases. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +10,7 @@ verify` alone."""
 
 
 def made(records: Mapping[str, Record]) -> list[dict[str, str]]:
-    """``{"case", "what", "sha256"}`` of each, as ``bench.formats.checksums`` has recorded them;
-    none of a run that is older than they.
+    """``{"case", "what", "sha256"}`` of each recorded sum; none of a run that is older than sums.
 
     ``what`` is a path: in the run directory, relative to the folder that holds ``results/`` and
     ``cache/``, or below ``~``.
@@ -20,18 +18,13 @@ def made(records: Mapping[str, Record]) -> list[dict[str, str]]:
     found = []
     for case, record in records.items():
         sums, artefacts = _table(record, "sums"), _table(record, "artefacts")
-        told = {
-            path: digest
-            for path, digest in _table(sums, "files").items()
-            if path.startswith(CHECKPOINTS)
+        paths = {
+            path: sha for path, sha in _table(sums, "files").items() if path.startswith(CHECKPOINTS)
         }
-        told |= {
-            str(artefacts.get(name, name)): digest
-            for name, digest in _table(sums, "outside").items()
-        }
+        outside = _table(sums, "outside").items()
+        paths |= {str(artefacts.get(name, name)): sha for name, sha in outside}
         found += [
-            {"case": case, "what": path, "sha256": str(digest)}
-            for path, digest in sorted(told.items())
+            {"case": case, "what": path, "sha256": str(sha)} for path, sha in sorted(paths.items())
         ]
     return found
 

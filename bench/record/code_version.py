@@ -43,8 +43,8 @@ SAYS_ONLY = frozenset({"title", "says", "question", "summary", "cannot_say"})
 
 @functools.cache
 def code_sha256(root: Path = CODE) -> str:
-    """SHA-256 in hex over paths and contents below `root`, as they are when first asked. Takes half
-    a second of a processor. OSError where a source cannot be read."""
+    """SHA-256 in hex over paths and contents below `root`, when first asked; takes half a second.
+    OSError if a source cannot be read."""
     digest = hashlib.sha256()
     for path in counted_sources(root):
         content = hashlib.sha256(_what_counts(root / path)).hexdigest()
@@ -71,8 +71,7 @@ def counted_sources(root: Path = CODE) -> Iterator[str]:
 
 
 def _what_counts(path: Path) -> bytes:
-    """The file's content in a form that is the same for all ways to write it; all of a file that
-    cannot be read as what its name says."""
+    """The file's content in a form that is the same for all ways to write it, if it can be read."""
     content = path.read_bytes()
     try:
         if path.suffix == ".py":
@@ -93,13 +92,13 @@ def _drop_sentences(node: ast.AST) -> None:
     for name in ("body", "orelse", "finalbody", "handlers", "cases"):
         inner = getattr(node, name, None)
         if isinstance(inner, list):
-            inner[:] = [
-                each
-                for each in inner
-                if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
-            ]
+            inner[:] = [each for each in inner if not _is_text(each)]
             for each in inner:
                 _drop_sentences(each)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _is_sentence(node: ast.expr) -> bool:

@@ -11,18 +11,11 @@ from wmvla.errors import UserError
 from wmvla.ranges import Natural, Sha256
 
 CONTROLS_FILE = "controls.json"
-
-
 CONTROLS_VERSION: Literal[1] = 1
-
-
 Outcome = Literal["shown", "failed", "undecided"]
 """The answer that is known came out; another one did; or none could have come out."""
-
-
 Why = Literal["unfinished", "changed", "scale", "code", "machine", "unreadable"]
-"""Why a control run does not speak for another run. The first of these comes nearest to
-speaking."""
+"""Why a control run does not speak for another run. The first comes nearest to speaking."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +60,7 @@ class ControlResult:
     found: ControlRun | None
     """The one that finished last."""
     runs: Natural
-    """Control runs that count, and how many of them failed: who tries until one succeeds shall be
-    seen."""
+    """Control runs that count, and how many of them failed: tries until one succeeds are seen."""
     failed: Natural
     passed_over: tuple[PassedOver, ...]
 
@@ -86,8 +78,7 @@ class Controls:
 
 
 def read_controls(run_dir: Path) -> Controls | None:
-    """What `write_controls` left in a run directory; None where it was never there. UserError where
-    it is damaged."""
+    """What `write_controls` left in a run directory, if anything. UserError if it is damaged."""
     path = Path(run_dir) / CONTROLS_FILE
     try:
         data = parse(path.read_bytes())

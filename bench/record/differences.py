@@ -9,12 +9,9 @@ def differences(one: object, other: object, key: str = "") -> Iterator[str]:
     if isinstance(one, dict) and isinstance(other, dict):
         for name in dict.fromkeys((*one, *other)):
             if not (key == "" and name == "hash"):
-                yield from differences(
-                    one.get(name), other.get(name), f"{key}.{name}" if key else str(name)
-                )
+                inner = f"{key}.{name}" if key else str(name)
+                yield from differences(one.get(name), other.get(name), inner)
     elif one != other:
-        told = [
-            text if len(text) <= 60 else f"{text[:57]}..."
-            for text in (json.dumps(one), json.dumps(other))
-        ]
-        yield f"{key}: {told[0]} and {told[1]}"
+        texts = (json.dumps(one), json.dumps(other))
+        left, right = (text if len(text) <= 60 else f"{text[:57]}..." for text in texts)
+        yield f"{key}: {left} and {right}"

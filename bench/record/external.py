@@ -25,8 +25,8 @@ Sentence = Annotated[str, Meta(pattern=r"\.$", extra={"says": "a sentence, which
 FOLDER = "imported"
 """Of external results, in a run directory and in the folder of run directories."""
 PUBLISHED = Path(__file__).parent / "published"
-"""The published tables: part of the code, so that a report shows them wherever it is made.
-results/reference links them."""
+"""The published tables: part of the code, so that every report shows them; results/reference links
+them."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Table:
     """Success of one rollout in some tasks of one suite."""
 
     rollout: str
-    """The rollout of ours that it is held against: ``E0-none``."""
+    """The rollout of ours that it is compared with: ``E0-none``."""
     label: str
     suite: str
     tasks: Several[Natural]
@@ -59,7 +59,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """Another number that the same source tells."""
+    """Another number of the same source."""
 
     name: str
     value: float
@@ -73,7 +73,7 @@ class External:
     kind: Literal["published", "lerobot"]
     name: Name
     source: Name
-    """Who measured it, and where it is told."""
+    """Who measured it, and where it is published."""
     flaws: Several[Sentence]
     """What is known to be wrong or not known at all; whole sentences."""
     tables: Several[Table]
@@ -87,8 +87,7 @@ class External:
 
 
 def load_external(path: Path) -> External:
-    """The external result in a file. UserError where there is none, or where its numbers cannot
-    be."""
+    """The external result in a file. UserError if there is none, or its numbers cannot be."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -113,26 +112,27 @@ def load_external(path: Path) -> External:
 def check(external: External, file: str) -> None:
     """UserError for counts that cannot be, which no type says."""
     for i, table in enumerate(external.tables):
-        key = f"tables[{i}]"
-        _check_counts(file, key, table.episodes, table.successes)
+        key, counts = f"tables[{i}]", table.by_task
+        named: list[tuple[str, Table | TaskCount]] = [(key, table)]
+        named += [(f"{key}.by_task[{j}]", count) for j, count in enumerate(counts)]
+        for where, one in named:
+            if one.successes > one.episodes:
+                raise UserError(
+                    f"{file}: '{where}' has {one.successes} successes of {one.episodes} episodes"
+                )
         if len(set(table.tasks)) < len(table.tasks):
             raise UserError(f"{file}: '{key}.tasks' has one task twice; it is {list(table.tasks)}")
-        for j, count in enumerate(table.by_task):
-            _check_counts(file, f"{key}.by_task[{j}]", count.episodes, count.successes)
-        if not table.by_task:
+        if not counts:
             continue
-        if sorted(count.task for count in table.by_task) != sorted(table.tasks):
+        if sorted(count.task for count in counts) != sorted(table.tasks):
             raise UserError(
                 f"{file}: '{key}.by_task' must name the tasks of '{key}.tasks', each once"
             )
-        sums = (
-            sum(count.episodes for count in table.by_task),
-            sum(count.successes for count in table.by_task),
-        )
-        if sums != (table.episodes, table.successes):
+        episodes, successes = sum(c.episodes for c in counts), sum(c.successes for c in counts)
+        if (episodes, successes) != (table.episodes, table.successes):
             raise UserError(
                 f"{file}: '{key}' has {table.successes} successes of {table.episodes}, "
-                f"its tasks add up to {sums[1]} of {sums[0]}"
+                f"its tasks add up to {successes} of {episodes}"
             )
 
 
@@ -149,11 +149,5 @@ def write_external(external: External, path: Path) -> None:
 
 
 def read_externals(folder: Path) -> tuple[External, ...]:
-    """All external results of a folder, by name of their file; () without such a folder. UserError
-    for a damaged one."""
+    """All external results of a folder, by name of their file. UserError for a damaged one."""
     return tuple(load_external(path) for path in sorted(folder.glob("[!.]*.json")))
-
-
-def _check_counts(file: str, key: str, episodes: int, successes: int) -> None:
-    if successes > episodes:
-        raise UserError(f"{file}: '{key}' has {successes} successes of {episodes} episodes")

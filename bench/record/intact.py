@@ -1,5 +1,4 @@
-"""What is asked of the files of a run before a number of theirs is believed: their form, and the
-sums in the records.
+"""What is checked of a run's files before a number of theirs is believed: form and recorded sums.
 
 `wmbench verify` asks more and names everything; here the first thing that is wrong ends the
 reading.
@@ -56,16 +55,15 @@ def require_unchanged(
                 f"{file}: changed after it was written; restore it, or remove it and give the run's"
                 " command again"
             )
+        too_few = episodes.get(case_id, math.inf) < record.get("episodes", 0)
         for name, expected in record["sums"]["files"].items():
-            if name.startswith("checkpoints/") or episodes.get(case_id, math.inf) < record.get(
-                "episodes", 0
-            ):
+            if name.startswith("checkpoints/") or too_few:
                 continue
             if name not in known:
                 known[name] = sha256_of(run_dir / name) if (run_dir / name).is_file() else None
             if known[name] != expected:
-                told = "is missing" if known[name] is None else f"changed after {case_id} ended"
+                what = "is missing" if known[name] is None else f"changed after {case_id} ended"
                 raise UserError(
-                    f"{run_dir / name}: {told}; restore it, or remove {file} and give the run's"
+                    f"{run_dir / name}: {what}; restore it, or remove {file} and give the run's"
                     " command again"
                 )

@@ -4,17 +4,8 @@ Whatever else lies in a run directory is somebody else's: an editor's backup, a 
 network disk's own file. It is in no manifest and no seal, and no report is made from it.
 """
 
-FILES = frozenset(
-    {
-        "plan.json",
-        "provenance.json",
-        "controls.json",
-        "throughput.json",
-        "report.html",
-        "report.json",
-        "report.md",
-    }
-)
+REPORTS = frozenset({"report.html", "report.json", "report.md"})
+FILES = REPORTS | {"plan.json", "provenance.json", "controls.json", "throughput.json"}
 SUFFIXES = {
     "cases": ".json",
     "failures": ".json",
@@ -35,6 +26,5 @@ def belongs(name: str) -> bool:
         return False
     if not rest:
         return name in FILES
-    return folder in WORKING or (
-        folder in SUFFIXES and len(rest) == 1 and name.endswith(SUFFIXES[folder])
-    )
+    fitting = folder in SUFFIXES and len(rest) == 1 and name.endswith(SUFFIXES[folder])
+    return folder in WORKING or fitting

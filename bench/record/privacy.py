@@ -1,5 +1,4 @@
-"""Takes out of text what nobody wants to send: secrets, the names of user and host, the place of
-the home folder.
+"""Takes out of text what nobody wants to send: secrets, names of user and host, the home folder.
 
 Results are sent to others, so everything in a run directory that is text passes through here.
 """
@@ -22,8 +21,7 @@ SECRET_WORDS = (
 SECRET_VARIABLE = re.compile(rf"(^|_)({SECRET_WORDS}|key|auth)(_|$)", re.IGNORECASE)
 """Environment variables whose value is a secret. TOKENIZERS_PARALLELISM is none."""
 SHORTEST_SECRET = 6
-"""Characters of a variable's value; what is shorter, such as ``false``, would be found
-everywhere."""
+"""Characters of a variable's value; shorter ones, such as ``false``, would be found everywhere."""
 _NAMED = rf"(?<![A-Za-z])(?:{SECRET_WORDS})(?![A-Za-z])[\w.-]*"
 _DONE = "(?!<|&lt;)"
 """What was hidden before, perhaps in a page since, is not hidden again."""
@@ -43,8 +41,8 @@ NOBODY = ("", "root", "user", "nobody", "runner", "ubuntu", "docker")
 
 
 def anonymous(text: str) -> str:
-    """`text` without secrets, with the home folder as ``~``, and without the names of this user and
-    this host.
+    """`text` without secrets and the names of this user and host, and with the home folder as
+    ``~``.
 
     Non-obvious: a user or host whose name is a word of the text, say ``core``, takes that word with
     it. What is sent says too little then, and never too much.
@@ -68,8 +66,7 @@ def anonymous(text: str) -> str:
 
 
 def hide_names(paths: Iterable[Path]) -> None:
-    """Rewrite text files as `anonymous` has them; those that are not there, or hold nothing to
-    hide, are left as they are.
+    """Rewrite text files as `anonymous` has them, if there is something to hide.
 
     For files that nobody has open any more: a rewritten one is another file of the same name.
     """
@@ -123,8 +120,4 @@ def _user_name() -> str:
 def _host_names() -> list[str]:
     """The host as it names itself, and without its domain."""
     host = socket.gethostname()
-    return [
-        name
-        for name in dict.fromkeys((host, host.partition(".")[0]))
-        if name not in ("", "localhost")
-    ]
+    return [name for name in {host: 0, host.partition(".")[0]: 0} if name not in ("", "localhost")]

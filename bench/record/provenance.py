@@ -1,5 +1,4 @@
-"""Where a result comes from: source, locked packages, machine, renderer; a run's
-``provenance.json``.
+"""Where a result comes from: source, locked packages, machine, renderer; ``provenance.json``.
 
 No secrets, user names or host names: environment variables are taken from a list, and all text
 passes `bench.record.privacy`. Hashes of checkpoints, datasets and latents are not known when a run
@@ -109,12 +108,9 @@ IMAGE_DIGEST = "WMBENCH_IMAGE_DIGEST"
 
 def collect(root: Path = CODE, command: str | None = None) -> dict[str, Any]:
     """The provenance of what runs now, as JSON types. Takes 3 s: torch and OpenGL answer in child
-    processes.
+    processes. `command`: what the user gave; None: this process's own command line.
 
-    `command`: what the user gave; None: this process's own command line.
-
-    What cannot be found out is ``{"error": one line}`` in its place: a run is not lost for want of
-    a version.
+    What cannot be found out is ``{"error": one line}``: no run is lost for want of a version.
     """
     return {
         "collected_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -145,8 +141,7 @@ def collect(root: Path = CODE, command: str | None = None) -> dict[str, Any]:
 
 
 def image_digest() -> str | None:
-    """``sha256:<64 hex>`` of the image that this runs in, None outside of images. UserError where
-    what is said is no digest."""
+    """``sha256:<64 hex>`` of this container's image, if any. UserError if it is no digest."""
     said = os.environ.get(IMAGE_DIGEST)
     if said and not re.fullmatch(r"sha256:[0-9a-f]{64}", said):
         raise UserError(
@@ -157,27 +152,21 @@ def image_digest() -> str | None:
 
 
 def refuse_another_renderer(run_dir: Path) -> None:
-    """UserError where the run in `run_dir` began with other frames than would be drawn here:
-    another OpenGL or MuJoCo.
+    """UserError if the run in `run_dir` began with another OpenGL or MuJoCo than is here.
 
     Non-obvious: a shard, or a run that is continued, may be on another machine. Equal scenes drawn
-    differently are not the same input, and no scene hash tells.
+    differently are not the same input, and no scene hash shows it.
     """
     path = run_dir / "provenance.json"
     if not path.exists():
         return
     began = json.loads(path.read_text())
     here = {"gl_renderer": _or_error(hardware.gl_renderer), "mujoco": _version("mujoco")}
-    there = {
-        "gl_renderer": began.get("gl_renderer"),
-        "mujoco": began.get("packages", {}).get("mujoco"),
-    }
+    packages = began.get("packages", {})
+    there = {"gl_renderer": began.get("gl_renderer"), "mujoco": packages.get("mujoco")}
     for what in here:
-        if (
-            isinstance(there[what], str)
-            and isinstance(here[what], str)
-            and here[what] != there[what]
-        ):
+        both_known = isinstance(there[what], str) and isinstance(here[what], str)
+        if both_known and here[what] != there[what]:
             raise UserError(
                 f"{path}: the run's frames are drawn with {what} '{there[what]}', here it is '"
                 f"{here[what]}'; continue it on the machine where it began, or give another "
@@ -186,15 +175,13 @@ def refuse_another_renderer(run_dir: Path) -> None:
 
 
 def mesa_version(renderer: object) -> str | None:
-    """Mesa's version in what OpenGL says of itself; None where another driver draws, or none was
-    found."""
+    """Mesa's version in what OpenGL says of itself, if Mesa draws."""
     found = re.search(r"\bMesa (\d[\w.-]*)", renderer) if isinstance(renderer, str) else None
     return found[1] if found else None
 
 
 def installed_sha256() -> str:
-    """SHA-256 over ``name==version`` of everything that is installed: whether two environments are
-    the same."""
+    """SHA-256 over ``name==version`` of all that is installed, to compare environments."""
     lines = {f"{_canonical(each.name)}=={each.version}" for each in distributions()}
     return hashlib.sha256("".join(f"{line}\n" for line in sorted(lines)).encode()).hexdigest()
 
@@ -225,17 +212,11 @@ def _lock_sha256(root: Path) -> str:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(root), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    command = ["git", "-C", str(root), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     if done.returncode != 0:
-        raise RuntimeError(
-            (done.stderr.strip().splitlines() or [f"git exited with {done.returncode}"])[0]
-        )
+        lines = done.stderr.strip().splitlines()
+        raise RuntimeError(lines[0] if lines else f"git exited with {done.returncode}")
     return done.stdout.strip()
 
 

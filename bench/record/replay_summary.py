@@ -16,24 +16,15 @@ def summary(episodes: list[dict[str, Any]]) -> dict[str, Any]:
         prophet[name] = [total / max(count, 1) for total, count in zip(sums, valid, strict=True)]
         prophet[f"{name}_overall"] = sum(sums) / max(sum(valid), 1)
         prophet[f"{name}_range"] = _range([_overall(episode, name) for episode in episodes])
-    actions = sum(episode["actions"] for episode in episodes)
-    return {
-        "episodes": len(episodes),
-        "frames": sum(episode["frames"] for episode in episodes),
-        "queries": sum(episode["queries"] for episode in episodes),
-        "actions": actions,
-        "prophet": prophet,
-        "action_error": {
-            mode: {
-                "mean": sum(
-                    episode["actions"] * episode["action_error"][mode] for episode in episodes
-                )
-                / max(actions, 1),
-                "range": _range([episode["action_error"][mode] for episode in episodes]),
-            }
-            for mode in episodes[0]["action_error"]
-        },
+    totals = {
+        key: sum(episode[key] for episode in episodes) for key in ("frames", "queries", "actions")
     }
+    errors = {}
+    for mode in episodes[0]["action_error"]:
+        total = sum(episode["actions"] * episode["action_error"][mode] for episode in episodes)
+        each = [episode["action_error"][mode] for episode in episodes]
+        errors[mode] = {"mean": total / max(totals["actions"], 1), "range": _range(each)}
+    return {"episodes": len(episodes), **totals, "prophet": prophet, "action_error": errors}
 
 
 def _overall(episode: dict[str, Any], name: str) -> float:

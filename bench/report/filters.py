@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 DASH = "\N{EN DASH}"
@@ -26,12 +26,11 @@ def duration(seconds: float | None) -> str:
 
 
 def figure(value: float | None, digits: int = 3) -> str:
-    """A measured number, to so many digits; one with more before its point is whole, up to
-    millions."""
+    """A measured number, to so many digits; with more before its point it is whole, to millions."""
     if value is None:
         return "-"
-    told = f"{value:.{digits}g}"
-    return f"{value:.0f}" if "e+" in told and abs(value) < MOST_WHOLE else told
+    text = f"{value:.{digits}g}"
+    return f"{value:.0f}" if "e+" in text and abs(value) < MOST_WHOLE else text
 
 
 def cosine(value: float) -> str:
@@ -41,10 +40,7 @@ def cosine(value: float) -> str:
 
 def typeset(text: str) -> str:
     """With true minus signs and quotation marks, a dash for what is missing, and no line break
-    before a per cent sign.
-
-    Non-obvious: what is quoted in a sentence are names of claims, so a short one is kept on one
-    line.
+    before a per cent sign, or in a short name of a claim, as what is quoted here is.
     """
     if text == "-":
         return DASH
@@ -64,13 +60,14 @@ def no_markup(value: Any) -> Any:
 
 
 def grouped(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """A record as titled groups of keys and values: what lies deepest under one key is one group,
-    plain values come first."""
-    plain = [(key, _told(value)) for key, value in record.items() if not isinstance(value, Mapping)]
+    """A record as titled groups of keys and values: plain values first, then a group for each key
+    with a table."""
+    tables = {key: value for key, value in record.items() if isinstance(value, Mapping)}
+    plain = [(key, _shown(value)) for key, value in record.items() if key not in tables]
     groups = [
-        (key, [(name, _told(item)) for name, item in _flat(value)])
-        for key, value in record.items()
-        if _nested(value)
+        (key, [(name, _shown(item)) for name, item in _flat(table)])
+        for key, table in tables.items()
+        if table
     ]
     return [("", plain), *groups] if plain else groups
 
@@ -81,39 +78,26 @@ def content_hash(text: str) -> str:
 
 
 def _quoted(match: re.Match[str]) -> str:
-    text = (
-        match[1].replace(" ", "\N{NO-BREAK SPACE}")
-        if len(match[1]) <= LONGEST_UNBROKEN
-        else match[1]
-    )
+    text, short = match[1], len(match[1]) <= LONGEST_UNBROKEN
+    text = text.replace(" ", "\N{NO-BREAK SPACE}") if short else text
     return f"\N{LEFT DOUBLE QUOTATION MARK}{text}\N{RIGHT DOUBLE QUOTATION MARK}"
-
-
-def _nested(value: Any) -> bool:
-    return isinstance(value, Mapping) and bool(value)
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
     if isinstance(value, Mapping):
-        return [
-            pair for key, item in value.items() for pair in _flat(item, f"{prefix} {key}".strip())
-        ]
-    if (
-        isinstance(value, Sequence)
-        and not isinstance(value, str)
-        and any(isinstance(item, Mapping) for item in value)
-    ):
-        return [
-            pair for number, item in enumerate(value) for pair in _flat(item, f"{prefix} {number}")
-        ]
-    return [(prefix, value)]
+        inner = [(f"{prefix} {key}".strip(), item) for key, item in value.items()]
+    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+        inner = [(f"{prefix} {number}", item) for number, item in enumerate(value)]
+    else:
+        return [(prefix, value)]
+    return [pair for name, item in inner for pair in _flat(item, name)]
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     if value is None or value in ({}, []):
         return DASH
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(_told, value))
+        return ", ".join(map(_shown, value))
     return str(value)

@@ -16,8 +16,7 @@ State = frozenset[tuple[str, int, int]]
 
 
 def state_of(run_dir: Path) -> State:
-    """What tells whether a run has gone on: name, time and size of every file that a report is made
-    from."""
+    """Name, time and size of every file that a report is made from: they differ once it went on."""
     files = [
         path for pattern in WATCHED for path in Path(run_dir).glob(pattern) if path.name != OURS
     ]
@@ -37,15 +36,12 @@ def follow(
     templates: Path | None = None,
     every: float = REFRESH_SECONDS,
 ) -> Path:
-    """Write the report whenever the run has gone on, until it is finished; return the path of
-    report.html.
+    """Write the report whenever the run has gone on, until it is finished; the path of report.html.
 
-    ``announce`` gets a line whenever there is news. Whoever stops this writes the report once
-    more, so that it asks for no refresh.
-
-    Raises UserError as `write_report` does.
+    ``announce`` gets a line whenever there is news. Whoever stops this writes the report once more,
+    so that it asks for no refresh. UserError as `write_report` raises it.
     """
-    seen, told = None, ""
+    seen, announced = None, ""
     while True:
         state = state_of(run_dir)
         if state != seen:
@@ -53,8 +49,8 @@ def follow(
             content = json.loads(report.with_suffix(".json").read_text())
             if content["finished"]:
                 return report
-            if content["unfinished"] != told:
-                told = content["unfinished"]
-                announce(told)
+            if content["unfinished"] != announced:
+                announced = content["unfinished"]
+                announce(announced)
             seen = state
         time.sleep(every)

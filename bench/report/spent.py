@@ -1,5 +1,4 @@
-"""What a run has spent: seconds, CPU seconds, GPU seconds and joules of its cases, by kind.
-Pure."""
+"""Seconds, CPU seconds, GPU seconds and joules that a run has spent, by kind of case. Pure."""
 
 from typing import Any
 
@@ -13,7 +12,7 @@ ON_DEVICE = ("base", "latents", "train", "rollout", "replay")
 
 
 def spent(run: Run) -> Content:
-    """Sums over the cases that are recorded; None where no case of a kind says.
+    """Sums over the cases that are recorded; None if no case of a kind has it.
 
     Non-obvious: these are the seconds in ``cases/``, those of the last session of a case that was
     interrupted. What an earlier run had left in the cache cost this one nothing.
@@ -34,16 +33,12 @@ def spent(run: Run) -> Content:
                 "joules": _sum([record.get("joules") for record in records]),
             }
         )
-    totals = {
-        key: _sum([kind[key] for kind in kinds])
-        for key in ("seconds", "cpu_seconds", "gpu_seconds", "joules")
-    }
-    return {"kinds": kinds, **totals}
+    keys = ("seconds", "cpu_seconds", "gpu_seconds", "joules")
+    return {"kinds": kinds, **{key: _sum([kind[key] for kind in kinds]) for key in keys}}
 
 
 def _gpu_seconds(plan: Plan, kind: str, seconds: float | None) -> float | None:
-    """Seconds times GPUs that were held, as ``bench.forecast.costs`` estimates them; None on a
-    machine without."""
+    """Seconds times GPUs that were held, as ``bench.forecast.costs`` has them, if there are any."""
     if plan.machine.accelerator == "cpu" or seconds is None or kind not in ON_DEVICE:
         return None
     return seconds * (plan.machine.training_processes if kind == "train" else 1)

@@ -1,5 +1,4 @@
-"""The templates of a report: ours, and before them those of a user's own folder. HTML is escaped
-whoever wrote the template."""
+"""The templates of a report: a user's own, then ours. HTML is escaped whoever wrote them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,34 +16,23 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Templates:
-    """Renders templates by name.
-
-    Args:
-        folder: of a user; a template there replaces ours of the same name, and may include or
-        import ours.
-
-    Raises:
-        UserError: `folder` is none, or nothing in it has the name of a template.
+    """Renders templates by name. `folder` is a user's: a template there replaces ours of the same
+    name, and may include or import ours. UserError if it is none, or nothing in it has the name of
+    a template.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
         self.sha256 = None if folder is None else own_sha256(folder)
-        folders = [TEMPLATES]
-        if folder is not None:
-            folders.insert(0, folder)
+        folders = [TEMPLATES] if folder is None else [folder, TEMPLATES]
         loader = jinja2.ChoiceLoader([jinja2.FileSystemLoader(each) for each in folders])
         self._html = _environment(loader, autoescape=True)
-        # Escaped, Markdown would be unreadable as it stands; and what no reader takes for a tag is
-        # inert.
+        # Escaped Markdown would be unreadable; without what readers take for a tag it is inert.
         self._markdown = _environment(loader, finalize=filters.no_markup)
 
     def render(self, name: str, shown: Mapping[str, Any]) -> str:
-        """The text of a template; ``*.md.j2`` is Markdown, all else HTML.
-
-        Raises:
-            UserError: a user's template is broken, with its file and line.
-        """
+        """The text of a template; ``*.md.j2`` is Markdown, all else HTML. UserError, with its file
+        and line, if a user's template is broken."""
         environment = self._markdown if name.endswith(".md.j2") else self._html
         try:
             return environment.get_template(name).render(shown)
@@ -52,28 +40,23 @@ class Templates:
             if self.folder is None or not _lies_in(error.filename, self.folder):
                 raise
             raise UserError(
-                f"{error.filename}, line {error.lineno}: {_told(error)}; fix the template"
+                f"{error.filename}, line {error.lineno}: {_message(error)}; fix the template"
             ) from None
         except Exception as error:  # whatever a user's template calls for
             line = None if self.folder is None else _last_line(error.__traceback__, self.folder)
             if line is None:
                 raise
-            raise UserError(f"{line}: {_told(error)}; fix the template") from None
+            raise UserError(f"{line}: {_message(error)}; fix the template") from None
 
 
 def own_sha256(folder: Path) -> str:
     """SHA-256 over the files of a user's folder, as ``sha256sum`` prints them, but for hidden ones.
-
-    UserError where it replaces no template.
-    """
+    UserError if it replaces no template."""
     _check(folder)
     files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
-    shown = {
-        name.as_posix(): path
-        for name, path in files.items()
-        if not any(part.startswith(".") for part in name.parts)
-    }
-    return sha256_of_lines({name: sha256_of(path) for name, path in shown.items()})
+    hidden = {name for name in files if any(part.startswith(".") for part in name.parts)}
+    sums = {name.as_posix(): sha256_of(files[name]) for name in files.keys() - hidden}
+    return sha256_of_lines(sums)
 
 
 def _check(folder: Path) -> None:
@@ -81,9 +64,9 @@ def _check(folder: Path) -> None:
     if not folder.is_dir():
         raise UserError(f"--templates {folder}: no such folder")
     if not any((folder / name).is_file() for name in ours):
+        names = ", ".join(ours)
         raise UserError(
-            f"--templates {folder}: no file in it replaces a template; give one of "
-            f"{', '.join(ours)}"
+            f"--templates {folder}: no file in it replaces a template; give one of {names}"
         )
 
 
@@ -113,15 +96,12 @@ def _environment(loader: jinja2.BaseLoader, **options: Any) -> jinja2.Environmen
     return environment
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """What jinja2, or what a template called for, says in its first line."""
     if isinstance(error, jinja2.TemplateNotFound):
         return f"there is no template '{error.name}'"
-    return (
-        str(getattr(error, "message", None) or error or type(error).__name__)
-        .splitlines()[0]
-        .rstrip(".")
-    )
+    text = str(getattr(error, "message", None) or error or type(error).__name__)
+    return text.splitlines()[0].rstrip(".")
 
 
 def _lies_in(file: str | None, folder: Path) -> bool:
@@ -129,8 +109,7 @@ def _lies_in(file: str | None, folder: Path) -> bool:
 
 
 def _last_line(traceback: TracebackType | None, folder: Path) -> str | None:
-    """The deepest place in a template of the folder: jinja2 writes templates' own files and lines
-    into tracebacks."""
+    """The deepest place in a template of the folder: jinja2 puts them into tracebacks."""
     found = None
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename

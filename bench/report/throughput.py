@@ -1,5 +1,4 @@
-"""What the throughput suite measured on the run's machine, beside reference and peak as they were
-told then. Pure."""
+"""What the throughput suite measured on the run's machine, beside reference and peak. Pure."""
 
 from typing import Any
 
@@ -9,17 +8,16 @@ from bench.report.drawings.curves import is_number
 Content = dict[str, Any]
 
 KNOWN = ("reference", "least", "most", "percent_of_peak", "percent_of_gemm")
-"""What has a column of its own; other numbers of a figure are told beside it."""
+"""What has a column of its own; other numbers of a figure stand beside it."""
 
 
 def throughput(run: Run) -> list[Content] | None:
-    """The figures in the order in which they were measured; None where no ``throughput.json`` lies
-    in the run directory."""
+    """The figures in the order of measurement; None without ``throughput.json`` in the run."""
     return None if run.speeds is None else [_figure(speed) for speed in run.speeds]
 
 
 def _figure(speed: Record) -> Content:
-    told = ("figure", "unit", "value", "machine", "judgement", "reference_date", *KNOWN)
+    columns = ("figure", "unit", "value", "machine", "judgement", "reference_date", *KNOWN)
     return {
         "figure": str(speed["figure"]),
         "machine": str(speed.get("machine", "")),
@@ -29,6 +27,6 @@ def _figure(speed: Record) -> Content:
         "reference_date": str(speed["reference_date"]) if "reference_date" in speed else None,
         **{key: speed.get(key) if is_number(speed.get(key)) else None for key in KNOWN},
         "beside": {
-            key: value for key, value in speed.items() if key not in told and is_number(value)
+            key: value for key, value in speed.items() if key not in columns and is_number(value)
         },
     }

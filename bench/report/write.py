@@ -1,7 +1,6 @@
 """Writes report.json, report.md and report.html into a run directory.
 
-Pure: the bytes depend on what the run directory holds and on nothing else - no clock, no host, no
-path.
+Pure: the bytes depend on what the run directory holds and on nothing else: clock, host or path.
 """
 
 import contextlib
@@ -23,24 +22,21 @@ from bench.report.templating import Templates
 from wmvla.errors import UserError
 
 DIGITS = 9
-"""Decimal places of numbers in report.json: more are rounding noise that differs between
-machines."""
+"""Decimal places of numbers in report.json: more are rounding noise that differs by machine."""
 
 
 def write_report(run_dir: Path, templates: Path | None = None, refresh: int | None = None) -> Path:
     """Write the three reports of a run, finished or not, and return the path of report.html.
 
     `templates`: a user's folder of templates (``bench.report.templating``). `refresh`: seconds
-    after which an open page of an unfinished run loads itself again.
-
-    Raises UserError where the run directory is none, is damaged or cannot be written.
+    after which an open page of an unfinished run loads itself again. UserError if the run directory
+    is none, is damaged or cannot be written.
     """
     run_dir = Path(run_dir)
     try:
         for name, content in make_reports(run_dir, templates, refresh).items():
-            partial = (
-                run_dir / f".{name}.{os.getpid()}.partial"
-            )  # a run may end while its report is followed
+            # A run may end while its report is followed.
+            partial = run_dir / f".{name}.{os.getpid()}.partial"
             partial.write_bytes(content)
             partial.replace(run_dir / name)
     except OSError as error:
@@ -54,11 +50,9 @@ def make_reports(
     refresh: int | None = None,
     films: frozenset[str] | None = None,
 ) -> dict[str, bytes]:
-    """The reports of a run directory by file name, as `write_report` writes them.
-
-    `films`: names of the files that are taken to be in ``videos/``, instead of those that are.
-
-    Raises UserError where the run directory is none or is damaged.
+    """The reports of a run directory by file name, as `write_report` writes them. `films`: names of
+    the files that are taken to be in ``videos/``, instead of those that are. UserError if the run
+    directory is none or is damaged.
     """
     with _no_garbage_collection():
         run = read_run(run_dir)
@@ -91,13 +85,10 @@ def _reports(run: Run, templates: Templates, refresh: int | None) -> dict[str, b
 
 
 def as_json(content: Mapping[str, Any], templates_sha256: str | None) -> bytes:
-    """report.json; `templates_sha256` is of a user's own templates, that the page beside it was
-    made with, or None."""
+    """report.json; `templates_sha256`: of a user's own templates that made the page, or None."""
     made_with = {"templates": templates_sha256} if templates_sha256 else {}
-    text = (
-        json.dumps({**content, **made_with}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    )
-    return _encoded(text)
+    content = {**content, **made_with}
+    return _encoded(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _encoded(text: str) -> bytes:
@@ -107,8 +98,7 @@ def _encoded(text: str) -> bytes:
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Looking for cycles again and again among a million rows that all stay costs a tenth of the
-    time, and finds nothing."""
+    """Looking for cycles among a million rows costs a tenth of the time, and finds nothing."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -1,5 +1,4 @@
-"""Which episodes are worth a film: failures, and those that one side of a claim solved and the
-other did not. Pure."""
+"""Which episodes are worth a film: failures, and those that one side alone solved. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +12,8 @@ from wmvla.rollout.tally import broken, succeeded
 
 @dataclass(frozen=True)
 class Films:
-    """``single``: (case, index) of episodes alone; ``pairs``: (left case, right case, index) of
-    episodes side by side.
-
-    ``left_out``: how many more were asked for, beyond the limit.
-    """
+    """``single``: (case, index) of episodes alone; ``pairs``: (left case, right case, index) of two
+    side by side; ``left_out``: how many more were asked for, beyond the limit."""
 
     single: tuple[tuple[str, int], ...]
     pairs: tuple[tuple[str, str, int], ...]
@@ -43,8 +39,7 @@ def choose(
     episodes: Sequence[int],
     limit: int,
 ) -> Films:
-    """The films asked for, at most `limit` of each rollout and of each pair of rollouts, in table
-    order.
+    """The films asked for, at most `limit` of each rollout and of each pair, in table order.
 
     An episode that ended in an error or a timeout has nothing to show. UserError for an episode
     that no rollout has finished.
@@ -78,15 +73,10 @@ def choose(
                 for index in both
                 if succeeded(rows[left][index]) != succeeded(rows[right][index])
             )
-    return Films(
-        tuple((case, index) for case, indices in alone.items() for index in indices[:limit]),
-        tuple(
-            (left, right, index)
-            for (left, right), indices in pairs.items()
-            for index in indices[:limit]
-        ),
-        sum(max(0, len(indices) - limit) for indices in (*alone.values(), *pairs.values())),
-    )
+    single = ((case, index) for case, indices in alone.items() for index in indices[:limit])
+    paired = ((*pair, index) for pair, indices in pairs.items() for index in indices[:limit])
+    left_out = sum(max(0, len(found) - limit) for found in (*alone.values(), *pairs.values()))
+    return Films(tuple(single), tuple(paired), left_out)
 
 
 def outcome(row: Row) -> str:

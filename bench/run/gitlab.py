@@ -18,7 +18,7 @@ REPORT, ROLLOUTS = "report", "rollouts"
 SETUP = "make setup"
 WMBENCH, PYTEST = ".venv/bin/wmbench", ".venv/bin/pytest"
 KEEP = "-ffdx -e .venv -e .tools -e .libero"
-"""What git clean is told between jobs: what set-up made stays, or each job would install 7 GB."""
+"""What git clean spares between jobs: what set-up made stays, or each job would install 7 GB."""
 PLACE = "project_folder.txt"
 """In the run directory: where the first job had the project."""
 SHARED_KINDS = frozenset({"demonstrations", "base", "latents", "held-out"})
@@ -28,9 +28,7 @@ SHARED_KINDS = frozenset({"demonstrations", "base", "latents", "held-out"})
 def gitlab_pipeline(plan: Plan, flags: Sequence[str], run_dir: Path) -> dict[str, Any]:
     """The pipeline as the content of a YAML file.
 
-    Args:
-        flags: the options that make the plan again, as `wmbench run` takes them. run_dir: below the
-        project's folder, relative.
+    `flags` are the options that make the plan again; `run_dir` lies in the project, relative.
 
     Non-obvious: pytest carries the cases out, because GitLab shows its JUnit report.
     """
@@ -63,14 +61,10 @@ def gitlab_pipeline(plan: Plan, flags: Sequence[str], run_dir: Path) -> dict[str
 def _groups(plan: Plan) -> dict[str, tuple[Case, ...]]:
     """The cases of each job: one, but all rollouts of a plan with several looks together, because
     those need them in one place."""
-    if plan.last_look == 1:
-        return {case.id: (case,) for case in plan.cases}
-    rollouts = tuple(plan.rollout_cases())
+    rollouts = tuple(plan.rollout_cases()) if plan.last_look > 1 else ()
     groups: dict[str, tuple[Case, ...]] = {}
     for case in plan.cases:
-        groups[ROLLOUTS if case in rollouts else case.id] = (
-            rollouts if case in rollouts else (case,)
-        )
+        groups |= {ROLLOUTS: rollouts} if case in rollouts else {case.id: (case,)}
     return groups
 
 
@@ -85,28 +79,21 @@ def _job(
     junit = f"junit-{name}.xml"
     before = {need for case in cases for need in _all_needs(plan, case)}
     left = [f"{run_dir}/plan.json", f"{run_dir}/provenance.json", f"{run_dir}/{PLACE}", junit]
-    left += [
-        path
-        for case in cases
-        for path in (f"{run_dir}/*/{case.id}.*", f"{run_dir}/checkpoints/{case.id}/")
-    ]
+    for case in cases:
+        left += [f"{run_dir}/*/{case.id}.*", f"{run_dir}/checkpoints/{case.id}/"]
     if any(case.kind in SHARED_KINDS for case in cases):
         left.append("cache/")
+    script = [*command, f"--junitxml={junit}", *(f"--case={case.id}" for case in cases)]
     return {
         "stage": "cases",
-        "needs": [
-            other for other, its_cases in groups.items() if before & {case.id for case in its_cases}
-        ],
-        "script": [
-            " ".join([*command, f"--junitxml={junit}", *(f"--case={case.id}" for case in cases)])
-        ],
+        "needs": [other for other, its in groups.items() if before & {case.id for case in its}],
+        "script": [" ".join(script)],
         "artifacts": {"when": "always", "paths": left, "reports": {"junit": junit}},
     }
 
 
 def _same_place(run_dir: Path) -> str:
-    """Shell that ends a job, in one line, whose runner has the project elsewhere than the first
-    job's."""
+    """Shell that ends a job whose runner has the project elsewhere than the first job's."""
     file = run_dir / PLACE
     complaint = (
         "error: the project is in $PWD here, and was in $(cat FILE) before; take runners that have"
@@ -120,6 +107,4 @@ def _same_place(run_dir: Path) -> str:
 
 def _all_needs(plan: Plan, case: Case) -> set[str]:
     """The cases before a case, near and far."""
-    return {
-        need for direct in case.needs for need in (direct, *_all_needs(plan, plan.case(direct)))
-    }
+    return {need for near in case.needs for need in (near, *_all_needs(plan, plan.case(near)))}

@@ -1,5 +1,5 @@
-"""Where output goes: libraries, and the processes they start, print into a case's log, and the
-terminal has progress alone."""
+"""Where output goes: what libraries and child processes print into a case's log, progress to the
+terminal."""
 
 import os
 import sys
@@ -46,8 +46,7 @@ def _point_to(targets: list[int]) -> None:
 
 @contextmanager
 def terminal() -> Iterator[Callable[[str], None]]:
-    """Print a line at once to where standard output goes when the block begins, whatever becomes of
-    it."""
+    """Print a line at once to where standard output goes when the block begins."""
     try:
         kept = os.dup(sys.stdout.fileno())
     except OSError:  # no file: a stream of whoever called this from Python

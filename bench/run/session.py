@@ -1,5 +1,4 @@
-"""One session of work in a run directory: `wmbench run` and pytest carry a plan's cases out through
-it, in their own process."""
+"""One session of work in a run directory: `wmbench run` and pytest carry cases out through it."""
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -30,10 +29,8 @@ class Session:
     def carry_out(self, case_id: str) -> dict[str, Any]:
         """The record of a case, which is carried out, with what it needs, unless it is done.
 
-        Raises:
-            UserError, TripwireError: nothing may go on.
-            Exception: what stopped this case, or one that it needs. RuntimeError where its record
-            is not that of the plan.
+        UserError, TripwireError: nothing may go on. RuntimeError: the record is not the plan's. Any
+        other exception: what stopped this case, or one that it needs.
         """
         context, record = self.executor.context, self.executor.ensure(case_id)
         if wrong := contradiction(context.plan, context.plan.case(case_id), record, context.shard):
@@ -47,11 +44,10 @@ class Session:
 def cases_here(
     plan: Plan, shard: Shard | None = None, cases: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Ids of the cases that are carried out here, in the plan's order: those that were named; else,
-    of a shard, all rollouts; else all."""
-    return tuple(cases) or tuple(
-        case.id for case in (plan.rollout_cases() if shard else plan.cases)
-    )
+    """Ids of the cases that are carried out here, in the plan's order: the named ones; else, of a
+    shard, all rollouts; else all."""
+    every = plan.rollout_cases() if shard else plan.cases
+    return tuple(cases) or tuple(case.id for case in every)
 
 
 @contextmanager
@@ -72,12 +68,12 @@ def session(
     """Hold the run directory and leave plan and provenance in it.
 
     Args:
-        chosen: the cases that will be asked for. cases: those of them that were named, each for
-        itself; () for none. command: what the user gave, for provenance. flags: the options that
-        make the plan, for what the user is to give. The others are `Executor`'s.
+        chosen: the cases that will be asked for. cases: those of them that were named, () for none.
+        command: what the user gave, for provenance. flags: the options that make the plan, for what
+        the user is to give. The others are `Executor`'s.
 
-    Raises UserError where this computer lacks what the plan requires, where another run is at work
-    there, and where what is chosen needs what nobody here does.
+    UserError if this computer lacks what the plan requires, if another run is at work there, or if
+    what is chosen needs what nobody here does.
     """
     require(plan, cases)
     with lock(run_dir, shard, cases):
@@ -92,8 +88,7 @@ def session(
 
 
 def _refuse_undone_needs(executor: Executor, chosen: Sequence[str], flags: Sequence[str]) -> None:
-    """UserError where what is chosen needs a case that is another process's to do, and that is not
-    done.
+    """UserError if what is chosen needs an undone case that is another process's to do.
 
     Non-obvious: of several named cases the others are carried out, and those that lack something
     fail by themselves.

@@ -1,10 +1,9 @@
-"""SIGTERM, by which a cluster says that a job's time is up: the work stops in order, and the same
-command continues it."""
+"""SIGTERM ends a job in order when its time is up, and the same command continues it."""
 
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 STOPPED = 128 + signal.SIGTERM
@@ -12,39 +11,36 @@ STOPPED = 128 + signal.SIGTERM
 
 
 @contextmanager
-def interrupt_on_sigterm() -> Iterator[list[int]]:
+def _on_sigterm(act: Callable[[int], None]) -> Iterator[list[int]]:
+    """Call `act` at each SIGTERM as long as the block lasts; yields the list of those that came."""
+    came: list[int] = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        act(len(came))
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def interrupt_on_sigterm() -> AbstractContextManager[list[int]]:
     """Let the first SIGTERM interrupt this process as Ctrl-C does as long as the block lasts; those
     after it do nothing. The yielded list holds the signals that came.
 
     Non-obvious: Slurm signals every process of a job, and may do so twice. The second one must not
     cut short the waiting for a training that writes its checkpoint.
     """
-    came: list[int] = []
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        if len(came) == 1:
+    def interrupt(number_of_signals: int) -> None:
+        if number_of_signals == 1:
             raise KeyboardInterrupt("SIGTERM")
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return _on_sigterm(interrupt)
 
 
-@contextmanager
-def handed_on(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
-    """Hand SIGTERM on to a child as long as the block lasts; the yielded list holds the signals
-    that came."""
-    came: list[int] = []
-
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        child.send_signal(number)
-
-    before = signal.signal(signal.SIGTERM, hand_on)
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def handed_on(child: subprocess.Popen[bytes]) -> AbstractContextManager[list[int]]:
+    """Hand SIGTERM on to a child as long as the block lasts; yields the signals that came."""
+    return _on_sigterm(lambda _: child.send_signal(signal.SIGTERM))

@@ -1,5 +1,4 @@
-"""A training whose processes srun starts, each as ``wmbench run --case``: rank 0 carries the case
-out, the others join in."""
+"""A training whose processes srun starts: rank 0 carries the case out, the others join in."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,8 +9,7 @@ from wmvla.processes import by_srun, srun_rank, srun_ranks
 
 
 def are_shared(plan: Plan, cases: Sequence[str]) -> bool:
-    """Whether srun started this process as one of several, and they are to carry out one training:
-    they are no shards then."""
+    """Whether this process is one of several that srun started for one training: no shards then."""
     several = by_srun() and plan.machine.training_processes > 1
     return several and len(cases) == 1 and plan.trains(plan.case(cases[0]))
 
@@ -34,8 +32,7 @@ def joins(plan: Plan, cases: Sequence[str]) -> bool:
 
 
 def refuse_several_nodes(plan: Plan, cases: Sequence[str], is_done: Callable[[str], bool]) -> None:
-    """UserError if the machine trains on several nodes, one of those cases is a training that is
-    not done, and srun did not start this process."""
+    """UserError if one of the cases is an undone training on several nodes, without srun."""
     if plan.machine.nodes == 1 or by_srun():
         return
     if not all(is_done(case) for case in cases if plan.trains(plan.case(case))):

@@ -2,5 +2,5 @@
 
 
 class TripwireError(RuntimeError):
-    """The parts are wired wrongly, in one sentence. Nothing may be trained: every figure would be
-    of another experiment."""
+    """The parts are wired wrongly. Nothing may be trained: every figure would be of another
+    experiment."""

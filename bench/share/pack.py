@@ -1,5 +1,4 @@
-"""A run directory as one file that is the same wherever and whenever it is packed, and its safe
-unpacking.
+"""A run directory as one file that is the same wherever it is packed, and its safe unpacking.
 
 Without weights unless they are asked for, and never with what names a machine or a user: logs, jobs
 and batch scripts stay where they are. `wmbench verify` works on the file; the sums of what was left
@@ -25,13 +24,13 @@ from wmvla.errors import UserError
 
 SUFFIXES = (".tar.gz", ".tar.zst")
 LOCAL = ("jobs/", "logs/", "slurm/")
-"""What tells of the machine, and of nothing that a verdict rests on."""
+"""What is of the machine, and of nothing that a verdict rests on."""
 WEIGHTS = "checkpoints/"
 TEXT = (".json", ".jsonl", ".html", ".md")
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 NO_NAME_NO_TIME = b"\0\0\0\0\0\x02\xff"
-"""What stands in a gzip header that tells nothing, at level 9."""
+"""What stands in a gzip header without name and time, at level 9."""
 
 
 def pack(
@@ -40,9 +39,7 @@ def pack(
     """Pack a run directory into `out` (``<run name>.tar.gz`` here), and give that path.
 
     `weights`: with its checkpoints. `names`: although a file names this user or this host.
-
-    Raises UserError where it is no run directory, where a file names somebody, and where `out`
-    cannot be written.
+    UserError if it is no run directory, a file names somebody, or `out` cannot be written.
     """
     plan = load_plan(run_dir)
     out = Path(f"{plan.run_name}{SUFFIXES[0]}") if out is None else out
@@ -66,26 +63,21 @@ def pack(
 
 def _chosen(run_dir: Path, weights: bool) -> dict[str, Path]:
     left_out = LOCAL if weights else (*LOCAL, WEIGHTS)
-    files = {
-        name: path for name, path in files_of(run_dir).items() if not name.startswith(left_out)
-    }
+    files = files_of(run_dir)
+    files = {name: path for name, path in files.items() if not name.startswith(left_out)}
     if (run_dir / MANIFEST).is_file():
         files[MANIFEST] = run_dir / MANIFEST
     return dict(sorted(files.items()))
 
 
 def _refuse_names(files: dict[str, Path]) -> None:
-    """UserError naming the first line that tells who or where somebody is.
-
-    Non-obvious: it cannot be taken out, since a changed file no longer has the sum that was
-    recorded.
-    """
+    """UserError naming the first line that says who or where somebody is. Non-obvious: it cannot be
+    taken out, since a changed file no longer has the sum that was recorded."""
     for name, path in files.items():
         if not name.endswith(TEXT):
             continue
-        for number, line in enumerate(
-            path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1
-        ):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        for number, line in enumerate(lines, start=1):
             if anonymous(line) != line:
                 raise UserError(
                     f"{path}: line {number} has the name of this user or this host; --with-names "
@@ -108,9 +100,8 @@ def _compressed(raw: IO[bytes], name: str) -> Iterator[IO[bytes]]:
         with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=9) as stream:
             yield stream  # type: ignore[misc]
         return
-    with subprocess.Popen(
-        [_zstd(), "-q", "-19", "-T1", "-c"], stdin=subprocess.PIPE, stdout=raw
-    ) as child:
+    command = [_zstd(), "-q", "-19", "-T1", "-c"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=raw) as child:
         assert child.stdin is not None
         yield child.stdin
         child.stdin.close()
@@ -129,16 +120,14 @@ def unpack(packed: Path, folder: Path) -> Path:
     """Unpack into an empty `folder`, and give the run directory in it.
 
     Only plain files below one folder are taken; anything else (links, devices, paths that lead out)
-    is refused, so is more than the disk can take.
-
-    Raises UserError where the file is none that `pack` made, or is damaged.
+    is refused, so is more than the disk can take. UserError if `pack` did not make the file, or it
+    is damaged.
     """
     try:
         with packed.open("rb", buffering=0) as raw, _decompressed(raw, packed) as stream:
             tops = _extract(stream, packed, folder)
-            if any(
-                any(block) for block in iter(lambda: stream.read(1 << 20), b"")
-            ):  # to its end: there the sum is compared
+            # To its end: there the sum is compared.
+            if any(any(block) for block in iter(lambda: stream.read(1 << 20), b"")):
                 raise UserError(f"{packed}: damaged: there are more bytes after its end")
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise UserError(f"{packed}: damaged, or not a packed run: {error}") from None
@@ -155,12 +144,8 @@ def _extract(stream: IO[bytes], packed: Path, folder: Path) -> set[str]:
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
             parts = member.name.split("/")
-            if (
-                not member.isfile()
-                or len(parts) < 2
-                or any(part in ("", ".", "..") for part in parts)
-                or "\0" in member.name
-            ):
+            safe = len(parts) > 1 and not {"", ".", ".."} & {*parts} and "\0" not in member.name
+            if not (member.isfile() and safe):
                 raise UserError(
                     f"{packed}: refused: {member.name!r} is not a plain file inside of a folder"
                 )
@@ -191,16 +176,15 @@ def _decompressed(raw: IO[bytes], packed: Path) -> Iterator[IO[bytes]]:
         return
     if not magic.startswith(ZSTD):
         raise UserError(f"{packed}: not a packed run: neither gzip nor zstd")
-    with subprocess.Popen(
-        [_zstd(), "-q", "-d", "-c"], stdin=raw, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as child:
+    command = [_zstd(), "-q", "-d", "-c"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=raw, stdout=pipe, stderr=pipe) as child:
         assert child.stdout is not None
         try:
             yield child.stdout
         finally:
             child.stdout.close()
-        told = child.stderr.read().decode(errors="replace").strip() if child.stderr else ""
+        lines = child.stderr.read().decode(errors="replace").split("\n") if child.stderr else []
+        reasons = [line for line in lines if line.strip()] or ["zstd failed"]
         if child.wait() != 0:
-            raise UserError(
-                f"{packed}: damaged: {told.splitlines()[-1] if told else 'zstd failed'}"
-            )
+            raise UserError(f"{packed}: damaged: {reasons[-1].strip()}")

@@ -8,11 +8,9 @@ from bench.verify.verify import Verified, verify
 
 
 def verify_packed(packed: Path, seal: str | None = None, templates: Path | None = None) -> Verified:
-    """As `verify`, of what `wmbench pack` made. UserError where it is damaged as a file, or is none
-    that was packed here.
+    """As `verify`, of what `wmbench pack` made. UserError if it is damaged, or was not packed here.
 
-    Non-obvious: it is unpacked two levels deep, as a run directory lies beside a cache two levels
-    above; there is none here.
+    Non-obvious: it is unpacked two levels deep: a run directory lies beside a cache two levels up.
     """
     with tempfile.TemporaryDirectory(prefix="wmbench-unpacked-") as folder:
         results = Path(folder) / "results"

@@ -1,5 +1,4 @@
-"""Fetches the small files of a run that lies, or is being made, on another machine: again and
-again, never for the worse.
+"""Fetches the small files of a run on another machine: again and again, never for the worse.
 
 rsync fills a folder of its own inside the destination; only what arrived whole leaves it. What is
 here is replaced by what is there, but for journals: one that lacks an episode which is recorded
@@ -29,10 +28,9 @@ WEIGHTS = "/checkpoints/"
 SILENCE = 120
 """Seconds without a byte after which a machine is given up: it may be gone."""
 VANISHED = 24
-"""rsync's exit code where a file was gone before it was fetched, as files of a live run may be."""
+"""rsync's exit code if a file was gone before it was fetched, as files of a live run may be."""
 CONSEQUENCES = ("rsync error", "connection unexpectedly closed", "Broken pipe", "Warning: ")
-"""In lines that say what came of a failure, or less: the last of the others says why. ssh shows
-banners before it."""
+"""In lines that say less than why; the last of the others says why. ssh shows banners before."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,11 @@ class Pulled:
 
 
 def pull(source: str, destination: Path | None = None, weights: bool = False) -> Pulled:
-    """Fetch ``HOST:DIR``, or a folder of this machine, into `destination` (default: ``results/<its
-    name>``).
-
+    """Fetch ``HOST:DIR``, or a folder of this machine, into `destination` (``results/<its name>``);
     `weights`: with the checkpoints.
 
-    Raises UserError where rsync is not there or fails (nothing has changed here then), where
-    another run lies here, and where another pull is at work.
+    UserError if rsync is not there or fails (nothing has changed here then), another run lies here,
+    or another pull is at work.
     """
     name = source.rstrip("/").rpartition("/")[2].rpartition(":")[2]
     if not name:
@@ -69,10 +65,9 @@ def pull(source: str, destination: Path | None = None, weights: bool = False) ->
 
 @contextlib.contextmanager
 def _alone(destination: Path) -> Iterator[IO[str]]:
-    """The lock file of a destination, taken. UserError where another pull has it.
+    """The lock file of a destination, taken. UserError if another pull has it.
 
-    Non-obvious: rsync holds it too. It goes on for a while where the pull that started it is
-    killed.
+    Non-obvious: rsync holds it too, and goes on for a while if the pull that started it is killed.
     """
     with (destination / f"{STAGE}.lock").open("w") as file:
         if not lock_descriptor(file.fileno(), blocking=False):
@@ -83,15 +78,12 @@ def _alone(destination: Path) -> Iterator[IO[str]]:
 
 
 def _pull(source: str, destination: Path, stage: Path, weights: bool, held: IO[str]) -> Pulled:
-    """Non-obvious: the first time the plan is fetched alone. A folder that is no run, a home folder
-    for instance, has none, and is not fetched."""
+    """Non-obvious: the first time the plan is fetched alone: what is no run has none."""
     if not (destination / PLAN_FILE).exists():
         _rsync(source, f"{source}/{PLAN_FILE}", stage, [], held)
     excluded = [f"--exclude={pattern}" for pattern in (*NEVER, *(() if weights else (WEIGHTS,)))]
-    compared = [] if weights else ["--checksum"]
-    _rsync(
-        source, f"{source}/", stage, ["--recursive", "--delete-delay", *compared, *excluded], held
-    )
+    options = ["--recursive", "--delete-delay", *([] if weights else ["--checksum"]), *excluded]
+    _rsync(source, f"{source}/", stage, options, held)
     plan = load_plan(stage)
     if (destination / PLAN_FILE).exists() and load_plan(destination).hash != plan.hash:
         raise UserError(
@@ -103,10 +95,9 @@ def _pull(source: str, destination: Path, stage: Path, weights: bool, held: IO[s
 
 def _rsync(source: str, wanted: str, stage: Path, options: Sequence[str], held: IO[str]) -> None:
     """Bring what is `wanted` of `source` into `stage`, while rsync too has the lock file `held`.
-    UserError where it cannot.
 
-    Non-obvious: files are compared by their content, not by time and size alone: a journal may grow
-    within a second. Of weights, which are large and written once, time and size do.
+    Non-obvious: files are compared by content, not by time and size: a journal may grow within a
+    second. Of weights, which are large and written once, time and size do. UserError if it fails.
     """
     program = shutil.which("rsync")
     if program is None:
@@ -114,42 +105,30 @@ def _rsync(source: str, wanted: str, stage: Path, options: Sequence[str], held: 
             "rsync is not installed here: install it on both machines, pull fetches the files "
             "with it"
         )
-    always = [
-        "--quiet",
-        "--times",
-        "--compress",
-        "--protect-args",
-        "--partial-dir=.rsync-partial",
-        f"--timeout={SILENCE}",
-    ]
+    always = ["--quiet", "--times", "--compress", "--protect-args"]
+    always += ["--partial-dir=.rsync-partial", f"--timeout={SILENCE}"]
+    command = [program, *always, *options, "--", wanted, f"{stage}/"]
     try:
         done = subprocess.run(
-            [program, *always, *options, "--", wanted, f"{stage}/"],
-            capture_output=True,
-            text=True,
-            check=False,
-            pass_fds=(held.fileno(),),
+            command, capture_output=True, text=True, check=False, pass_fds=(held.fileno(),)
         )
     except OSError as error:
         raise UserError(f"{program}: cannot be started: {error.strerror}") from None
     if done.returncode not in (0, VANISHED):
-        told = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        reasons = [line for line in told if not any(each in line for each in CONSEQUENCES)]
-        why = (reasons or told or [f"rsync exited with {done.returncode}"])[-1]
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        reasons = [line for line in lines if not any(each in line for each in CONSEQUENCES)]
+        why = (reasons or lines or [f"rsync exited with {done.returncode}"])[-1]
         raise UserError(f"{source}: could not be pulled, and nothing has changed here: {why}")
 
 
 def _take_over(stage: Path, destination: Path) -> Pulled:
-    """Put what arrived in its place, file by file, each as a whole; the plan first, the manifest
-    last."""
+    """Put what arrived in its place, file by file; the plan first, the manifest last."""
     arrived = files_of(stage)
     if (stage / MANIFEST).is_file():
         arrived[MANIFEST] = stage / MANIFEST
     new, changed, kept = [], [], []
-    for name, path in sorted(
-        arrived.items(), key=lambda item: (item[0] != PLAN_FILE, item[0] == MANIFEST, item[0])
-    ):
-        target = destination / name
+    for name in sorted(arrived, key=lambda name: (name != PLAN_FILE, name == MANIFEST, name)):
+        path, target = arrived[name], destination / name
         if not target.exists():
             new.append(name)
         elif _same(path, target):
@@ -170,7 +149,7 @@ def _take_over(stage: Path, destination: Path) -> Pulled:
 
 
 def _lacks(theirs: Path, ours: Path) -> str | None:
-    """How many whole lines of our journal theirs has not; None where it has them all."""
+    """How many whole lines of our journal theirs has not; None if it has them all."""
     lines = set(theirs.read_bytes().split(b"\n"))
     lacking = sum(line not in lines for line in ours.read_bytes().split(b"\n")[:-1])
     return f"{lacking} line{'s' if lacking > 1 else ''}" if lacking else None
@@ -181,8 +160,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _replace(path: Path, target: Path) -> None:
-    """Non-obvious: a link is enough, and spares the room of weights: rsync writes no file in place,
-    but a new one."""
+    """Non-obvious: a link is enough, and saves room: rsync writes a new file, none in place."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)

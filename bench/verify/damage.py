@@ -1,5 +1,4 @@
-"""What `wmbench verify` found: damages, one line each, and notes about what could not be looked
-at."""
+"""What `wmbench verify` found: damages, one line each, and notes on what could not be checked."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -44,8 +43,7 @@ class Findings:
         return [file for file in files if file in named]
 
     def read(self, file: str) -> Any:
-        """The JSON document in a file of the run directory; None, and a damage, where it is not one
-        or cannot be read."""
+        """The JSON document in a file of the run; None, and a damage, if it is not one."""
         try:
             document = parse((self.run_dir / file).read_bytes())
             if document is None:

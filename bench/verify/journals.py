@@ -32,9 +32,7 @@ def check_journals(
     }
     _check_scenes(found, rows_by_case)
     known = {
-        file
-        for case in plan.rollout_cases()
-        for file in journal_files(journal_path(found.run_dir, case.id))
+        path for case in rows_by_case for path in journal_files(journal_path(found.run_dir, case))
     }
     for path in sorted((found.run_dir / "episodes").glob("[!.]*.jsonl")):
         if path not in known:
@@ -84,11 +82,10 @@ def read_lines(
     done: bool,
     decoder: msgspec.json.Decoder[Any] | None = None,
 ) -> list[tuple[int, Any]]:
-    """The lines of a file that are JSON and have a form, with their numbers; the others are
-    damages.
+    """The lines of a file that are JSON and have a form, numbered; the others are damages.
 
     A last line without its newline is one that is being written, or that a killed run left: a
-    damage where the case is done. With a decoder all lines are read at once where none is wrong.
+    damage if the case is done. With a decoder all lines are read at once if none is wrong.
     """
     try:
         text = path.read_bytes()
@@ -133,10 +130,9 @@ def _alien(plan: Plan, case: Case, row: Row) -> str | None:
         )
     if row["success"] and row["status"] != "ok":
         return f"'success' is true, but 'status' is {row['status']!r}"
-    if row["steps"] > plan.recipe.environment.max_steps:
-        return (
-            f"'steps' is {row['steps']}, an episode has at most {plan.recipe.environment.max_steps}"
-        )
+    most_steps = plan.recipe.environment.max_steps
+    if row["steps"] > most_steps:
+        return f"'steps' is {row['steps']}, an episode has at most {most_steps}"
     return None
 
 
@@ -149,10 +145,10 @@ def _check_record(
     if plan.last_look == 1:
         lacking = [episode.index for episode in plan.episodes if episode.index not in indices]
         if lacking:
-            told = ", ".join(map(str, lacking[:10])) + (" ..." if len(lacking) > 10 else "")
+            shown = ", ".join(map(str, lacking[:10])) + (" ..." if len(lacking) > 10 else "")
             found.damage(
                 f"episodes/{case.id}.jsonl",
-                f"episodes {told} are missing, but {file} says that the case is done",
+                f"episodes {shown} are missing, but {file} says that the case is done",
             )
             return
     sums = {
@@ -166,8 +162,7 @@ def _check_record(
 
 
 def _check_scenes(found: Findings, rows_by_case: dict[str, list[Placed]]) -> None:
-    """One scene of each (suite, task, init) in all rollouts; where two differ, the one that fewer
-    rows have is named."""
+    """One scene of each (suite, task, init) in all rollouts; of two the rarer one is named."""
     scenes: dict[tuple[str, int, int], str] = {}
     differing = {
         place

@@ -8,7 +8,6 @@ publishes it can be held to it.
 import functools
 import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +76,8 @@ def _visible_files(run_dir: Path) -> dict[str, Path]:
 
 def seal_of(run_dir: Path) -> str:
     """SHA-256 over the evidence, as ``sha256sum`` prints it, in order of the paths."""
-    return sha256_of_lines(
-        {
-            name: sha256_of(path)
-            for name, path in files_of(run_dir).items()
-            if name.startswith(EVIDENCE)
-        }
-    )
+    evidence = (each for each in files_of(run_dir).items() if each[0].startswith(EVIDENCE))
+    return sha256_of_lines({name: sha256_of(path) for name, path in evidence})
 
 
 def write_manifest(run_dir: Path, ran: bool) -> str | None:
@@ -97,12 +91,9 @@ def write_manifest(run_dir: Path, ran: bool) -> str | None:
     report = read_object(run_dir / "report.json") or {}
     if not (report["complete"] and all(stage["done"] for stage in report["stages"])):
         return None
-    before = _entries_before(run_dir)
-    vouched = _vouched(run_dir)
+    before, vouched = _entries_before(run_dir), _vouched(run_dir)
     may_change = (*REPORTS, *WORKING) if ran else REPORTS
-    entries: Entries = {
-        name: entry for name, entry in before.items() if not name.startswith(may_change)
-    }
+    entries = {name: entry for name, entry in before.items() if not name.startswith(may_change)}
     for name, path in files_of(run_dir).items():
         kept = entries.get(name)
         if kept is None or (name not in ONCE and name in vouched):
@@ -129,22 +120,16 @@ def write_manifest(run_dir: Path, ran: bool) -> str | None:
 
 @functools.cache
 def program_sha256() -> str:
-    """SHA-256 over the sources, templates and settings of ``bench``: the version that writes a
-    report and checks it."""
+    """SHA-256 over the sources, templates and settings of ``bench``, which make reports."""
     digest = hashlib.sha256()
-    for path in sorted(_sources()):
+    suffixes = ("py", "j2", "css", "js", "toml")
+    for path in sorted(path for one in suffixes for path in (CODE / "bench").rglob(f"*.{one}")):
         digest.update(f"{sha256_of(path)}  {path.relative_to(CODE).as_posix()}\n".encode())
     return digest.hexdigest()
 
 
-def _sources() -> Iterator[Path]:
-    for suffix in ("py", "j2", "css", "js", "toml"):
-        yield from (CODE / "bench").rglob(f"*.{suffix}")
-
-
 def _entries_before(run_dir: Path) -> Entries:
-    """What an earlier manifest says. UserError where it is damaged: a new one would hide what
-    happened."""
+    """What an earlier manifest says. UserError if it is damaged: a new one would hide that."""
     path = run_dir / MANIFEST
     try:
         found = parse(path.read_bytes())
@@ -171,8 +156,6 @@ def _vouched(run_dir: Path) -> dict[str, str]:
     for path in sorted((run_dir / "cases").glob("[!.]*.json")):
         record = read_object(path) or {}
         if is_intact(record):
-            found |= {
-                **record.get("sums", {}).get("files", {}),
-                f"cases/{path.name}": sha256_of(path),
-            }
+            found |= record.get("sums", {}).get("files", {})
+            found[f"cases/{path.name}"] = sha256_of(path)
     return found

@@ -1,5 +1,4 @@
-"""Whether what a finished case says of itself is what its artefacts say: metrics of a training,
-lines of a replay."""
+"""Whether a finished case's record says what its metrics, or the lines of its replay, say."""
 
 from collections import defaultdict
 from typing import Any
@@ -15,8 +14,7 @@ Records = dict[str, dict[str, Any]]
 
 
 def read_records(found: Findings, plan: Plan) -> Records:
-    """The records of the plan's cases that are JSON and satisfy their schema; other files among
-    them are damages."""
+    """The records of the plan's cases that have their form; other files are damages."""
     records: Records = {}
     ids = {f"{case.id}.json": case for case in plan.cases}
     for path in sorted((found.run_dir / "cases").glob("[!.]*.json")):
@@ -43,11 +41,9 @@ def read_records(found: Findings, plan: Plan) -> Records:
 
 
 def check_images(found: Findings, provenance: dict[str, Any], records: Records) -> None:
-    """Tell which cases were carried out in another container's image than the one that the run
-    began in.
+    """Note which cases were carried out in another container's image than the run began in.
 
-    Non-obvious: no damage. A run may be continued in a later image; older records do not say in
-    which they were made.
+    Non-obvious: no damage. A run may be continued in a later image; older records name none.
     """
     if "image_digest" not in provenance:
         return
@@ -63,8 +59,7 @@ def check_images(found: Findings, provenance: dict[str, Any], records: Records) 
 
 
 def _image(digest: object) -> str:
-    """Non-obvious: shortened as other sums are here; what was said of an image and is no digest
-    counts as none."""
+    """Non-obvious: shortened as other sums are here; what is no digest counts as none."""
     return f"image {digest[:19]}..." if isinstance(digest, str) else "no image"
 
 
@@ -85,49 +80,35 @@ def check_trainings(found: Findings, plan: Plan, records: Records) -> None:
         if record is not None and lines:
             _check_end(found, plan, case, record, lines[-1][1])
     for case in trainings.values():
-        if (
-            "steps" in records.get(case.id, {})
-            and not (found.run_dir / "metrics" / f"{case.id}.jsonl").exists()
-        ):
-            found.damage(
-                f"metrics/{case.id}.jsonl",
-                f"missing, but cases/{case.id}.json says that the training is done",
-            )
+        file = f"metrics/{case.id}.jsonl"
+        if "steps" in records.get(case.id, {}) and not (found.run_dir / file).exists():
+            found.damage(file, f"missing, but cases/{case.id}.json says that the training is done")
     found.checked.append(f"{number} logged steps")
 
 
 def _check_order(found: Findings, file: str, lines: list[tuple[int, Any]], plan: Plan) -> None:
-    before = 0
+    before, training = 0, plan.recipe.training
     for number, line in lines:
-        if not before < line["step"] <= plan.recipe.training.steps:
-            planned = plan.recipe.training.steps
-            found.damage(
-                file,
-                f"line {number}: 'step' is {line['step']}, after {before} and of {planned} planned",
-            )
-        elif (
-            "samples" in line and line["samples"] != line["step"] * plan.recipe.training.batch_size
-        ):
-            found.damage(
-                file, f"line {number}: 'samples' is {line['samples']} at step {line['step']}"
-            )
-        before = max(before, line["step"])
+        step = line["step"]
+        if not before < step <= training.steps:
+            what = f"'step' is {step}, after {before} and of {training.steps} planned"
+            found.damage(file, f"line {number}: {what}")
+        elif "samples" in line and line["samples"] != step * training.batch_size:
+            found.damage(file, f"line {number}: 'samples' is {line['samples']} at step {step}")
+        before = max(before, step)
 
 
 def _check_end(
     found: Findings, plan: Plan, case: Case, record: dict[str, Any], last: dict[str, Any]
 ) -> None:
-    file = f"cases/{case.id}.json"
-    if "steps" in record and record["steps"] != plan.recipe.training.steps:
-        found.damage(
-            file, f"'steps' is {record['steps']!r}, the plan says {plan.recipe.training.steps}"
-        )
+    file, planned = f"cases/{case.id}.json", plan.recipe.training.steps
+    if "steps" in record and record["steps"] != planned:
+        found.damage(file, f"'steps' is {record['steps']!r}, the plan says {planned}")
     if "last" in record and record["last"] != last:
-        keys = sorted(
-            key for key in {*record["last"], *last} if record["last"].get(key) != last.get(key)
-        )
-        told = f"differs from the last line of metrics/{case.id}.jsonl in {', '.join(keys)}"
-        found.damage(file, f"'last': {told}")
+        named = record["last"]
+        keys = sorted(key for key in {*named, *last} if named.get(key) != last.get(key))
+        where = f"the last line of metrics/{case.id}.jsonl"
+        found.damage(file, f"'last': differs from {where} in {', '.join(keys)}")
 
 
 def check_replays(found: Findings, plan: Plan, records: Records) -> None:
@@ -151,15 +132,8 @@ def check_replays(found: Findings, plan: Plan, records: Records) -> None:
 def _check_summary(
     found: Findings, file: str, record: dict[str, Any], lines: list[dict[str, Any]]
 ) -> None:
-    shapes = {
-        (
-            len(line["valid"]),
-            len(line["cosine"]),
-            len(line["mean_delta_cosine"]),
-            *line["action_error"],
-        )
-        for line in lines
-    }
+    keys = ("valid", "cosine", "mean_delta_cosine")
+    shapes = {(*(len(line[key]) for key in keys), *line["action_error"]) for line in lines}
     if len(shapes) > 1 or len(set(next(iter(shapes))[:3])) > 1:
         found.damage(file, "its lines do not have the same shape")
         return

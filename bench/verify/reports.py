@@ -1,5 +1,4 @@
-"""Whether the reports say what the evidence gives: they are made again, and compared byte for byte,
-or number by number."""
+"""Whether the reports say what the evidence gives: made again, and compared by bytes or numbers."""
 
 import json
 from collections import Counter
@@ -16,12 +15,13 @@ from bench.verify.manifest import MANIFEST, REPORTS, program_sha256
 from wmvla.errors import UserError
 
 ROUNDING = 2e-9
-"""Numbers in report.json are rounded to 9 places; another processor may round the last one
-otherwise."""
+"""report.json rounds numbers to 9 places; another processor may round the last one otherwise."""
 NAMES = ("id", "rollout", "case", "suite", "figure", "seed", "task", "index")
-"""Keys that tell which entries of two lists belong together."""
+"""Keys that say which entries of two lists belong together."""
 MOST = 20
 """Differences of one report that are named."""
+
+NOT_AGAIN = "is there, but the recomputed report does not have it"
 
 
 def check_reports(
@@ -32,7 +32,7 @@ def check_reports(
     By this very version of the program every byte must be the same. Of another version, or of one
     that is not recorded, only the numbers of report.json can be compared, where both have them. So
     it is of report.html and report.md where they were made with a user's own templates, which
-    report.json tells: they are made again with `templates`, or not at all.
+    report.json says: they are made again with `templates`, or not at all.
 
     Raises UserError where `templates` are not those that the reports were made with.
     """
@@ -54,28 +54,22 @@ def check_reports(
     if not differing:
         return
     if not same_program:
-        by = (
-            "another version of this program"
-            if manifest
-            else "a version of this program that is not recorded"
-        )
+        by = "another version of this program" if manifest else "a version that is not recorded"
         found.notes.append(
             f"{', '.join(differing)}: written by {by}; of them only the numbers of report.json were"
             " compared"
         )
     if "report.json" in differing:
         _compare_json(found, made["report.json"], same_program)
-    if same_program:
-        for name in differing:
-            if name != "report.json":
-                _compare_text(found, name, made[name])
+    for name in differing if same_program else ():
+        if name != "report.json":
+            _compare_text(found, name, made[name])
 
 
 def _made_again(
     found: Findings, manifest: dict[str, Any] | None, templates: Path | None
 ) -> dict[str, bytes] | None:
-    """The reports by name, but for those that other templates made which are not here; None where
-    there can be none.
+    """The reports by name, but for those of other templates that are not here; None if impossible.
 
     Non-obvious: a page links the films that there were when it was made. Where it is not what the
     films that are here give, it is made again with those that the manifest lists: a run may be
@@ -83,13 +77,11 @@ def _made_again(
     """
     made_with = _made_with(found)
     if templates is not None and own_sha256(templates) != made_with:
-        told = (
-            "with the built-in templates"
-            if made_with is None
-            else f"with other templates, whose checksum is {made_with[:12]}..."
-        )
+        by = "with the built-in templates"
+        if made_with is not None:
+            by = f"with other templates, whose checksum is {made_with[:12]}..."
         raise UserError(
-            f"--templates {templates}: the reports of {found.run_dir} were made {told}; give those,"
+            f"--templates {templates}: the reports of {found.run_dir} were made {by}; give those,"
             " or none"
         )
     made = rebuild(found, templates)
@@ -102,11 +94,7 @@ def _made_again(
         )
         return {"report.json": as_json(json.loads(made["report.json"]), made_with)}
     listed, here = _listed_films(manifest), films_in(found.run_dir)
-    if (
-        manifest is not None
-        and listed != here
-        and _bytes(found, "report.html") != made["report.html"]
-    ):
+    if manifest and listed != here and _bytes(found, "report.html") != made["report.html"]:
         made = rebuild(found, templates, listed)
         if absent := listed - here:
             found.notes.append(
@@ -119,38 +107,33 @@ def _made_again(
 def rebuild(
     found: Findings, templates: Path | None = None, films: frozenset[str] | None = None
 ) -> dict[str, bytes] | None:
-    """The reports as this program makes them from the files of the run directory, by name; None,
-    and a damage, where it cannot.
+    """The reports as this program makes them of the run's files, by name; None, and a damage, if it
+    cannot. UserError if `templates` are broken.
 
     `films`: names of films that are taken to be in ``videos/``, instead of those that are.
-
-    Raises UserError where `templates` are broken.
     """
     try:
         return make_reports(found.run_dir, templates, films=films)
     except UserError as error:
         if templates is not None:
             raise
-        found.damage(
-            "report.json", f"cannot be made again: {str(error).replace(f'{found.run_dir}/', '')}"
-        )
+        why = str(error).replace(f"{found.run_dir}/", "")
+        found.damage("report.json", f"cannot be made again: {why}")
         return None
 
 
 def _made_with(found: Findings) -> str | None:
-    """The sum of a user's own templates, where report.json says that the reports were made with
-    such."""
+    """The sum of a user's own templates, if report.json says that such were used."""
     try:
         content = parse((found.run_dir / "report.json").read_bytes())
     except (OSError, NotStrictError):
         return None  # a damage, which `_compare_json` names
-    told = content.get("templates") if isinstance(content, dict) else None
-    return told if isinstance(told, str) else None
+    own = content.get("templates") if isinstance(content, dict) else None
+    return own if isinstance(own, str) else None
 
 
 def _listed_films(manifest: dict[str, Any] | None) -> frozenset[str]:
-    """Names of the films that there were when the run was sealed: report.html links them, wherever
-    they are now."""
+    """Names of the films when the run was sealed: report.html links them, wherever they are now."""
     names = (Path(name) for name in (manifest or {}).get("files", {}))
     return frozenset(
         name.name for name in names if name.parent == Path(VIDEOS) and name.match(FILM)
@@ -187,14 +170,7 @@ def _differences(written: Any, again: Any, place: str, numbers_only: bool) -> It
             if key in written and key in again:
                 yield from _differences(written[key], again[key], inner, numbers_only)
             elif not numbers_only:
-                yield (
-                    f"'{inner}':"
-                    + (
-                        " is there, but the recomputed report does not have it"
-                        if key in written
-                        else " is missing"
-                    )
-                )
+                yield f"'{inner}': {NOT_AGAIN if key in written else 'is missing'}"
     elif isinstance(written, list) and isinstance(again, list):
         yield from _list_differences(written, again, place, numbers_only)
     elif _is_number(written) and _is_number(again):
@@ -212,7 +188,7 @@ def _list_differences(
         if name in others:
             yield from _differences(item, others.pop(name), f"{place}[{name}]", numbers_only)
         else:
-            yield f"'{place}[{name}]': is there, but the recomputed report does not have it"
+            yield f"'{place}[{name}]': {NOT_AGAIN}"
     for name in others:
         yield f"'{place}[{name}]': is missing"
 
@@ -222,21 +198,12 @@ def _names(items: list[Any]) -> list[str]:
     seen: Counter[str] = Counter()
     names = []
     for number, item in enumerate(items):
-        name = _name(item, number)
+        keys = [key for key in NAMES if key in item] if isinstance(item, dict) else []
+        parts = [str(item[key]) for key in keys if not isinstance(item[key], dict | list)]
+        name = " ".join(parts) or str(number)
         seen[name] += 1
         names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return names
-
-
-def _name(item: Any, number: int) -> str:
-    if isinstance(item, dict):
-        parts = [
-            str(item[key])
-            for key in NAMES
-            if key in item and not isinstance(item[key], dict | list)
-        ]
-        return " ".join(parts) or str(number)
-    return str(number)
 
 
 def _is_number(value: Any) -> bool:
@@ -251,10 +218,7 @@ def _short(value: Any) -> str:
 def _compare_text(found: Findings, name: str, made: bytes) -> None:
     """The first line of a report that is not as it is made again."""
     written, again = (found.run_dir / name).read_bytes().splitlines(), made.splitlines()
-    pairs = enumerate(zip(written, again, strict=False), start=1)
-    number = next(
-        (number for number, (one, other) in pairs if one != other),
-        min(len(written), len(again)) + 1,
-    )
+    pairs = enumerate(zip(written, again, strict=False))
+    number = next((i for i, pair in pairs if len({*pair}) > 1), min(len(written), len(again))) + 1
     line = written[number - 1].decode(errors="replace") if number <= len(written) else ""
     found.damage(name, f"line {number} is not what the evidence gives: {_short(line.strip())}")

@@ -29,10 +29,8 @@ OF: dict[str, type] = {
 
 def schemas() -> dict[str, dict[str, Any]]:
     """Of each document, by its name."""
-    return {
-        name: json_schema(cls, **({"hash": Sha256} if cls is Plan else {}))
-        for name, cls in OF.items()
-    }
+    more: dict[type, dict[str, Any]] = {Plan: {"hash": Sha256}}
+    return {name: json_schema(cls, **more.get(cls, {})) for name, cls in OF.items()}
 
 
 def as_text(schema: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Whether the files of a run directory are those that its manifest and its records have sums of."""
+"""Whether the files of a run directory have the sums in its manifest and its records."""
 
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,12 @@ from bench.verify.damage import Findings
 from bench.verify.manifest import EVIDENCE, MANIFEST, files_of, foreign_files
 
 LEFT_OUT = ("checkpoints/", "jobs/", "logs/", "slurm/", "videos/")
-"""What `wmbench pack` and `wmbench pull` leave behind, and films, which are large: all of a folder,
-or nothing of it."""
+"""What `wmbench pack` and `pull` leave behind, and films, which are large: whole folders only."""
 
 
 def check_manifest(found: Findings) -> dict[str, Any] | None:
-    """Hold every file against the manifest: changed, missing and unknown ones are named. The
-    manifest; None where there is none that can be read."""
+    """Compare every file with the manifest: changed, missing and unknown ones are named. The
+    manifest; None if none can be read."""
     if not (found.run_dir / MANIFEST).exists():
         return None
     manifest = found.read(MANIFEST)
@@ -30,12 +29,8 @@ def check_manifest(found: Findings) -> dict[str, Any] | None:
     if not is_intact(manifest):
         found.damage(MANIFEST, "changed after it was written: it does not match its own checksum")
     entries = manifest["files"]
-    if (
-        sha256_of_lines(
-            {name: entry["sha256"] for name, entry in entries.items() if name.startswith(EVIDENCE)}
-        )
-        != manifest["seal"]
-    ):
+    sums = {name: entry["sha256"] for name, entry in entries.items() if name.startswith(EVIDENCE)}
+    if sha256_of_lines(sums) != manifest["seal"]:
         found.damage(MANIFEST, "'seal': does not match the files that it lists")
     _compare(found, entries)
     found.checked.append(f"{len(entries)} files against manifest.json")
@@ -46,8 +41,7 @@ def _compare(found: Findings, entries: dict[str, dict[str, Any]]) -> None:
     files = files_of(found.run_dir)
     left_out = [folder for folder in LEFT_OUT if not (found.run_dir / folder).exists()]
     for name, entry in entries.items():
-        folder = next((folder for folder in left_out if name.startswith(folder)), None)
-        if folder:
+        if any(name.startswith(folder) for folder in left_out):
             continue
         path = found.run_dir / name
         if not path.is_file():
@@ -57,18 +51,12 @@ def _compare(found: Findings, entries: dict[str, dict[str, Any]]) -> None:
         if size != entry["bytes"]:
             found.damage(name, f"changed after it was sealed: {size} bytes, not {entry['bytes']}")
         elif digest != entry["sha256"]:
-            found.damage(
-                name,
-                f"changed after it was sealed: its checksum is {digest[:12]}..., not "
-                f"{entry['sha256'][:12]}...",
-            )
+            what = f"its checksum is {digest[:12]}..., not {entry['sha256'][:12]}..."
+            found.damage(name, f"changed after it was sealed: {what}")
     for name in files:
         if name not in entries:
-            found.damage(
-                name,
-                "unknown: manifest.json has no checksum of it; if it is yours, wmbench report "
-                "adds it",
-            )
+            what = "manifest.json has no checksum of it; if it is yours, wmbench report adds it"
+            found.damage(name, f"unknown: {what}")
     foreign = [name for name in foreign_files(found.run_dir) if name not in entries]
     if foreign:
         found.notes.append(f"not files of a run, so not checked: {', '.join(foreign)}")
@@ -82,8 +70,7 @@ def _compare(found: Findings, entries: dict[str, dict[str, Any]]) -> None:
 
 
 def check_record_sums(found: Findings, plan: Plan, records: dict[str, dict[str, Any]]) -> None:
-    """Hold what each record has sums of against the files, the record itself included, and the
-    checkpoints of the chain."""
+    """Compare the sums in each record with the files, the record itself and the checkpoints."""
     compared, absent = 0, 0
     old = [case_id for case_id, record in records.items() if "sums" not in record]
     for case_id, record in records.items():
@@ -106,10 +93,8 @@ def check_record_sums(found: Findings, plan: Plan, records: dict[str, dict[str, 
             f"{len(old)} of {len(records)} records have no checksums: they were written before "
             "checksums were added"
         )
-    found.checked.append(
-        f"{compared} checksums of {len(records)} records"
-        + (f" ({absent} things are not here)" if absent else "")
-    )
+    absence = f" ({absent} things are not here)" if absent else ""
+    found.checked.append(f"{compared} checksums of {len(records)} records{absence}")
 
 
 def _hold(found: Findings, file: str, path: Path, expected: str, case_id: str) -> None:
@@ -119,18 +104,14 @@ def _hold(found: Findings, file: str, path: Path, expected: str, case_id: str) -
         found.damage(file, f"cannot be read, but {case_id} made it: {error.strerror}")
         return
     if digest != expected:
-        found.damage(
-            file,
-            f"changed after {case_id} ended: its checksum is {digest[:12]}..., not "
-            f"{expected[:12]}...",
-        )
+        what = f"its checksum is {digest[:12]}..., not {expected[:12]}..."
+        found.damage(file, f"changed after {case_id} ended: {what}")
 
 
 def _note_outside(found: Findings, artefact: str | None, expected: str, case_id: str) -> bool:
     """Whether an artefact outside of the run directory could be compared.
 
-    Non-obvious: the cache is no part of the run. What was made there again, by another run on a GPU
-    for instance, may differ.
+    Non-obvious: the cache is no part of the run. Another run may have made it again, and otherwise.
     """
     path = found.run_dir.resolve().parent.parent / Path(artefact or "").expanduser()
     if artefact is None or not path.exists():
@@ -146,12 +127,10 @@ def _check_began_from(
     found: Findings, plan: Plan, records: dict[str, dict[str, Any]], case_id: str
 ) -> None:
     """The checkpoint that a case began from is the one that the case before it has made."""
-    began_from = records[case_id]["sums"]["checkpoint"]
+    file, began_from = f"cases/{case_id}.json", records[case_id]["sums"]["checkpoint"]
     for need in plan.case(case_id).needs:
         made = checkpoint_made(records.get(need, {}))
         if made and began_from != made:
-            told = "no checkpoint" if began_from is None else f"checkpoint {began_from[:12]}..."
-            found.damage(
-                f"cases/{case_id}.json",
-                f"'sums.checkpoint': it started from {told}, but {need} made {made[:12]}...",
-            )
+            found_one = f"checkpoint {began_from[:12]}..." if began_from else "no checkpoint"
+            what = f"it started from {found_one}, but {need} made {made[:12]}..."
+            found.damage(file, f"'sums.checkpoint': {what}")

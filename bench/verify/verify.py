@@ -1,7 +1,5 @@
-"""Verifies a run directory: schemas, sums, rows against the plan, records against their artefacts,
-and the reports again."""
+"""Verifies a run directory: schemas, sums, rows, records against their artefacts, and reports."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +19,7 @@ from wmvla.errors import UserError
 from wmvla.rollout.journal import Row
 
 State = Literal["sealed", "not sealed", "unfinished", "unknown"]
-"""Finished with a manifest, finished without one, not finished; unknown where the plan cannot be
-read."""
+"""Finished with or without a manifest, or not finished; unknown if the plan cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +34,10 @@ class Verified:
 
 
 def verify(run_dir: Path, seal: str | None = None, templates: Path | None = None) -> Verified:
-    """Look at everything that a run directory holds.
+    """Look at everything that a run directory holds; `templates` are a user's own, that the reports
+    were made with, and `seal` is what the seal was said to be.
 
-    Args:
-        seal: what the seal was said to be, by a report or a publication; held against the evidence.
-        templates: a user's own, that the reports were made with.
-
-    Raises UserError where `run_dir` is no run directory, and where the reports were made with other
-    `templates`.
+    UserError if `run_dir` is no run directory, or the reports were made with other `templates`.
     """
     if not (run_dir / PLAN_FILE).exists() and not (run_dir / MANIFEST).exists():
         raise UserError(f"{run_dir}: not a run directory (it has no {PLAN_FILE})")
@@ -54,11 +47,8 @@ def verify(run_dir: Path, seal: str | None = None, templates: Path | None = None
     state: State = "unknown"
     if plan is not None:
         if manifest and manifest["plan_hash"] != plan.hash:
-            found.damage(
-                MANIFEST,
-                f"'plan_hash' is {manifest['plan_hash'][:12]}..., the plan's is"
-                f" {plan.hash[:12]}...",
-            )
+            sealed = manifest["plan_hash"][:12]
+            found.damage(MANIFEST, f"'plan_hash' is {sealed}..., the plan's is {plan.hash[:12]}...")
         records = read_records(found, plan)
         rows = check_journals(found, plan, records)
         check_trainings(found, plan, records)
@@ -90,13 +80,12 @@ def _check_others(found: Findings) -> dict[str, Any]:
     good = {}
     for name, form in (("provenance", Provenance), ("controls", Controls)):
         file = f"{name}.json"
-        if (found.run_dir / file).exists():
-            document = found.read(file)
-            wrong = [] if document is None else list(problems(form, document))
-            for problem in wrong:
+        document = found.read(file) if (found.run_dir / file).exists() else None
+        if document is not None:
+            good[name] = document
+            for problem in problems(form, document):
                 found.damage(file, problem)
-            if document is not None and not wrong:
-                good[name] = document
+                good.pop(name, None)
     return good.get("provenance", {})
 
 
@@ -107,8 +96,7 @@ def _state(
     rows: dict[str, list[Row]],
     manifest: dict[str, Any] | None,
 ) -> State:
-    """How far the run is. Says what is not there: of a finished run the manifest, of another one
-    what is still to do."""
+    """How far the run is; notes what is not there: the manifest, or what is still to do."""
     missing = missing_episodes(plan, rows)
     undone = [case.id for case in plan.cases if case.id not in records]
     if manifest is not None:
@@ -124,10 +112,8 @@ def _state(
         return "unfinished"
     reported = any((found.run_dir / name).exists() for name in REPORTS)
     if reported and all("sums" in record for record in records.values()):
-        found.damage(
-            MANIFEST,
-            "missing, and the run is finished and has a report; wmbench report writes both",
-        )
+        what = "missing, and the run is finished and has a report; wmbench report writes both"
+        found.damage(MANIFEST, what)
     else:
         found.notes.append(
             f"not sealed: there is no {MANIFEST}; files without a checksum in a record were not "
@@ -145,19 +131,14 @@ def _look_at_reports(
                 "the reports are of a run that was not finished: they were not compared"
             )
         return
-    broken = _evidence(found.damages)
+    broken = sorted({each.file for each in found.damages if each.file.startswith(EVIDENCE)})
     if broken:
-        told = ", ".join(broken[:3]) + (" and others" if len(broken) > 3 else "")
+        shown = ", ".join(broken[:3]) + (" and others" if len(broken) > 3 else "")
         found.notes.append(
-            f"the reports were not made again: what they are made from is damaged ({told})"
+            f"the reports were not made again: what they are made from is damaged ({shown})"
         )
         return
     check_reports(found, manifest, templates)
-
-
-def _evidence(damages: Iterable[Damage]) -> list[str]:
-    """The damaged files that a report is made from."""
-    return sorted({damage.file for damage in damages if damage.file.startswith(EVIDENCE)})
 
 
 def _check_seal(found: Findings, said: str | None) -> str | None:
@@ -166,7 +147,6 @@ def _check_seal(found: Findings, said: str | None) -> str | None:
     except OSError:
         return None
     if said is not None and said != now:
-        found.damage(
-            "the seal", f"is {now}, not {said}: some of the evidence is not what was sealed"
-        )
+        what = f"is {now}, not {said}: some of the evidence is not what was sealed"
+        found.damage("the seal", what)
     return now

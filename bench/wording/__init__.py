@@ -1,5 +1,4 @@
-"""Every sentence in which a result is told, in one place, so that each can be read, weighed and
-tested.
+"""Every sentence that states a result, in one place, so that each can be read, weighed and tested.
 
 How numbers look is ``bench.wording.numbers``'s.
 """
@@ -32,33 +31,3 @@ from bench.wording.verdicts import (
     verdict_line,
     verdict_sentence,
 )
-
-__all__ = [
-    "MOST_NAMED",
-    "TELLING_SEEDS",
-    "USUAL_GAIN",
-    "batch_note",
-    "bounds_note",
-    "claim_sentence",
-    "cost_lines",
-    "discordance_note",
-    "effort_note",
-    "ended_early_note",
-    "limit_sentence",
-    "looks_sentence",
-    "no_conclusion",
-    "not_asked_note",
-    "out_of_reach_note",
-    "overall_reason",
-    "plan_sentences",
-    "power_heading",
-    "replays_note",
-    "resets_note",
-    "sanity_sentence",
-    "seeds_note",
-    "sentence_case",
-    "steps_sentence",
-    "these_checkpoints",
-    "verdict_line",
-    "verdict_sentence",
-]

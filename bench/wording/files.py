@@ -6,15 +6,13 @@ from bench.forecast.hub import Needed
 
 
 def file_lines(needs: Iterable[Needed]) -> list[str]:
-    """A paragraph for each repository: its folder, what is there of it, what is missing and what
-    fetches it."""
+    """A paragraph for each repository: folder, what is there, what is missing, what fetches it."""
     lines = []
     for needed in needs:
-        here = [file for file, there in needed.files.items() if there]
+        files = [(file, "here" if there else "missing") for file, there in needed.files.items()]
         lines += [f"{needed.what}: {needed.name}", f"  in       {needed.folder}"]
-        lines += [f"  here     {file}" for file in here] + [
-            f"  missing  {file}" for file in needed.missing
-        ]
+        for state in ("here", "missing"):
+            lines += [f"  {state:<7}  {file}" for file, found in files if found == state]
         lines += [f"  get      {needed.command}"] if needed.missing else []
         lines += [""]
     return lines

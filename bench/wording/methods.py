@@ -1,5 +1,4 @@
-"""How claims are judged, in words: what the id of a plan's method stands for
-(`bench.judge.stats` has the sources)."""
+"""How claims are judged, in words, by the id of a plan's method (sources: `bench.judge.stats`)."""
 
 from bench.plan.document import Method
 
@@ -22,26 +21,17 @@ SUPERIORITY = {
 def method_in_words(method: Method) -> dict[str, str]:
     """A phrase for each interval and test, and for what is done about several claims."""
     difference, superiority = DIFFERENCE[method.seeds], SUPERIORITY[method.seeds]
-    if method.id == "fixed-1":
-        return {
-            "rate_interval": "Wilson",
-            "difference_interval": difference,
-            "equivalence_test": (
-                "two one-sided tests: the interval at 1 - 2 alpha lies inside the margin"
-            ),
-            "superiority_test": superiority,
-            "multiplicity": "Holm over the superiority claims that are asked",
-        }
+    sequential = method.id != "fixed-1"
+    interval = "the repeated interval" if sequential else "the interval"
+    looks = "at every look at the confidence of its boundary: " if sequential else ""
+    spent = "at every look, error spent over the looks (Lan-DeMets): " if sequential else ""
+    own = ", each step with boundaries of its own" if sequential else ""
     return {
         "rate_interval": "Wilson",
-        "difference_interval": (f"at every look at the confidence of its boundary: {difference}"),
+        "difference_interval": f"{looks}{difference}",
         "equivalence_test": (
-            "two one-sided tests: the repeated interval at 1 - 2 alpha lies inside the margin"
+            f"two one-sided tests: {interval} at 1 - 2 alpha lies inside the margin"
         ),
-        "superiority_test": (
-            f"at every look, error spent over the looks (Lan-DeMets): {superiority}"
-        ),
-        "multiplicity": (
-            "Holm over the superiority claims that are asked, each step with boundaries of its own"
-        ),
+        "superiority_test": f"{spent}{superiority}",
+        "multiplicity": f"Holm over the superiority claims that are asked{own}",
     }

@@ -1,4 +1,4 @@
-"""What is told beside a verdict and decides nothing."""
+"""What stands beside a verdict and decides nothing."""
 
 from bench.judge.stats.steps import StepsContrast
 from bench.plan.document import Plan
@@ -36,14 +36,12 @@ def replays_note(plan: Plan, done: int) -> str | None:
 
 
 def resets_note(hard: dict[str, int], cheap: int) -> str | None:
-    """Which tasks resisted the cheap reset, by `hard` resets of each, and how many resets were
-    cheap; None of an old run."""
+    """Which tasks resisted the cheap reset, by `hard` resets of each; None of an old run."""
     if not hard:
-        return (
+        note = (
             f"All {cheap} resets were cheap ones; each gave the scene of a hard reset, bit for bit."
-            if cheap
-            else None
         )
+        return note if cheap else None
     total = sum(hard.values())
     names = listed([f"{task} ({number})" for task, number in hard.items()])
     return (
@@ -53,8 +51,7 @@ def resets_note(hard: dict[str, int], cheap: int) -> str | None:
 
 
 def batch_note(largest: int) -> str | None:
-    """What answering several simulators together means for the figures; None where the policy
-    answered one at a time."""
+    """What answering several simulators together means for the figures, if it was done."""
     if largest <= 1:
         return None
     return (

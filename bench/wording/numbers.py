@@ -1,5 +1,4 @@
-"""How numbers look in every sentence and table: differences in points (hundredths of a success
-rate), rates in per cent."""
+"""How numbers look everywhere: differences in points (hundredths of a rate), rates in per cent."""
 
 from bench.judge.stats.difference import Interval
 

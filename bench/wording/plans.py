@@ -11,7 +11,7 @@ from bench.wording.numbers import count, hours_text
 from bench.wording.text import listed, sentence_case
 
 USUAL_GAIN = 0.05
-"""The gain whose cost is told where a claim does not say which one it seeks."""
+"""The gain whose cost is given if a claim does not say which one it seeks."""
 
 
 def limit_sentence(limit: Limit) -> str:
@@ -73,11 +73,8 @@ def power_heading(plan: Plan) -> str:
 
 
 def plan_sentences(limits: Sequence[Limit]) -> list[str]:
-    """What the episodes of each claim can show before any is played, and how many it takes; on
-    which discordance comes last.
-
-    One sentence for each claim; if all rest on one discordance, that is one sentence more.
-    """
+    """What each claim's episodes can show before any is played, and how many it takes; if all rest
+    on one discordance, that is one sentence more, the last."""
     notes = [discordance_note(limit.discordance) for limit in limits]
     if len(set(notes)) == 1:
         return [*map(_plan_sentence, limits), f"All {notes[0]}."]
@@ -101,11 +98,11 @@ def _plan_sentence(limit: Limit) -> str:
                 "have the same result)"
             )
     counts = [f"{100 * gain:.0f} points {count(episodes)}" for gain, episodes in limit.episodes]
-    told = f"{found}; paired episodes for {', '.join(counts)}"
+    sentence = f"{found}; paired episodes for {', '.join(counts)}"
     if limit.effect is None or limit.power is None:
-        return told
+        return sentence
     return (
-        f"{told}; the target gain of {100 * limit.effect:g} points is found with a chance of "
+        f"{sentence}; the target gain of {100 * limit.effect:g} points is found with a chance of "
         f"{100 * limit.power:.0f} % and takes {count(limit.effect_episodes)}"
     )
 
@@ -113,21 +110,13 @@ def _plan_sentence(limit: Limit) -> str:
 def cost_lines(
     plan: Plan, costs: Sequence[Cost], references: Sequence[str], estimator: Estimator | None = None
 ) -> list[tuple[str, str]]:
-    """Wall time, CPU or GPU time and disk of a plan, each with what it lacks: pairs of a name and a
-    text.
+    """Wall time, CPU or GPU time and disk of a plan, each with what it lacks: (name, text) pairs.
 
     `estimator`: what filled the costs that no reference knows; None: they are left out.
     """
     if not references and estimator is None:
-        return [
-            (
-                "cost",
-                (
-                    "no reference: no comparable run on a machine of this name, so time and disk "
-                    "are not known"
-                ),
-            )
-        ]
+        unknown = "no comparable run on a machine of this name, so time and disk are not known"
+        return [("cost", f"no reference: {unknown}")]
     on_cpu, most = plan.machine.accelerator == "cpu", "at most" if plan.last_look > 1 else "about"
     untimed = _without([cost.case.kind for cost in costs if cost.seconds is None])
     unsized = _without([cost.case.kind for cost in costs if cost.size is None])
@@ -135,29 +124,23 @@ def cost_lines(
     used = sum((cost.cpu_seconds if on_cpu else cost.gpu_seconds(plan)) or 0.0 for cost in costs)
     size = sum(cost.size or 0 for cost in costs)
     guessed = [cost for cost in costs if cost.estimated]
-    share = (
-        f", {hours_text(sum(cost.seconds or 0.0 for cost in guessed) / 3600)} of them an estimate"
-        if guessed
-        else ""
-    )
-    fetched = (
-        f" and {_bytes_text(estimator.downloads)} fetched before"
-        if estimator and estimator.downloads
-        else ""
-    )
+    share, fetched = "", ""
+    if guessed:
+        hours = hours_text(sum(cost.seconds or 0.0 for cost in guessed) / 3600)
+        share = f", {hours} of them an estimate"
+    if estimator and estimator.downloads:
+        fetched = f" and {_bytes_text(estimator.downloads)} fetched before"
     counted = fetched or "; downloads are not counted" * (estimator is None)
+    wall = f"{most} {hours_text(seconds / 3600)} h if nothing is done yet{share}{untimed}"
     lines = [
-        (
-            "wall time",
-            f"{most} {hours_text(seconds / 3600)} h if nothing is done yet{share}{untimed}",
-        ),
+        ("wall time", wall),
         ("CPU-hours" if on_cpu else "GPU-hours", f"{most} {hours_text(used / 3600)}{untimed}"),
         ("disk", f"about {_bytes_text(size)}{unsized}{counted}"),
     ]
     lines += [("measured by", ", ".join(references))] if references else []
-    return lines + (
-        [("estimated", f"not measured: {assumptions(estimator)}")] if estimator and guessed else []
-    )
+    if estimator and guessed:
+        lines.append(("estimated", f"not measured: {assumptions(estimator)}"))
+    return lines
 
 
 def _bytes_text(size: float) -> str:
@@ -174,11 +157,8 @@ def discordance_note(discordance: Discordance) -> str:
     rate = f"{100 * discordance.rate:.0f} %"
     if discordance.measured is None:
         return f"if equal rollouts disagree on {rate} of the episodes (assumed)"
-    alike = (
-        f", {discordance.design_effect:.1f} pairs count as one"
-        if discordance.design_effect >= 1.05
-        else ""
-    )
+    count_as_one = f", {discordance.design_effect:.1f} pairs count as one"
+    alike = count_as_one if discordance.design_effect >= 1.05 else ""
     return (
         f"if equal rollouts disagree on {rate} of the episodes (upper limit from"
         f" {discordance.found} of {discordance.measured} pairs{alike})"
@@ -194,32 +174,23 @@ def effort_note(limit: Limit, hours_a_pair: float | None, unit: str) -> str:
     if isinstance(limit, EquivalenceLimit):
         needed, aim = limit.episodes, "To show equality, if it is true,"
     elif limit.effect is not None:
-        needed, aim = (
-            limit.effect_episodes,
-            f"To find the target gain of {100 * limit.effect:g} points",
-        )
+        needed = limit.effect_episodes
+        aim = f"To find the target gain of {100 * limit.effect:g} points"
     else:
-        needed, aim = (
-            dict(limit.episodes)[USUAL_GAIN],
-            f"To find a gain of {100 * USUAL_GAIN:g} points",
-        )
+        needed = dict(limit.episodes)[USUAL_GAIN]
+        aim = f"To find a gain of {100 * USUAL_GAIN:g} points"
     if needed is None:
         return f"{aim} would take more than 100000 paired episodes."
-    told = f"{aim} with a chance of 80 % takes about {needed} paired episodes"
+    sentence = f"{aim} with a chance of 80 % takes about {needed} paired episodes"
     if needed <= limit.pairs:
         return (
-            f"{told}, and this plan has them: either the other 20 % happened, or there is nothing "
-            "to find."
+            f"{sentence}, and this plan has them: either the other 20 % happened, or there is "
+            "nothing to find."
         )
     more = needed - limit.pairs
-    alike = (
-        " (with new initial states and training seeds, not the same ones again)"
-        if limit.discordance.design_effect >= 1.05
-        else ""
-    )
+    new = " (with new initial states and training seeds, not the same ones again)"
+    alike = new if limit.discordance.design_effect >= 1.05 else ""
+    sentence += f", {more} more than here{alike}"
     if hours_a_pair is None:
-        return f"{told}, {more} more than here{alike}; how long they take is not recorded."
-    return (
-        f"{told}, {more} more than here{alike}: {hours_text(hours_a_pair * more)} {unit} of"
-        " playing."
-    )
+        return f"{sentence}; how long they take is not recorded."
+    return f"{sentence}: {hours_text(hours_a_pair * more)} {unit} of playing."

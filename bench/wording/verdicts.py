@@ -8,7 +8,7 @@ from bench.wording.text import listed, sentence_case
 MOST_NAMED = 5
 """Claims that one sentence names."""
 TELLING_SEEDS = 10
-"""Training seeds from which on resampling them tells about other seeds."""
+"""Training seeds from which on resampling them says something about other seeds."""
 
 
 def verdict_sentence(plan: Plan, verdict: Verdict) -> str:
@@ -46,18 +46,18 @@ def overall_reason(plan: Plan, verdict: Verdict) -> str:
         )
     undecided = [claim for claim in asked if claim.decision != "SUPPORTED"]
     open_claims = _names(undecided)
-    told = f"none of {len(asked)} claims is decided"
+    state = f"none of {len(asked)} claims is decided"
     if held:
-        told = f"{len(held)} of {len(asked)} claims {'holds' if len(held) == 1 else 'hold'}"
+        state = f"{len(held)} of {len(asked)} claims {'holds' if len(held) == 1 else 'hold'}"
     if verdict.why == "not asked":
         missing = [claim for claim in verdict.claims if not claim.claim.asked]
         were = "was" if len(missing) == 1 else "were"
-        return f"{told}; {_names(missing)} {were} not asked, because an arm was left out."
+        return f"{state}; {_names(missing)} {were} not asked, because an arm was left out."
     if verdict.why == "broken":
-        return f"{told}; errors or timeouts leave {open_claims} open."
+        return f"{state}; errors or timeouts leave {open_claims} open."
     if len(undecided) > MOST_NAMED:
         open_claims = f"the other {len(undecided)}" if held else "any of them"
-    return f"{told}; the episodes neither show nor exclude {open_claims}."
+    return f"{state}; the episodes neither show nor exclude {open_claims}."
 
 
 def no_conclusion(plan: Plan) -> str:
@@ -89,14 +89,14 @@ def seeds_note(plan: Plan) -> str:
             f" state are one cluster. Statements are about these checkpoints; {number} seeds do not"
             " measure how much training varies."
         )
-    told = (
+    note = (
         f"{number} training seeds ({seeds}): intervals of differences include the variation "
         "between checkpoints, because seeds are resampled first, and then episodes."
     )
     if number >= TELLING_SEEDS:
-        return told
+        return note
     return (
-        f"{told} Statements are about these checkpoints: by chance alone {number} seeds all point "
+        f"{note} Statements are about these checkpoints: by chance alone {number} seeds all point "
         f"to the same side once in {2 ** (number - 1)} times, so they say nothing about other "
         "seeds."
     )
@@ -163,32 +163,20 @@ def _stop_notes(plan: Plan, result: ClaimResult) -> list[str]:
 
 def _found(plan: Plan, result: ClaimResult) -> str:
     claim, contrast, stop = result.claim, result.contrast, result.stop
-    told = f"{claim.left} - {claim.right} is {points(contrast.estimate)} points"
+    sentence = f"{claim.left} - {claim.right} is {points(contrast.estimate)} points"
     if stop.of > 1:
-        told += (
-            f" at look {stop.look} of {stop.of} ({contrast.pairs} pairs)"
-            if stop.look
-            else " before the first look"
-        )
+        looked = f" at look {stop.look} of {stop.of} ({contrast.pairs} pairs)"
+        sentence += looked if stop.look else " before the first look"
+    interval = contrast.tost_interval if claim.kind == "equivalence" else contrast.interval
+    sentence += f", {100 * interval.confidence:.0f} % interval {interval_points(interval)}"
     if claim.kind == "equivalence":
-        level = f"{100 * contrast.tost_interval.confidence:.0f} %"
         assert claim.margin is not None
-        return (
-            f"{told}, {level} interval {interval_points(contrast.tost_interval)}; "
-            f"the margin is {100 * claim.margin:g} points either way."
-        )
-    level, p = f"{100 * contrast.interval.confidence:.0f} %", p_value(result.p_adjusted)
+        return f"{sentence}; the margin is {100 * claim.margin:g} points either way."
     if stop.of > 1:
-        reached = (
-            f"; {claim.left} leads by {stop.lead} episodes, the boundary is {stop.boundary}"
-            if stop.look
-            else ""
-        )
-        return f"{told}, {level} interval {interval_points(contrast.interval)}{reached}."
-    return (
-        f"{told}, {level} interval {interval_points(contrast.interval)}; "
-        f"one-sided p {p if p.startswith('<') else f'= {p}'} after Holm."
-    )
+        lead = f"; {claim.left} leads by {stop.lead} episodes, the boundary is {stop.boundary}"
+        return f"{sentence}{lead if stop.look else ''}."
+    p = p_value(result.p_adjusted)
+    return f"{sentence}; one-sided p {p if p.startswith('<') else f'= {p}'} after Holm."
 
 
 def _meaning(plan: Plan, result: ClaimResult) -> str:
@@ -208,11 +196,8 @@ def _meaning(plan: Plan, result: ClaimResult) -> str:
             " on it."
         )
     if effect is None or result.power is None or result.contrast.interval.upper <= 0:
-        return (
-            "A gain is excluded."
-            if result.decision == "NOT SUPPORTED"
-            else "A gain is neither shown nor excluded."
-        )
+        excluded = result.decision == "NOT SUPPORTED"
+        return "A gain is excluded." if excluded else "A gain is neither shown nor excluded."
     sought, chance = (f"the target gain of {100 * effect:g} points", f"{100 * result.power:.0f} %")
     if result.decision == "NOT SUPPORTED":
         return (
@@ -260,7 +245,7 @@ def ended_early_note(claim_ids: list[str]) -> str:
 
 
 def _names(claims: list[ClaimResult]) -> str:
-    """Their names, or their number where so many would hide the sentence."""
+    """Their names, or their number if so many would hide the sentence."""
     if len(claims) > MOST_NAMED:
         return f"{len(claims)} claims"
     return listed([f'"{claim.claim.id}"' for claim in claims])

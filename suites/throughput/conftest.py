@@ -28,7 +28,7 @@ class Here:
     performance: Performance
 
     energy: Counter | None
-    """None where this computer does not tell."""
+    """None if this computer does not report it."""
 
     def joules(self) -> dict[str, float] | None:
         """Joules so far, by what counts them."""
@@ -57,7 +57,7 @@ def here(request: pytest.FixtureRequest) -> Here:
 
 @pytest.fixture
 def measured(here: Here, benchmark: Any) -> Callable[..., None]:
-    """``measured(name, value, unit, **beside)``: tell a figure, put it into pytest-benchmark's
+    """``measured(name, value, unit, **beside)``: report a figure, put it into pytest-benchmark's
     JSON, judge it by its reference.
 
     Memory and energy beside it are figures too, ``<name>_<key>``: they are judged where they have a
@@ -85,8 +85,8 @@ def measured(here: Here, benchmark: Any) -> Callable[..., None]:
             benchmark.extra_info.update(
                 reference=reference.value, reference_date=reference.date, **reference.bounds()
             )
-        told = "".join(f", {key.replace('_', ' ')} {number:.4g}" for key, number in beside.items())
-        print(f"\n  {here.machine.name}: {found.status}: {found.sentence}{told}")
+        added = "".join(f", {key.replace('_', ' ')} {number:.4g}" for key, number in beside.items())
+        print(f"\n  {here.machine.name}: {found.status}: {found.sentence}{added}")
         for other in others:
             print(f"  {here.machine.name}: {other.status}: {other.sentence}")
         judgements = [found, *others]

@@ -1,5 +1,5 @@
 """What the device itself can do: a matrix product, and copying its memory. All other speeds are
-told beside these."""
+stand beside these."""
 
 import time
 from collections.abc import Callable

@@ -23,7 +23,7 @@ STEPS = {"cpu": 2, "cuda": 10}
 ROUNDS = 3
 MOST_RATIO = 1.05
 """Issue 6: a step of E2 over one of E0, on a GPU at the published size."""
-Told = Callable[..., None]
+Measure = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def fastest(benchmark: Any, work: Callable[[], object], device: str, repeats: in
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_matrix_product(benchmark: Any, here: Here, measured: Told, precision: str) -> None:
+def test_matrix_product(benchmark: Any, here: Here, measured: Measure, precision: str) -> None:
     work, operations = matrix_product(here.device, DTYPES[precision])
     tflops = operations / fastest(benchmark, work, here.device, REPEATS[here.device]) / 1e12
     assert work().isfinite().all()
@@ -52,7 +52,7 @@ def test_matrix_product(benchmark: Any, here: Here, measured: Told, precision: s
     measured(f"gemm_{precision}", tflops, "TFLOP/s", **share)
 
 
-def test_memory_copy(benchmark: Any, here: Here, measured: Told) -> None:
+def test_memory_copy(benchmark: Any, here: Here, measured: Measure) -> None:
     work, moved = memory_copy(here.device)
     gigabytes = moved / fastest(benchmark, work, here.device, REPEATS[here.device]) / 1e9
     assert not work().any()
@@ -63,7 +63,7 @@ def test_memory_copy(benchmark: Any, here: Here, measured: Told) -> None:
 
 @pytest.mark.parametrize("arm", ["E0", "E1", "E2"])
 def test_training(
-    benchmark: Any, here: Here, measured: Told, gemm: float, tmp_path: Path, arm: str
+    benchmark: Any, here: Here, measured: Measure, gemm: float, tmp_path: Path, arm: str
 ) -> None:
     """Forward, backward and update on a batch that lies on the device already."""
     from training_step import TrainingStep
@@ -81,7 +81,7 @@ def test_training(
     measured(f"train_{arm}", step.samples / seconds, "samples/s", **beside)
 
 
-def test_step_ratio(benchmark: Any, here: Here, measured: Told, tmp_path: Path) -> None:
+def test_step_ratio(benchmark: Any, here: Here, measured: Measure, tmp_path: Path) -> None:
     """What memory costs in training: seconds of a step of E2 over those of E0, in turns, so that a
     neighbour slows both."""
     from training_step import TrainingStep
@@ -106,7 +106,9 @@ def test_step_ratio(benchmark: Any, here: Here, measured: Told, tmp_path: Path) 
         )
 
 
-def test_encoding(benchmark: Any, here: Here, measured: Told, gemm: float, tmp_path: Path) -> None:
+def test_encoding(
+    benchmark: Any, here: Here, measured: Measure, gemm: float, tmp_path: Path
+) -> None:
     """Clips of the world encoder, preprocessed already."""
     from model_sizes import WINDOW, make_encoder, size_for
     from training_step import autocast

@@ -83,8 +83,8 @@ def test_a_report(benchmark: Any, tmp_path: Path, episodes: int) -> None:
         spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
     benchmark.pedantic(once, rounds=2)
-    told = json.loads((run_dir / "report.json").read_text())
-    assert told["episodes"]["finished"] == 5 * episodes
+    report = json.loads((run_dir / "report.json").read_text())
+    assert report["episodes"]["finished"] == 5 * episodes
     size = (run_dir / "report.html").stat().st_size
     benchmark.extra_info.update(cpu_seconds=round(min(spent), 2), bytes=size)
     print(

@@ -6,7 +6,7 @@ side is ``lerobot.scripts.lerobot_eval.rollout`` with its own environment and pr
 episode after the other in one process; only the initial state, the seed and the policy's noise are
 set to the row's, which its command line cannot do. The engine plays the same rows with the
 machine's simulators. CPU seconds are those of the episodes, reset to end, policy included; what is
-made once (scenes, models, processes) is told apart.
+made once (scenes, models, processes) is counted apart.
 """
 
 import time

@@ -31,7 +31,7 @@ from wmvla.train.step import make_optimizer, parameter_groups
 
 SAMPLES = {"cpu": 4, "cuda": 32}
 STEPS, ROUNDS = {"cpu": 2, "cuda": 10}, 3
-Told = Callable[..., None]
+Measure = Callable[..., None]
 Step = Callable[[], torch.Tensor]
 
 
@@ -112,7 +112,7 @@ def take_turns(benchmark: Any, here: Here, plain: Side, other: Side) -> tuple[fl
 
 @pytest.mark.parametrize("arm", ["E0", "E2"])
 def test_training_on_cached_vision(
-    benchmark: Any, here: Here, measured: Told, tmp_path: Path, arm: str
+    benchmark: Any, here: Here, measured: Measure, tmp_path: Path, arm: str
 ) -> None:
     torch.set_num_threads(1)
     samples = SAMPLES[here.device]
@@ -174,8 +174,8 @@ def test_operations_of_a_published_step(benchmark: Any, here: Here, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_training_compiled(benchmark: Any, here: Here, measured: Told, tmp_path: Path) -> None:
-    """E2 through ``torch.compile``. What compiling takes is told apart from the steps after it."""
+def test_training_compiled(benchmark: Any, here: Here, measured: Measure, tmp_path: Path) -> None:
+    """E2 through ``torch.compile``. Compiling is counted apart from the steps."""
     torch.set_num_threads(1)
     samples = SAMPLES[here.device]
     plain, compiled = (

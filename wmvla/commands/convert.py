@@ -1,5 +1,4 @@
-"""``lerobot-wm-convert SOURCE TARGET``: a SmolVLA checkpoint as a ``smolvla_world`` one, with its
-own processors."""
+"""``lerobot-wm-convert SOURCE TARGET``: a SmolVLA as a ``smolvla_world``, with its processors."""
 
 import sys
 from collections.abc import Sequence
@@ -36,11 +35,8 @@ def convert_checkpoint(arguments: list[str]) -> None:
         return
     source, target, flags = places(arguments)
     seed, rename_map = value_of("seed", flags) or "0", value_of("rename_map", flags)
-    unknown = [
-        flag
-        for flag in without("seed", without("rename_map", flags))
-        if not flag.startswith("--policy.")
-    ]
+    rest = without("seed", without("rename_map", flags))
+    unknown = [flag for flag in rest if not flag.startswith("--policy.")]
     if unknown:
         raise UserError(f"unrecognized arguments: {' '.join(unknown)} (see {PROGRAM} --help)")
     if not seed.isdecimal():
@@ -56,20 +52,16 @@ def convert_checkpoint(arguments: list[str]) -> None:
         config = parse_policy(SmolVLAWorldConfig, flags, str(checkpoint_folder(source)))
         rewrite(config, source, target)
     else:
-        start = [
-            f"--policy.init_from_policy_path={source}",
-            *([f"--policy.init_rename_map={rename_map}"] if rename_map else []),
-        ]
+        start = [f"--policy.init_from_policy_path={source}"]
+        start += [f"--policy.init_rename_map={rename_map}"] if rename_map else []
         config = parse_policy(SmolVLAWorldConfig, [*flags, *start])
         if not convert(config, target, int(seed)):
             print(
                 f"The statistics of the latents are missing, because {latents_step(config).path}"
                 " does not exist yet: training takes them from there at its first step."
             )
-    print(
-        f"{target}: smolvla_world, {len(config.image_features)} cameras, latents of width"
-        f" {config.world_latent_dim}"
-    )
+    shape = f"{len(config.image_features)} cameras, latents of width {config.world_latent_dim}"
+    print(f"{target}: smolvla_world, {shape}")
 
 
 def places(arguments: list[str]) -> tuple[str, Path, list[str]]:

@@ -14,12 +14,8 @@ from wmvla.errors import UserError
 
 def parse_flags[T](config: type[T], arguments: Sequence[str], program: str) -> T:
     """The configuration that ``arguments`` such as ``--dataset.root=DIR`` give; a switch may stand
-    without ``=true``.
-
-    Raises:
-        UserError: an unknown flag or a value of another type.
-        SystemExit: after ``--help`` was printed.
-    """
+    without ``=true``. UserError: an unknown flag or a value of another type. SystemExit: ``--help``
+    was printed."""
     switches = {f"--{field.name}" for field in fields(config) if field.type is bool}  # type: ignore[arg-type]
     given = [
         f"{word}=true" if word in switches and not _has_value(arguments, place) else word

@@ -1,5 +1,4 @@
-"""``lerobot-wm-latents``: encode every frame of a LeRobotDataset once, for training; or check
-latents that came from elsewhere.
+"""``lerobot-wm-latents``: encode every frame of a LeRobotDataset once, or check given latents.
 
 Exit code 0: the latents are there, or fine. 1: the checked file cannot be used. 2: bad usage or
 input, one line.
@@ -71,28 +70,24 @@ class LatentsFlags:
         repo_id = self.policy.dataset_repo_id or self.dataset.repo_id
         if not repo_id:
             raise UserError(f"--dataset.repo_id is missing (see {PROGRAM} --help)")
+        policy = self.policy
         return latents_path(
-            Path(self.policy.cache_dir),
-            repo_id,
-            self.policy.world_latents_source,
-            self.policy.latent_suffix,
+            Path(policy.cache_dir), repo_id, policy.world_latents_source, policy.latent_suffix
         )
 
     @property
     def window(self) -> int:
         """Frames of one clip, m."""
-        named, given = (
-            suffix_window(self.policy.latent_suffix),
-            self.policy.world_rollout_temporal_window,
-        )
+        suffix, given = self.policy.latent_suffix, self.policy.world_rollout_temporal_window
+        named = suffix_window(suffix)
         if named and given and named != given:
             raise UserError(
                 f"policy.world_rollout_temporal_window = {given} contradicts policy.latent_suffix ="
-                f" {self.policy.latent_suffix!r}."
+                f" {suffix!r}."
             )
         if not (named or given) or given < 0:
             raise UserError(
-                f"policy.latent_suffix = {self.policy.latent_suffix!r} does not contain the "
+                f"policy.latent_suffix = {suffix!r} does not contain the "
                 "temporal window: set policy.world_rollout_temporal_window."
             )
         return given or named or 0
@@ -100,24 +95,20 @@ class LatentsFlags:
     @property
     def camera(self) -> str:
         """``front``, ``wrist`` or ``both``."""
-        named = self.policy.latent_suffix.rpartition("_")[2]
+        named, asked = self.policy.latent_suffix.rpartition("_")[2], self.policy.world_camera
         named = named if named in ("front", "wrist", "both") else "front"
-        if self.policy.world_camera not in ("", named):
+        if asked not in ("", named):
+            name = f"m{self.window}" + ("" if asked == "front" else f"_{asked}")
             raise UserError(
-                f"policy.world_camera = {self.policy.world_camera!r} contradicts"
-                f" policy.latent_suffix = {self.policy.latent_suffix!r}: call it m{self.window}"
-                + ("." if self.policy.world_camera == "front" else f"_{self.policy.world_camera}.")
+                f"policy.world_camera = {asked!r} contradicts"
+                f" policy.latent_suffix = {self.policy.latent_suffix!r}: call it {name}."
             )
         return named
 
     def open_frames(self) -> DatasetFrames | None:
-        """The dataset, where one is given."""
-        root = self.dataset.root
-        return (
-            DatasetFrames(self.dataset.repo_id, Path(root) if root else None, self.camera)
-            if self.dataset.repo_id
-            else None
-        )
+        """The dataset, if one is given."""
+        name, root = self.dataset.repo_id, self.dataset.root
+        return DatasetFrames(name, Path(root) if root else None, self.camera) if name else None
 
     def open_encoder(self) -> WorldEncoder:
         """The encoder on this process's device."""
@@ -172,13 +163,8 @@ def check(flags: LatentsFlags) -> int:
     if not path.is_file():
         raise UserError(f"{path} does not exist: there is nothing to check.")
     encoder = flags.open_encoder() if flags.policy.world_vision_model_name else None
-    asked = Asked(
-        flags.window,
-        flags.camera,
-        flags.policy.world_latent_dim or None,
-        flags.open_frames(),
-        encoder,
-    )
+    width = flags.policy.world_latent_dim or None
+    asked = Asked(flags.window, flags.camera, width, flags.open_frames(), encoder)
     finding = check_latents(path, asked)
     print(path)
     _print_figures(finding)

@@ -1,5 +1,4 @@
-"""LeRobot's own mains behind our command lines: the same flags, every mistake of the user in one
-line."""
+"""LeRobot's own mains behind our command lines: the same flags, every mistake in one line."""
 
 import contextlib
 import io
@@ -33,10 +32,7 @@ CHECKS = (
 
 def run(program: str, action: Callable[[list[str]], None], arguments: Sequence[str] | None) -> int:
     """Give ``arguments`` (default: the command line's) to ``action``; 0, or 2 after one line on
-    stderr.
-
-    ``sys.argv`` is afterwards what it was: LeRobot looks there for flags, and so would whatever
-    comes next in this process.
+    stderr. ``sys.argv``, where LeRobot looks for flags, is afterwards what it was.
     """
     command_line = sys.argv
     # At every start, of a decoder that is not used here.
@@ -62,12 +58,8 @@ def joined(arguments: Sequence[str]) -> list[str]:
     """``--flag value`` as ``--flag=value``."""
     words: list[str] = []
     for word in arguments:
-        if (
-            words
-            and not word.startswith("--")
-            and words[-1].startswith("--")
-            and "=" not in words[-1]
-        ):
+        bare = bool(words) and words[-1].startswith("--") and "=" not in words[-1]
+        if bare and not word.startswith("--"):
             words[-1] += f"={word}"
         else:
             words.append(word)
@@ -86,14 +78,11 @@ def without(flag: str, arguments: Sequence[str]) -> list[str]:
 
 
 def parse[T](config: type[T], arguments: Sequence[str], program: str) -> T:
-    """The configuration that LeRobot makes of ``arguments``.
+    """The configuration that LeRobot makes of ``arguments``, which become ``sys.argv``: LeRobot
+    reads that again when it looks for ``--policy.path``.
 
-    Non-obvious: they become ``sys.argv``, for LeRobot reads that again when it looks for
-    ``--policy.path``.
-
-    Raises:
-        UserError: an unknown flag, a value of another type or that the configuration refuses.
-        SystemExit: after ``--help`` was printed.
+    UserError: an unknown flag, a value of another type or that the configuration refuses.
+    SystemExit: after ``--help`` was printed.
     """
     sys.argv = [program, *arguments]
 
@@ -113,10 +102,8 @@ def parse[T](config: type[T], arguments: Sequence[str], program: str) -> T:
             raise
         message = _policy_mistake(arguments) or printed.getvalue()
     except yaml.YAMLError:
-        message = (
-            f"{_unreadable(arguments)}: the value cannot be read; is a bracket or a quotation mark"
-            " missing?"
-        )
+        why = "the value cannot be read; is a bracket or a quotation mark missing?"
+        message = f"{_unreadable(arguments)}: {why}"
     except (ParsingError, OSError, ValueError) as error:
         message = _reason(error)
     raise UserError(_as_flags(message.rpartition("error: ")[2], arguments))
@@ -125,12 +112,8 @@ def parse[T](config: type[T], arguments: Sequence[str], program: str) -> T:
 def parse_policy[T: PreTrainedConfig](
     config: type[T], arguments: Sequence[str], checkpoint: str | None = None
 ) -> T:
-    """The policy's configuration from the ``--policy.*`` flags among ``arguments``, and what
-    ``checkpoint`` says otherwise.
-
-    Raises:
-        UserError: an unknown field, a value of another type or that the configuration refuses.
-    """
+    """The policy's configuration from the ``--policy.*`` flags among ``arguments``, then from
+    ``checkpoint``. UserError: an unknown field, a value of another type or that is refused."""
     flags = parser.get_cli_overrides("policy", arguments)
     printed = io.StringIO()
     try:
@@ -168,8 +151,7 @@ def _require_actions(policy: PreTrainedConfig) -> None:
 
 @contextlib.contextmanager
 def lerobots_temporary_files_removed() -> Iterator[None]:
-    """LeRobot gives a checkpoint's configuration to draccus in a temporary file, wherever it reads
-    one, and leaves it."""
+    """LeRobot leaves a temporary file wherever it gives a checkpoint's configuration to draccus."""
     lerobots = PreTrainedConfig.__dict__["from_pretrained"]
 
     def from_pretrained(cls: type[PreTrainedConfig], *args: Any, **kwargs: Any) -> PreTrainedConfig:
@@ -185,14 +167,12 @@ def lerobots_temporary_files_removed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def lerobots_checks_are_user_errors() -> Iterator[None]:
-    """What LeRobot raises where it looks at the user's wishes, and what the hub answers, becomes
-    one sentence."""
+    """What LeRobot's checks of the user's wishes raise, and the hub answers, in one sentence."""
     try:
         yield
     except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled) as error:
-        raise UserError(
-            f"The hub does not give what was asked for: {str(error).strip().splitlines()[0]}"
-        ) from error
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"The hub does not give what was asked for: {reason}") from error
     except ImportError as error:
         if not any(name.startswith("lerobot.envs.") for name in _modules(error)):
             raise
@@ -229,10 +209,8 @@ def _unreadable(arguments: Sequence[str]) -> str:
 
 
 def _policy_mistake(arguments: Sequence[str]) -> str | None:
-    """What is wrong with the policy's flags.
-
-    Non-obvious: draccus drops the reason where a field may also be None, as LeRobot's ``policy``;
-    so the policy's flags are read once more on their own.
+    """What is wrong with the policy's flags, read on their own: draccus drops the reason if a field
+    may also be None, as LeRobot's ``policy``.
     """
     kind = value_of("policy.type", arguments)
     if kind not in PreTrainedConfig.get_known_choices():
@@ -245,8 +223,7 @@ def _policy_mistake(arguments: Sequence[str]) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
-    """The sentence at the root of an exception: the user's mistake in our words where there is
-    one."""
+    """The sentence at the root of an exception; the user's mistake in our words if there is one."""
     chain: list[BaseException] = [error]
     while (deeper := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(deeper)
@@ -259,14 +236,12 @@ def _reason(error: BaseException) -> str:
 
 
 def _as_flags(message: str, arguments: Sequence[Any]) -> str:
-    """``message`` with the flags named as the user wrote them, where LeRobot looked at the policy's
-    alone."""
+    """``message`` with the flags named as the user wrote them, with ``--policy.``."""
     for word in arguments:
         flag = str(word).partition("=")[0]
         if flag.startswith("--policy."):
             bare = flag.removeprefix("--policy.")
             for short in (f"`{bare}`", f"arguments: --{bare}", f"argument --{bare}"):
-                message = message.replace(
-                    short, short.replace(f"--{bare}", flag).replace(f"`{bare}`", flag)
-                )
+                named = short.replace(f"--{bare}", flag).replace(f"`{bare}`", flag)
+                message = message.replace(short, named)
     return " ".join(message.split())

@@ -13,10 +13,7 @@ def needed_renames(arguments: list[str], source: str) -> list[str]:
 
     Non-obvious: the reference's commands give the map at every step. A ``smolvla_world`` that was
     converted with it asks for the data's own names, and renaming them once more would hide its
-    images.
-
-    Raises:
-        UserError: not JSON; an entry of which the checkpoint knows neither side.
+    images. UserError: not JSON; an entry of which the checkpoint knows neither side.
     """
     text = value_of("rename_map", arguments)
     if text is None:
@@ -33,7 +30,5 @@ def needed_renames(arguments: list[str], source: str) -> list[str]:
                 f"--rename_map renames {data} to {name}, but {source} needs {', '.join(known)}."
             )
     needed = {data: name for data, name in entries.items() if data not in known}
-    return [
-        *without("rename_map", arguments),
-        *([f"--rename_map={json.dumps(needed)}"] if needed else []),
-    ]
+    kept = [f"--rename_map={json.dumps(needed)}"] if needed else []
+    return [*without("rename_map", arguments), *kept]

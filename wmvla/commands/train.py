@@ -42,13 +42,11 @@ def lerobots_arguments(arguments: list[str]) -> list[str]:
     """The reference's flags as LeRobot knows them.
 
     A policy that starts from a SmolVLA takes ``--rename_map`` as a field, because LeRobot allows it
-    beside ``--policy.path`` only; for a checkpoint that asks for the data's own names it is left
-    out.
+    beside ``--policy.path`` only; a checkpoint that asks for the data's own names takes none.
     """
     source, rename_map = value_of("policy.path", arguments), value_of("rename_map", arguments)
     if source:
-        # LeRobot looks at these flags after it has begun, and prints its whole usage when one is
-        # wrong
+        # LeRobot looks at these flags after it has begun, and prints all its usage for a mistake.
         parse_policy(PreTrainedConfig, arguments, str(checkpoint_folder(source)))
         return needed_renames(arguments, source)
     if rename_map is None or not value_of("policy.init_from_policy_path", arguments):

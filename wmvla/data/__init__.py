@@ -1,2 +1,1 @@
-"""Data sets: episodes, frames and images of a LeRobotDataset, read as fast as the training asks for
-them."""
+"""Data sets: episodes, frames and images of a LeRobotDataset, read as fast as training asks."""

@@ -1,5 +1,4 @@
-"""Training data: a LeRobotDataset in memory where it fits; where it does not, its images are read
-in worker processes.
+"""Training data: a LeRobotDataset in memory if it fits; else worker processes read its images.
 
 Non-obvious: LeRobot's own loader decodes the images of whole rows for each action of the chunk
 (FACTS.md). Here actions come from memory always, and images are decoded once for each sample, or
@@ -27,41 +26,32 @@ from wmvla.errors import UserError
 from wmvla.resources import local_rank, usable_memory
 
 MEMORY_FRACTION = 0.25
-"""Share of the free memory that decoded frames may take, of all training processes on a machine
-together."""
+"""Share of the free memory for decoded frames, of all training processes on a machine together."""
 MEMORY_BYTES = 4 * 2**30
-"""What decoded frames may take at most, in one process: 20,000 images of 256 pixels, which take a
-minute to decode."""
+"""For decoded frames in one process: 20,000 images of 256 pixels, a minute of decoding."""
 
 
 class TrainingData(Protocol):
-    """Rows of a dataset, as LeRobot's loader would batch them. ``chunk`` actions belong to one
-    row."""
+    """Rows of a dataset, as LeRobot's loader would batch them, ``chunk`` actions to a row."""
 
     metadata: LeRobotDatasetMetadata
     cameras: list[str]
     chunk: int
     ends: np.ndarray
     encoded: list[str]
-    """Keys of batches that are vision features already, which no processor reads; empty where
-    batches carry images."""
+    """Keys of batches that are vision features already; empty if batches carry images."""
 
     def batches(self, rows: Iterable[np.ndarray], device: str = "cpu") -> Iterator[dict[str, Any]]:
-        """For each array of rows (B,) a batch; images are float (B, 3, H, W) in [0, 1] on
-        ``device``, the rest on the host."""
+        """For each array of rows (B,) a batch; images (B, 3, H, W) in [0, 1] lie on ``device``."""
 
 
 def open_data(root: Path | None, repo_id: str, chunk: int) -> TrainingData:
-    """The dataset, decoded now if it is small, else read while it is trained on.
-
-    Args:
-        root: the dataset's folder; None for the hub cache.
-    """
+    """The dataset (``root``: None for the hub cache), decoded now if it is small, else while it is
+    trained on."""
     metadata = open_metadata(root, repo_id)
     cameras = camera_keys(metadata)
-    size = metadata.total_frames * sum(
-        int(np.prod(metadata.features[camera]["shape"])) for camera in cameras
-    )
+    shapes = (metadata.features[camera]["shape"] for camera in cameras)
+    size = metadata.total_frames * sum(int(np.prod(shape)) for shape in shapes)
     stored = all(metadata.features[camera]["dtype"] == "image" for camera in cameras)
     _, ranks = local_rank()
     if stored and size <= min(MEMORY_BYTES, MEMORY_FRACTION * usable_memory() / ranks):
@@ -70,11 +60,7 @@ def open_data(root: Path | None, repo_id: str, chunk: int) -> TrainingData:
 
 
 def open_metadata(root: Path | None, repo_id: str) -> LeRobotDatasetMetadata:
-    """The dataset's metadata.
-
-    Raises:
-        UserError: no such dataset, or the hub cannot be reached for it.
-    """
+    """The dataset's metadata. UserError: no such dataset, or the hub cannot be reached for it."""
     if root is not None and not (root / "meta" / "info.json").is_file():
         raise UserError(f"{root} is not a LeRobotDataset: make the demonstrations first.")
     with fetching(repo_id, root):
@@ -83,16 +69,12 @@ def open_metadata(root: Path | None, repo_id: str) -> LeRobotDatasetMetadata:
 
 @contextmanager
 def fetching(repo_id: str, root: Path | None) -> Iterator[None]:
-    """What LeRobot raises when it looks for a dataset's files, on the disk and then on the hub,
-    becomes one sentence."""
+    """What LeRobot raises when files are neither on the disk nor on the hub becomes a sentence."""
     try:
         yield
     except (FileNotFoundError, ConnectionError, httpx.HTTPError, HFValidationError) as error:
-        where = (
-            f"Files of the dataset {repo_id} are not in {root}"
-            if root
-            else f"The dataset {repo_id} is not on this disk"
-        )
+        absent = f"The dataset {repo_id} is not on this disk"
+        where = f"Files of the dataset {repo_id} are not in {root}" if root else absent
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{where}, and they cannot be fetched from the hub ({reason}): set dataset.repo_id "
@@ -101,11 +83,7 @@ def fetching(repo_id: str, root: Path | None) -> Iterator[None]:
 
 
 def open_dataset(repo_id: str, root: Path | None) -> LeRobotDataset:
-    """The dataset itself.
-
-    Raises:
-        UserError: files are missing, and the hub cannot be reached for them.
-    """
+    """The dataset itself. UserError: files are missing, and the hub cannot be reached for them."""
     # pyav, because torchcodec needs shared libraries of FFmpeg that a wheel does not bring
     with fetching(repo_id, root):
         return LeRobotDataset(repo_id, root=root, video_backend="pyav")
@@ -123,23 +101,20 @@ def episode_ends(metadata: LeRobotDatasetMetadata) -> np.ndarray:
 
 
 def action_is_pad(ends: np.ndarray, rows: np.ndarray, chunk: int) -> Tensor:
-    """Whether each action of the chunks that start at ``rows`` lies behind its episode's end: (B,
-    chunk) bool."""
+    """Whether each action of the chunks from ``rows`` on lies behind its episode: (B, chunk)."""
     last = ends[np.searchsorted(ends, rows, side="right")] - 1
     return torch.from_numpy(rows[:, None] + np.arange(chunk) > last[:, None])
 
 
 class Numbers:
-    """State, actions and task of every row: a dataset without its images, in memory whatever its
-    size."""
+    """State, actions and task of every row, in memory whatever the dataset's size."""
 
     def __init__(self, dataset: LeRobotDataset, chunk: int) -> None:
         self.metadata, self.cameras, self.chunk = dataset.meta, camera_keys(dataset.meta), chunk
         self.ends = episode_ends(dataset.meta)
         self.encoded: list[str] = []
-        table = dataset.hf_dataset.select_columns(
-            ["observation.state", "action", "task_index"]
-        ).with_format("numpy")[:]
+        columns = ["observation.state", "action", "task_index"]
+        table = dataset.hf_dataset.select_columns(columns).with_format("numpy")[:]
         self.state = torch.tensor(table["observation.state"], dtype=torch.float32)
         self.action = torch.tensor(table["action"], dtype=torch.float32)
         tasks = [str(task) for task in dataset.meta.tasks.sort_values("task_index").index]
@@ -170,15 +145,12 @@ class InMemoryData(Numbers):
 
     def batches(self, rows: Iterable[np.ndarray], device: str = "cpu") -> Iterator[dict[str, Any]]:
         for picked in rows:
-            images = {
-                camera: as_floats(self.images[camera][picked], device) for camera in self.cameras
-            }
+            images = {key: as_floats(self.images[key][picked], device) for key in self.cameras}
             yield images | self.batch(picked)
 
 
 class StreamedData(Numbers):
-    """A LeRobotDataset of any size: images are decoded by reader processes, ahead of the
-    training."""
+    """A LeRobotDataset of any size: reader processes decode images, ahead of the training."""
 
     def __init__(self, metadata: LeRobotDatasetMetadata, root: Path | None, chunk: int) -> None:
         dataset = open_dataset(metadata.repo_id, root)
@@ -187,20 +159,13 @@ class StreamedData(Numbers):
 
     def batches(self, rows: Iterable[np.ndarray], device: str = "cpu") -> Iterator[dict[str, Any]]:
         picked = list(rows)
-        for batch, images in zip(
-            picked, read_ahead(self.images.read, picked, pinned=device != "cpu"), strict=True
-        ):
-            floats = {
-                camera: as_floats(image, device)
-                for camera, image in zip(self.cameras, images, strict=True)
-            }
-            yield floats | self.batch(batch)
+        read = read_ahead(self.images.read, picked, pinned=device != "cpu")
+        for batch, images in zip(picked, read, strict=True):
+            floats = (as_floats(image, device) for image in images)
+            yield dict(zip(self.cameras, floats, strict=True)) | self.batch(batch)
 
 
 def as_floats(images: Tensor, device: str) -> Tensor:
-    """Bytes as numbers in [0, 1] on ``device``.
-
-    Non-obvious: bytes travel, because they are a quarter of the numbers; from pinned memory they do
-    so while the device works.
-    """
+    """Bytes as numbers in [0, 1] on ``device``. Non-obvious: bytes travel, a quarter of the
+    numbers; from pinned memory while the device works."""
     return images.to(device, non_blocking=True).float() / 255

@@ -16,12 +16,8 @@ from wmvla.errors import UserError
 
 
 def ends_of(metadata: LeRobotDatasetMetadata) -> np.ndarray:
-    """Exclusive end row of every episode, ascending: the sums of their lengths, or, where those do
-    not add up, by the frames.
-
-    Raises:
-        UserError: neither gives the episodes and frames of ``meta/info.json``.
-    """
+    """Exclusive end row of every episode, ascending: by their lengths, or, if those do not add up,
+    by the frames. UserError: neither gives the episodes and frames of ``meta/info.json``."""
     listed = metadata.episodes.with_format("numpy")
     numbers, lengths = np.asarray(listed["episode_index"]), np.asarray(listed["length"])
     ends = np.cumsum(lengths)
@@ -39,20 +35,15 @@ def ends_of(metadata: LeRobotDatasetMetadata) -> np.ndarray:
 
 
 def ends_of_frames(root: Path) -> np.ndarray:
-    """Exclusive end row of every episode by the frames' own ``episode_index``, in the order in
-    which LeRobot reads them.
-
-    Raises:
-        UserError: an episode's frames do not lie together, or a frame's ``index`` is not its row.
-    """
-    parts = [
-        pq.read_table(file, columns=["episode_index", "index"])
-        for file in sorted(root.glob("data/*/*.parquet"))
-    ]
-    episode = np.concatenate(
-        [np.empty(0, int), *[part["episode_index"].to_numpy() for part in parts]]
+    """Exclusive end row of every episode by the frames' ``episode_index``, in LeRobot's order.
+    UserError: an episode's frames do not lie together, or a frame's ``index`` is not its row."""
+    names = ("episode_index", "index")
+    files = sorted(root.glob("data/*/*.parquet"))
+    parts = [pq.read_table(file, columns=list(names)) for file in files]
+    episode, index = (
+        np.concatenate([np.empty(0, int), *(part[name].to_numpy() for part in parts)])
+        for name in names
     )
-    index = np.concatenate([np.empty(0, int), *[part["index"].to_numpy() for part in parts]])
     if not np.array_equal(index, np.arange(len(index))) or (np.diff(episode) < 0).any():
         raise UserError(
             f"The frames of {root} are not in the order of their index: fetch the dataset again."

@@ -36,12 +36,8 @@ class Frames(Protocol):
 class DatasetFrames:
     """Frames of a LeRobotDataset on disk (or of the hub, which LeRobot then fetches).
 
-    Args:
-        camera: ``front``, ``wrist`` or ``both``: the dataset's first camera, its second, or the
-        two, front first.
-
-    Raises:
-        UserError: no such dataset, or it lacks the camera.
+    ``camera``: ``front``, ``wrist`` or ``both``: the dataset's first camera, its second, or the
+    two, front first. UserError: no such dataset, or it lacks the camera.
     """
 
     def __init__(self, repo_id: str, root: Path | None, camera: str) -> None:
@@ -57,8 +53,7 @@ class DatasetFrames:
 
 
 def world_cameras(keys: Sequence[str], camera: str, repo_id: str) -> list[str]:
-    """Feature keys of the world camera(s) ``front``, ``wrist`` or ``both`` among a dataset's
-    cameras."""
+    """Feature keys of the world camera(s) ``front``, ``wrist`` or ``both`` of a dataset."""
     wanted = {"front": keys[:1], "wrist": keys[1:2], "both": keys[:2]}.get(camera)
     if wanted is None:
         raise UserError(
@@ -92,9 +87,8 @@ def dataset_fingerprint(metadata: LeRobotDatasetMetadata) -> str:
         "tasks": [str(task) for task in metadata.tasks.sort_values("task_index").index],
         "stats": load_stats(metadata.root),
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=_plain).encode()).hexdigest()[
-        :16
-    ]
+    text = json.dumps(content, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _plain(value: Any) -> Any:

@@ -1,5 +1,4 @@
-"""Camera images of a LeRobotDataset by row, as bytes. Only the cameras and rows that are asked for
-are decoded."""
+"""Camera images of a LeRobotDataset by row, as bytes; only what is asked for is decoded."""
 
 import io
 from collections.abc import Sequence
@@ -16,11 +15,8 @@ from torch import Tensor
 
 
 class StoredImages:
-    """Images of some cameras, stored one by one or in videos.
-
-    Args:
-        keys: feature keys of the cameras. ends: exclusive end row of every episode.
-    """
+    """Images of the cameras ``keys``, stored one by one or in videos; ``ends`` of episodes are
+    exclusive rows."""
 
     def __init__(self, dataset: LeRobotDataset, keys: Sequence[str], ends: np.ndarray) -> None:
         self.keys, self.ends = list(keys), ends
@@ -44,11 +40,8 @@ class StoredImages:
         ]
 
     def _decode_video(self, key: str, rows: np.ndarray, timestamps: np.ndarray) -> Tensor:
-        """One run of the decoder for each stretch of consecutive rows of an episode.
-
-        Non-obvious: the decoder keeps all frames between the first and the last of a run, so a run
-        has no gaps.
-        """
+        """One run of the decoder for each stretch of consecutive rows of an episode: it keeps all
+        frames between the first and the last of a run."""
         episodes = np.searchsorted(self.ends, rows, side="right")
         cuts = np.flatnonzero((np.diff(rows) != 1) | (np.diff(episodes) != 0)) + 1
         parts = []
@@ -57,9 +50,8 @@ class StoredImages:
             start = self.metadata.episodes[number][f"videos/{key}/from_timestamp"]
             path = self.root / self.metadata.get_video_file_path(number, key)
             times = [float(start + time) for time in timestamps[run]]
-            parts.append(
-                decode_video_frames(path, times, self.tolerance, "pyav", return_uint8=True)
-            )
+            found = decode_video_frames(path, times, self.tolerance, "pyav", return_uint8=True)
+            parts.append(found)
         return torch.cat(parts)
 
 

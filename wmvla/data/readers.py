@@ -38,14 +38,10 @@ def reader_count() -> int:
 def read_ahead(
     read: Callable[[np.ndarray], list[Tensor]], rows: Sequence[np.ndarray], pinned: bool
 ) -> Iterator[list[Tensor]]:
-    """What ``read`` gives for each of ``rows``, in order, read by processes of their own, two
-    batches ahead each.
+    """What ``read`` gives for each of ``rows``, in order, by processes that read two batches ahead
+    each; ``pinned``: in memory that an accelerator can copy from while it works.
 
-    Args:
-        pinned: in memory that an accelerator can copy from while it works.
-
-    Non-obvious: a whole batch is one reader's work, so that its pieces need not be put together by
-    the training.
+    Non-obvious: a whole batch is one reader's work, so the training puts no pieces together.
     """
     made: DataLoader[Any] = DataLoader(
         _Batches(read, rows),
@@ -59,6 +55,5 @@ def read_ahead(
 
 
 def ignore_sigterm(worker: int) -> None:
-    """A cluster signals every process of a job; the training still needs its readers for the step
-    that it finishes."""
+    """A cluster signals every process of a job; the training still needs its readers for a step."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -18,30 +18,19 @@ Pipelines = tuple[PolicyProcessorPipeline, PolicyProcessorPipeline]
 def load_processors(
     config: PreTrainedConfig, checkpoint: Path, overrides: dict[str, Any] | None = None
 ) -> Pipelines:
-    """The checkpoint's own pre- and post-processor, on the policy's device instead of the one that
-    trained it.
-
-    Args:
-        overrides: fields of the preprocessor's steps, by the steps' names.
-    """
+    """The checkpoint's own pre- and post-processor, on the policy's device; ``overrides``: fields
+    of the preprocessor's steps, by the steps' names."""
     moved = {"device_processor": {"device": config.device}, **(overrides or {})}
     try:
         return make_pre_post_processors(config, str(checkpoint), preprocessor_overrides=moved)
     except (FileNotFoundError, KeyError) as error:
-        raise UserError(
-            f"The processors of {checkpoint} cannot be used: {error.args[0]}"
-        ) from error
+        why = error.args[0]
+        raise UserError(f"The processors of {checkpoint} cannot be used: {why}") from error
 
 
 def base_processors(config: PreTrainedConfig, source: str, rename_map: dict[str, str]) -> Pipelines:
-    """The processors of the SmolVLA checkpoint ``source``: its statistics, its tokenizer, the
-    data's names for its images.
-
-    Args:
-        config: of the new policy; its ``vlm_model_name`` takes the place of the checkpoint's in the
-        tokenizer's step.
-        rename_map: see ``data_names``.
-    """
+    """The processors of the SmolVLA checkpoint ``source``, with the data's names for its images
+    (``rename_map``: see ``data_names``), and the tokenizer of the new policy's ``config``."""
     folder = checkpoint_folder(source)
     plain, names = smolvla_config(folder), data_names(folder, rename_map)
     overrides: dict[str, Any] = {}
@@ -50,9 +39,8 @@ def base_processors(config: PreTrainedConfig, source: str, rename_map: dict[str,
     preprocessor, postprocessor = load_processors(config, folder, overrides)
     if not names:
         return preprocessor, postprocessor
-    (normalizer,) = (
-        step for step in preprocessor.steps if isinstance(step, NormalizerProcessorStep)
-    )
+    steps = preprocessor.steps
+    (normalizer,) = (step for step in steps if isinstance(step, NormalizerProcessorStep))
     rest = {data: name for data, name in own_rename_map(folder).items() if name not in names}
     overrides |= {
         "rename_observations_processor": {"rename_map": rest},

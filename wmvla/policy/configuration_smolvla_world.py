@@ -4,7 +4,6 @@ Field names follow the reference project, so that its ``--policy.*`` flags keep 
 """
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from lerobot.configs import PreTrainedConfig
@@ -30,17 +29,15 @@ class SmolVLAWorldConfig(SmolVLAConfig):
     world_latents_source: str = "vjepa"
     latent_suffix: str = "m4"
     world_latent_dim: int = 1408  # width of one latent; of both cameras together
-    world_standardise: bool = (
-        True  # False: the reference's raw latents, which learn several times slower
-    )
+    # False: the reference's raw latents, which learn several times slower
+    world_standardise: bool = True
     world_camera: str = "front"  # front, wrist or both
 
     # Start: weights and processors of a SmolVLA checkpoint (folder or hub id)
     init_from_policy_path: str = ""
     init_from_strict: bool = True  # every weight that SmolVLA has must be there
-    init_rename_map: dict[str, str] = field(
-        default_factory=dict
-    )  # data's image name -> that checkpoint's name
+    # data's image name -> that checkpoint's name
+    init_rename_map: dict[str, str] = field(default_factory=dict)
 
     # Geometry of the memory
     context_frames: int = 4  # T, latents that the Prophet sees
@@ -52,9 +49,7 @@ class SmolVLAWorldConfig(SmolVLAConfig):
     # Imagination bank: N hypotheses of the future, side by side in the memory
     world_num_hypotheses: int = 1
     world_hypothesis_method: str = "noise"  # dropout, noise or ensemble
-    world_best_of_n: bool = (
-        False  # the world loss is that of the best hypothesis, not of their mean
-    )
+    world_best_of_n: bool = False  # the world loss is the best hypothesis's, not their mean's
 
     # F1, late injection: the action expert's hidden states before action_out_proj
     enable_world_injection: bool = True
@@ -81,9 +76,7 @@ class SmolVLAWorldConfig(SmolVLAConfig):
     world_vision_model_name: str = "facebook/vjepa2-vitg-fpc64-256"
     # of the encoder that made the latents, once they were read; a rollout with another is refused
     world_encoder_hash: str = ""
-    world_rollout_temporal_window: int = (
-        0  # frames of one clip, m; 0: read from latent_suffix ("m4" -> 4)
-    )
+    world_rollout_temporal_window: int = 0  # frames of one clip, m; 0: by latent_suffix ("m4" -> 4)
 
     # Diagnostics
     log_attn_stats: bool = True
@@ -95,10 +88,10 @@ class SmolVLAWorldConfig(SmolVLAConfig):
             inherit(self, self.init_from_policy_path, self.init_rename_map)
         super().__post_init__()
         if self.world_memory_mode_rollout in REFUSED_IN_ROLLOUTS:
+            mode = self.world_memory_mode_rollout
             raise UserError(
-                f"policy.world_memory_mode_rollout = {self.world_memory_mode_rollout!r} is not"
-                f" possible: {REFUSED_IN_ROLLOUTS[self.world_memory_mode_rollout]}; choose"
-                f" {_listed(ROLLOUT_MODES)}."
+                f"policy.world_memory_mode_rollout = {mode!r} is not possible:"
+                f" {REFUSED_IN_ROLLOUTS[mode]}; choose {', '.join(ROLLOUT_MODES)}."
             )
         for name, known in (
             ("world_memory_mode_train", TRAINING_MODES),
@@ -107,10 +100,8 @@ class SmolVLAWorldConfig(SmolVLAConfig):
             ("world_prefix_block", PREFIX_BLOCKS),
             ("world_hypothesis_method", HYPOTHESIS_METHODS),
         ):
-            if getattr(self, name) not in known:
-                raise UserError(
-                    f"policy.{name} = {getattr(self, name)!r} is unknown: choose {_listed(known)}."
-                )
+            if (value := getattr(self, name)) not in known:
+                raise UserError(f"policy.{name} = {value!r} is unknown: choose {', '.join(known)}.")
         for name in ("context_frames", "future_offset", "world_num_hypotheses", "world_latent_dim"):
             if getattr(self, name) < 1:
                 raise UserError(f"policy.{name} = {getattr(self, name)} must be at least 1.")
@@ -124,11 +115,8 @@ class SmolVLAWorldConfig(SmolVLAConfig):
                 f"policy.world_prefix_tokens = {self.world_prefix_tokens} must lie between 0 and"
                 f" the memory's {self.memory_tokens} latents."
             )
-        if (
-            self.world_num_hypotheses > 1
-            and self.world_hypothesis_method == "dropout"
-            and self.prophet_dropout == 0
-        ):
+        varied = self.world_num_hypotheses > 1 and self.world_hypothesis_method == "dropout"
+        if varied and self.prophet_dropout == 0:
             raise UserError(
                 "policy.world_hypothesis_method = 'dropout' needs policy.prophet_dropout above 0."
             )
@@ -141,17 +129,12 @@ class SmolVLAWorldConfig(SmolVLAConfig):
 
     @property
     def start(self) -> tuple[str, dict[str, str]]:
-        """The SmolVLA checkpoint that the policy starts from (empty: none) and the rename map that
-        goes with it."""
-        return (
-            (self.init_from_policy_path, self.init_rename_map)
-            if self.init_from_policy_path
-            else self._start
-        )
+        """The SmolVLA checkpoint that the policy starts from (empty: none), and its rename map."""
+        given = self.init_from_policy_path, self.init_rename_map
+        return given if self.init_from_policy_path else self._start
 
     def leave_start(self) -> None:
-        """The policy has its first weights: what is saved from now on does not depend on where they
-        came from."""
+        """The policy has its first weights: checkpoints do not depend on where they came from."""
         self._start, self.init_from_policy_path, self.init_rename_map = self.start, "", {}
 
     @property
@@ -167,14 +150,13 @@ class SmolVLAWorldConfig(SmolVLAConfig):
 
     @property
     def world_camera_keys(self) -> tuple[str, ...]:
-        """Feature keys of the cameras that the world encoder sees; LIBERO's first camera is the
-        front, its second the wrist."""
+        """Feature keys of the world encoder's cameras; LIBERO's are the front, then the wrist."""
         keys = tuple(self.image_features)
         wanted = {"front": keys[:1], "wrist": keys[1:2], "both": keys[:2]}[self.world_camera]
         if len(wanted) != (2 if self.world_camera == "both" else 1):
             raise UserError(
                 f"policy.world_camera = {self.world_camera!r} needs more cameras than the policy"
-                f" has: {_listed(keys)}."
+                f" has: {', '.join(keys)}."
             )
         return wanted
 
@@ -195,11 +177,6 @@ class SmolVLAWorldConfig(SmolVLAConfig):
 
 
 def suffix_window(suffix: str) -> int | None:
-    """The temporal window that a latent suffix names: ``m4`` and ``m4_wrist`` -> 4; None for one
-    that names none."""
+    """The temporal window that a latent suffix names, if any: ``m4`` and ``m4_wrist`` -> 4."""
     named = re.match(r"m(\d+)(?:_|$)", suffix)
     return int(named[1]) if named else None
-
-
-def _listed(names: Collection[str]) -> str:
-    return ", ".join(names)

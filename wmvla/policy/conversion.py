@@ -1,5 +1,4 @@
-"""Checkpoints as policies: one as it is, one with the world parts added, and the folder that stock
-LeRobot loads."""
+"""Checkpoints as policies, as they are or with the world parts added, and written for LeRobot."""
 
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,10 @@ from wmvla.policy.weights import WEIGHTS, checkpoint_fields, checkpoint_folder, 
 
 def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> PreTrainedPolicy:
     """A policy of any registered type from a LeRobot checkpoint folder, strictly: every weight
-    present, every shape equal.
+    present, every shape equal. ``overrides``: configuration fields to change.
 
-    Args:
-        overrides: configuration fields to change, for instance ``{"world_memory_mode_rollout":
-        "zero"}``.
-
-    Raises UserError where the configuration has fields that its policy does not know here, or lacks
-    one that is to be changed.
+    UserError: the configuration has fields that its policy does not know here, or lacks one that is
+    to be changed.
     """
     try:
         with temporary_files_removed():
@@ -60,28 +55,17 @@ def load_with_processors(checkpoint: Path, device: str) -> tuple[PreTrainedPolic
 def add_world(
     base: str | Path, world: dict[str, Any], seed: int, device: str
 ) -> tuple[SmolVLAWorldPolicy, Pipelines]:
-    """A ``smolvla_world`` policy that starts as the SmolVLA checkpoint ``base``, with the base's
-    processors.
-
-    Args:
-        base: LeRobot checkpoint folder of a SmolVLA, or its hub id.
-        world: fields of ``SmolVLAWorldConfig``; those of SmolVLA that are not among them are the
-        base's.
-        seed: initial weights of the world parts.
-
-    Raises:
-        UserError: no SmolVLA checkpoint; no latents of which to take the statistics.
-    """
-    policy, processors = start_policy(
-        SmolVLAWorldConfig(**world, init_from_policy_path=str(base), device=device), seed
-    )
+    """A ``smolvla_world`` policy that starts as the SmolVLA checkpoint ``base`` (folder or hub id),
+    with the base's processors, the fields ``world`` of ``SmolVLAWorldConfig``, and world parts from
+    ``seed``. UserError: no SmolVLA checkpoint; no latents of which to take the statistics."""
+    config = SmolVLAWorldConfig(**world, init_from_policy_path=str(base), device=device)
+    policy, processors = start_policy(config, seed)
     policy.take_statistics()
     return policy, processors
 
 
 def start_policy(config: SmolVLAWorldConfig, seed: int) -> tuple[SmolVLAWorldPolicy, Pipelines]:
-    """The policy and processors that ``config.init_from_policy_path`` leads to, without statistics
-    of the latents."""
+    """Policy and processors from ``config.init_from_policy_path``, without latents' statistics."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         policy = SmolVLAWorldPolicy(config)
@@ -90,12 +74,8 @@ def start_policy(config: SmolVLAWorldConfig, seed: int) -> tuple[SmolVLAWorldPol
 
 def convert(config: SmolVLAWorldConfig, target: Path, seed: int) -> bool:
     """Write the ``smolvla_world`` checkpoint that starts as the SmolVLA
-    ``config.init_from_policy_path``.
-
-    Returns:
-        whether it is complete: where the latent cache does not exist yet, their statistics are
-        missing, and the first training step takes them.
-    """
+    ``config.init_from_policy_path``: whether it is complete. Without a latent cache the statistics
+    are missing, and the first training step takes them."""
     _refuse_existing(target)
     policy, processors = start_policy(config, seed)
     complete = not config.world_standardise or Path(latents_step(config).path).is_file()
@@ -107,11 +87,7 @@ def convert(config: SmolVLAWorldConfig, target: Path, seed: int) -> bool:
 
 def rewrite(config: SmolVLAWorldConfig, source: str | Path, target: Path) -> None:
     """Write the ``smolvla_world`` checkpoint ``source`` again with ``config``, its latents step to
-    match.
-
-    Raises:
-        UserError: the weights do not fit ``config``.
-    """
+    match. UserError: the weights do not fit ``config``."""
     _refuse_existing(target)
     folder = checkpoint_folder(source)
     policy = SmolVLAWorldPolicy(config)

@@ -1,5 +1,4 @@
-"""What a training step tells about the memory: detached tensors on their device, so that logging
-costs no host copy."""
+"""What a training step logs about the memory: detached tensors on their device, no host copy."""
 
 import torch
 from torch import Tensor
@@ -11,17 +10,13 @@ from wmvla.policy.fusion import WorldFusion
 def memory_diagnostics(
     fusion: WorldFusion, history: Tensor, future: Tensor, cosine: Tensor, valid: Tensor
 ) -> dict[str, Tensor]:
-    """The quantities of PROTOCOL.md, scalars () unless noted; norms are mean Euclidean norms per
-    latent or token.
+    """The quantities of PROTOCOL.md, scalars () unless noted, of standardised history (B, T, D) and
+    future (B, K, D), cosine (B, K), valid (B, K); norms are mean Euclidean norms per latent.
 
-    Args:
-        history (B, T, D), future (B, K, D): standardised. cosine (B, K), valid (B, K).
-
-    Returns:
-        ``world_cos_k`` and ``world_valid_k`` (K,): mean cosine of the futures inside their
-        episodes, and their share of the batch, per step ahead. Where ``fusion`` watched a
-        cross-attention (F3a has none) also its entropy, largest weight and ``world_attn_k`` (K,),
-        the mass per step ahead, summed over the hypotheses.
+    ``world_cos_k`` and ``world_valid_k`` (K,): mean cosine of the futures inside their episodes,
+    and their share of the batch, per step ahead. If ``fusion`` watched a cross-attention (F3a has
+    none) also its entropy, largest weight and ``world_attn_k`` (K,), the mass per step ahead,
+    summed over the hypotheses.
     """
     inside = valid.float()
     share = inside.mean(0)
@@ -50,8 +45,7 @@ def memory_diagnostics(
 
 
 def as_floats(details: dict[str, Tensor]) -> dict[str, float]:
-    """Scalars by their names, entries of a vector by its name and their place from 1; one copy to
-    the host."""
+    """Scalars by name, entries of a vector by name and place from 1; one copy to the host."""
     names = [
         name if value.ndim == 0 else f"{name}/{place}"
         for name, value in details.items()

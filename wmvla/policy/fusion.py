@@ -1,5 +1,4 @@
-"""Fusion points: where the world memory enters SmolVLA, each behind a gate of its own that starts
-closed.
+"""Fusion points: where the world memory enters SmolVLA, each behind a gate that starts closed.
 
 F1 late injection, F2 suffix input, F3a world tokens in the prefix, F3b prefix cross-attention
 (PROTOCOL.md has the words).
@@ -19,33 +18,23 @@ from wmvla.world.injection import GatedCrossAttention, PrefixTokens, gated_token
 class WorldFusion(nn.Module):
     """The gated paths that a configuration asks for, and the memory that they read.
 
-    Attributes:
-        memory: (B, M, D) while the policy runs, else None.
-        watched: hidden (B, S, H), context (B, S, H) and attention weights (first samples, heads, S,
-        M) of the last
-            cross-attention in a training step, where ``log_attn_stats`` asks for them.
+    ``memory``: (B, M, D) while the policy runs, else None. ``watched``: hidden (B, S, H), context
+    (B, S, H) and attention weights (first samples, heads, S, M) of the last cross-attention in a
+    training step, if ``log_attn_stats`` asks for them.
     """
 
     def __init__(self, config: SmolVLAWorldConfig, expert_width: int, prefix_width: int) -> None:
         super().__init__()
         latent, tokens = config.world_latent_dim, config.memory_tokens
-        late = (expert_width, latent, tokens, config.world_inject_num_heads, config.world_gate_init)
-        early = (
-            prefix_width,
-            latent,
-            tokens,
-            config.world_prefix_num_heads,
-            config.world_prefix_gate_init,
-        )
+        gate, prefix_gate = config.world_gate_init, config.world_prefix_gate_init
+        late = (expert_width, latent, tokens, config.world_inject_num_heads, gate)
+        early = (prefix_width, latent, tokens, config.world_prefix_num_heads, prefix_gate)
         self.late = GatedCrossAttention(*late) if config.enable_world_injection else None
         self.suffix_in = GatedCrossAttention(*late) if config.world_inject_suffix_in else None
         self.prefix_cross = GatedCrossAttention(*early) if config.world_prefix_cross_attn else None
-        count = config.world_prefix_tokens
-        self.prefix_tokens = (
-            PrefixTokens(prefix_width, latent, count, config.world_prefix_gate_init)
-            if count
-            else None
-        )
+        tokens = config.world_prefix_tokens
+        added = (prefix_width, latent, tokens, prefix_gate)
+        self.prefix_tokens = PrefixTokens(*added) if tokens else None
         self.watch = config.log_attn_stats
         self.memory: Tensor | None = None
         self.watched: tuple[Tensor, Tensor, Tensor] | None = None
@@ -93,8 +82,7 @@ class WorldFlowMatching(VLAFlowMatching):
 
     fusion: list[WorldFusion]  # in a list, so that its weights are not named twice in a checkpoint
     padded_length: int
-    """What SmolVLA calls ``prefix_length``, which is 0 here: the prefix is padded behind the world
-    tokens."""
+    """SmolVLA's ``prefix_length``, which is 0 here: the prefix is padded behind world tokens."""
 
     def embed_prefix(self, *arguments: Any, **named: Any) -> tuple[Tensor, Tensor, Tensor]:
         """As SmolVLA's, then F3b and F3a.
@@ -117,13 +105,11 @@ class WorldFlowMatching(VLAFlowMatching):
 
 
 class WorldTokenVLM(SmolVLMWithExpertModel):
-    """SmolVLM and action expert whose tokens can see the world tokens of F3a, as far as their gate
-    is open."""
+    """SmolVLM and action expert that see the world tokens of F3a, as far as their gate is open."""
 
     fusion: list[WorldFusion]
     world_slots: tuple[int, int]
-    """First and last + 1 position of the world tokens; the state's token stands right before the
-    first."""
+    """First and last + 1 position of the world tokens; the state's token stands right before."""
     state_block: bool
     """Whether image and language tokens may not see the world tokens."""
 
@@ -138,17 +124,15 @@ class WorldTokenVLM(SmolVLMWithExpertModel):
         first, last = self.world_slots
         world = self._world_columns(attention_mask)
         if inputs_embeds[0] is None:  # a denoising step: actions see all of them
-            return super().forward(
-                attention_mask=attention_mask | world, inputs_embeds=inputs_embeds, **named
-            )
+            mask = attention_mask | world
+            return super().forward(attention_mask=mask, inputs_embeds=inputs_embeds, **named)
         rows = torch.arange(attention_mask.shape[1], device=attention_mask.device)[:, None]
         theirs = (rows >= first) & (rows < last)
         # They see what the state sees, in block `prefix` without the state itself.
         seen = attention_mask[:, first - 1 : first]
         if not self.state_block:
-            seen = seen & (
-                torch.arange(attention_mask.shape[2], device=attention_mask.device) != first - 1
-            )
+            columns = torch.arange(attention_mask.shape[2], device=attention_mask.device)
+            seen = seen & (columns != first - 1)
         seeing = rows >= (first - 1 if self.state_block else 0)
         mask = (attention_mask & ~theirs) | (seen & theirs) | (seeing & world)
         return super().forward(attention_mask=mask, inputs_embeds=inputs_embeds, **named)
@@ -167,11 +151,8 @@ class WorldTokenVLM(SmolVLMWithExpertModel):
         key: Tensor,
         value: Tensor,
     ) -> Tensor:
-        """SmolVLM's attention over all but the world tokens, joined with the gated one over them.
-
-        Args:
-            query: (B, Q, heads, d). key, value: (B, K, key heads, d).
-        """
+        """SmolVLM's attention over all but the world tokens, joined with the gated one over them:
+        query (B, Q, heads, d); key, value (B, K, key heads, d)."""
         first, last = self.world_slots
         (fusion,) = self.fusion
         assert fusion.prefix_tokens is not None
@@ -185,15 +166,11 @@ class WorldTokenVLM(SmolVLMWithExpertModel):
         scores = rows @ keys * head_dim**-0.5
         hidden = torch.finfo(scores.dtype).min
         normaliser = scores.masked_fill(~others[:, None, None], hidden).logsumexp(-1)
-        world = scores[..., first:last].masked_fill(
-            ~attention_mask[:, None, None, :, first:last], float("-inf")
-        )
+        unseen = ~attention_mask[:, None, None, :, first:last]
+        world = scores[..., first:last].masked_fill(unseen, float("-inf"))
         values = value[:, first:last].float().permute(0, 2, 1, 3)[:, :, None]
-        plain = (
-            output.float()
-            .unflatten(-1, (self.num_key_value_heads, groups, head_dim))
-            .permute(0, 2, 3, 1, 4)
-        )
+        split = output.float().unflatten(-1, (self.num_key_value_heads, groups, head_dim))
+        plain = split.permute(0, 2, 3, 1, 4)
         joined = gated_tokens(plain, world, values, normaliser, fusion.prefix_tokens.gate)
         return joined.permute(0, 3, 1, 2, 4).flatten(2).to(output)
 

@@ -14,7 +14,7 @@ from wmvla.files import temporary_files_removed
 from wmvla.policy.weights import checkpoint_fields, checkpoint_folder
 
 OF_THE_RUN = frozenset(
-    (
+    [
         "device",
         "use_amp",
         "use_peft",
@@ -25,12 +25,12 @@ OF_THE_RUN = frozenset(
         "license",
         "pretrained_path",
         "pretrained_revision",
-    )
+    ]
 )
 """SmolVLA's fields that say where and how to run, not what the model is."""
 
 SHAPES = frozenset(
-    (
+    [
         "max_state_dim",
         "max_action_dim",
         "num_vlm_layers",
@@ -38,34 +38,27 @@ SHAPES = frozenset(
         "self_attn_every_n_layers",
         "expert_width_multiplier",
         "attention_mode",
-    )
+    ]
 )
 """SmolVLA's fields that decide which weights exist and how large they are.
 
-``vlm_model_name`` may be another place of the same model; the weights' shapes are compared when
-they are loaded.
+``vlm_model_name`` may be another place of the same model; shapes are compared on loading.
 """
 
 
 def inherit(config: SmolVLAConfig, source: str, rename_map: dict[str, str]) -> None:
     """Give the fields of SmolVLA that were left at their defaults the values of the checkpoint
-    ``source``.
+    ``source``, and images the data's names (``rename_map``: data's -> checkpoint's).
 
     Non-obvious: like LeRobot's own configurations this reads the command line again, because a flag
-    whose value happens to be SmolVLA's default cannot be told from one that was not given.
+    whose value happens to be SmolVLA's default cannot be known from one that was not given.
 
-    Args:
-        rename_map: names of images in the data -> names that the checkpoint gives them.
-
-    Raises:
-        UserError: no SmolVLA checkpoint; a field that changes the weights' shapes was set to
-        another value.
+    UserError: no SmolVLA checkpoint; a field that changes the weights' shapes was set.
     """
     folder = checkpoint_folder(source)
     plain = smolvla_config(folder)
-    given = {
-        flag.removeprefix("--").split("=")[0] for flag in parser.get_cli_overrides("policy") or []
-    }
+    flags = parser.get_cli_overrides("policy") or []
+    given = {flag.removeprefix("--").split("=")[0] for flag in flags}
     for field in fields(SmolVLAConfig):
         inherited, current = getattr(plain, field.name), getattr(config, field.name)
         if field.name in OF_THE_RUN or current == inherited:
@@ -78,17 +71,13 @@ def inherit(config: SmolVLAConfig, source: str, rename_map: dict[str, str]) -> N
                 f" with {inherited}."
             )
     if config.input_features:
-        config.input_features = rename_features(
-            config.input_features, data_names(folder, rename_map)
-        )
+        names = data_names(folder, rename_map)
+        config.input_features = rename_features(config.input_features, names)
 
 
 def smolvla_config(folder: Path) -> SmolVLAConfig:
-    """The configuration of a SmolVLA checkpoint.
-
-    Raises:
-        UserError: the checkpoint of another policy; a field that this LeRobot does not know.
-    """
+    """The configuration of a SmolVLA checkpoint. UserError: the checkpoint of another policy; a
+    field that this LeRobot does not know."""
     kind = checkpoint_fields(folder).get("type")
     if kind == "smolvla_world":
         raise UserError(
@@ -102,9 +91,8 @@ def smolvla_config(folder: Path) -> SmolVLAConfig:
         with temporary_files_removed():
             return PreTrainedConfig.from_pretrained(folder)
     except DecodingError as error:
-        raise UserError(
-            f"{folder / 'config.json'} does not fit this LeRobot's SmolVLA: {error}"
-        ) from error
+        file = folder / "config.json"
+        raise UserError(f"{file} does not fit this LeRobot's SmolVLA: {error}") from error
 
 
 def data_names(folder: Path, rename_map: dict[str, str]) -> dict[str, str]:
@@ -115,9 +103,7 @@ def data_names(folder: Path, rename_map: dict[str, str]) -> dict[str, str]:
     map: the new policy asks for the data's own names. SmolVLA knows its cameras by their order
     alone.
 
-    Args:
-        rename_map: data's name -> checkpoint's name; comes on top of the map that the checkpoint
-        was trained with.
+    ``rename_map`` (data's name -> checkpoint's name) comes on top of the one in the checkpoint.
     """
     images = _images(folder)
     for name in rename_map.values():
@@ -126,11 +112,8 @@ def data_names(folder: Path, rename_map: dict[str, str]) -> dict[str, str]:
                 f"rename_map renames to {name}, which is not an image of {folder}; its images are "
                 f"{', '.join(images)}."
             )
-    return {
-        name: data
-        for data, name in {**own_rename_map(folder), **rename_map}.items()
-        if name in images
-    }
+    renames = {**own_rename_map(folder), **rename_map}
+    return {name: data for data, name in renames.items() if name in images}
 
 
 def rename_features(
@@ -154,19 +137,15 @@ def own_rename_map(folder: Path) -> dict[str, str]:
             "convert it with python -m lerobot.processor.migrate_policy_normalization."
         )
     steps = json.loads(file.read_text())["steps"]
-    maps = [
-        step["config"]["rename_map"]
-        for step in steps
-        if step.get("registry_name") == "rename_observations_processor"
-    ]
-    return maps[0] if maps else {}
+    renaming = "rename_observations_processor"
+    maps = (step["config"]["rename_map"] for step in steps if step.get("registry_name") == renaming)
+    return next(maps, {})
 
 
 def _images(folder: Path) -> list[str]:
     features = checkpoint_fields(folder).get("input_features") or {}
-    return [
-        name for name, feature in features.items() if feature["type"] == FeatureType.VISUAL.value
-    ]
+    visual = FeatureType.VISUAL.value
+    return [name for name, feature in features.items() if feature["type"] == visual]
 
 
 def _default(field: "Field[Any]") -> Any:

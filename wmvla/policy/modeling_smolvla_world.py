@@ -32,14 +32,11 @@ from wmvla.world.memory import another_sample, hold, random_memory, spread
 from wmvla.world.prophet import ImaginationBank, bank_loss
 
 FRAMES = "world_frames"
-"""Batch key of a rollout: the last T + m - 1 frames of the C world cameras, (B, C, T + m - 1, 3, H,
-W) in [0, 1]."""
+"""Rollout: the last T + m - 1 frames of C world cameras, (B, C, T + m - 1, 3, H, W) in [0, 1]."""
 MEMORY_NOISE = "world_memory_noise"
-"""Batch key of training: standard normal (B, M, D) for memory ``random`` and the bank; by default
-from torch's generator."""
+"""Training: standard normal (B, M, D) for memory ``random`` and the bank; else from torch's own."""
 MEMORY_ORDER = "world_memory_order"
-"""Batch key of training: for each sample (B,) the one whose future memory ``shuffle`` takes; by
-default drawn likewise."""
+"""Training: for each sample (B,) the one whose future ``shuffle`` takes; by default drawn."""
 
 
 class SmolVLAWorldPolicy(SmolVLAPolicy):
@@ -66,14 +63,12 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             config.prophet_dropout,
         )
         self.world_fusion = fuse(self.model, config)
-        unknown = (
-            torch.nan if config.world_standardise else 0.0
-        )  # until a checkpoint or the latent cache tells
+        # Until a checkpoint or the latent cache gives them.
+        unknown = torch.nan if config.world_standardise else 0.0
         self.register_buffer("world_mean", torch.full((width,), unknown))
         self.register_buffer("world_std", torch.full((width,), unknown + 1))
-        self._encoder: list[
-            WorldEncoder
-        ] = []  # in a list, so that its weights stay out of the checkpoint
+        # In a list, so that its weights stay out of the checkpoint.
+        self._encoder: list[WorldEncoder] = []
         self.ready_to_train = False  # set by the first training batch, once it was checked
         take_first_weights(self, self.config)
 
@@ -81,30 +76,24 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
     def _load_as_safetensor(
         cls, model: "SmolVLAWorldPolicy", model_file: str, map_location: str, strict: bool
     ) -> "SmolVLAWorldPolicy":
-        """LeRobot's hook of ``from_pretrained``: strict whatever ``strict`` is, for a world part
-        left out would go unseen."""
+        """LeRobot's hook of ``from_pretrained``: strict always, for a missing part goes unseen."""
         load_own_weights(model, Path(model_file))
         return model
 
     def world_parameters(self) -> dict[str, list[nn.Parameter]]:
-        """The parameters that SmolVLA does not have, by the name under which their gradient's norm
-        is logged."""
+        """The parameters that SmolVLA does not have, by the log name of their gradient's norm."""
         parts = {"grad_world_inject": self.world_fusion, "grad_prophet": self.prophet}
         return {name: list(part.parameters()) for name, part in parts.items()}
 
     def set_world_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Latents are standardised per dimension with these (D,), unless ``world_standardise`` is
-        off."""
+        """Latents are standardised with these (D,), unless ``world_standardise`` is off."""
         if self.config.world_standardise:
             self.world_mean.copy_(mean)
             self.world_std.copy_(std.clamp_min(1e-6))
 
     def take_statistics(self) -> None:
         """Latents are standardised with the checkpoint's statistics, or else with those of the
-        policy's cache.
-
-        UserError where neither is there.
-        """
+        policy's cache. UserError: neither is there."""
         found = first_statistics(self.config, self.world_std)
         if found is not None:
             self.set_world_statistics(*found)
@@ -118,15 +107,11 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
     ) -> tuple[Tensor, dict[str, Any]]:
         """Flow-matching loss plus ``lambda_world`` times the world loss.
 
-        Args:
-            batch: as SmolVLA's, plus history (B, T, D), future (B, K, D) and validity (B, K) from
-            the latents step.
-            reduction: ``mean`` gives a scalar, ``none`` one loss per sample (B,).
-
-        Returns:
-            The loss and details. With ``mean`` they are floats, which is what LeRobot's own
-            training logs, at the price of one copy to the host. With ``none`` detached tensors, and
-            ``action_loss_per_sample`` and ``world_loss_per_sample`` (B,) with gradient.
+        ``batch``: as SmolVLA's, plus history (B, T, D), future (B, K, D) and validity (B, K) from
+        the latents step. With ``reduction`` ``mean`` a scalar and details as floats, which is what
+        LeRobot's own training logs, at the price of one copy to the host. With ``none`` one loss
+        per sample (B,) and detached tensors, and ``action_loss_per_sample`` and
+        ``world_loss_per_sample`` (B,) with gradient.
         """
         if not self.ready_to_train:
             check_training_batch(self.config, batch)
@@ -149,20 +134,16 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             per_sample = action_losses / counts.clamp_min(1)
             details |= {"action_loss_per_sample": per_sample, "world_loss_per_sample": world_losses}
             return per_sample + self.config.lambda_world * world_losses, details
-        action_loss, world_loss = (
-            action_losses.sum() / counts.sum().clamp_min(1),
-            world_losses.mean(),
-        )
+        action_loss = action_losses.sum() / counts.sum().clamp_min(1)
+        world_loss = world_losses.mean()
         loss = action_loss + self.config.lambda_world * world_loss
-        return loss, as_floats(
-            details | {"action_loss": action_loss, "world_loss": world_loss, "loss_total": loss}
-        )
+        means = {"action_loss": action_loss, "world_loss": world_loss, "loss_total": loss}
+        return loss, as_floats(details | means)
 
     def _action_losses(
         self, batch: dict[str, Tensor], noise: Tensor | None, time: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Per sample the sum of the flow's squared errors inside the episode (B,), and how many
-        they are (B,).
+        """Per sample the sum of the flow's squared errors inside the episode (B,), and how many.
 
         Non-obvious: SmolVLA's own ``forward`` copies its loss to the host four times, and a GPU
         waits each time.
@@ -189,15 +170,10 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
         history: Tensor | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """As SmolVLA's; where ``config.needs_frames`` the batch carries ``world_frames``, or their
-        latents are given.
-
-        Args:
-            memory_noise: of ``memory_noise_shape``; by default from torch's generator.
-            memory: (B, M, D) that takes the place of the rollout mode's, from
-            ``memory_from_latents``.
-            history: latents (B, T, D) as ``encode_history`` makes them of the frames.
-        """
+        """As SmolVLA's; if ``config.needs_frames`` the batch carries ``world_frames``, or their
+        latents ``history`` (B, T, D) are given, as ``encode_history`` makes them. ``memory_noise``:
+        of ``memory_noise_shape``; by default from torch's generator. ``memory`` (B, M, D), from
+        ``memory_from_latents``, takes the place of the rollout mode's."""
         self.eval()
         if memory is None:
             memory = self._rollout_memory(batch, memory_noise, history)
@@ -208,15 +184,14 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
     def select_action(
         self, batch: dict[str, Tensor], noise: Tensor | None = None, **kwargs: Any
     ) -> Tensor:
-        """As SmolVLA's. Every call's world-camera frames are remembered, also while the action
-        queue is not empty."""
+        """As SmolVLA's. Every call's world-camera frames are remembered, also between queries."""
         if self.config.needs_frames:
             self._push_frames([batch[key] for key in self.config.world_camera_keys])
         if not self._check_get_actions_condition():
             return super().select_action(batch, noise, **kwargs)
-        frames = (
-            {FRAMES: torch.stack(list(self._frames), dim=2)} if self.config.needs_frames else {}
-        )
+        frames = {}
+        if self.config.needs_frames:
+            frames[FRAMES] = torch.stack(list(self._frames), dim=2)
         self.eval()
         with self._remember(_finite(self._rollout_memory({**batch, **frames}, None))):
             return super().select_action(batch, noise, **kwargs)
@@ -227,27 +202,19 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
         self._frames: deque[Tensor] = deque(maxlen=self.config.world_frames)
 
     def memory_noise_shape(self, batch_size: int) -> tuple[int, int, int] | None:
-        """Shape (B, M, D) of the noise that the current mode, of training or of rollouts, asks for;
-        None for none."""
+        """Shape (B, M, D) of the noise that the current mode asks for, if it does."""
         config = self.config
         mode = config.world_memory_mode_train if self.training else config.world_memory_mode_rollout
         varied = self.prophet.needs_noise and (self.training or mode == "pred")
-        return (
-            (batch_size, config.memory_tokens, config.world_latent_dim)
-            if varied or mode == "random"
-            else None
-        )
+        shape = (batch_size, config.memory_tokens, config.world_latent_dim)
+        return shape if varied or mode == "random" else None
 
     @torch.no_grad()
     def memory_from_latents(
         self, mode: str, history: Tensor, future: Tensor, noise: Tensor | None = None
     ) -> Tensor:
-        """The memory (B, M, D) of any mode but ``shuffle``, where the future is recorded.
-
-        Args:
-            history, future: latents as the cache has them, (B, T, D) and (B, K, D).
-            noise: standard normal (B, M, D) for mode ``random`` and for a bank that needs it.
-        """
+        """The memory (B, M, D) of any mode but ``shuffle``, from recorded history (B, T, D) and
+        future (B, K, D), as the cache has them, and ``noise`` (B, M, D), if it is needed."""
         history, future = self._standardise(history), self._standardise(future)
         return self._memory(mode, history, future, self.prophet(history, noise), noise, None)
 
@@ -273,9 +240,8 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
             return spread(history, tokens)
         if mode == "pred":
             assert bank is not None
-            return (history[:, None, -1:] + bank if self.config.delta_prediction else bank).flatten(
-                1, 2
-            )
+            bank = history[:, None, -1:] + bank if self.config.delta_prediction else bank
+            return bank.flatten(1, 2)
         assert future is not None
         if mode == "shuffle":
             if len(future) < 2:
@@ -301,10 +267,8 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
         if config.needs_frames:
             self.take_statistics()
             history = self._standardise(self.encode_history(batch) if history is None else history)
-        else:
-            history = self.world_mean.expand(
-                batch[OBS_STATE].shape[0], 1, -1
-            )  # only its shape is looked at
+        else:  # only its shape is looked at
+            history = self.world_mean.expand(batch[OBS_STATE].shape[0], 1, -1)
         mode = config.world_memory_mode_rollout
         bank = self.prophet(history, noise) if mode == "pred" else None
         return self._memory(mode, history, None, bank, noise, None)
@@ -314,32 +278,28 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
         return self.world_encoder().encode_windows(batch[FRAMES], self.config.window)
 
     def _push_frames(self, cameras: list[Tensor]) -> None:
-        """Remember one step's frames, each (B, 3, H, W); before the first the history is filled
-        with it, as in the cache."""
-        frames = torch.stack(
-            [frame[:, -1] if frame.ndim == 5 else frame for frame in cameras], dim=1
-        )
+        """Remember one step's frames, each (B, 3, H, W); the first also fills the history."""
+        newest = [frame[:, -1] if frame.ndim == 5 else frame for frame in cameras]
+        frames = torch.stack(newest, dim=1)
         while len(self._frames) < self.config.world_frames - 1:
             self._frames.append(frames)
         self._frames.append(frames)
 
     def world_encoder(self) -> WorldEncoder:
         """The frozen encoder of ``world_vision_model_name``, loaded when it is first asked for.
-
-        Raises:
-            UserError: it is not the one that made the latents of the training.
-        """
+        UserError: it is not the one that made the latents of the training."""
         if not self._encoder:
-            encoder = WorldEncoder(self.config.world_vision_model_name, self.world_mean.device)
+            name, wanted = self.config.world_vision_model_name, self.config.world_latent_dim
+            encoder = WorldEncoder(name, self.world_mean.device)
             width = encoder.width * len(self.config.world_camera_keys)
-            if width != self.config.world_latent_dim:
+            if width != wanted:
                 raise UserError(
-                    f"The world encoder {self.config.world_vision_model_name!r} gives latents of"
-                    f" width {width}, but policy.world_latent_dim = {self.config.world_latent_dim}."
+                    f"The world encoder {name!r} gives latents of width {width}, but"
+                    f" policy.world_latent_dim = {wanted}."
                 )
             if self.config.world_encoder_hash not in ("", encoder.fingerprint()):
                 raise UserError(
-                    f"The world encoder {self.config.world_vision_model_name!r} is not the one that"
+                    f"The world encoder {name!r} is not the one that"
                     " made the latents of the training (other weights): set"
                     " policy.world_vision_model_name."
                 )
@@ -357,8 +317,7 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
 
 
 def _finite(memory: Tensor) -> Tensor:
-    """``memory``, which must be finite: 0 * NaN is NaN, so that not even a closed gate keeps it
-    from an action."""
+    """``memory``, which must be finite: 0 * NaN is NaN, so that no closed gate keeps it out."""
     if not torch.isfinite(memory).all():
         raise FloatingPointError("The world memory is not finite; no action is made from it.")
     return memory

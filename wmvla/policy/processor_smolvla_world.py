@@ -1,5 +1,4 @@
-"""Processors of ``smolvla_world``: SmolVLA's own, plus one step that fetches the cached world
-latents."""
+"""Processors of ``smolvla_world``: SmolVLA's own, plus the step that fetches cached latents."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,15 +17,13 @@ from wmvla.world.latents.cache import LatentCache, latents_path
 
 HISTORY, FUTURE, VALID = "world_z_hist", "world_z_future", "world_future_valid"
 LATENTS_PATH = "world_latents_path"
-"""Batch key: the file that the latents come from, so that the policy can tell whether it asked for
-that one."""
+"""Batch key: the file of the latents, for the policy to compare with the one it asked for."""
 
 
 @ProcessorStepRegistry.register("world_latents")
 @dataclass
 class WorldLatentsProcessorStep(ProcessorStep):
-    """Adds history (B, T, D), future (B, K, D) and its validity (B, K) to batches that carry the
-    dataset's ``index``.
+    """Adds history (B, T, D), future (B, K, D), validity (B, K) to batches with an ``index``.
 
     Non-obvious: batches of a rollout carry no index and pass unchanged; there the policy encodes
     frames itself. The file is opened at the first batch, so a checkpoint can be evaluated where no
@@ -62,14 +59,8 @@ class WorldLatentsProcessorStep(ProcessorStep):
         }
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "path": self.path,
-            "history": self.history,
-            "horizon": self.horizon,
-            "window": self.window,
-            "width": self.width,
-            "camera": self.camera,
-        }
+        names = ("path", "history", "horizon", "window", "width", "camera")
+        return {name: getattr(self, name) for name in names}
 
     def transform_features(
         self, features: dict[PipelineFeatureType, dict[str, PolicyFeature]]
@@ -79,12 +70,8 @@ class WorldLatentsProcessorStep(ProcessorStep):
 
 def latents_step(config: SmolVLAWorldConfig) -> WorldLatentsProcessorStep:
     """The step that fits ``config``."""
-    path = latents_path(
-        Path(config.cache_dir),
-        config.dataset_repo_id,
-        config.world_latents_source,
-        config.latent_suffix,
-    )
+    source, suffix = config.world_latents_source, config.latent_suffix
+    path = latents_path(Path(config.cache_dir), config.dataset_repo_id, source, suffix)
     return WorldLatentsProcessorStep(
         path=str(path),
         history=config.context_frames,
@@ -99,10 +86,7 @@ def make_smolvla_world_pre_post_processors(
     config: SmolVLAWorldConfig, dataset_stats: dict[str, dict[str, Tensor]] | None = None
 ) -> tuple[PolicyProcessorPipeline, PolicyProcessorPipeline]:
     """The pipelines of the SmolVLA that the policy starts from, or else SmolVLA's own, with the
-    latents step behind them.
-
-    LeRobot finds this function by its name.
-    """
+    latents step behind them. LeRobot finds this function by its name."""
     source, rename_map = config.start
     if source:
         preprocessor, postprocessor = base_processors(config, source, rename_map)

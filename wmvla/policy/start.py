@@ -1,5 +1,4 @@
-"""What a policy must have before it trains: its first weights, and latents with their statistics
-that fit it."""
+"""What a policy must have before it trains: first weights, and fitting latents with statistics."""
 
 import logging
 from pathlib import Path
@@ -16,11 +15,10 @@ from wmvla.world.latents.cache import LatentCache
 
 
 def take_first_weights(policy: nn.Module, config: SmolVLAWorldConfig) -> None:
-    """The weights of ``policy.init_from_policy_path``, where one is set; the policy's ``__init__``
-    ends with it.
+    """The weights of ``policy.init_from_policy_path``, if set; the policy's ``__init__`` ends so.
 
     Non-obvious: the path then leaves the configuration, so that no checkpoint that is saved later
-    depends on it. ``config.start`` still tells it to the processors, which LeRobot makes after the
+    depends on it. ``config.start`` keeps it for the processors, which LeRobot makes after the
     policy.
     """
     source, _ = config.start
@@ -32,29 +30,20 @@ def take_first_weights(policy: nn.Module, config: SmolVLAWorldConfig) -> None:
             "exclude each other: give the first to start from a SmolVLA, the second to continue "
             "a smolvla_world."
         )
-    missing, unknown = load_weights(
-        policy, checkpoint_folder(source) / WEIGHTS, _is_world, config.init_from_strict
-    )
-    missing = [key for key in missing if not _is_world(key)]
+    file = checkpoint_folder(source) / WEIGHTS
+    missing, unknown = load_weights(policy, file, _is_world, config.init_from_strict)
+    lacking = sum(not _is_world(key) for key in missing)
     logging.info("Weights and processors come from %s", source)
-    if missing or unknown:
-        logging.warning(
-            "%s lacks %d of SmolVLA's weights and has %d unknown ones",
-            source,
-            len(missing),
-            len(unknown),
-        )
+    if lacking or unknown:
+        text = "%s lacks %d of SmolVLA's weights and has %d unknown ones"
+        logging.warning(text, source, lacking, len(unknown))
     config.leave_start()
 
 
 def load_own_weights(policy: nn.Module, file: Path) -> None:
-    """The weights of a ``smolvla_world`` checkpoint, strictly; LeRobot itself would only log what
-    is missing.
-
-    Raises:
-        UserError: the checkpoint of a plain SmolVLA, whose processors fetch no latents; or see
-        ``load_weights``.
-    """
+    """The weights of a ``smolvla_world`` checkpoint, strictly; LeRobot only logs what is missing.
+    UserError: the checkpoint of a plain SmolVLA, whose processors fetch no latents; or see
+    ``load_weights``."""
     missing, unknown = load_weights(policy, file, _is_world)
     assert not unknown
     if set(missing) == {key for key in policy.state_dict() if _is_world(key)}:
@@ -69,14 +58,11 @@ def load_own_weights(policy: nn.Module, file: Path) -> None:
 
 
 def check_training_batch(config: SmolVLAWorldConfig, batch: dict[str, Any]) -> None:
-    """What a first training batch must show: latents, of the cache and of the lengths that the
+    """UserError unless a first training batch has latents of the cache and of the lengths that the
     policy asks for.
 
     Non-obvious: the step that made the batch may come from a checkpoint, with fields of its own; so
     the cache is opened once more as the policy's configuration describes it.
-
-    Raises:
-        UserError: they are missing, or others.
     """
     if HISTORY not in batch:
         raise UserError(
@@ -105,11 +91,7 @@ def check_training_batch(config: SmolVLAWorldConfig, batch: dict[str, Any]) -> N
 
 def first_statistics(config: SmolVLAWorldConfig, own_std: Tensor) -> tuple[Tensor, Tensor] | None:
     """Mean and standard deviation of the latents in the policy's cache; None if the checkpoint has
-    its own, or needs none.
-
-    Raises:
-        UserError: the cache is not there.
-    """
+    its own, or needs none. UserError: the cache is not there."""
     if not config.world_standardise or torch.isfinite(own_std).all():
         return None
     return _cache(config).statistics()
@@ -117,15 +99,10 @@ def first_statistics(config: SmolVLAWorldConfig, own_std: Tensor) -> tuple[Tenso
 
 def _cache(config: SmolVLAWorldConfig) -> LatentCache:
     """The cache that the configuration describes; from now on it knows the encoder that made it."""
-    step = latents_step(config)
-    cache = LatentCache(
-        Path(step.path),
-        step.window,
-        step.width,
-        step.camera,
-        encoder=config.world_encoder_hash or None,
-    )
-    config.world_encoder_hash = cache.metadata["encoder"].get("hash") or config.world_encoder_hash
+    step, known = latents_step(config), config.world_encoder_hash
+    path = Path(step.path)
+    cache = LatentCache(path, step.window, step.width, step.camera, encoder=known or None)
+    config.world_encoder_hash = cache.metadata["encoder"].get("hash") or known
     return cache
 
 

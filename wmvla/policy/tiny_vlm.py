@@ -1,7 +1,7 @@
 """A SmolVLM2 folder small enough for two cores, made from a seed through transformers' own classes.
 
 It stands where ``HuggingFaceTB/SmolVLM2-500M-Video-Instruct`` stands at full scale: LeRobot's
-SmolVLA takes the folder's path as ``vlm_model_name`` and cannot tell the difference.
+SmolVLA takes the folder's path as ``vlm_model_name`` and works as with the original.
 """
 
 from pathlib import Path
@@ -38,8 +38,7 @@ VOCABULARY_SIZE = 512
 
 
 def train_tokenizer(sentences: list[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer trained on ``sentences``, with the special tokens that SmolVLM's
-    processor asks for."""
+    """A byte-level BPE tokenizer trained on ``sentences``, with SmolVLM's special tokens."""
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL_TOKENS["unk_token"]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
@@ -55,15 +54,9 @@ def train_tokenizer(sentences: list[str]) -> PreTrainedTokenizerFast:
 
 
 def make_tiny_vlm(folder: Path, model: BaseModel, image_size: int, sentences: list[str]) -> Path:
-    """Write a tiny SmolVLM2 (config, random weights, tokenizer, processor) to ``folder`` and return
-    it.
-
-    Args:
-        folder: where to write; returned at once when it is finished already.
-        model: sizes and seed.
-        image_size: side of the square images in pixels; a multiple of patch size x scale factor.
-        sentences: what the tokenizer is trained on.
-    """
+    """Write a tiny SmolVLM2 (config, random weights, tokenizer, processor) to ``folder``, unless it
+    is there, and return it. ``image_size``: side of the square images in pixels; a multiple of
+    patch size x scale factor. ``sentences``: what the tokenizer is trained on."""
     if folder.exists():
         return folder
     tokenizer = train_tokenizer(sentences)

@@ -18,18 +18,13 @@ WEIGHTS = "model.safetensors"
 
 
 def checkpoint_folder(source: str | Path) -> Path:
-    """The local folder of a checkpoint: ``source`` itself, or the downloaded files of the hub id
-    that it is.
-
-    Raises:
-        UserError: neither; or a folder without ``config.json``.
-    """
+    """The local folder of a checkpoint: ``source`` itself, or the downloaded files of that hub id.
+    UserError: neither; or a folder without ``config.json``."""
     folder = Path(source)
     if not folder.is_dir():
         try:
-            folder = Path(
-                snapshot_download(str(source), allow_patterns=["*.json", "*.safetensors"])
-            )
+            files = ["*.json", "*.safetensors"]
+            folder = Path(snapshot_download(str(source), allow_patterns=files))
         except (HfHubHTTPError, HFValidationError, OSError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
@@ -37,11 +32,8 @@ def checkpoint_folder(source: str | Path) -> Path:
             ) from error
     if not (folder / "config.json").is_file():
         inner = next(iter(folder.glob("**/pretrained_model/config.json")), None)
-        hint = (
-            f"give {inner.parent}"
-            if inner
-            else "give a folder that LeRobot saved (pretrained_model)"
-        )
+        place = inner.parent if inner else "a folder that LeRobot saved (pretrained_model)"
+        hint = f"give {place}"
         raise UserError(f"{folder} has no config.json, so it is not a checkpoint: {hint}.")
     return folder
 
@@ -64,19 +56,13 @@ def load_weights(
     may_lack: Callable[[str], bool] = lambda key: False,
     strict: bool = True,
 ) -> tuple[list[str], list[str]]:
-    """Fill ``policy`` from a safetensors file.
+    """Fill ``policy`` from a safetensors file: the policy's weights that the file lacks, and the
+    file's that the policy does not have.
 
-    Args:
-        may_lack: whether the file may lack a weight of this name.
-        strict: False leaves weights that the file lacks as they are and ignores unknown ones;
-        shapes must be equal even so.
+    ``may_lack``: whether the file may lack a weight of this name. ``strict``: False leaves weights
+    that the file lacks as they are and ignores unknown ones; shapes must be equal even so.
 
-    Returns:
-        the policy's weights that the file lacks, and the file's weights that the policy does not
-        have.
-
-    Raises:
-        UserError: missing or damaged file; keys missing or too many; another shape.
+    UserError: missing or damaged file; keys missing or too many; another shape.
     """
     loaded = _read(file)
     own = policy.state_dict()

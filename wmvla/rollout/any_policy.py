@@ -1,5 +1,4 @@
-"""Any LeRobot policy in a rollout: its own processors, its own state for every episode, noise from
-the episode's stream."""
+"""Any LeRobot policy in a rollout: its own processors, state and noise for every episode."""
 
 import copy
 import time
@@ -30,13 +29,8 @@ STATE = "state"
 
 class AnyPolicy:
     """A LeRobot policy of any type that answers one query at a time, as its ``select_action`` does
-    in LeRobot's evaluation.
-
-    Args:
-        policy: on its device, in evaluation mode. its ``output_features`` are the environment's.
-        processors: its pre- and
-            post-processor.
-
+    in LeRobot's evaluation; on its device, in evaluation mode, with the environment's
+    ``output_features``.
     Non-obvious: a policy keeps the observations and actions of the episode that it plays (queues, a
     temporal ensemble, the plan of the step before). Where it does, every episode in flight has a
     copy of the policy that shares all weights.
@@ -54,11 +48,8 @@ class AnyPolicy:
         self.n_action_steps: int = self.config.n_action_steps if self.whole_chunks else 1
 
     def act(self, queries: Sequence[Query]) -> list[Answer]:
-        """For each query the actions (n_action_steps, A) to execute next.
-
-        Raises:
-            UserError: their number A is not the environment's.
-        """
+        """For each query the actions (n_action_steps, A) to execute next. UserError if their number
+        A is not the environment's."""
         return [self._answer(query) for query in queries]
 
     @torch.no_grad()
@@ -76,11 +67,9 @@ class AnyPolicy:
                 if query.number == 0:
                     query.kept[STATE] = with_own_state(self.policy)
                 chunk = (query.kept[STATE].select_action(batch),)
-            # one at a time, as LeRobot does it: a step may look at the observation that was
-            # preprocessed last
-            actions = (
-                torch.cat([self.postprocessor(action) for action in chunk]).float().cpu().numpy()
-            )
+            # One at a time, as LeRobot does it: a step may look at the last observation.
+            played = torch.cat([self.postprocessor(action) for action in chunk])
+            actions = played.float().cpu().numpy()
         (taken,) = self.config.output_features[ACTION].shape
         if actions.shape[1] != taken:
             raise UserError(
@@ -91,8 +80,7 @@ class AnyPolicy:
 
 
 def answers_whole_chunks(config: object) -> bool:
-    """Whether a policy of this configuration needs to be asked only when its action queue is
-    empty."""
+    """Whether such a policy needs to be asked only when its action queue is empty."""
     return (
         getattr(config, "type", None) in WHOLE_CHUNKS
         and getattr(config, "n_obs_steps", 1) == 1
@@ -103,8 +91,7 @@ def answers_whole_chunks(config: object) -> bool:
 
 
 def with_own_state(policy: PreTrainedPolicy) -> PreTrainedPolicy:
-    """A copy of ``policy`` at the start of an episode; its parameters and buffers are ``policy``'s
-    own."""
+    """A copy of ``policy`` at the start of an episode, with ``policy``'s parameters and buffers."""
     weights = {id(tensor): tensor for tensor in (*policy.parameters(), *policy.buffers())}
     other = copy.deepcopy(policy, weights)  # what is in the memo is not copied
     other.reset()
@@ -118,10 +105,8 @@ def query_seed(query: Query) -> int:
 
 @contextmanager
 def noise_of(query: Query, device: str) -> Iterator[None]:
-    """Torch's global generators begin at the query's own stream inside the block, and are what they
-    were behind it."""
-    with torch.random.fork_rng(
-        devices=[torch.cuda.current_device()] if device.startswith("cuda") else []
-    ):
+    """Torch's global generators begin at the query's own stream, and are put back afterwards."""
+    devices = [torch.cuda.current_device()] if device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=devices):
         torch.manual_seed(query_seed(query))
         yield

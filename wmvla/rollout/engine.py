@@ -1,5 +1,4 @@
-"""The closed-loop engine: simulator processes on one side, one policy on the other, no barrier
-between episodes."""
+"""The closed-loop engine: simulator processes, one policy, no barrier between episodes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,8 +15,7 @@ from wmvla.rollout.todo import Todo
 from wmvla.rollout.worker import Simulators
 
 SILENCE = 300.0
-"""Seconds without a message after which a simulator counts as hung. LIBERO's slowest reset takes
-about 10."""
+"""Seconds without a message after which a simulator counts as hung; LIBERO resets in up to 10."""
 LOOK = 1.0
 """Seconds between two looks for hung simulators."""
 
@@ -42,8 +40,8 @@ def roll_out(
     """Play every row once; ``on_episode`` gets each record as soon as the episode ends, in no
     particular order.
 
-    Where ``simulators.film``, ``on_film`` gets the front camera's frames (steps + 1, H, W, 3) uint8
-    of an episode that was played to its end, before ``on_episode``.
+    If ``simulators.film``, ``on_film`` gets the front camera's frames (steps + 1, H, W, 3) uint8 of
+    an episode that was played to its end, before ``on_episode``.
 
     A simulator that raises, dies or is silent for ``silence`` seconds is replaced, and its episode
     is started again, at most ``todo.TRIES`` times; then it is recorded as failed, and the others go
@@ -53,9 +51,8 @@ def roll_out(
     takes; it never waits for more. Of a policy that takes one at a time, the results depend neither
     on the number of workers nor on their order.
 
-    Raises:
-        UserError: no simulation could be made (for instance: no OpenGL), with the first reason; or
-        one met a mistake that only the user can fix.
+    UserError: no simulation could be made (for instance: no OpenGL), with the first reason; or one
+    met a mistake that only the user can fix.
     """
     todo = Todo(rows, workers, on_episode)
     pool: list[Simulator] = []
@@ -63,17 +60,14 @@ def roll_out(
         while todo or any(simulator.row for simulator in pool):
             _hand_out(todo, pool, simulators, workers, silence)
             asking = any(simulator.query for simulator in pool)
-            ready = wait(
-                [simulator.connection for simulator in pool if simulator.row],
-                timeout=0 if asking else LOOK,
-            )
+            busy = [simulator.connection for simulator in pool if simulator.row]
+            ready = wait(busy, timeout=0 if asking else LOOK)
             for simulator in [simulator for simulator in pool if simulator.connection in ready]:
                 trouble = _hear(simulator, todo, on_episode, on_film)
                 if trouble:
                     _replace(simulator, pool, todo, *trouble)
             for simulator in [simulator for simulator in pool if simulator.overdue()]:
-                where = simulator.where()
-                reason = f"no sign of life for {silence:.0f} s {where}"
+                reason = f"no sign of life for {silence:.0f} s {simulator.where()}"
                 _replace(simulator, pool, todo, "timeout", reason)
             _answer(pool, policy)
         todo.finish()
@@ -86,9 +80,7 @@ def _hand_out(
     todo: Todo, pool: list[Simulator], simulators: Simulators, workers: int, silence: float
 ) -> None:
     """Give every idle simulator a row; start simulators while there are rows for them."""
-    while len(pool) < min(
-        workers, len(todo) + sum(simulator.row is not None for simulator in pool)
-    ):
+    while len(pool) < min(workers, len(todo) + sum(each.row is not None for each in pool)):
         taken = {simulator.number for simulator in pool}
         number = next(number for number in range(1, workers + 1) if number not in taken)
         pool.append(start(simulators, silence, number))
@@ -104,7 +96,7 @@ def _hear(
     on_episode: Callable[[EpisodeRow, EpisodeRecord], None],
     on_film: Callable[[EpisodeRow, np.ndarray], None] | None,
 ) -> tuple[str, str] | None:
-    """Take one message; status and reason when the simulator is of no use any more."""
+    """Take one message; status and reason if the simulator is of no use any more."""
     row = simulator.row
     assert row is not None
     try:
@@ -137,9 +129,8 @@ def _hear(
 
 def _answer(pool: list[Simulator], policy: Policy) -> None:
     """Answer the queries that have waited longest, as many as the policy takes together."""
-    asking = sorted(
-        (simulator for simulator in pool if simulator.query), key=lambda simulator: simulator.heard
-    )
+    asking = [simulator for simulator in pool if simulator.query]
+    asking.sort(key=lambda simulator: simulator.heard)
     batch = asking[: policy.largest_batch]
     if batch:
         answers = policy.act([simulator.query for simulator in batch if simulator.query])

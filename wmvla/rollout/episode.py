@@ -1,5 +1,4 @@
-"""What an episode's simulator asks the policy, what the policy answers, and what is recorded of the
-episode."""
+"""What an episode's simulator asks the policy, its answer, and the record of the episode."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,5 +1,4 @@
-"""Films of episodes as mp4: small frames enlarged, the last one held, two episodes side by side
-with their outcomes."""
+"""Films of episodes as mp4: small frames enlarged, the last one held, two side by side."""
 
 import os
 from pathlib import Path
@@ -22,34 +21,28 @@ LABEL_HEIGHT, GAP = 40, 8
 """Pixels above and between two films."""
 
 
-def write_film(path: Path, frames: Frames, fps: int = FPS) -> None:
-    """Write ``frames`` (T, H, W, 3), T >= 1, to the mp4 file ``path``, atomically (H.264, as
-    browsers play it).
-
-    UserError where the disk is full.
-    """
+def write_film(path: Path, frames: Frames) -> None:
+    """Write ``frames`` (T, H, W, 3), T >= 1, as H.264 to the mp4 file ``path``, atomically.
+    UserError if the disk is full."""
     from lerobot.utils.io_utils import write_video
 
     assert frames.dtype == np.uint8, frames.dtype
     assert frames.ndim == 4, frames.shape
     assert frames.shape[0] > 0, frames.shape
     assert frames.shape[-1] == 3, frames.shape
-    shown = _even(_enlarged(hold(frames, len(frames) + round(HELD_SECONDS * fps))))
+    shown = _even(_enlarged(hold(frames, len(frames) + round(HELD_SECONDS * FPS))))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(
-        f".{os.getpid()}-{path.name}"
-    )  # the codec is chosen by how the name ends
+    partial = path.with_name(f".{os.getpid()}-{path.name}")  # its end chooses the codec
     try:
         with disk_full_is_a_user_error():
-            write_video(partial, list(shown), fps)
+            write_video(partial, list(shown), FPS)
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def side_by_side(left: Frames, right: Frames, left_label: str, right_label: str) -> Frames:
-    """Two episodes of one camera beside each other, a label of at most two lines above each; the
-    shorter one is held."""
+    """Two episodes of one camera beside each other, labelled; the shorter one is held."""
     assert left.shape[1:] == right.shape[1:], "films of two different cameras"
     length = max(len(left), len(right))
     films = [_enlarged(hold(film, length)) for film in (left, right)]
@@ -73,8 +66,7 @@ def _enlarged(frames: Frames) -> Frames:
 
 
 def _even(frames: Frames) -> Frames:
-    """H.264 as players know it halves the colours' resolution, so both sides must be even: the edge
-    is doubled where not."""
+    """H.264 halves the colours' resolution, so both sides must be even: the edge is doubled."""
     _, height, width, _ = frames.shape
     return np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
@@ -84,7 +76,6 @@ def _label(text: str, width: int) -> Frames:
     from PIL import Image, ImageDraw, ImageFont
 
     image = Image.new("RGB", (width, LABEL_HEIGHT), "white")
-    ImageDraw.Draw(image).multiline_text(
-        (6, 3), text, fill="black", font=ImageFont.load_default(13), spacing=2
-    )
+    font, pen = ImageFont.load_default(13), ImageDraw.Draw(image)
+    pen.multiline_text((6, 3), text, fill="black", font=font, spacing=2)
     return np.asarray(image)

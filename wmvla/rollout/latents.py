@@ -1,5 +1,4 @@
-"""World latents of waiting queries: all their windows in one batch, and each window once in its
-episode."""
+"""World latents of waiting queries, all in one batch, and each window once in its episode."""
 
 from collections.abc import Sequence
 
@@ -10,8 +9,7 @@ from wmvla.rollout.episode import Query
 from wmvla.world.encoder import WorldEncoder
 
 KEPT = "latents"
-"""Key of a query's ``kept``: latents (C * D,) of its episode's last windows, by the step of their
-last frame."""
+"""Key of ``kept``: latents (C * D,) of the last windows, by the step of their last frame."""
 
 
 class HistoryLatents:
@@ -31,8 +29,7 @@ class HistoryLatents:
         self.encoded = 0
 
     def __call__(self, queries: Sequence[Query]) -> Tensor:
-        """History (B, T, C * D), as ``SmolVLAWorldPolicy.encode_history`` gives it for the queries'
-        frames."""
+        """History (B, T, C * D), as ``SmolVLAWorldPolicy.encode_history`` gives it."""
         needed = [
             [max(0, query.step - back) for back in reversed(range(self.context_frames))]
             for query in queries
@@ -50,32 +47,27 @@ class HistoryLatents:
         return torch.stack(histories)
 
     def _encode(self, queries: Sequence[Query], counts: list[int]) -> list[Tensor]:
-        """For each query the latents (count, C * D) of its last ``count`` windows: the missing ones
-        are always the newest."""
+        """For each query the latents (count, C * D) of its newest ``count`` windows."""
         frames: list[Tensor] = []
         clips: list[list[int]] = []  # which of all the frames each clip has
         sizes = []
         first = 0
         for query, count in zip(queries, counts, strict=True):
             assert query.frames is not None
-            assert query.frames.shape[1] == self.context_frames + self.window - 1, (
-                query.frames.shape
-            )
+            shape = query.frames.shape
+            assert shape[1] == self.context_frames + self.window - 1, shape
             sizes.append(count * len(query.frames))
             for camera in query.frames if count else ():
                 recent = torch.from_numpy(camera[-(count + self.window - 1) :])
-                clips += [
-                    list(range(first + place, first + place + self.window))
-                    for place in range(count)
-                ]
+                places = range(first, first + count)
+                clips += [list(range(place, place + self.window)) for place in places]
                 frames.append(recent.permute(0, 3, 1, 2))
                 first += len(recent)
         self.encoded += sum(counts)
         if not clips:
             return [torch.empty(0)] * len(queries)
-        latents = self.encoder.encode(
-            self.encoder.preprocess(torch.cat(frames))[torch.tensor(clips)]
-        )
+        preprocessed = self.encoder.preprocess(torch.cat(frames))
+        latents = self.encoder.encode(preprocessed[torch.tensor(clips)])
         # camera by camera and window by window -> the cameras of each window side by side
         return [
             part.unflatten(0, (-1, count)).transpose(0, 1).flatten(1) if count else part

@@ -1,5 +1,4 @@
-"""Who may work in a run directory: one whole run, the shards of one split of it, or single cases
-beside each other."""
+"""Who may work in a run directory: one whole run, shards of one split, or single cases."""
 
 import contextlib
 import re
@@ -16,16 +15,14 @@ from wmvla.rollout.shard import Shard
 LOCK_SECONDS = 5.0
 """How long a run directory's lock is tried for."""
 GUARD_SECONDS = 60.0
-"""How long a turn at the locks is waited for: many jobs of a cluster may begin at the same
-moment."""
+"""How long a turn at the locks is waited for: many jobs of a cluster may begin at once."""
 NAME = re.compile(r"\.lock(?:\.case-([\w-]+))?(?:\.(\d+)-of-(\d+))?", re.ASCII)
 GUARD = ".lock-guard"
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What one lock file stands for: a case, or None for all of them; a shard of it, or None for
-    the whole."""
+    """What a lock file stands for: a case, or None for all; a shard, or None for the whole."""
 
     case: str | None
     shard: Shard | None
@@ -33,13 +30,11 @@ class _Work:
     @property
     def file(self) -> str:
         case = "" if self.case is None else f".case-{self.case}"
-        return f".lock{case}" + (
-            "" if self.shard is None else f".{self.shard.number}-of-{self.shard.of}"
-        )
+        shard = "" if self.shard is None else f".{self.shard.number}-of-{self.shard.of}"
+        return f".lock{case}{shard}"
 
     def bears(self, other: "_Work") -> bool:
-        """Whether both may be done at the same time: they have no episode in common and write no
-        file in common."""
+        """Whether both may be done at the same time: they share no episode and no file."""
         if self.case != other.case and None not in (self.case, other.case):
             return True
         if self.shard is None or other.shard is None or self.shard.of != other.shard.of:
@@ -47,10 +42,8 @@ class _Work:
         return self.shard.number != other.shard.number
 
     def __str__(self) -> str:
-        parts = ([f"shard {self.shard}"] if self.shard else []) + (
-            [f"case {self.case}"] if self.case else []
-        )
-        return " of ".join(parts) or "another run"
+        named = (("shard", self.shard), ("case", self.case))
+        return " of ".join(f"{kind} {one}" for kind, one in named if one) or "another run"
 
 
 @contextlib.contextmanager
@@ -86,8 +79,7 @@ def lock(directory: Path, shard: Shard | None = None, cases: Sequence[str] = ())
 
 
 def _try(directory: Path, wanted: Sequence[_Work], own: contextlib.ExitStack) -> str | None:
-    """Take all that is wanted, to be given back by `own`; who is in the way where that cannot be,
-    and then none is taken.
+    """Take all that is wanted, to be given back by `own`; else none, and who is in the way.
 
     Non-obvious: looking at the others' locks and taking one's own is one step under the guard, else
     two could pass each other.

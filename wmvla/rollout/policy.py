@@ -1,5 +1,4 @@
-"""The policy's side of a rollout: queries in, action chunks out, every random number from the
-episode's own stream."""
+"""The policy's side of a rollout: queries in, action chunks out, noise by the episode's stream."""
 
 import time
 from collections.abc import Sequence
@@ -28,8 +27,7 @@ class RolloutPolicy:
 
     Args:
         checkpoint: ``pretrained_model`` folder. mode: ``none`` for a policy without memory, else a
-        rollout mode.
-        n_action_steps: actions executed of each chunk. device: ``cpu`` or ``cuda``.
+        rollout mode. n_action_steps: actions executed of each chunk. device: ``cpu`` or ``cuda``.
         largest_batch: queries answered together; None for 1 on a CPU and 64 elsewhere.
 
     Non-obvious: in a batch the last bits of an answer depend on what else is in it, and then on
@@ -52,9 +50,8 @@ class RolloutPolicy:
                 f"{checkpoint / 'config.json'}: 'type' is {policy.config.type}, which is not played"
                 f" with memory '{mode}': put the right checkpoint there."
             )
-        self._hold(
-            policy, load_processors(policy.config, checkpoint), n_action_steps, largest_batch
-        )
+        processors = load_processors(policy.config, checkpoint)
+        self._hold(policy, processors, n_action_steps, largest_batch)
 
     @classmethod
     def of(
@@ -64,8 +61,7 @@ class RolloutPolicy:
         n_action_steps: int,
         largest_batch: int | None = None,
     ) -> "RolloutPolicy":
-        """A SmolVLA or ``smolvla_world`` that is loaded already, in the mode and on the device of
-        its configuration."""
+        """A loaded SmolVLA or ``smolvla_world``, in its configuration's mode and on its device."""
         rollout_policy = cls.__new__(cls)
         rollout_policy._hold(policy, processors, n_action_steps, largest_batch)
         return rollout_policy
@@ -75,45 +71,32 @@ class RolloutPolicy:
     ) -> None:
         self.policy, self.config, self.n_action_steps = policy, policy.config, n_action_steps
         self.preprocessor, self.postprocessor = processors
-        self.mode = (
-            policy.config.world_memory_mode_rollout
-            if isinstance(policy, SmolVLAWorldPolicy)
-            else "none"
-        )
+        has_memory = isinstance(policy, SmolVLAWorldPolicy)
+        self.mode = policy.config.world_memory_mode_rollout if has_memory else "none"
         device = str(policy.config.device)
         one_thread_on_cpu(device)
-        self.largest_batch = (
-            (1 if device == "cpu" else 64) if largest_batch is None else largest_batch
-        )
+        usual_batch = 1 if device == "cpu" else 64
+        self.largest_batch = usual_batch if largest_batch is None else largest_batch
         self.latents: HistoryLatents | None = None
         if self.world_frames:
-            self.latents = HistoryLatents(
-                policy.world_encoder(), self.config.context_frames, self.config.window
-            )
+            encoder, config = policy.world_encoder(), self.config
+            self.latents = HistoryLatents(encoder, config.context_frames, config.window)
 
     @property
     def world_frames(self) -> int:
-        """Consecutive frames of each world camera that a query must carry; 0 where the memory is
-        not made from frames."""
+        """Consecutive frames of each world camera in a query; 0 if the memory needs none."""
         return self.config.world_frames if self.mode != "none" and self.config.needs_frames else 0
 
     @property
     def world_cameras(self) -> tuple[str, ...]:
         """The cameras of those frames, by their names in a query."""
-        return (
-            tuple(key.removeprefix(CAMERA) for key in self.config.world_camera_keys)
-            if self.world_frames
-            else ()
-        )
+        keys = self.config.world_camera_keys if self.world_frames else ()
+        return tuple(key.removeprefix(CAMERA) for key in keys)
 
     @torch.no_grad()
     def act(self, queries: Sequence[Query]) -> list[Answer]:
-        """For each query the actions (n_action_steps, A) to execute next, all from one forward
-        pass.
-
-        Raises:
-            FloatingPointError: the world memory of one of them is not finite.
-        """
+        """For each query the next actions (n_action_steps, A), all from one forward pass.
+        FloatingPointError: the world memory of one of them is not finite."""
         began = time.process_time()
         batch: dict[str, Any] = {
             f"{CAMERA}{name}": _images(np.stack([query.images[name] for query in queries]))
@@ -147,6 +130,5 @@ def one_thread_on_cpu(device: str) -> None:
 
 
 def _images(images: np.ndarray) -> torch.Tensor:
-    """(N, H, W, 3) uint8 -> (N, 3, H, W) in [0, 1], as LeRobot's ``preprocess_observation`` gives
-    it."""
+    """(N, H, W, 3) uint8 -> (N, 3, H, W) in [0, 1], as LeRobot's ``preprocess_observation``."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float() / 255

@@ -1,5 +1,4 @@
-"""What the fork server imports once, so that the simulator processes forked from it start in
-milliseconds.
+"""What the fork server imports once, so that simulators forked from it start in milliseconds.
 
 Non-obvious: MuJoCo's EGL opens a display when it is imported, and a display must not be forked;
 there only torch is shared. A failing import is left alone here: the simulator's own process meets

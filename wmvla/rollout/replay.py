@@ -1,7 +1,7 @@
 """Replayed demonstrations: what a trained policy makes of recorded episodes, whose future is known.
 
-Nothing is simulated. The Prophet's prediction is held against the latents that came, and the
-policy's actions against the recorded ones, with its memory filled in every way. Here alone the true
+Nothing is simulated. The Prophet's prediction is compared with the latents that came, and the
+policy's actions with the recorded ones, with its memory filled in every way. Here alone the true
 future (``oracle``) can be given to it.
 """
 
@@ -68,8 +68,7 @@ def replay(
     n_action_steps: int,
     device: str,
 ) -> Iterator[ReplayedEpisode]:
-    """Replay every episode of ``recording`` with the ``smolvla_world`` in ``checkpoint``, in the
-    dataset's order."""
+    """Replay every episode of ``recording`` with a ``smolvla_world``, in the dataset's order."""
     one_thread_on_cpu(device)
     policy, processors = load_with_processors(checkpoint, device)
     if not isinstance(policy, SmolVLAWorldPolicy):
@@ -95,29 +94,24 @@ def replay(
 def prophet_cosines(
     policy: SmolVLAWorldPolicy, latents: LatentCache, rows: np.ndarray, typical: Tensor
 ) -> tuple[list[int], list[float], list[float]]:
-    """Per k: frames with a k-th future, mean cosine of the Prophet's change, mean cosine of the
-    change ``typical`` (K, D).
-
-    Of a bank of N hypotheses the cosine is the mean over the N.
-    """
+    """Per k: frames with a k-th future, mean cosine of the Prophet's change (of a bank of N
+    hypotheses the mean over the N), mean cosine of the change ``typical`` (K, D)."""
     history, future, valid = _gather(policy, latents, rows)
     noise = _noise(policy, [("replay-memory", int(row)) for row in rows])
     present, true = _present_and_true(policy, history, future, noise)
-    predicted = policy.memory_from_latents("pred", history, future, noise).unflatten(
-        1, (-1, future.shape[1])
-    )
+    predicted = policy.memory_from_latents("pred", history, future, noise)
+    predicted = predicted.unflatten(1, (-1, future.shape[1]))
     cosine = cosine_per_step(predicted - present[:, None], (true - present)[:, None]).mean(1)
     mean_cosine = cosine_per_step(typical, true - present)
     count = valid.sum(0)
-    means = [
+    cosines, means = (
         ((value * valid).sum(0) / count.clamp_min(1)).tolist() for value in (cosine, mean_cosine)
-    ]
-    return count.int().tolist(), means[0], means[1]
+    )
+    return count.int().tolist(), cosines, means
 
 
 def mean_delta(policy: SmolVLAWorldPolicy, latents: LatentCache) -> Tensor:
-    """The mean change of the standardised latents over all rows, per k (K, D), futures behind an
-    episode's end left out."""
+    """The mean change of the standardised latents over all rows, per k (K, D), inside episodes."""
     total, count = torch.zeros(()), torch.zeros(())
     for first in range(0, int(latents.ends[-1]), ROWS):
         rows = np.arange(first, min(first + ROWS, int(latents.ends[-1])))
@@ -138,8 +132,7 @@ def action_errors(
     modes: tuple[str, ...],
     episode: int,
 ) -> tuple[dict[str, float], int]:
-    """Mean absolute error of the chunks asked for at ``rows``, by memory, and how many numbers it
-    is the mean of.
+    """Mean absolute error of the chunks asked for at ``rows``, by memory, over how many numbers.
 
     Non-obvious: a query's noise is named by episode and number, so it is the same for every memory,
     arm and training seed.
@@ -151,29 +144,23 @@ def action_errors(
     history, future, _ = _gather(policy, latents, rows)
     config, queries = policy.config, range(len(rows))
     shape = (1, config.chunk_size, config.max_action_dim)
-    noise = torch.cat(
-        [
-            torch.randn(shape, generator=generator("replay-action", episode, number))
-            for number in queries
-        ]
-    )
+    draws = [torch.randn(shape, generator=generator("replay-action", episode, n)) for n in queries]
+    noise = torch.cat(draws)
     memory_noise = _noise(policy, [("replay-query", episode, number) for number in queries])
     inside = ~recorded["action_is_pad"][..., None].expand_as(recorded["action"])
     errors = {}
     for mode in modes:
         memory = policy.memory_from_latents(mode, history, future, memory_noise)
-        chunk = postprocessor(
-            policy.predict_action_chunk(dict(batch), noise.to(config.device), memory=memory)
-        )
-        errors[mode] = (chunk.float().cpu() - recorded["action"])[inside].abs().mean().item()
+        chunk = policy.predict_action_chunk(dict(batch), noise.to(config.device), memory=memory)
+        chunk = postprocessor(chunk).float().cpu()
+        errors[mode] = (chunk - recorded["action"])[inside].abs().mean().item()
     return errors, int(inside.sum())
 
 
 def _gather(
     policy: SmolVLAWorldPolicy, latents: LatentCache, rows: np.ndarray
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """History (B, T, D), future (B, K, D) and its validity (B, K) as numbers, on the policy's
-    device."""
+    """History (B, T, D), future (B, K, D), validity (B, K) as numbers, on the policy's device."""
     config = policy.config
     found = latents.gather(rows, config.context_frames, config.future_offset)
     history, future, valid = (torch.as_tensor(value).to(config.device) for value in found)
@@ -183,8 +170,7 @@ def _gather(
 def _present_and_true(
     policy: SmolVLAWorldPolicy, history: Tensor, future: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The present latent, repeated, and the true future, both standardised as the policy does it:
-    (B, K, D)."""
+    """The present latent, repeated, and the true future, both standardised (B, K, D)."""
     steps = future.shape[1]
     present, true = (
         policy.memory_from_latents(mode, history, future, noise)[:, :steps]
@@ -197,6 +183,5 @@ def _noise(policy: SmolVLAWorldPolicy, streams: list[tuple[str | int, ...]]) -> 
     """One draw (1, M, D) of each stream: (B, M, D)."""
     config = policy.config
     shape = (1, config.memory_tokens, config.world_latent_dim)
-    return torch.cat([random_memory(shape, generator(*stream)) for stream in streams]).to(
-        config.device
-    )
+    draws = [random_memory(shape, generator(*stream)) for stream in streams]
+    return torch.cat(draws).to(config.device)

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 
 from wmvla.errors import UserError
 from wmvla.recipe import EpisodeRow
@@ -38,10 +37,8 @@ def parse_shard(text: str) -> Shard:
 
 
 def shard_from_environment() -> Shard | None:
-    """The shard of this rank of torchrun or Slurm; None where there is no other rank.
-
-    Raises UserError where the rank's variables are no rank.
-    """
+    """The shard of this rank of torchrun or Slurm; None if there is no other rank. UserError if the
+    rank's variables are no rank."""
     for rank_name, size_name in RANKS:
         rank, size = os.environ.get(rank_name), os.environ.get(size_name)
         if rank is None or size is None:
@@ -55,7 +52,7 @@ def shard_from_environment() -> Shard | None:
 
 
 def rows_of(shard: Shard | None, rows: Sequence[EpisodeRow]) -> list[EpisodeRow]:
-    """The shard's rows, in table order; all of them where there is no shard.
+    """The shard's rows, in table order; all of them without a shard.
 
     Rows are dealt like cards, each task's rows sorted by initial state and repeat: so the shards of
     a table differ by at most one row, in each task too, and the repeats of one initial state lie in
@@ -66,10 +63,6 @@ def rows_of(shard: Shard | None, rows: Sequence[EpisodeRow]) -> list[EpisodeRow]
     """
     if shard is None:
         return list(rows)
-    dealt = zip(
-        sorted(rows, key=lambda row: (row.suite, row.task, row.init, row.repeat, row.index)),
-        count(),
-        strict=False,
-    )
-    mine = {row.index for row, place in dealt if place % shard.of == shard.number - 1}
+    in_turn = sorted(rows, key=lambda row: (row.suite, row.task, row.init, row.repeat, row.index))
+    mine = {row.index for row in in_turn[shard.number - 1 :: shard.of]}
     return [row for row in rows if row.index in mine]

@@ -26,8 +26,7 @@ from wmvla.watch.stacks import request
 START = 300.0
 """Seconds that a process may take to come to life on a crowded machine."""
 DUMP = 2.0
-"""Seconds that a hung process is given to write its stack: it is written within a signal's
-handler."""
+"""Seconds that a hung process is given to write its stack, within a signal's handler."""
 
 
 @dataclass
@@ -55,12 +54,8 @@ class Simulator:
     policy_batch: int = 0
 
     def hear(self) -> tuple[Any, ...]:
-        """Its next message, which has begun to arrive.
-
-        Raises:
-            EOFError, ConnectionResetError: the process is dead.
-            BlockingIOError: it stopped in the middle of the message.
-        """
+        """Its next message, which has begun to arrive. EOFError, ConnectionResetError: the process
+        is dead. BlockingIOError: it stopped in the middle of the message."""
         message = self.connection.recv()
         self.alive, self.heard = True, time.monotonic()
         return message
@@ -78,11 +73,8 @@ class Simulator:
         self._send(answer.actions)
 
     def overdue(self) -> bool:
-        """Whether it has been silent for too long.
-
-        Nobody waits for one whose query is not answered yet, nor is one silent whose message was
-        not looked at.
-        """
+        """Whether it has been silent for too long. Nobody waits for one whose query is not answered
+        yet, nor is one silent whose message was not looked at."""
         if self.row is None or self.query is not None:
             return False
         patience = self.silence if self.alive else max(self.silence, START)
@@ -136,8 +128,7 @@ class Simulator:
 
 
 def start(simulators: Simulators, silence: float, number: int) -> Simulator:
-    """A new process in place ``number`` of the pool, which counts as hung after ``silence`` seconds
-    without a message."""
+    """A new process in place ``number`` of the pool, hung after ``silence`` s without a message."""
     context = _context()
     ours, theirs = context.Pipe()
     _bound_transfers(ours, silence)
@@ -173,12 +164,11 @@ def _context() -> ForkServerContext | SpawnContext:
 
 @contextlib.contextmanager
 def _without_main(simulators: Simulators) -> Iterator[None]:
-    """Processes started meanwhile do not import the program's main module, unless what makes their
-    simulations is in it.
+    """Processes started meanwhile do not import the main module, unless ``make`` is in it.
 
     Non-obvious: multiprocessing would import it in each of them, 5 s for a command that imports
     LeRobot, and would run a script without ``if __name__ == "__main__"`` once more. Python 3.12's
-    fork server skips a ``__main__`` that it is told to preload.
+    fork server skips a ``__main__`` that it is asked to preload.
     """
     main = sys.modules["__main__"]
     if simulators.make.__module__ != "__main__":
@@ -190,8 +180,7 @@ def _without_main(simulators: Simulators) -> Iterator[None]:
 
 
 def _bound_transfers(connection: Connection, seconds: float) -> None:
-    """Let a message that stops half-way for ``seconds`` raise BlockingIOError, instead of waiting
-    for the rest for ever."""
+    """Let a message that stops half-way for ``seconds`` raise BlockingIOError."""
     timeout = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
     with socket.socket(fileno=os.dup(connection.fileno())) as end:
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):

@@ -25,20 +25,16 @@ def lerobots_summary(
 
     Args:
         rows: the table, the episodes of a task in their order. recorded: finished episodes by
-        index.
-        seconds: wall time of this command, in which it played ``episodes``. video: where an
+        index. seconds: wall time of this command, in which it played ``episodes``. video: where an
         episode's film would be.
 
     Non-obvious: LIBERO's reward is 1 at the step that succeeds, which is the episode's last, and 0
     before. Episodes with an error or a timeout are in none of LeRobot's numbers.
     """
     per_task = []
+    finished = _with_status(rows, recorded, {"ok"})
     for suite, task in dict.fromkeys((row.suite, row.task) for row in rows):
-        played = [
-            row
-            for row in _with_status(rows, recorded, {"ok"})
-            if (row.suite, row.task) == (suite, task)
-        ]
+        played = [row for row in finished if (row.suite, row.task) == (suite, task)]
         successes = [succeeded(recorded[row.index]) for row in played]
         metrics = {
             "sum_rewards": [float(success) for success in successes],
@@ -62,7 +58,8 @@ def lerobots_summary(
                 "task_group": row.suite,
                 "task_id": row.task,
                 "seed": row.env_seed,
-                **_trouble(recorded[row.index]),
+                "status": recorded[row.index]["status"],
+                "error": recorded[row.index]["error"],
             }
             for row in _with_status(rows, recorded, {"error", "timeout"})
         ],
@@ -79,10 +76,8 @@ def summary_lines(info: Info) -> Iterator[str]:
     for task in info["per_task"]:
         successes = task["metrics"]["successes"]
         succeeded += sum(successes)
-        yield (
-            f"{task['task_group']} task {task['task_id']}: {sum(successes)} of {len(successes)}"
-            " succeeded"
-        )
+        name = f"{task['task_group']} task {task['task_id']}"
+        yield f"{name}: {sum(successes)} of {len(successes)} succeeded"
     if troubles := info["not_played"]:
         first, every = troubles[0], info["overall"]["n_episodes"] + len(troubles)
         yield (
@@ -100,10 +95,6 @@ def _with_status(
     return [
         row for row in rows if row.index in recorded and recorded[row.index]["status"] in statuses
     ]
-
-
-def _trouble(row: Row) -> dict[str, Any]:
-    return {"status": row["status"], "error": row["error"]}
 
 
 def _aggregated(tasks: Sequence[Info], times: dict[str, float] | None = None) -> Info:

@@ -12,8 +12,7 @@ TRIES = 3
 
 
 class Todo:
-    """Rows that ``workers`` simulators play, in the order of the table where nothing speaks for
-    another one.
+    """Rows that ``workers`` simulators play, in the order of the table unless a reason is given.
 
     Non-obvious: an episode that fails before any simulation was made may fail through no fault of
     its own (no OpenGL, for instance). It is recorded only once another one's was made. If none ever
@@ -39,34 +38,30 @@ class Todo:
         return len(self._rows)
 
     def take(self, task: int | None, others: Collection[int]) -> EpisodeRow:
-        """The next row for a simulator that has ``task`` made, while others have theirs: one of its
-        task if there is any.
+        """The next row for a simulator that has ``task`` made: one of its task if there is any.
 
         A simulation takes seconds to make, so a simulator that needs a new one takes the task with
         the most rows for each simulator that plays it, among those that failed least.
         """
         left, playing = Counter(row.task for row in self._rows), Counter(others)
-        wanted = min(
-            left, key=lambda other: (self._failures[other], -left[other] / (1 + playing[other]))
-        )
-        if task is not None and left[task]:
-            wanted = task
+
+        def badness(other: int) -> tuple[int, float]:
+            return self._failures[other], -left[other] / (1 + playing[other])
+
+        wanted = task if task is not None and left[task] else min(left, key=badness)
         row = next(row for row in self._rows if row.task == wanted)
         self._rows.remove(row)
         return row
 
     def simulation_was_made(self) -> None:
-        """Tell that simulators work here, so that rows which failed are at fault themselves."""
+        """Note that simulators work here, so that rows which failed are at fault themselves."""
         self._made = True
         while self._unplayable:
             self._on_episode(*self._unplayable.pop(0))
 
     def failed(self, row: EpisodeRow, status: str, reason: str) -> None:
-        """Put a row back, or record it when it has had its tries.
-
-        Raises:
-            UserError: no simulation was ever made, in ``TRIES`` tries of every simulator.
-        """
+        """Put a row back, or record it when it has had its tries. UserError: no simulation was ever
+        made, in ``TRIES`` tries of every simulator."""
         if self._first_reason is None:
             self._first_reason = f"{row.suite} task {row.task}: {reason.rstrip('.')}"
         self._failures[row.task] += 1
@@ -81,11 +76,8 @@ class Todo:
             raise self._nothing_plays()
 
     def finish(self) -> None:
-        """Call it when no row waits and none is being played.
-
-        Raises:
-            UserError: rows failed, and no simulation was ever made.
-        """
+        """Call it when no row waits and none is being played. UserError: rows failed, and no
+        simulation was ever made."""
         if self._unplayable:
             raise self._nothing_plays()
 

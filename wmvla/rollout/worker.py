@@ -51,8 +51,7 @@ class Simulators:
 def serve(
     connection: Connection, simulators: Simulators, log: Path | None, shared_phase: Any
 ) -> None:
-    """Play rows from ``connection`` until it closes; print to ``log``, and say in ``shared_phase``
-    what is being done.
+    """Play rows from ``connection`` until it closes; print to ``log``; share the current phase.
 
     Messages out: ``("alive",)`` once, ``("made",)`` for every simulation, ``("query", number, step,
     language, state, images, frames)``, ``("done", EpisodeRecord, film)`` and, as the last,
@@ -66,9 +65,8 @@ def serve(
     dump_on_request()
     shared_phase.value = b""
     share(shared_phase)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # a terminal's Ctrl-C is for the engine, which ends its simulators
+    # A terminal's Ctrl-C is for the engine, which ends its simulators.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(EOFError, ConnectionError):  # the engine has ended
         connection.send(("alive",))
         simulations: dict[int, Any] = {}
@@ -95,11 +93,9 @@ def serve(
 
 
 def _leave_with_engine() -> None:
-    """End this process when the engine is gone, be it in an endless loop, as LIBERO's resets can
-    be.
+    """End this process with the engine, be it in an endless loop, as LIBERO's resets can be.
 
-    Non-obvious: its parent, which the kernel watches, is the fork server, which ends a moment
-    later.
+    Non-obvious: its parent, which the kernel watches, is the fork server, which ends later.
     """
     parent = parent_process()
     assert parent is not None
@@ -112,8 +108,7 @@ def _leave_with_engine() -> None:
 
 
 def _print_to(log: Path) -> None:
-    """Standard output and standard error of this process and what it starts go to the end of
-    ``log``."""
+    """Standard output and error of this process and its children go to the end of ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -129,8 +124,7 @@ def _one_line(error: Exception) -> str:
 def play(
     row: EpisodeRow, simulation: Any, simulators: Simulators, connection: Connection
 ) -> tuple[EpisodeRecord, np.ndarray | None]:
-    """One episode, from reset to success or the last control step: its record and, where asked for,
-    its film."""
+    """One episode, from reset to success or the last control step: record, and film if wanted."""
     environment, front = simulators.environment, simulation.cameras[0]
     began, cpu, drawn = time.monotonic(), time.process_time(), simulation.renders
     everything, world = frozenset(simulation.cameras), frozenset(simulators.world_cameras)
@@ -140,31 +134,18 @@ def play(
     scene = simulation.scene_hash()
     film = [observation.images[front]]
     frames: deque[list[np.ndarray]] = deque(maxlen=simulators.world_frames)
-    frames.extend(
-        [[observation.images[camera] for camera in simulators.world_cameras]]
-        * simulators.world_frames
-    )
+    drawn_now = [observation.images[camera] for camera in simulators.world_cameras]
+    frames.extend([drawn_now] * simulators.world_frames)
     step, queries, success = 0, 0, False
     while step < environment.max_steps and not success:
-        history = (
-            np.stack([np.stack(camera) for camera in zip(*frames, strict=True)]) if frames else None
-        )
-        connection.send(
-            (
-                "query",
-                queries,
-                step,
-                simulation.language,
-                observation.state,
-                observation.images,
-                history,
-            )
-        )
+        by_camera = zip(*frames, strict=True)
+        history = np.stack([np.stack(camera) for camera in by_camera]) if frames else None
+        observed = (simulation.language, observation.state, observation.images)
+        connection.send(("query", queries, step, *observed, history))
         actions = connection.recv()
         queries += 1
         for number, action in enumerate(actions[: environment.max_steps - step]):
-            # What the next query reads: both cameras at its own step, the world cameras over its
-            # history.
+            # The next query reads both cameras at its step, and world cameras over its history.
             before_query = len(actions) - 1 - number
             if step + before_query + 1 >= environment.max_steps:
                 want = frozenset[str]()

@@ -91,8 +91,7 @@ def make_demonstrations(
 
 
 def _recipe(environment: Environment, demonstrations: Demonstrations) -> dict[str, dict[str, Any]]:
-    """All that decides the frames. ``max_steps`` is for policies; the dataset's name and what is
-    held out change nothing."""
+    """All that decides the frames: not ``max_steps``, the dataset's name, nor what is held out."""
     recipe = {
         "environment": dataclasses.asdict(environment),
         "demonstrations": dataclasses.asdict(demonstrations),
@@ -101,11 +100,8 @@ def _recipe(environment: Environment, demonstrations: Demonstrations) -> dict[st
             "MUJOCO_GL": os.environ["MUJOCO_GL"],
         },
     }
-    del (
-        recipe["environment"]["max_steps"],
-        recipe["demonstrations"]["repo_id"],
-        recipe["demonstrations"]["held_out"],
-    )
+    del recipe["environment"]["max_steps"]
+    del recipe["demonstrations"]["repo_id"], recipe["demonstrations"]["held_out"]
     return json.loads(json.dumps(recipe))
 
 
@@ -178,11 +174,9 @@ _simulations: dict[tuple[Environment, int], Simulation] = {}
 
 
 def _start_worker() -> None:
-    """A worker must not outlive a killed parent: nobody would take its results, and it would hold a
-    core."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # The parent stops the work; an episode in flight is finished.
+    """A worker must not outlive a killed parent: nobody would take its results."""
+    # The parent stops the work; an episode in flight is finished.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -197,10 +191,7 @@ def record_episode(
     environment: Environment, demonstrations: Demonstrations, task: int, init: int, file: Path
 ) -> None:
     """Play one episode until the expert succeeds, draw it, and write it to ``file`` durably and at
-    once.
-
-    Raises ``UserError`` when the expert cannot solve it.
-    """
+    once. UserError: the expert cannot solve it."""
     simulation = _simulations.get((environment, task))
     if simulation is None:
         for other in _simulations.values():
@@ -272,9 +263,8 @@ def _assemble(
             {"task": task, "init": init, "frames": frames, "attempt": int(episode["attempt"])}
         )
     dataset.finalize()
-    shutil.rmtree(
-        partial / "images", ignore_errors=True
-    )  # Single images, by now inside the parquet file.
+    # Single images, by now inside the parquet file.
+    shutil.rmtree(partial / "images", ignore_errors=True)
     _write_durably(partial / MANIFEST, {"recipe": recipe, "episodes": episodes})
     partial.replace(folder)
 

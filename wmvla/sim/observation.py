@@ -1,5 +1,4 @@
-"""What a simulation shows, and what every simulation can be asked: LIBERO's tasks and the suite's
-own control scenes alike."""
+"""What a simulation shows, and what every simulation, LIBERO's or our own, can be asked."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,8 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Observation:
-    """``state`` (S,) float32, in units of the simulation; ``images``: per wanted camera (H, W, 3)
-    uint8, as policies see it."""
+    """``state`` (S,) float32; ``images``: per wanted camera (H, W, 3) uint8, as policies see it."""
 
     state: np.ndarray
     images: dict[str, np.ndarray]
@@ -23,8 +21,7 @@ class StepResult:
 
 
 class Simulation(Protocol):
-    """One task, played episode by episode. An episode depends on (task, initial state, seed) and
-    the actions alone.
+    """One task. An episode depends on (task, initial state, seed) and the actions alone.
 
     ``cameras``: LeRobot's names, the front one first. ``renders``: images drawn so far.
     ``resets_are_cheap``: whether a reset keeps what was built at the start.
@@ -40,8 +37,7 @@ class Simulation(Protocol):
     def renders(self) -> int: ...
 
     def reset(self, init: int, env_seed: int, want: frozenset[str]) -> Observation:
-        """Start an episode; the images of the cameras in ``want`` are drawn. Raises ``UserError``
-        for an unknown ``init``."""
+        """Start an episode; cameras in ``want`` are drawn. UserError for an unknown ``init``."""
         ...
 
     def step(self, action: np.ndarray, want: frozenset[str]) -> StepResult:

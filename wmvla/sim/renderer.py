@@ -8,14 +8,9 @@ from wmvla.errors import UserError
 
 
 def choose_renderer() -> None:
-    """Set ``MUJOCO_GL`` to OSMesa where the user has not set it, and PyOpenGL's and Mesa's
-    variables to match.
-
-    Raises ``UserError`` for a renderer that needs a display, and where OSMesa is wanted and cannot
-    be loaded.
-    """
-    # Mesa's rasteriser threads cost 18 % more CPU time at these image sizes and draw the same
-    # pixels.
+    """Set ``MUJOCO_GL`` to OSMesa unless the user has set it, and PyOpenGL's and Mesa's variables
+    to match. UserError for a renderer that needs a display, and if OSMesa cannot be loaded."""
+    # Mesa's rasteriser threads cost 18 % more CPU time here and draw the same pixels.
     os.environ.setdefault("LP_NUM_THREADS", "0")
     platform = os.environ.setdefault("MUJOCO_GL", "osmesa")
     if platform not in ("osmesa", "egl"):
@@ -31,8 +26,7 @@ def choose_renderer() -> None:
 
 
 def _loads(library: str) -> bool:
-    """Whether the dynamic linker finds a library and can load it; a damaged one counts as
-    missing."""
+    """Whether the dynamic linker finds a library and can load it."""
     name = ctypes.util.find_library(library)
     if name is None:
         return False

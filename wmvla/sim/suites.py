@@ -1,5 +1,4 @@
-"""What belongs to an environment's suite: LIBERO's simulator, expert and sentences, or those of our
-own control scenes.
+"""What belongs to an environment's suite: LIBERO's, or one of our own control scenes.
 
 Imports happen inside the functions: what plays one of the two never loads the other.
 """
@@ -23,8 +22,7 @@ def simulator_bytes(environment: Environment) -> int:
 
 
 def prepare(environment: Environment) -> None:
-    """Choose the renderer and make the simulator importable. ``UserError`` where something is
-    missing."""
+    """Choose the renderer and make the simulator importable. UserError if something is missing."""
     if is_control(environment):
         from wmvla.sim.renderer import choose_renderer
 
@@ -50,10 +48,7 @@ def record(
     environment: Environment, simulation: Any, demonstrations: Demonstrations, init: int
 ) -> dict[str, Any]:
     """The scripted expert's episode: ``state`` (T, S), ``action`` (T, A), ``attempt`` and, per
-    camera, images (T, H, W, 3).
-
-    Raises ``UserError`` when the expert cannot solve it.
-    """
+    camera, images (T, H, W, 3). UserError: the expert cannot solve it."""
     if is_control(environment):
         from wmvla.sim.control.recording import record as record_control
 
@@ -78,8 +73,7 @@ def sentence(environment: Environment, task: int) -> str:
 
 
 def known_sentences(environment: Environment) -> list[str]:
-    """Every instruction of the simulator that the environment belongs to, sorted, each once: what a
-    tokenizer is trained on."""
+    """Every instruction of the environment's simulator, sorted, each once, for a tokenizer."""
     if is_control(environment):
         return [LANGUAGE]
     from wmvla.sim.libero.language import task_sentences

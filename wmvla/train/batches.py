@@ -1,5 +1,4 @@
-"""What one optimizer step is fed: this process's slice of the batch, augmented, preprocessed, with
-its noise and weights."""
+"""What one optimizer step gets: its slice of the batch, augmented, preprocessed, noise, weights."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,9 +73,8 @@ def step_batches(
         features = {key: raw.pop(key) for key in data.encoded}
         batch = preprocessor(raw) | features
         memory = generator("memory", job.seed, step, rank)
-        batch |= memory_draws(
-            policy, len(batch["observation.state"]), memory, device, job.accumulation_steps
-        )
+        size_here, parts = len(batch["observation.state"]), job.accumulation_steps
+        batch |= memory_draws(policy, size_here, memory, device, parts)
         batch["observation.state"] = batch["observation.state"] + state_noise.to(device)
         inside = (~action_is_pad(data.ends, everyone, data.chunk)).sum(1).float()
         weight = inside[mine] * ranks / inside.sum()
@@ -90,12 +88,8 @@ def memory_draws(
     device: torch.device,
     parts: int = 1,
 ) -> dict[str, Tensor]:
-    """What memory ``random`` or ``shuffle`` and the imagination bank need of ``draws``, under its
-    batch keys.
-
-    Args:
-        parts: into which the batch is cut; ``shuffle`` takes its other sample from the same part.
-    """
+    """What memory ``random`` or ``shuffle`` and the imagination bank need of ``draws``, by batch
+    key. ``shuffle`` takes its other sample from the same of the batch's ``parts``."""
     if not isinstance(policy, SmolVLAWorldPolicy):
         return {}
     drawn = {}
@@ -103,7 +97,6 @@ def memory_draws(
     if shape is not None:
         drawn[MEMORY_NOISE] = torch.randn(shape, generator=draws).to(device)
     if policy.config.world_memory_mode_train == "shuffle":
-        drawn[MEMORY_ORDER] = torch.cat(
-            [another_sample(size // parts, draws) for _ in range(parts)]
-        ).to(device)
+        orders = [another_sample(size // parts, draws) for _ in range(parts)]
+        drawn[MEMORY_ORDER] = torch.cat(orders).to(device)
     return drawn

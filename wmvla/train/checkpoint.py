@@ -1,4 +1,4 @@
-"""Checkpoints in LeRobot's layout, written atomically: ``<folder>/<step>/pretrained_model`` and
+"""Checkpoints in LeRobot's layout, written atomically: ``<step>/pretrained_model`` and
 ``training_state``."""
 
 import io
@@ -26,12 +26,8 @@ def pretrained_folder(folder: Path, step: int) -> Path:
 
 
 def latest_step(folder: Path) -> int:
-    """The newest finished checkpoint's step; 0 when there is none."""
-    steps = (
-        [int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit()]
-        if folder.is_dir()
-        else []
-    )
+    """The newest finished checkpoint's step; 0 if there is none."""
+    steps = (int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit())
     return max(steps, default=0)
 
 
@@ -44,7 +40,7 @@ def save_checkpoint(
     weights: dict[str, Tensor] | None = None,
 ) -> None:
     """Write the checkpoint of ``step``, durably, then remove the older ones; ``weights``: the
-    policy's, where it holds only a share."""
+    policy's, if it holds only a share."""
     with new_folder(step_folder(folder, step)) as unfinished:
         pretrained = unfinished / "pretrained_model"
         policy.save_pretrained(pretrained, state_dict=weights)

@@ -1,5 +1,4 @@
-"""The file of cached vision features: what one camera shows, one row per dataset frame, and what
-decides its content."""
+"""The file of cached vision features: one camera, one row per dataset frame."""
 
 import hashlib
 import json
@@ -32,8 +31,7 @@ STORED: dict[torch.dtype, np.dtype] = {
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """Features of the dataset's camera ``camera``, which is the policy's ``key``: ``rows`` x
-    ``tokens`` x ``width``."""
+    """Features (``rows``, ``tokens``, ``width``) of ``camera``, the policy's ``key``."""
 
     folder: Path
     camera: str
@@ -47,8 +45,7 @@ class FeatureFile:
 
     @property
     def path(self) -> Path:
-        """Its name carries a hash of all that decides its content, so that a stale file is never
-        found."""
+        """Its name carries a hash of all that decides its content: no stale file is ever found."""
         key = hashlib.sha256(json.dumps(self.made_of, sort_keys=True).encode()).hexdigest()[:16]
         camera = re.sub(r"[^\w-]", "_", self.camera.removeprefix("observation.images."))
         return self.folder / f"vision_features_{camera}_{key}.npy"
@@ -64,19 +61,14 @@ class FeatureFile:
         return STORED[self.dtype]
 
     def finish(self, unfinished: Partial) -> None:
-        """Metadata first, then the file under its own name, then the records: a kill between any
-        two is continued."""
+        """Metadata, then the file under its name, then the records: any kill can be continued."""
         write_json(self.metadata, self.made_of)
         unfinished.partial.replace(self.path)
         sync_folder(self.path.parent)
         remove_records(self.path)
 
     def open(self) -> "OpenFeatures":
-        """The finished file.
-
-        Raises:
-            UserError: damaged, or another file than its name says.
-        """
+        """The finished file. UserError: damaged, or another file than its name says."""
         layout = read_layout(self.path, self.stored)
         try:
             found = json.loads(self.metadata.read_text())
@@ -84,10 +76,8 @@ class FeatureFile:
             raise UserError(
                 f"{self.metadata} cannot be read ({error}): delete it and {self.path.name}."
             ) from error
-        if found != self.made_of or (layout.rows, layout.width) != (
-            self.rows,
-            self.tokens * self.width,
-        ):
+        size = self.rows, self.tokens * self.width
+        if found != self.made_of or (layout.rows, layout.width) != size:
             raise UserError(
                 f"{self.path} is not the file that its name says: delete it and "
                 f"{self.metadata.name}."

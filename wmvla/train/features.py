@@ -1,5 +1,4 @@
-"""Training on cached vision features: made once by whoever comes first, read by every arm, seed and
-process.
+"""Training on cached vision features: made once, read by every arm, seed and process.
 
 Non-obvious: features are made with ``BATCH_ROWS`` images at once, and a matrix product's last bits
 depend on how many rows it has. So losses are those of a training that encodes its images to
@@ -46,8 +45,7 @@ WAIT_SECONDS = 2.0
 
 
 class FeatureData(Numbers):
-    """A dataset whose images are encoded already; its batches carry features, under the policy's
-    camera keys."""
+    """A dataset whose batches carry encoded images, under the policy's camera keys."""
 
     def __init__(self, job: TrainingJob, chunk: int, files: list[FeatureFile]) -> None:
         super().__init__(open_dataset(job.dataset_repo_id, dataset_root(job)), chunk)
@@ -56,9 +54,8 @@ class FeatureData(Numbers):
 
     def batches(self, rows: Iterable[np.ndarray], device: str = "cpu") -> Iterator[dict[str, Any]]:
         picked = list(rows)
-        for batch, features in zip(
-            picked, read_ahead(self._read, picked, pinned=device != "cpu"), strict=True
-        ):
+        read = read_ahead(self._read, picked, pinned=device != "cpu")
+        for batch, features in zip(picked, read, strict=True):
             there = [feature.to(device, non_blocking=True) for feature in features]
             yield dict(zip(self.encoded, there, strict=True)) | self.batch(batch)
 
@@ -77,14 +74,9 @@ def train_on_features(
     life: Life,
 ) -> FeatureData:
     """Make the features that are missing in the folder ``job.vision_cache``, and turn ``policy`` to
-    them.
+    them. ``any_asked``: whether any of the processes says yes, asked by all.
 
-    Args:
-        any_asked: whether any of the processes says yes, asked by all.
-
-    Raises:
-        UserError: features are not the same in every step of this training. Stopped: as was asked
-        for.
+    UserError: features are not the same in every step of this training. Stopped: as was asked for.
     """
     keys = cached_cameras(job, policy, preprocessor, camera_keys(metadata))
     folder = Path(job.vision_cache) / job.dataset_repo_id
@@ -96,7 +88,7 @@ def train_on_features(
     group = distributed.new_group(backend="gloo", timeout=timedelta(days=7)) if shared else None
     for file in files:
         waited = False
-        while not _told_by_first(accelerator.is_main_process and file.path.exists(), group):
+        while not _first_says(accelerator.is_main_process and file.path.exists(), group):
             try:
                 _make(job, policy, file, accelerator, asked_to_stop, group)
             except InUseError as error:
@@ -120,18 +112,13 @@ def cached_cameras(
     preprocessor: PolicyProcessorPipeline,
     cameras: list[str],
 ) -> dict[str, str]:
-    """The dataset's cameras, and what the policy calls them.
-
-    Raises:
-        UserError: what the language model reads of an image is not the same in every step.
-    """
+    """The dataset's cameras, and what the policy calls them. UserError: what the language model
+    reads of an image is not the same in every step."""
     why = None
     if not is_vision_frozen(policy):
         why = "its vision tower or connector is trained (policy.train_expert_only is off)"
-    if job.training.image_shift:
-        why = (
-            f"its images are shifted at random (training.image_shift = {job.training.image_shift})"
-        )
+    if shift := job.training.image_shift:
+        why = f"its images are shifted at random (training.image_shift = {shift})"
     renamed: dict[str, str] = {}
     for step in preprocessor.steps:
         if isinstance(step, RenameObservationsProcessorStep):
@@ -153,16 +140,16 @@ def dataset_root(job: TrainingJob) -> Path | None:
     return Path(job.dataset_root) if job.dataset_root else None
 
 
-def _told_by_first(exists: bool, group: distributed.ProcessGroup | None) -> bool:
+def _first_says(exists: bool, group: distributed.ProcessGroup | None) -> bool:
     """What the first process sees.
 
     Non-obvious: the others do not look before, because a cluster's file system remembers for a
     while that it was not there.
     """
-    told = [exists]
+    seen = [exists]
     if group is not None:
-        distributed.broadcast_object_list(told, 0, group)
-    return told[0]
+        distributed.broadcast_object_list(seen, 0, group)
+    return seen[0]
 
 
 def _make(
@@ -179,27 +166,20 @@ def _make(
 
     def make(ranges: list[Range]) -> Iterator[tuple[int, np.ndarray]]:
         rows = [np.arange(*bounds) for bounds in ranges]
-        for (first, _), (read,) in zip(
-            ranges, read_ahead(images.read, rows, pinned=device != "cpu"), strict=True
-        ):
+        ahead = read_ahead(images.read, rows, pinned=device != "cpu")
+        for (first, _), (read,) in zip(ranges, ahead, strict=True):
             if asked_to_stop():
                 raise Stopped(f"{job.case} was asked to stop while it encoded images")
-            features = (
-                encode_images(policy, file.key, as_floats(read, device), job.precision)
-                .flatten(1)
-                .cpu()
-            )
+            features = encode_images(policy, file.key, as_floats(read, device), job.precision)
+            features = features.flatten(1).cpu()
             if not features.isfinite().all():
                 raise UserError(
                     f"{job.case}: the vision tower gave features that are not finite, near row"
                     f" {first}."
                 )
-            yield (
-                first,
-                (
-                    features.view(torch.int16) if features.dtype is torch.bfloat16 else features
-                ).numpy(),
-            )
+            if features.dtype is torch.bfloat16:
+                features = features.view(torch.int16)
+            yield first, features.numpy()
 
     shape = file.rows, file.tokens * file.width
     progress = partial(Progress, f"vision {file.camera.rpartition('.')[2]}")

@@ -1,5 +1,4 @@
-"""A loss or gradient that is not finite ends a training, in all of its processes, and the step is
-named."""
+"""A loss or gradient that is not finite ends a training in all processes, naming the step."""
 
 import torch
 from torch import Tensor
@@ -25,10 +24,10 @@ class FiniteSteps:
         self.pending.append((step, finite))
 
     def check(self) -> None:
-        """UserError for the first step since the last check that was not finite; to be asked before
-        a step is saved."""
-        told = torch.stack([finite for _, finite in self.pending]).tolist()
-        for (step, _), finite in zip(self.pending, told, strict=True):
+        """UserError for the first step since the last check that was not finite; asked before a
+        step is saved."""
+        answers = torch.stack([finite for _, finite in self.pending]).tolist()
+        for (step, _), finite in zip(self.pending, answers, strict=True):
             if not finite:
                 raise UserError(
                     f"{self.case}: the loss or a gradient is not finite at step {step}; that step "

@@ -1,5 +1,4 @@
-"""What one training run is told, as a JSON file: written by whoever starts it, read by every
-process."""
+"""What one training run is to do, as a JSON file that every process reads."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -34,14 +33,11 @@ class TrainingJob:
     """What the processes share (``wmvla.train.parallel.strategy``): ``ddp``, ``zero1``, ``zero2``,
     ``zero3`` or ``fsdp``."""
     accumulation_steps: int = 1
-    """Parts in which each process works off its slice of a batch, one after the other; they change
-    memory, not losses."""
+    """Parts in which a process works off its slice of a batch; they change memory, not losses."""
     vision_cache: str = ""
-    """Folder of cached vision features (``wmvla.train.features``); empty: every step encodes its
-    images."""
+    """Folder of cached vision features (``wmvla.train.features``); empty: images are encoded."""
     trackers: tuple[str, ...] = ()
-    """``tensorboard``, ``wandb``, or what else accelerate knows; beside the metrics file, which is
-    always written."""
+    """``tensorboard``, ``wandb``, or what else accelerate knows, beside the metrics file."""
     base: str = ""
     scratch: dict[str, Any] | None = None
     world: dict[str, Any] | None = None
@@ -60,10 +56,5 @@ class TrainingJob:
     def parse(cls, text: str) -> "TrainingJob":
         """The job in the JSON that ``write`` wrote."""
         content = json.loads(text)
-        return cls(
-            **{
-                **content,
-                "training": Training(**content["training"]),
-                "trackers": tuple(content["trackers"]),
-            }
-        )
+        training, trackers = Training(**content["training"]), tuple(content["trackers"])
+        return cls(**{**content, "training": training, "trackers": trackers})

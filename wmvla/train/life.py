@@ -1,4 +1,4 @@
-"""A training's signs of life, by which who started it knows a slow one from one that hangs."""
+"""A training's signs of life, by which a slow one is known from one that hangs."""
 
 import time
 from pathlib import Path
@@ -6,8 +6,7 @@ from pathlib import Path
 from wmvla.watch.life import Sign, write_sign
 
 EVERY = 1.0
-"""Seconds between the signs of two steps: on a network file system each costs a few
-milliseconds."""
+"""Seconds between the signs of two steps: on a network file system each costs milliseconds."""
 SAVING = 300.0
 """Seconds that a checkpoint may take to be written."""
 SLOWER = 3
@@ -30,10 +29,7 @@ class Life:
             write_sign(self.path, Sign(what, patience))
 
     def step(self, number: int) -> None:
-        """Say that a step is done.
-
-        Non-obvious: the first may compile, and says nothing of how long others take.
-        """
+        """Say that a step is done. The first may compile: it does not show how long others take."""
         now = time.monotonic()
         self.longest = max(self.longest, now - self.stepped if self.steps else 0.0)
         self.steps, self.stepped = self.steps + 1, now

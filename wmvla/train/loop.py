@@ -1,5 +1,4 @@
-"""The training loop on accelerate: one for every arm, resumable to the step, independent of the
-number of processes."""
+"""The training loop on accelerate: one for every arm and process number, resumable."""
 
 import math
 import time
@@ -33,8 +32,7 @@ from wmvla.train.trackers import check_trackers, finish_trackers, log_to_tracker
 
 
 def learning_rate(training: Training, step: int) -> float:
-    """Linear warm-up, then a cosine to ``final_learning_rate_fraction`` at the last step; ``step``
-    counts from 0."""
+    """Linear warm-up, then a cosine to ``final_learning_rate_fraction``; ``step`` counts from 0."""
     peak = training.learning_rate
     if step < training.warmup_steps:
         return peak * (step + 1) / training.warmup_steps
@@ -46,16 +44,11 @@ def learning_rate(training: Training, step: int) -> float:
 def train(
     job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False, life: Life | None = None
 ) -> Path:
-    """Run the job to its end, from its newest checkpoint, and return the final ``pretrained_model``
-    folder.
+    """Run the job to its end, from its newest checkpoint: the final ``pretrained_model`` folder.
+    ``asked_to_stop`` is looked at after each step, ``life`` is where signs of life go.
 
-    Args:
-        asked_to_stop: looked at after each step. life: where signs of life go.
-
-    Raises:
-        Stopped: as was asked for, with a checkpoint of the last step.
-        UserError: a loss or gradient that is not finite, among others; no checkpoint holds its
-        step.
+    Stopped: as was asked for, with a checkpoint of the last step. UserError: a loss or gradient
+    that is not finite, among others; no checkpoint holds its step.
     """
     training, folder = job.training, Path(job.checkpoints)
     check_trackers(job.trackers)

@@ -1,5 +1,4 @@
-"""``python -m wmvla.train.main JOB.json``, alone or under torchrun or srun: run one training
-job."""
+"""``python -m wmvla.train.main JOB.json``, alone or under torchrun or srun: one training job."""
 
 import os
 import sys
@@ -14,8 +13,7 @@ from wmvla.watch.stacks import dump_on_request
 
 
 def main(path: Path) -> int:
-    """Exit code 0 when the final checkpoint exists, 2 for bad input, ``STOPPED`` (75) after
-    SIGTERM."""
+    """0 when the final checkpoint exists, 2 for bad input, ``STOPPED`` (75) after SIGTERM."""
     from wmvla.train.parallel.preemption import STOPPED, Stopped, catch_sigterm
 
     asked_to_stop = catch_sigterm()
@@ -64,7 +62,7 @@ if __name__ == "__main__":
     dump_on_request()
     try:
         code = main(Path(sys.argv[1]))
-    except Exception:  # Python would tell it too, but only after what may hang
+    except Exception:  # Python would print it too, but only after what may hang
         traceback.print_exc()
         code = 1
     leave(code)

@@ -1,5 +1,4 @@
-"""``metrics/<case>.jsonl``: one line per optimizer step, written in batches so that a step costs no
-host copy."""
+"""``metrics/<case>.jsonl``: a line per optimizer step, written in batches to spare host copies."""
 
 import json
 import math
@@ -14,11 +13,8 @@ from wmvla.files import sync_folder
 
 
 class MetricsFile:
-    """Appends to ``path``; on a resume, lines behind ``step`` (the checkpoint's) are cut off
-    first.
-
-    Raises:
-        UserError: there is a checkpoint, and the line of its step is gone: no run writes it again.
+    """Appends to ``path``; on a resume, lines behind ``step`` (the checkpoint's) are cut off first.
+    UserError: there is a checkpoint, but the line of its step is gone, and no run writes it again.
     """
 
     def __init__(self, path: Path, step: int) -> None:
@@ -58,11 +54,7 @@ class MetricsFile:
 
     def flush(self, seconds: float) -> list[dict[str, Any]]:
         """Copy what is pending to the host at once, append it and return it, up to a step that is
-        not finite.
-
-        Args:
-            seconds: training time of this process.
-        """
+        not finite. ``seconds``: training time of this process."""
         if not self.pending:
             return []
         lines = []
@@ -71,12 +63,8 @@ class MetricsFile:
             for (step, rate, samples, tensors), row in zip(self.pending, table, strict=True):
                 if not all(map(math.isfinite, row)):
                     break  # the training ends with it (``FiniteSteps``); JSON has no such numbers
-                self.last = {
-                    "step": step,
-                    "learning_rate": rate,
-                    "samples": samples,
-                    **unflat(row, tensors),
-                }
+                start = {"step": step, "learning_rate": rate, "samples": samples}
+                self.last = {**start, **unflat(row, tensors)}
                 lines.append({**self.last, "seconds": round(self.seconds_before + seconds, 3)})
                 file.write(json.dumps(lines[-1]) + "\n")
         self.pending.clear()
@@ -89,8 +77,7 @@ def flat(values: dict[str, Tensor]) -> Tensor:
 
 
 def unflat(row: list[float], values: dict[str, Tensor]) -> dict[str, Any]:
-    """The inverse of ``flat`` on the host, with the names and shapes of ``values``: numbers and
-    lists of numbers."""
+    """The inverse of ``flat`` on the host, with the names and shapes of ``values``."""
     numbers = iter(row)
     return {
         name: [next(numbers) for _ in range(len(value))] if value.ndim else next(numbers)

@@ -1,5 +1,4 @@
-"""One training at a time writes into a folder of checkpoints: one that outlives its killed run by
-its last checkpoint is waited for."""
+"""One training at a time writes into a folder of checkpoints: an earlier one is waited for."""
 
 import contextlib
 import fcntl
@@ -15,8 +14,8 @@ POLL_SECONDS = 0.5
 
 @contextlib.contextmanager
 def only_one(folder: Path, life: Life, asked_to_stop: Callable[[], bool]) -> Iterator[bool]:
-    """Yields whether this process, rank 0 of a training, may write into ``folder``: not where it
-    was asked to stop while it waited.
+    """Yields whether this process, rank 0 of a training, may write into ``folder``: not if it was
+    asked to stop while it waited.
 
     Non-obvious: a record lock, which belongs to this one process. The readers that are forked from
     it do not hold it, and cannot keep it when they hang.

@@ -1,5 +1,4 @@
-"""What a strategy makes of a policy and its optimizer, and how their whole state is told in one
-form for all strategies."""
+"""What a strategy makes of a policy and its optimizer, and their whole state in one common form."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -23,26 +22,23 @@ class Prepared(Protocol):
     """Whether ``gradients`` are a share of all, or the same in every process."""
 
     def part(self, last: bool) -> AbstractContextManager[Any]:
-        """Around forward and ``backward`` of one part of a batch; gradients are averaged over the
-        processes in the last."""
+        """Around one part of a batch; gradients are averaged over the processes in the last."""
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Add the gradients of ``loss``."""
 
     def gradients(self) -> dict[str, list[Tensor]]:
-        """This process's gradients after the last part, by the names of ``parameter_groups``;
-        written to in place."""
+        """This process's gradients after the last part, by ``parameter_groups``; written to."""
 
     def step(self) -> None:
         """Update the weights and forget the gradients."""
 
     def weights(self) -> dict[str, Tensor] | None:
-        """The policy's whole state on the host, in the main process; None where the policy itself
-        holds it. Asked of all."""
+        """The policy's whole state on the host, in the main process; None if the policy holds it.
+        Asked of all."""
 
     def optimizer_state(self) -> dict[str, Any]:
-        """``state_dict`` of one AdamW over all trainable parameters: whole in the main process.
-        Asked of all."""
+        """``state_dict`` of one AdamW over all weights, in the main process. Asked of all."""
 
     def load_optimizer_state(self, state: dict[str, Any]) -> None:
         """Take over what ``optimizer_state`` gave, of any strategy and any number of processes."""
@@ -52,11 +48,7 @@ def whole_weights(
     policy: nn.Module, whole: Callable[[Tensor], Tensor], keep: bool
 ) -> dict[str, Tensor] | None:
     """The state of ``policy`` on the host, with ``whole`` of every tensor in it; None unless
-    ``keep``.
-
-    Args:
-        whole: gathers one tensor; called by all processes in the same order.
-    """
+    ``keep``. ``whole`` gathers one tensor; all processes call it in the same order."""
     seen: dict[int, Tensor] = {}
     state = policy.state_dict(keep_vars=True)
     for tensor in state.values():
@@ -74,20 +66,14 @@ def whole_optimizer_state(
     keep: bool,
 ) -> dict[str, Any]:
     """``state_dict`` of an AdamW like ``optimizer`` with one group of ``parameters``, on the host;
-    empty unless ``keep``.
-
-    Args:
-        moment: gathers one moment of a parameter, by its name in the state; called by all processes
-        in the same order.
-    """
+    empty unless ``keep``. ``moment`` gathers one moment of a parameter, by its name in the state;
+    all processes call it in the same order."""
     step = next(iter(optimizer.state.values()))["step"]
     state: dict[int, dict[str, Tensor]] = {}
     for number, parameter in enumerate(parameters):
         gathered = {key: moment(parameter, key) for key in MOMENTS}
         if keep:
-            state[number] = {
-                "step": step.detach().cpu().clone(),
-                **{key: value.cpu() for key, value in gathered.items()},
-            }
+            own_step = {"step": step.detach().cpu().clone()}
+            state[number] = own_step | {key: value.cpu() for key, value in gathered.items()}
     settings = {key: value for key, value in optimizer.param_groups[0].items() if key != "params"}
     return {"state": state, "param_groups": [{**settings, "params": list(state)}]}

@@ -45,9 +45,7 @@ def from_scratch(
 ) -> tuple[SmolVLAPolicy, Pipelines]:
     """A new SmolVLA for the dataset, with processors normalised by its statistics."""
     features = dataset_to_policy_features(metadata.features)
-    outputs = {
-        key: feature for key, feature in features.items() if feature.type is FeatureType.ACTION
-    }
+    outputs = {key: one for key, one in features.items() if one.type is FeatureType.ACTION}
     inputs = {key: feature for key, feature in features.items() if key not in outputs}
     config = SmolVLAConfig(**fields, device=device, input_features=inputs, output_features=outputs)
     with torch.random.fork_rng(devices=[]):
@@ -59,27 +57,17 @@ def from_scratch(
 def refuse_other_dataset(
     preprocessor: PolicyProcessorPipeline, metadata: LeRobotDatasetMetadata
 ) -> None:
-    """Refuse latents that were made of another dataset than the one that is trained on.
-
-    Raises:
-        UserError: they were.
-    """
+    """UserError if latents were made of another dataset than the one that is trained on."""
+    made_of = dataset_fingerprint(metadata)
     for step in preprocessor.steps:
         if isinstance(step, WorldLatentsProcessorStep):
-            LatentCache(
-                Path(step.path),
-                step.window,
-                step.width,
-                step.camera,
-                dataset=dataset_fingerprint(metadata),
-            )
+            LatentCache(Path(step.path), step.window, step.width, step.camera, dataset=made_of)
 
 
 def start(
     job: TrainingJob, metadata: LeRobotDatasetMetadata, step: int, device: str
 ) -> tuple[PreTrainedPolicy, Pipelines]:
-    """The run's policy at ``step``: from its own checkpoint when it has one, else from the base or
-    from nothing."""
+    """The policy at ``step``: from the run's own checkpoint, else from the base or from nothing."""
     if step:
         return load_with_processors(pretrained_folder(Path(job.checkpoints), step), device)
     if job.scratch is not None:

@@ -1,5 +1,4 @@
-"""One optimizer step: loss, gradients, clipping, update, and what is logged of it, all without a
-copy to the host."""
+"""One optimizer step, loss to update, and what is logged of it, without a copy to the host."""
 
 from typing import Any
 
@@ -19,29 +18,23 @@ OWN = "grad_norm"
 
 
 def parameter_groups(policy: PreTrainedPolicy) -> dict[str, list[nn.Parameter]]:
-    """Trainable parameters: SmolVLA's as ``OWN``, and the world parts' by name (none for a plain
-    SmolVLA).
+    """Trainable parameters: SmolVLA's as ``OWN``, and the world parts' by name, if any.
 
     Non-obvious: their gradients are clipped apart. One common norm would let the world parts'
     gradients shrink SmolVLA's, and an arm with a closed gate would no longer be the baseline.
     """
     world = policy.world_parameters() if hasattr(policy, "world_parameters") else {}
     added = {id(p) for part in world.values() for p in part}
-    return {
-        OWN: [p for p in policy.parameters() if p.requires_grad and id(p) not in added],
-        **world,
-    }
+    own = [p for p in policy.parameters() if p.requires_grad and id(p) not in added]
+    return {OWN: own, **world}
 
 
 def clip(
     gradients: dict[str, list[Tensor]], most: float, accelerator: Accelerator | None = None
 ) -> dict[str, Tensor]:
-    """Clip the gradients of SmolVLA and of the world parts, each to the norm ``most``; the norms
-    before, by name.
-
-    Args:
-        gradients: of ``parameter_groups``. accelerator: of the processes where each has a share of
-        them; None: they are whole.
+    """Clip the gradients of SmolVLA and of the world parts (``parameter_groups``), each to the norm
+    ``most``; the norms before, by name. ``accelerator``: of processes that each have a share of
+    the gradients; None: they are whole.
 
     Non-obvious: this is ``torch.nn.utils.clip_grad_norm_`` on both, without its sorting by device
     and type, which for short lists takes longer than the norms.
@@ -64,12 +57,10 @@ def clip(
 def make_optimizer(
     groups: dict[str, list[nn.Parameter]], training: Training, apart: bool = False
 ) -> torch.optim.Optimizer:
-    """AdamW over the trainable parameters, in one group of its own or, ``apart``, in one for each
-    of ``parameter_groups``."""
+    """AdamW over the trainable parameters, in one group or, ``apart``, in ``parameter_groups``."""
+    parts = [{"params": group} for group in groups.values()]
     return torch.optim.AdamW(
-        [{"params": group} for group in groups.values()]
-        if apart
-        else [p for group in groups.values() for p in group],
+        parts if apart else [p for group in groups.values() for p in group],
         lr=training.learning_rate,
         betas=(training.adam_beta1, training.adam_beta2),
         weight_decay=training.weight_decay,
@@ -85,12 +76,9 @@ def optimize(
     accelerator: Accelerator,
     accumulation_steps: int = 1,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """One optimizer step on the batch, worked off in ``accumulation_steps`` parts.
-
-    Returns:
-        The step's values, averaged over the processes, and whether they and all gradients are
-        finite: () bool, the same in every process.
-    """
+    """One optimizer step on the batch, worked off in ``accumulation_steps`` parts: its values,
+    averaged over the processes, and whether they and all gradients are finite: () bool, the same in
+    every process."""
     logged = []
     for number, part in enumerate(cut(fed, accumulation_steps), 1):
         last = number == accumulation_steps
@@ -108,28 +96,21 @@ def optimize(
 def combine(
     per_sample: Tensor, details: dict[str, Any], weight: Tensor, policy: PreTrainedPolicy
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss of some samples of the batch, and what is logged: weighted action loss plus the mean
-    world loss."""
+    """The loss of some samples, and what is logged: weighted action loss plus mean world loss."""
     action = (details.get("action_loss_per_sample", per_sample) * weight).sum()
     if "world_loss_per_sample" not in details:
         return action, {"loss_total": action.detach(), "action_loss": action.detach()}
     world = details["world_loss_per_sample"].mean()
     loss = action + policy.config.lambda_world * world
     logged = {key: value for key, value in details.items() if not key.endswith("_per_sample")}
-    return loss, {
-        "loss_total": loss.detach(),
-        "action_loss": action.detach(),
-        "world_loss": world.detach(),
-        **logged,
-    }
+    losses = {"loss_total": loss, "action_loss": action, "world_loss": world}
+    return loss, {key: value.detach() for key, value in losses.items()} | logged
 
 
 def average(parts: list[dict[str, Tensor]], accelerator: Accelerator) -> dict[str, Tensor]:
-    """Averages over the parts of a batch and the processes, in one reduction and as tensors: no
-    copy to the host here.
+    """Averages over the parts of a batch and the processes, in one reduction, without host copies.
 
-    Non-obvious: a part with few futures inside their episodes must not weigh as much in the cosines
-    as the others.
+    Non-obvious: in the cosines, parts with few futures inside their episodes must weigh less.
     """
     first = parts[0]
     if len(parts) == accelerator.num_processes == 1:
@@ -140,17 +121,12 @@ def average(parts: list[dict[str, Tensor]], accelerator: Accelerator) -> dict[st
             values | {"world_cos_k": values["world_cos_k"] * values["world_valid_k"]}
             for values in parts
         ]
-    vector = (
-        flat(parts[0])
-        if len(parts) == 1
-        else torch.stack([flat(values) for values in parts]).mean(0)
-    )
-    reduced = accelerator.reduce(vector, reduction="mean").split(
-        [value.numel() for value in first.values()]
-    )
+    vector = torch.stack([flat(values) for values in parts]).mean(0)
+    reduced = accelerator.reduce(vector, reduction="mean")
+    split = reduced.split([value.numel() for value in first.values()])
     mean = {
         name: part.view(value.shape)
-        for (name, value), part in zip(first.items(), reduced, strict=True)
+        for (name, value), part in zip(first.items(), split, strict=True)
     }
     if weighted:
         sums, share = mean["world_cos_k"], mean["world_valid_k"]
@@ -160,7 +136,6 @@ def average(parts: list[dict[str, Tensor]], accelerator: Accelerator) -> dict[st
 
 
 def logged_norms(norms: dict[str, Tensor], policy: PreTrainedPolicy) -> dict[str, Tensor]:
-    """The gradient norms that the policy's configuration wants logged; gradients are the same in
-    all processes already."""
+    """The gradient norms to be logged by the configuration, the same in all processes already."""
     wanted = getattr(policy.config, "log_grad_stats", True)
     return {name: norm.detach() for name, norm in norms.items() if wanted or name == OWN}

@@ -1,5 +1,4 @@
-"""Every random number of a training run, by counter: a function of (seed, step), never of what ran
-before.
+"""Every random number of a training run, a function of (seed, step), never of what ran before.
 
 So a resumed run continues exactly, and the samples, their augmentation and their noise do not
 depend on how many processes share the batch: each process draws the numbers of the whole batch and
@@ -16,8 +15,7 @@ from wmvla.streams import generator
 
 
 def batch_rows(seed: int, step: int, batch_size: int, rows: int) -> np.ndarray:
-    """Dataset rows (batch_size,) of one optimizer step: every epoch visits each row once, in its
-    own random order."""
+    """Dataset rows (batch_size,) of one optimizer step: each epoch has its own random order."""
     position = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs, offsets = position // rows, position % rows
     picked = np.empty(batch_size, np.int64)
@@ -28,8 +26,7 @@ def batch_rows(seed: int, step: int, batch_size: int, rows: int) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, rows: int) -> np.ndarray:
-    """The order of one epoch. It is kept: drawn for each step, LIBERO's would cost minutes before
-    the first one."""
+    """The order of one epoch, kept: drawn for each step, LIBERO's would cost minutes."""
     return torch.randperm(rows, generator=generator("order", seed, epoch)).numpy()
 
 

@@ -1,2 +1,1 @@
-"""Processes that are watched: what they are at, their stacks, and how they end when they hang or
-their parent is gone."""
+"""Watched processes: what they are at, their stacks, and how they end when they hang."""

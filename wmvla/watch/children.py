@@ -1,5 +1,4 @@
-"""How a child process ends: with its parent, in order when it is asked to, and by force where it
-hangs."""
+"""How a child process ends: with its parent, in order when asked to, and by force if it hangs."""
 
 import contextlib
 import ctypes
@@ -52,8 +51,7 @@ def start(
 
 
 def end(root: psutil.Process, life: Path) -> None:
-    """Ask a process to end; where it hangs, let it and all that it started write their stacks, and
-    kill them.
+    """Ask a process to end; if it hangs, let it and its children write their stacks, and kill them.
 
     It hangs when it neither ends nor signs in the file ``life`` for ``GRACE`` seconds, or for as
     long as its last sign says.

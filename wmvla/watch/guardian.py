@@ -1,5 +1,4 @@
-"""A small process beside each process of a training: ends it when those for whom it works are
-gone."""
+"""A small process beside each process of a training: ends it with those for whom it works."""
 
 import os
 import signal

@@ -1,5 +1,4 @@
-"""The sign of life of a training: a small file that says what it is at, and how long the next sign
-may take."""
+"""The sign of life of a training: a small file with what it is at, and the next sign's patience."""
 
 import time
 from collections.abc import Sequence
@@ -9,8 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Sign:
-    """``patience``: seconds that the next sign may take where that is long, as it is while a
-    checkpoint is written."""
+    """``patience``: seconds that the next sign may take, if long, as for writing a checkpoint."""
 
     at: str
     patience: float = 0.0
@@ -26,7 +24,7 @@ def write_sign(path: Path, sign: Sign) -> None:
 
 
 def read_sign(path: Path) -> Sign | None:
-    """The last sign; None where there is none, or half of one."""
+    """The last sign, if there is a whole one."""
     try:
         patience, at = path.read_text().split(" ", 1)
         return Sign(at, float(patience))

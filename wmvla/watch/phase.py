@@ -1,5 +1,4 @@
-"""What a simulator process is at, in memory that it shares with the engine: one that hangs cannot
-say it."""
+"""What a simulator process is at, in memory shared with the engine, for one that hangs."""
 
 import contextlib
 from collections.abc import Iterator
@@ -19,10 +18,8 @@ def share(text: Any) -> None:
 
 @contextlib.contextmanager
 def phase(name: str) -> Iterator[None]:
-    """Say that this process is at ``name`` as long as the block lasts; blocks may be nested.
-
-    In a process that shares nothing this does nothing.
-    """
+    """Say that this process is at ``name`` as long as the block lasts; blocks may be nested. In a
+    process that shares nothing this does nothing."""
     if _shared is None:
         yield
         return

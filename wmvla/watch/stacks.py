@@ -1,5 +1,5 @@
-"""Python stacks of processes that hang, written by faulthandler from inside a signal's handler: it
-needs neither Python's lock nor the help of what hangs."""
+"""Python stacks of processes that hang, written by faulthandler in a signal's handler, without
+Python's lock."""
 
 import faulthandler
 import signal
@@ -13,18 +13,16 @@ SIGNAL = signal.SIGUSR1
 
 
 def dump_on_request() -> None:
-    """From now on this process writes the stacks of its threads to standard error when it is asked
-    to (``request``), and when it crashes."""
+    """From now on this process writes its threads' stacks to standard error on ``request``, and
+    when it crashes."""
     descriptor = sys.__stderr__.fileno() if sys.__stderr__ is not None else 2
     faulthandler.enable(descriptor)
     faulthandler.register(SIGNAL, descriptor, all_threads=True)
 
 
 def request(pids: Iterable[int]) -> None:
-    """Ask processes for their stacks; those that never called ``dump_on_request`` are left alone.
-
-    Non-obvious: the signal would end them.
-    """
+    """Ask processes for their stacks; the signal would end those without ``dump_on_request``, which
+    are left alone."""
     for pid in pids:
         if _listens(pid):
             psutil.Process(pid).send_signal(SIGNAL)

@@ -1,5 +1,4 @@
-"""Wiring tripwires: what must hold before anything is trained, each a function that raises
-``WiringError`` or gives figures."""
+"""Wiring tripwires: what must hold before anything is trained, each raising ``WiringError``."""
 
 from collections.abc import Callable
 

@@ -1,5 +1,4 @@
-"""Do no harm: with closed gates every fusion point is SmolVLA bit for bit; and every gate can
-open."""
+"""Do no harm: closed, each fusion point is SmolVLA bit for bit; and every gate can open."""
 
 from typing import Any
 
@@ -14,33 +13,22 @@ from wmvla.streams import generator
 from wmvla.wiring.inputs import WiringInputs, expect
 from wmvla.wiring.samples import copied, flow_draws, observation, raw_batch
 
+_ONLY: dict[str, Any] = {"enable_world_injection": False}
+_TOKENS: dict[str, Any] = {**_ONLY, "world_prefix_tokens": 1}
 FUSION_POINTS: dict[str, dict[str, Any]] = {
     "F1": {},
-    "F2": {"enable_world_injection": False, "world_inject_suffix_in": True},
-    "F3a-prefix": {
-        "enable_world_injection": False,
-        "world_prefix_tokens": 1,
-        "world_prefix_block": "prefix",
-    },
-    "F3a-state": {
-        "enable_world_injection": False,
-        "world_prefix_tokens": 1,
-        "world_prefix_block": "state",
-    },
-    "F3b": {"enable_world_injection": False, "world_prefix_cross_attn": True},
+    "F2": {**_ONLY, "world_inject_suffix_in": True},
+    "F3a-prefix": {**_TOKENS, "world_prefix_block": "prefix"},
+    "F3a-state": {**_TOKENS, "world_prefix_block": "state"},
+    "F3b": {**_ONLY, "world_prefix_cross_attn": True},
     "bank": {"world_num_hypotheses": 2},
 }
-"""Fields of ``SmolVLAWorldConfig``, by the words of PROTOCOL.md; F3a takes as many tokens as the
-memory has."""
+"""Fields of ``SmolVLAWorldConfig`` by PROTOCOL.md's words; F3a takes the memory's tokens."""
 
 
 def check_gate(inputs: WiringInputs) -> dict[str, float | str]:
     """Every fusion point: loss, gradients, chunks and ``select_action`` of SmolVLA; a gradient at
-    0; open after one step.
-
-    Returns:
-        the size of each gate's gradient at 0.
-    """
+    0, whose size is given; open after one step."""
     plain, (preprocessor, _) = load_with_processors(inputs.base, inputs.device)
     if not isinstance(plain, SmolVLAPolicy):
         raise UserError(
@@ -53,14 +41,12 @@ def check_gate(inputs: WiringInputs) -> dict[str, float | str]:
         world = {**inputs.world, **fields, "world_gate_init": 0.0, "world_prefix_gate_init": 0.0}
         if "world_prefix_tokens" in fields:
             world["world_prefix_tokens"] = world.get("future_offset", 8)
-        # Every memory that reaches the policy here is one that training or a rollout could give it,
-        # and not 0.
+        # Every memory here is one that training or a rollout could give, and not 0.
         world |= {"world_memory_mode_train": "oracle", "world_memory_mode_rollout": "random"}
         policy, (with_latents, _) = add_world(inputs.base, world, inputs.seed, inputs.device)
         pad_alike(plain, policy)
-        _same_training(
-            name, plain, policy, preprocessor(copied(raw)), with_latents(copied(raw)), inputs.seed
-        )
+        batches = preprocessor(copied(raw)), with_latents(copied(raw))
+        _same_training(name, plain, policy, *batches, inputs.seed)
         _same_actions(name, plain, policy, preprocessor(observation(raw)), inputs.seed)
         figures[f"gate_gradient_{name}"] = _opens(name, policy)
     return figures
@@ -75,11 +61,8 @@ def pad_alike(plain: SmolVLAPolicy, policy: SmolVLAWorldPolicy) -> None:
     """
     extra = policy.config.world_prefix_tokens
     # Longer than any prefix with its world tokens, so that both are padded to it.
-    length = (
-        64 * len(plain.config.image_features) + plain.config.tokenizer_max_length + 1 + extra
-        if extra
-        else 0
-    )
+    images, words = len(plain.config.image_features), plain.config.tokenizer_max_length
+    length = 64 * images + words + 1 + extra if extra else 0
     plain.model.prefix_length = length
     if extra:
         policy.model.padded_length = length
@@ -133,22 +116,17 @@ def _same_actions(
     plain.reset()
     policy.reset()
     for step in range(2):
-        actions = (
-            plain.select_action(copied(batch), noise),
-            policy.select_action(copied(batch), noise),
-        )
+        ours = policy.select_action(copied(batch), noise)
         expect(
-            torch.equal(*actions),
+            torch.equal(plain.select_action(copied(batch), noise), ours),
             f"{name}: with the gate at 0 action {step} of select_action is not SmolVLA's",
         )
 
 
 def _opens(name: str, policy: SmolVLAWorldPolicy) -> float:
-    """The gate's gradient, from the training step before; then one optimizer step must move the
-    gate."""
-    gates: list[nn.Parameter] = [
-        p for key, p in policy.world_fusion.named_parameters() if key.endswith("gate")
-    ]
+    """The gate's gradient, of the training step before; then one optimizer step must move it."""
+    named = policy.world_fusion.named_parameters()
+    gates: list[nn.Parameter] = [p for key, p in named if key.endswith("gate")]
     assert len(gates) == 1
     (gate,) = gates
     size = 0.0 if gate.grad is None else float(gate.grad.abs())

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class WiringError(RuntimeError):
-    """One sentence: what is wired wrongly. Nothing may be trained before it is mended."""
+    """One sentence: what is wired wrongly. Nothing may be trained before it is fixed."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,4 @@
-"""Training and rollout see the same latents: window, width, camera and encoder match, and so do the
-values."""
+"""Training and rollout see the same latents: window, width, camera, encoder and values match."""
 
 from pathlib import Path
 
@@ -14,17 +13,14 @@ from wmvla.wiring.inputs import WiringInputs, expect
 from wmvla.world.latents.cache import LatentCache, episode_bounds
 
 TOLERANCE = 0.05
-"""Largest accepted error, root mean square, in standard deviations of the latents. fp16 rounding
-alone gives below 0.005."""
+"""Largest accepted error (RMS) in standard deviations of latents; fp16 alone gives below 0.005."""
 
 
 def check_latents(inputs: WiringInputs) -> dict[str, float | str]:
-    """Latents that the rollout's path encodes from a few recorded frames are those of the cache.
+    """Latents that the rollout's path encodes from a few recorded frames are those of the cache:
+    rows, width, window, and the error in standard deviations.
 
     A window mismatch cost the reference 20 to 40 points of success.
-
-    Returns:
-        rows, width, window, and the error in standard deviations.
     """
     policy, _ = add_world(inputs.base, inputs.world, inputs.seed, inputs.device)
     config = policy.config
@@ -42,9 +38,8 @@ def check_latents(inputs: WiringInputs) -> dict[str, float | str]:
         first = int(episode_bounds(data.ends, np.array([row]))[0][0])
         seen = np.maximum(first, np.arange(row - config.world_frames + 1, row + 1))
         batch = next(iter(data.batches([seen])))
-        frames = torch.stack([batch[key] for key in config.world_camera_keys])[None].to(
-            inputs.device
-        )
+        frames = torch.stack([batch[key] for key in config.world_camera_keys])[None]
+        frames = frames.to(inputs.device)
         online = policy.encode_history({FRAMES: frames})[0].float().cpu().numpy()
         stored = cache.gather(np.array([row]), config.context_frames, config.future_offset)[0][0]
         error = float(np.sqrt((((online - stored) / std) ** 2).mean()))

@@ -12,18 +12,13 @@ from wmvla.wiring.samples import copied, flow_draws, observation, raw_batch
 
 def check_nan(inputs: WiringInputs) -> dict[str, float | str]:
     """NaN in the memory stops a rollout before it acts, and in the latents a training at the step
-    where it comes in.
-
-    Returns:
-        the sentences with which both stopped.
-    """
+    where it comes in; the sentences with which both stopped."""
     policy, (preprocessor, _) = add_world(inputs.base, inputs.world, inputs.seed, inputs.device)
     config = policy.config
     raw = raw_batch(inputs, config.chunk_size)
     noise, time = flow_draws(policy, inputs.seed)
-    memory = torch.zeros(
-        len(noise), config.memory_tokens, config.world_latent_dim, device=inputs.device
-    )
+    shape = len(noise), config.memory_tokens, config.world_latent_dim
+    memory = torch.zeros(shape, device=inputs.device)
     memory[0, 0, 0] = torch.nan
     figures: dict[str, float | str] = {}
     try:

@@ -1,5 +1,4 @@
-"""A toy whose action *is* the future: what an oracle memory must gain on it, and what no other
-memory may.
+"""A toy whose action *is* the future: an oracle memory must gain on it, and no other may.
 
 Nothing in it can be predicted from the past or seen in an image: the action is a fixed projection
 of the future latents, which are noise. So a memory that carries the future lowers the action loss
@@ -40,7 +39,7 @@ SIZE, WIDTH, ACTION, BATCH = 32, 8, 3, 64
 SENTENCE = "reach what is not there yet"
 LEARNING_RATE = 1e-2
 TAIL = 50
-"""Steps at the end over which the loss is averaged."""
+"""Last steps over which the loss is averaged."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +51,16 @@ class ToyResult:
 
 
 def train_toy(memory: str, steps: int, seed: int = 0, **world: Any) -> ToyResult:
-    """Train one arm on the toy, from the same weights, data and noise whatever ``memory`` is.
-
-    Args:
-        memory: a training mode, or ``none`` for a plain SmolVLA.
-        world: further fields of ``SmolVLAWorldConfig``, for instance another fusion point.
-    """
+    """Train one arm on the toy, from the same weights, data and noise whatever ``memory`` is: a
+    training mode, or ``none`` for a plain SmolVLA. ``world``: fields of ``SmolVLAWorldConfig``."""
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         vlm = make_tiny_vlm(Path(folder) / "vlm", MODEL, SIZE, [SENTENCE])
         policy = toy_policy(vlm, memory, seed, world)
     policy.train()
     trained = [p for p in policy.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.0)
-    projection = (
-        torch.randn(WIDTH, ACTION, generator=generator("toy projection", seed)) * WIDTH**-0.5
-    )
+    draws = generator("toy projection", seed)
+    projection = torch.randn(WIDTH, ACTION, generator=draws) * WIDTH**-0.5
     losses = []
     for step in range(steps):
         batch, noise, time = toy_batch(policy, projection, generator("toy step", seed, step))
@@ -76,12 +70,9 @@ def train_toy(memory: str, steps: int, seed: int = 0, **world: Any) -> ToyResult
         optimizer.step()
         optimizer.zero_grad()
         losses.append(details.get("action_loss_per_sample", loss).detach().mean())
-    gates = (
-        policy.world_fusion.gates().values()
-        if isinstance(policy, SmolVLAWorldPolicy)
-        else [torch.zeros(())]
-    )
-    return ToyResult(float(torch.stack(losses[-TAIL:]).mean()), float(next(iter(gates))))
+    has_memory = isinstance(policy, SmolVLAWorldPolicy)
+    gate = next(iter(policy.world_fusion.gates().values())) if has_memory else torch.zeros(())
+    return ToyResult(float(torch.stack(losses[-TAIL:]).mean()), float(gate))
 
 
 def toy_policy(vlm: Path, memory: str, seed: int, world: dict[str, Any]) -> PreTrainedPolicy:
@@ -107,16 +98,10 @@ def toy_policy(vlm: Path, memory: str, seed: int, world: dict[str, Any]) -> PreT
     plain = SmolVLAPolicy(SmolVLAConfig(**fields))
     if memory == "none":
         return plain
-    geometry: dict[str, Any] = {
-        "world_standardise": False,
-        "world_latent_dim": WIDTH,
-        "prophet_heads": 4,
-        "world_inject_num_heads": 4,
-        "world_prefix_num_heads": 4,
-    }
-    policy = SmolVLAWorldPolicy(
-        SmolVLAWorldConfig(**fields, **geometry, world_memory_mode_train=memory, **world)
-    )
+    heads = ("prophet_heads", "world_inject_num_heads", "world_prefix_num_heads")
+    geometry: dict[str, Any] = {"world_latent_dim": WIDTH, **dict.fromkeys(heads, 4)}
+    geometry |= {"world_standardise": False, "world_memory_mode_train": memory}
+    policy = SmolVLAWorldPolicy(SmolVLAWorldConfig(**fields, **geometry, **world))
     policy.load_state_dict(plain.state_dict(), strict=False)
     policy.ready_to_train = True  # its latents come from no cache
     return policy
@@ -125,8 +110,8 @@ def toy_policy(vlm: Path, memory: str, seed: int, world: dict[str, Any]) -> PreT
 def toy_batch(
     policy: PreTrainedPolicy, projection: Tensor, draws: torch.Generator
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """One batch: an image and a state that tell nothing, latents of noise, and the actions (B,
-    chunk, A) that they fix."""
+    """One batch: an image and a state without meaning, noise latents, the actions (B, chunk, A)
+    that they fix."""
     chunk = MODEL.chunk_size
     history = torch.randn(BATCH, 4, WIDTH, generator=draws)
     future = torch.randn(BATCH, 8, WIDTH, generator=draws)

@@ -14,15 +14,11 @@ from wmvla.wiring.samples import copied, raw_batch
 
 def check_processors(inputs: WiringInputs) -> dict[str, float | str]:
     """The arm's pre- and post-processor are the base's, step by step and value by value, plus the
-    latents step.
-
-    A processor mismatch gave the reference 0 % success.
-    """
+    latents step. A processor mismatch gave the reference 0 % success."""
     plain, base = load_with_processors(inputs.base, inputs.device)
     _, arm = add_world(inputs.base, inputs.world, inputs.seed, inputs.device)
-    for name, (ours, theirs) in zip(
-        ("preprocessor", "postprocessor"), zip(arm, base, strict=True), strict=True
-    ):
+    pairs = zip(arm, base, strict=True)
+    for name, (ours, theirs) in zip(("preprocessor", "postprocessor"), pairs, strict=True):
         added = [step for step in ours.steps if isinstance(step, WorldLatentsProcessorStep)]
         expect(
             len(added) == (name == "preprocessor"),

@@ -15,8 +15,7 @@ SAMPLES = 4
 
 
 def raw_batch(inputs: WiringInputs, chunk: int) -> dict[str, Any]:
-    """``SAMPLES`` rows spread over the dataset, the last one included, as the data loader gives
-    them."""
+    """``SAMPLES`` rows spread over the dataset to its end, as the data loader gives them."""
     data = open_data(inputs.dataset_root, inputs.dataset_repo_id, chunk)
     rows = np.linspace(0, int(data.ends[-1]) - 1, SAMPLES).astype(int)
     return next(iter(data.batches([rows])))
@@ -24,16 +23,13 @@ def raw_batch(inputs: WiringInputs, chunk: int) -> dict[str, Any]:
 
 def copied(batch: dict[str, Any]) -> dict[str, Any]:
     """The batch with tensors of its own, for what changes its batch."""
-    return {
-        key: value.clone() if isinstance(value, Tensor) else value for key, value in batch.items()
-    }
+    own = ((key, one.clone() if isinstance(one, Tensor) else one) for key, one in batch.items())
+    return dict(own)
 
 
 def observation(raw: dict[str, Any]) -> dict[str, Any]:
     """What a rollout sees of a batch: images, state and task."""
-    return {
-        key: value for key, value in raw.items() if key.startswith("observation.") or key == "task"
-    }
+    return {key: raw[key] for key in raw if key.startswith("observation.") or key == "task"}
 
 
 def flow_draws(policy: PreTrainedPolicy, seed: int) -> tuple[Tensor, Tensor]:

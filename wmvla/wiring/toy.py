@@ -5,8 +5,7 @@ from wmvla.wiring.planted_toy import train_toy
 
 STEPS = 400
 SEED = 0
-"""Not the plan's: the toy asks whether the code works, and at some seeds (21) 400 steps are too few
-for it to say so."""
+"""Not the plan's: the toy tests the code, and for some seeds (21) 400 steps are too few."""
 GAIN = 0.5
 """The oracle's action loss is at most this share of SmolVLA's."""
 NO_GAIN = 0.95
@@ -15,11 +14,7 @@ NO_GAIN = 0.95
 
 def check_toy(inputs: WiringInputs) -> dict[str, float | str]:
     """Oracle memory at least halves the action loss of the planted toy; zero and shuffled memory do
-    not lower it.
-
-    Returns:
-        the action losses, and the gates at the end.
-    """
+    not lower it. Gives the action losses, and the gates at the end."""
     results = {
         memory: train_toy(memory, STEPS, SEED) for memory in ("none", "oracle", "zero", "shuffle")
     }
@@ -40,8 +35,9 @@ def check_toy(inputs: WiringInputs) -> dict[str, float | str]:
             abs(results[memory].gate) < abs(oracle.gate) / 2,
             f"on the planted toy {memory} memory opens its gate",
         )
-    losses = {f"action_loss_{memory}": result.action_loss for memory, result in results.items()}
-    return {
-        **losses,
-        **{f"gate_{memory}": result.gate for memory, result in results.items() if memory != "none"},
+    figures: dict[str, float | str] = {
+        f"action_loss_{memory}": result.action_loss for memory, result in results.items()
+    }
+    return figures | {
+        f"gate_{memory}": results[memory].gate for memory in results if memory != "none"
     }

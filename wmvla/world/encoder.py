@@ -35,12 +35,8 @@ class WorldEncoder(nn.Module):
     """Clips of frames to latents. One preprocessing, that of the model's own processor, serves the
     cache and the rollout.
 
-    Args:
-        name: folder or hub id of a V-JEPA 2 or a DINOv2, with its processor.
-        device: where it runs, in float32.
-
-    Raises:
-        UserError: another kind of model, or neither a folder nor in the hub cache.
+    `name`: folder or hub id of a V-JEPA 2 or a DINOv2, with its processor; it runs in float32.
+    UserError: another kind of model, or neither a folder nor in the hub cache.
     """
 
     def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
@@ -53,10 +49,8 @@ class WorldEncoder(nn.Module):
                     f"The world encoder {name!r} is a {self.kind}, not one of {', '.join(POOLING)}:"
                     " set policy.world_vision_model_name."
                 )
-            kind_of_processor = (
-                AutoVideoProcessor if self.kind in VIDEO_MODELS else AutoImageProcessor
-            )
-            self.processor = kind_of_processor.from_pretrained(name)
+            kind = AutoVideoProcessor if self.kind in VIDEO_MODELS else AutoImageProcessor
+            self.processor = kind.from_pretrained(name)
             model = AutoModel.from_pretrained(name, dtype=torch.float32)
         except OSError as error:
             raise UserError(
@@ -64,9 +58,8 @@ class WorldEncoder(nn.Module):
                 f" policy.world_vision_model_name ({str(error).splitlines()[0]})."
             ) from error
         self.name = name
-        self.revision: str | None = (
-            None if Path(name).exists() else getattr(config, "_commit_hash", None)
-        )
+        commit = getattr(config, "_commit_hash", None)
+        self.revision: str | None = None if Path(name).exists() else commit
         self.width: int = config.hidden_size
         self.pooling = POOLING[self.kind]
         self.model = model.to(device).eval().requires_grad_(False)
@@ -78,9 +71,8 @@ class WorldEncoder(nn.Module):
         to bytes, so that frames of a dataset (bytes) and of a rollout (the same bytes / 255) end in
         the same numbers.
 
-        Raises:
-            FloatingPointError: floats that are not finite or lie outside [0, 1]; as bytes they
-            would look like a picture.
+        FloatingPointError: floats that are not finite or lie outside [0, 1], which as bytes would
+        look like a picture.
         """
         frames = frames.to(self.model.device)
         if frames.dtype != torch.uint8:
@@ -99,8 +91,7 @@ class WorldEncoder(nn.Module):
     def encode(self, clips: Tensor) -> Tensor:
         """Preprocessed clips (N, m, 3, h, w) -> latents (N, D), float32.
 
-        Non-obvious: ``get_vision_features`` skips the predictor half, which ``forward`` would run
-        for nothing.
+        Non-obvious: ``get_vision_features`` skips the predictor half, which is not needed.
         """
         self.check_window(clips.shape[1])
         if self.kind in VIDEO_MODELS:
@@ -111,10 +102,7 @@ class WorldEncoder(nn.Module):
 
     def encode_windows(self, frames: Tensor, window: int) -> Tensor:
         """Consecutive frames (B, C, T + m - 1, 3, H, W) of C cameras -> latents (B, T, C * D) of
-        the T windows of m frames.
-
-        The cameras' latents lie side by side, in the frames' order: front, then wrist.
-        """
+        the T windows of m frames, side by side in the frames' order: front, then wrist."""
         leading = frames.shape[:3]
         prepared = self.preprocess(frames.flatten(0, 2)).unflatten(0, leading)
         clips = prepared.unfold(2, window, 1).movedim(-1, 3)
@@ -122,14 +110,9 @@ class WorldEncoder(nn.Module):
         return latents.transpose(1, 2).flatten(2)
 
     def check_window(self, window: int) -> None:
-        """Refuse windows that the model would not see whole.
-
-        Non-obvious: V-JEPA 2 takes frames in tubelets of two. Of an odd number it would silently
-        drop the last, the newest one; a single frame it repeats.
-
-        Raises:
-            UserError: a DINOv2 with m > 1, or a V-JEPA 2 with an odd m > 1.
-        """
+        """UserError for windows that the model would not see whole: DINOv2 sees one frame; V-JEPA 2
+        takes tubelets of two, repeats a single frame, and of an odd number would silently drop the
+        last, the newest one."""
         if self.kind in IMAGE_MODELS and window != 1:
             raise UserError(
                 f"The world encoder {self.name!r} sees single frames, but the window is {window}:"
@@ -144,13 +127,11 @@ class WorldEncoder(nn.Module):
             )
 
     def fingerprint(self) -> str:
-        """Hash of weights and preprocessing, 16 hex digits: tells whether a cache and a rollout
-        used the same encoder."""
+        """Hash of weights and preprocessing, 16 hex digits: whether two encoders are the same."""
         settings = json.loads(self.processor.to_json_string())
         seen = {key: settings.get(key) for key in PREPROCESSING}
-        digest = hashlib.sha256(
-            json.dumps([self.kind, self.pooling, seen], sort_keys=True).encode()
-        )
+        described = json.dumps([self.kind, self.pooling, seen], sort_keys=True)
+        digest = hashlib.sha256(described.encode())
         for key, value in sorted(self.model.state_dict().items()):
             digest.update(key.encode())
             digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())

@@ -5,8 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 WATCHED = 8
-"""Samples of a batch whose attention weights are logged; all of them would cost a twentieth of a
-small model's step."""
+"""Samples of a batch whose attention weights are logged; all would cost a twentieth of a step."""
 
 
 class GatedCrossAttention(nn.Module):
@@ -16,10 +15,7 @@ class GatedCrossAttention(nn.Module):
     because the attention is computed. Skipping it at a closed gate in training would keep the gate
     closed for ever. The gate has shape (1,): DeepSpeed fails on 0-dimensional parameters.
 
-    Args:
-        width: hidden width H; a multiple of ``heads``.
-        memory_width: latent width D.
-        tokens: latents in the memory, M.
+    `width`: H, a multiple of ``heads``. `memory_width`: D. `tokens`: latents in the memory, M.
     """
 
     def __init__(self, width: int, memory_width: int, tokens: int, heads: int, gate: float) -> None:
@@ -38,19 +34,13 @@ class GatedCrossAttention(nn.Module):
         self, hidden: Tensor, memory: Tensor, watch: bool = False
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """hidden (B, S, H), memory (B, M, D) -> (B, S, H) and, for the log, the context (B, S, H)
-        and the weights.
-
-        Args:
-            watch: give the weights (up to ``WATCHED``, heads, S, M) of the first samples, without
-            gradient. They are computed
-                apart, for the fused kernel keeps them to itself.
-        """
+        and, with ``watch``, the weights (up to ``WATCHED``, heads, S, M) of the first samples,
+        without gradient: computed apart, for the fused kernel keeps them to itself."""
         tokens = self.memory_norm(self.memory_proj(memory) + self.slots)
         query = self._split(self.query(self.hidden_norm(hidden.to(self.gate))))
         key, value = map(self._split, self.key_value(tokens).chunk(2, dim=-1))
-        context = self.output(
-            functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        )
+        attended = functional.scaled_dot_product_attention(query, key, value)
+        context = self.output(attended.transpose(1, 2).flatten(2))
         weights = self._weights(query[:WATCHED].detach(), key[:WATCHED].detach()) if watch else None
         return hidden + (torch.tanh(self.gate) * context).to(hidden), context, weights
 
@@ -64,11 +54,8 @@ class GatedCrossAttention(nn.Module):
 
 
 class PrefixTokens(nn.Module):
-    """World tokens (F3a): the first latents of the memory, projected to the width of the prefix.
-
-    Args:
-        width: width of the prefix embeddings. memory_width: latent width D. tokens: how many.
-    """
+    """World tokens (F3a): the first `tokens` latents of the memory (D = `memory_width`), projected
+    to the `width` of the prefix."""
 
     def __init__(self, width: int, memory_width: int, tokens: int, gate: float) -> None:
         super().__init__()

@@ -10,15 +10,13 @@ def hold(history: Tensor, tokens: int) -> Tensor:
 
 
 def spread(latents: Tensor, tokens: int) -> Tensor:
-    """``latents`` (B, T, D) in order and evenly over ``tokens`` places, the last one last: (B, M,
-    D)."""
+    """``latents`` (B, T, D) evenly over ``tokens`` places (B, M, D) in order, the last one last."""
     place = torch.arange(1, tokens + 1, device=latents.device)
     return latents[:, (place * latents.shape[1] - 1) // tokens]
 
 
 def another_sample(batch: int, generator: torch.Generator | None) -> Tensor:
-    """For each sample of a batch (B,) the number of another one, drawn as one random cycle: none
-    stays in its place."""
+    """For each sample of a batch (B,) the number of another one, drawn as one random cycle."""
     order = torch.randperm(batch, generator=generator)
     other = torch.empty_like(order)
     other[order] = order.roll(1)

@@ -5,16 +5,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 HYPOTHESIS_NOISE = 0.1
-"""Standard deviation of the noise on the query slots, where hypotheses differ by noise; latents
-have 1."""
+"""Standard deviation of the noise on the query slots of hypotheses; latents have 1."""
 
 
 class ProphetLayer(nn.Module):
-    """A pre-norm transformer layer whose result is wanted at the last places only: nothing is
-    computed for the others.
+    """A pre-norm transformer layer of which only the last places are wanted, and computed.
 
-    Args:
-        width: D, a multiple of ``heads``. dropout: of the two residual branches.
+    `width`: D, a multiple of ``heads``. `dropout`: of the two residual branches.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -23,24 +20,18 @@ class ProphetLayer(nn.Module):
         self.attention_norm, self.feedforward_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
-        self.up, self.down = (
-            nn.Linear(width, 2 * width, bias=False),
-            nn.Linear(2 * width, width, bias=False),
-        )
+        self.up = nn.Linear(width, 2 * width, bias=False)
+        self.down = nn.Linear(2 * width, width, bias=False)
 
     def forward(self, tokens: Tensor, wanted: int) -> Tensor:
         """tokens (B, L, D) -> the last ``wanted`` of them after the layer (B, wanted, D)."""
         split = self.query_key_value(self.attention_norm(tokens)).unflatten(-1, (3, self.heads, -1))
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
-        context = (
-            functional.scaled_dot_product_attention(query[:, :, -wanted:], key, value)
-            .transpose(1, 2)
-            .flatten(2)
-        )
+        context = functional.scaled_dot_product_attention(query[:, :, -wanted:], key, value)
+        context = context.transpose(1, 2).flatten(2)
         tokens = tokens[:, -wanted:] + self._drop(self.output(context))
-        return tokens + self._drop(
-            self.down(functional.relu(self.up(self.feedforward_norm(tokens))))
-        )
+        widened = functional.relu(self.up(self.feedforward_norm(tokens)))
+        return tokens + self._drop(self.down(widened))
 
     def _drop(self, branch: Tensor) -> Tensor:
         return functional.dropout(branch, self.dropout, self.training) if self.dropout else branch
@@ -50,10 +41,7 @@ class Prophet(nn.Module):
     """``z_{t-T+1..t} -> z^_{t+1..t+K}``: K learned query slots behind the history, a pre-norm
     transformer, read at the slots.
 
-    Args:
-        width: latent width D; a multiple of ``heads``.
-        history: latents seen, T.
-        horizon: latents predicted, K.
+    `width`: latent width D, a multiple of ``heads``. `history`: T latents. `horizon`: K latents.
     """
 
     def __init__(
@@ -72,11 +60,9 @@ class Prophet(nn.Module):
     ) -> Tensor:
         """history (B, T, D) -> (B, K, D).
 
-        Args:
-            noise: standard normal (B, K, D) that makes this one of several hypotheses: added to the
-            query slots, scaled by
-                ``HYPOTHESIS_NOISE``, or, with method ``dropout``, deciding which of their features
-                are dropped.
+        `noise` (B, K, D), standard normal, makes this one of several hypotheses: added to the query
+        slots, scaled by ``HYPOTHESIS_NOISE``, or, with `method` ``dropout``, deciding which of
+        their features are dropped.
         """
         slots = self.slots.expand(history.shape[0], -1, -1)
         tokens = torch.cat([history, slots], dim=1) + self.position
@@ -94,12 +80,8 @@ class Prophet(nn.Module):
 
 
 class ImaginationBank(nn.Module):
-    """N hypotheses of the future. One Prophet varied by ``dropout`` or ``noise``, or an
-    ``ensemble`` of N Prophets.
-
-    Args:
-        hypotheses: N. The others as for ``Prophet``.
-    """
+    """N hypotheses of the future: one Prophet varied by ``dropout`` or ``noise``, or an
+    ``ensemble`` of N Prophets, whose arguments follow `hypotheses` (N) and `method`."""
 
     def __init__(
         self,
@@ -139,21 +121,14 @@ class ImaginationBank(nn.Module):
 
 def cosine_per_step(prediction: Tensor, target: Tensor) -> Tensor:
     """Cosine similarity (..., K) of predicted and true latents (..., K, D)."""
-    lengths = torch.linalg.vector_norm(prediction, dim=-1) * torch.linalg.vector_norm(
-        target, dim=-1
-    )
+    norm = torch.linalg.vector_norm
+    lengths = norm(prediction, dim=-1) * norm(target, dim=-1)
     return (prediction * target).sum(-1) / lengths.clamp_min(1e-6)
 
 
 def world_loss(cosine: Tensor, valid: Tensor) -> Tensor:
-    """1 - cosine, averaged per sample over the future steps that lie inside the episode.
-
-    Args:
-        cosine: (..., K). valid: (..., K) bool.
-
-    Returns:
-        (...,); 0 for a sample with no future inside its episode.
-    """
+    """1 - cosine (..., K), averaged per sample over the future steps that lie inside the episode,
+    by `valid` (..., K) bool: (...,); 0 without any."""
     inside = valid.to(cosine.dtype)
     return ((1 - cosine) * inside).sum(-1) / inside.sum(-1).clamp_min(1)
 
@@ -164,7 +139,7 @@ def bank_loss(
     """World loss (B,) of a bank (B, N, K, D) and the cosines (B, K) that it is made of.
 
     With ``best_of_n`` those of each sample's best hypothesis, so that they may spread over several
-    futures; else those of the hypotheses' mean.
+    Of each sample's best hypothesis with ``best_of_n``, so that they may spread over several
     """
     if bank.shape[1] == 1 or not best_of_n:
         cosine = cosine_per_step(bank.mean(1) if bank.shape[1] > 1 else bank[:, 0], target)

@@ -1,2 +1,1 @@
-"""Where the marks of the report's figures stand. Pure: figures in, coordinates out; the templates
-draw them."""
+"""Where the marks of the report's figures stand. Pure: figures in, coordinates out."""

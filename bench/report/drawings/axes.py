@@ -1,13 +1,11 @@
-"""Linear axes with round ticks. Positions are in per cent of a plot's width or height. Pure
-numbers."""
+"""Linear axes with round ticks. Positions are in per cent of a plot's width or height. Pure."""
 
 import math
 from dataclasses import dataclass
 
 NICE_STEPS = (1, 2, 2.5, 5, 10)
 POINT = 1e-12
-"""A span below this is one point: no quantity shown here is that small, and smaller powers of ten
-underflow."""
+"""A span below this is one point: nothing shown here is smaller, and powers of ten underflow."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,4 @@
-"""Geometry of curves: trainings over their steps, the Prophet over k. Positions in per cent of a
-plot. Pure numbers."""
+"""Geometry of curves: trainings over steps, the Prophet over k; in per cent of a plot. Pure."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -33,8 +32,7 @@ INKS = ("solid", "dashed", "dotted")
 HUES = ("accent", "amber", "blue", "rose", "violet", "olive")
 """Styles of arms with memory."""
 LINE_ORDER = (*HUES, *INKS)
-"""Curves are drawn in this order: thin and broken lines over thick ones, so that equal curves can
-all be seen."""
+"""Curves are drawn in this order: thin and broken lines last, so that equal ones are all seen."""
 
 
 def curves(run: Run) -> list[Content]:
@@ -58,9 +56,7 @@ def curves(run: Run) -> list[Content]:
 
 def curves_by_k(run: Run) -> list[Content]:
     """For each figure that is logged by k, one panel an arm, all on the same axes; a line is one k,
-    its ``shade`` 0 to 1.
-
-    Of several training seeds the mean over those that have logged the step.
+    its ``shade`` 0 to 1. Of several training seeds the mean over those that logged the step.
     """
     found = []
     for key, title, says in CURVES_BY_K:
@@ -69,21 +65,17 @@ def curves_by_k(run: Run) -> list[Content]:
             continue
         horizontal = _steps_axis(run.plan)
         vertical = _values_axis([points for lines in by_arm.values() for points in lines])
-        panels = [
-            {
-                "title": arm,
-                "says": says,
-                "paths": [
-                    {
-                        **_path(f"k = {k}", "shade", points, horizontal, vertical),
-                        "shade": _shade(k, len(lines)),
-                    }
-                    for k, points in enumerate(lines, start=1)
-                ],
-                **_ticks(horizontal, vertical),
-            }
-            for arm, lines in by_arm.items()
-        ]
+        panels = []
+        for arm, lines in by_arm.items():
+            paths = [
+                {
+                    **_path(f"k = {k}", "shade", points, horizontal, vertical),
+                    "shade": _shade(k, len(lines)),
+                }
+                for k, points in enumerate(lines, start=1)
+            ]
+            ticks = _ticks(horizontal, vertical)
+            panels.append({"title": arm, "says": says, "paths": paths, **ticks})
         horizon = max(len(lines) for lines in by_arm.values())
         keys = [(k, _shade(k, horizon)) for k in range(1, horizon + 1)]
         found.append({"title": title, "says": says, "panels": panels, "keys": keys})
@@ -91,8 +83,7 @@ def curves_by_k(run: Run) -> list[Content]:
 
 
 def prophet(run: Run, content: Content) -> Content | None:
-    """Cosine over k, one path for each replayed training and one for the mean change; None where
-    nothing was replayed."""
+    """Cosine over k: a path for each replayed training and one for the mean change, if any."""
     replays = content["replays"]
     if not replays:
         return None
@@ -117,8 +108,7 @@ def prophet(run: Run, content: Content) -> Content | None:
 
 
 def binned(lines: Sequence[Record], key: str) -> Points:
-    """At most `MOST_CURVE_POINTS` (step, value) means over equal runs of lines that have a finite
-    number under `key`."""
+    """At most `MOST_CURVE_POINTS` (step, value) means over the lines with a number under `key`."""
     return _binned([(line["step"], line[key]) for line in lines if is_number(line.get(key))])
 
 
@@ -128,8 +118,7 @@ def is_number(value: object) -> bool:
 
 
 def line_styles(plan: Plan) -> dict[str, str]:
-    """Style of each arm's curves: a colour where training memory holds something, ink for the
-    others."""
+    """Style of each arm's curves: a colour if training memory holds something, else ink."""
     plain = [name for name, arm in plan.arms.items() if arm.memory in ("none", "zero")]
     coloured = [name for name in plan.arms if name not in plain]
     inks = {name: INKS[number % len(INKS)] for number, name in enumerate(plain)}
@@ -148,15 +137,14 @@ def _lines_by_k(run: Run, arm: str, key: str) -> list[Points]:
     if not by_step:
         return []
     horizon = min(len(values) for each in by_step.values() for values in each)
-    return [
-        _binned(
-            [
-                (step, sum(values[k] for values in each) / len(each))
-                for step, each in sorted(by_step.items())
-            ]
-        )
+    means = (
+        [
+            (step, sum(values[k] for values in each) / len(each))
+            for step, each in sorted(by_step.items())
+        ]
         for k in range(horizon)
-    ]
+    )
+    return [_binned(points) for points in means]
 
 
 def _binned(points: Sequence[tuple[float, float]]) -> Points:
@@ -175,11 +163,8 @@ def _shade(k: int, horizon: int) -> float:
 
 def _steps_axis(plan: Plan) -> Axis:
     steps = float(plan.recipe.training.steps)
-    return Axis(
-        0.0,
-        steps,
-        tuple(tick for tick in nice_axis(0.0, max(steps, 1.0), 4).ticks if tick <= steps),
-    )
+    ticks = nice_axis(0.0, max(steps, 1.0), 4).ticks
+    return Axis(0.0, steps, tuple(tick for tick in ticks if tick <= steps))
 
 
 def _values_axis(series: Iterable[Points]) -> Axis:

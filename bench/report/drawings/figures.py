@@ -1,8 +1,5 @@
-"""Geometry of the plots of differences and of rates: where things lie, in per cent of a plot's
-width. Pure numbers.
-
-The templates draw them as inline SVG in those per cents, so that a figure fills any screen with
-text of a readable size.
+"""Geometry of the plots of differences and of rates, in per cent of a plot's width, which the
+templates draw as inline SVG: a figure fills any screen with text of a readable size. Pure.
 """
 
 from collections.abc import Sequence
@@ -14,21 +11,13 @@ Content = dict[str, Any]
 
 
 def forest(claims: Sequence[Content]) -> Content:
-    """Differences with both intervals, the margin or the gain that is sought, on one symmetric axis
-    of points."""
-    shown = [claim for claim in claims if claim["difference"] is not None]
-    reach = max(
-        (
-            abs(bound)
-            for claim in shown
-            for bound in (
-                claim["interval"]["lower"],
-                claim["interval"]["upper"],
-                claim["margin"] or claim["effect"] or 0.0,
-            )
-        ),
-        default=0.1,
-    )
+    """Differences with both intervals, margin or sought gain, on one symmetric axis of points."""
+    bounds = []
+    for claim in claims:
+        if claim["difference"] is not None:
+            bounds += [claim["interval"]["lower"], claim["interval"]["upper"]]
+            bounds.append(claim["margin"] or claim["effect"] or 0.0)
+    reach = max(map(abs, bounds), default=0.1)
     half = nice_axis(0.0, max(reach, 0.1), 4)
     axis = Axis(-half.upper, half.upper, tuple(-tick for tick in half.ticks[:0:-1]) + half.ticks)
     rows = []
@@ -39,13 +28,11 @@ def forest(claims: Sequence[Content]) -> Content:
         if claim["effect"] is not None:
             row["effect"] = axis.at(claim["effect"])
         if claim["difference"] is not None:
+            thin, thick = claim["interval"], claim["tost_interval"]
             row["marks"] = {
                 "point": axis.at(claim["difference"]),
-                "thin": (axis.at(claim["interval"]["lower"]), axis.at(claim["interval"]["upper"])),
-                "thick": (
-                    axis.at(claim["tost_interval"]["lower"]),
-                    axis.at(claim["tost_interval"]["upper"]),
-                ),
+                "thin": (axis.at(thin["lower"]), axis.at(thin["upper"])),
+                "thick": (axis.at(thick["lower"]), axis.at(thick["upper"])),
             }
         rows.append(row)
     return {"rows": rows, "ticks": axis.marks()}

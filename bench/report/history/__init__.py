@@ -1,2 +1,1 @@
-"""Runs over time as one page: success and speed of every suite, scale and machine (``wmbench
-history``)."""
+"""Runs over time as one page, by suite, scale and machine (``wmbench history``)."""

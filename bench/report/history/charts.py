@@ -1,5 +1,4 @@
-"""Where the marks of a history's charts stand. Pure: figures in, coordinates out; the template
-draws them."""
+"""Where the marks of a history's charts stand. Pure: figures in, coordinates out."""
 
 import math
 from collections.abc import Sequence
@@ -34,7 +33,7 @@ class Mark:
     y: float
     low: float | None
     high: float | None
-    told: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Line:
 @dataclass(frozen=True)
 class Chart:
     title: str
-    told: str
+    text: str
     """All figures as text, for who cannot see the drawing."""
     lines: tuple[Line, ...]
     grid: tuple[tuple[float, str], ...]
@@ -67,8 +66,7 @@ def draw(
     series: Sequence[Series],
     most: float,
 ) -> Chart:
-    """A chart of `series` over runs at even distances, from 0 to `most`; `plans` says which runs
-    are of one plan."""
+    """A chart of `series` over runs at even distances, 0 to `most`; equal `plans` are joined."""
     number = len(dates)
     slot = (WIDTH - LEFT - RIGHT) / number
     centres = [LEFT + slot * (i + 0.5) for i in range(number)]
@@ -91,14 +89,13 @@ def draw(
             marks.append(Mark(x, y, low, high, f"{one.name}, {dates[i]}: {value.value:.4g} {unit}"))
             path += f"{'L' if last_plan == plans[i] else 'M'}{x} {y}"
             last_plan = plans[i]
-        lines.append(
-            Line(one.name, SHAPES[place % len(SHAPES)], place % len(SHAPES), tuple(marks), path)
-        )
-    told = "; ".join(mark.told for line in lines for mark in line.marks)
+        style = place % len(SHAPES)
+        lines.append(Line(one.name, SHAPES[style], style, tuple(marks), path))
+    text = "; ".join(mark.text for line in lines for mark in line.marks)
     every = math.ceil(number / MOST_LABELS)
     labels = tuple((round(centres[i], 2), dates[i]) for i in range(0, number, every))
     grid = tuple((height(most * part / 4), f"{most * part / 4:.3g}") for part in range(5))
-    return Chart(title, told, tuple(lines), grid, labels)
+    return Chart(title, text, tuple(lines), grid, labels)
 
 
 def ceiling(values: Sequence[float]) -> float:

@@ -1,5 +1,4 @@
-"""The history as one self-contained HTML page. Pure: the bytes depend on the runs and on nothing
-else - no clock, no host."""
+"""The history as one self-contained HTML page. Pure: the bytes depend on the runs alone."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -87,66 +86,46 @@ def _group(key: tuple[str, str, str], entries: Sequence[Entry]) -> dict[str, Any
     rollouts = dict.fromkeys(
         rate["rollout"] for entry in entries for rate in entry.content["rates"]
     )
-    charts = [
-        draw(
-            "Success, per cent",
-            "%",
-            dates,
-            plans,
-            [_success(name, entries) for name in rollouts],
-            100.0,
-        )
-    ]
-    for title, unit in (
-        ("Training, samples a second", TRAINING),
-        ("Playing, seconds an episode", EPISODE),
-    ):
-        chart = _costs(title, unit, dates, plans, entries)
-        charts += [chart] if chart else []
+    success = [_success(name, entries) for name in rollouts]
+    charts = [draw("Success, per cent", "%", dates, plans, success, 100.0)]
+    costs = (("Training, samples a second", TRAINING), ("Playing, seconds an episode", EPISODE))
+    drawn = [_costs(title, unit, dates, plans, entries) for title, unit in costs]
+    charts += [chart for chart in drawn if chart]
     return {
         "title": wording.group_title(*key),
         "charts": charts,
         "rollouts": list(rollouts),
-        "runs": [
-            _run(entry, date, list(rollouts)) for entry, date in zip(entries, dates, strict=True)
-        ],
+        "runs": [_run(*each, list(rollouts)) for each in zip(entries, dates, strict=True)],
     }
 
 
 def _success(rollout: str, entries: Sequence[Entry]) -> Series:
     values: list[Value | None] = []
     for entry in entries:
-        (rate,) = [rate for rate in entry.content["rates"] if rate["rollout"] == rollout] or [None]
-        known = rate is not None and rate["rate"] is not None
-        values.append(
-            Value(100 * rate["rate"], 100 * rate["lower"], 100 * rate["upper"]) if known else None
-        )
+        found = [rate for rate in entry.content["rates"] if rate["rollout"] == rollout]
+        shown = bool(found) and found[0]["rate"] is not None
+        shares = (100 * found[0][key] for key in ("rate", "lower", "upper")) if shown else ()
+        values.append(Value(*shares) if shown else None)
     return Series(rollout, tuple(values))
 
 
 def _costs(
     title: str, unit: str, dates: list[str], plans: list[str], entries: Sequence[Entry]
 ) -> Chart | None:
-    """A chart of one kind of cost of every case; None where no run tells it."""
-    told = [
+    """A chart of one kind of cost of every case; None if no run has it."""
+    recorded = [
         {cost["case"]: cost["value"] for cost in entry.content["costs"] if cost["unit"] == unit}
         for entry in entries
     ]
-    cases = dict.fromkeys(case for each in told for case in each)
+    cases = dict.fromkeys(case for each in recorded for case in each)
     if not cases:
         return None
     series = [
-        Series(case, tuple(Value(each[case]) if case in each else None for each in told))
+        Series(case, tuple(Value(each[case]) if case in each else None for each in recorded))
         for case in cases
     ]
-    return draw(
-        title,
-        unit,
-        dates,
-        plans,
-        series,
-        ceiling([value for each in told for value in each.values()]),
-    )
+    most = ceiling([value for each in recorded for value in each.values()])
+    return draw(title, unit, dates, plans, series, most)
 
 
 def _run(entry: Entry, date: str, rollouts: Sequence[str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""The runs below a folder, each as the few figures that a history shows. What cannot be read is
-named with its reason."""
+"""The runs below a folder, each as the few figures of a history; unreadable ones with a reason."""
 
+import dataclasses
 import datetime
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,14 +27,13 @@ class Entry:
     folder: str
     """Relative to the folder of run directories, with ``/``."""
     when: str | None
-    """UTC, ISO 8601 to the minute; None where nothing tells."""
+    """UTC, ISO 8601 to the minute; None if nothing is recorded."""
     suite: str
     scale: str
     machine: str
     plan_hash: str
     content: Content
-    """``rates``, ``costs``, ``decision``, ``sentence``, ``commit``, ``dirty``, ``hardware``,
-    ``complete``, ``has_report``."""
+    """``rates``, ``costs`` and what else `_entry` puts there."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,7 @@ def _entry(folder: Path, name: str) -> Entry:
                 }
                 for rate in verdict.rates
             ],
-            "costs": [
-                {"case": cost.case, "unit": cost.unit, "value": cost.value} for cost in costs(run)
-            ],
+            "costs": [dataclasses.asdict(cost) for cost in costs(run)],
             "commit": _text(run.recorded("git", "commit")),
             "dirty": run.recorded("git", "dirty") is True,
             "hardware": _hardware(run),
@@ -107,7 +104,7 @@ def _entry(folder: Path, name: str) -> Entry:
 
 
 def _when(run: Run) -> str | None:
-    """When the run began, or where that is not recorded when its first case ended."""
+    """When the run began; if that is not recorded, when its first case ended."""
     ended = [_utc(_text(record["finished_at"])) for record in run.cases.values()]
     began = _utc(_text(run.recorded("collected_at")))
     return began or min((time for time in ended if time), default=None)
@@ -118,20 +115,16 @@ def _utc(text: str | None) -> str | None:
         time = datetime.datetime.fromisoformat(text or "")
     except ValueError:
         return None
-    time = (
-        time.replace(tzinfo=datetime.UTC) if time.tzinfo is None else time.astimezone(datetime.UTC)
-    )
+    utc = datetime.UTC
+    time = time.replace(tzinfo=utc) if time.tzinfo is None else time.astimezone(utc)
     return time.strftime("%Y-%m-%d %H:%M")
 
 
 def _hardware(run: Run) -> str:
-    """The GPUs, or where there is none the processor."""
+    """The GPUs, or without any the processor."""
     devices = run.recorded("torch", "devices")
-    names = (
-        [str(device.get("name")) for device in devices if isinstance(device, dict)]
-        if isinstance(devices, list)
-        else []
-    )
+    listed = devices if isinstance(devices, list) else []
+    names = [str(device.get("name")) for device in listed if isinstance(device, dict)]
     return ", ".join(names) or _text(run.recorded("cpu", "model")) or "not recorded"
 
 

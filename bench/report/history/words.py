@@ -12,7 +12,7 @@ NO_RUNS = "There is no run here yet."
 UNDATED = "no date"
 
 
-def told(runs: int, groups: int, unreadable: int) -> str:
+def summary(runs: int, groups: int, unreadable: int) -> str:
     """One line for a terminal."""
     line = (
         f"{runs} run{'s' * (runs != 1)} in {groups} group{'s' * (groups != 1)} of suite, scale and"

@@ -13,28 +13,24 @@ class Job:
     """One batch script."""
 
     name: str
-    """The case's; ``<case>.shards`` of the array that plays a rollout in parts; ``rollouts``;
-    ``report``."""
+    """The case's; ``<case>.shards`` for an array of a rollout's parts; ``rollouts``; ``report``."""
     cases: tuple[str, ...] = ()
     """The cases it carries out; of the report none."""
     after: tuple[str, ...] = ()
     """Names of the jobs it waits for."""
     whatever: bool = False
-    """Whether it starts when those have ended in any way; else all must have succeeded, or it is
-    never started."""
+    """Whether it starts when those have ended in any way; else all must have succeeded."""
     shards: int = 1
     """Tasks of the job array, each a shard; 1: no array."""
     gpus: int = 0
     """Of each node."""
     nodes: int = 1
     ranks: int = 1
-    """Processes that share its training, on all nodes together; each is a task of the job's
-    step."""
+    """Processes that share its training, on all nodes; each is a task of the job's step."""
 
 
 def make_jobs(plan: Plan, done: Collection[str], shards: int = 1) -> tuple[Job, ...]:
-    """A job for every case that is not `done`, after the jobs of what it needs; at last the report,
-    whatever became of them.
+    """A job for every case that is not `done`, after those of its needs; at last the report anyway.
 
     A rollout that is split is an array of its shards, then a job of its own name that finds all
     episodes and writes the record. The rollouts of a plan with several looks are one job: each look
@@ -46,9 +42,7 @@ def make_jobs(plan: Plan, done: Collection[str], shards: int = 1) -> tuple[Job, 
             continue
         after = tuple(need for need in case.needs if need not in done)
         machine = plan.machine
-        gpus = (
-            0 if machine.accelerator == "cpu" else 1
-        )  # a machine with a GPU is asked for it before any case
+        gpus = int(machine.accelerator != "cpu")  # a machine with a GPU is asked for it always
         if case.kind == "rollout" and plan.last_look > 1:
             if ROLLOUTS not in [job.name for job in jobs]:
                 jobs.append(_all_rollouts(plan, done, gpus))
@@ -68,6 +62,5 @@ def make_jobs(plan: Plan, done: Collection[str], shards: int = 1) -> tuple[Job, 
 def _all_rollouts(plan: Plan, done: Collection[str], gpus: int) -> Job:
     rollouts = plan.rollout_cases()
     trainings = dict.fromkeys(need for case in rollouts for need in case.needs if need not in done)
-    return Job(
-        ROLLOUTS, tuple(case.id for case in rollouts), tuple(trainings), whatever=True, gpus=gpus
-    )
+    cases = tuple(case.id for case in rollouts)
+    return Job(ROLLOUTS, cases, tuple(trainings), whatever=True, gpus=gpus)

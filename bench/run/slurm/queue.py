@@ -14,19 +14,8 @@ from wmvla.files import write_json
 
 FORMAT = "%F|%K|%T|%r"
 """Job, index in its array, state, reason: of ``squeue``."""
-ENDED = frozenset(
-    (
-        "BOOT_FAIL",
-        "CANCELLED",
-        "COMPLETED",
-        "DEADLINE",
-        "FAILED",
-        "NODE_FAIL",
-        "OUT_OF_MEMORY",
-        "PREEMPTED",
-        "TIMEOUT",
-    )
-)
+_KILLED = ("NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT")
+ENDED = frozenset(("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", *_KILLED))
 """States after which a job does not start again by itself."""
 NO_REASON = "None"
 
@@ -64,10 +53,8 @@ def read_submitted(run_dir: Path) -> list[Submitted]:
     """The jobs of the last ``wmbench submit`` in a run directory; [] where there was none."""
     path = jobs_path(run_dir)
     try:
-        return [
-            Submitted(**{**job, "cases": tuple(job["cases"])})
-            for job in json.loads(path.read_text())["jobs"]
-        ]
+        found = json.loads(path.read_text())["jobs"]
+        return [Submitted(**{**job, "cases": tuple(job["cases"])}) for job in found]
     except FileNotFoundError:
         return []
     except (json.JSONDecodeError, KeyError, TypeError) as error:
@@ -89,12 +76,10 @@ def require_slurm() -> None:
 def submit(site: Site, jobs: Sequence[Job]) -> list[Submitted]:
     """Write the scripts and submit them, each after what it waits for.
 
-    UserError with Slurm's own line where it refuses one; then those that were submitted are
-    cancelled.
+    UserError with Slurm's own line if it refuses one; then the submitted ones are cancelled.
     """
-    (site.run_dir / "logs").mkdir(
-        parents=True, exist_ok=True
-    )  # Slurm makes no folder for a job's output
+    # Slurm makes no folder for a job's output.
+    (site.run_dir / "logs").mkdir(parents=True, exist_ok=True)
     script_path(site, jobs[0]).parent.mkdir(parents=True, exist_ok=True)
     submitted: list[Submitted] = []
     ids: dict[str, str] = {}
@@ -102,15 +87,14 @@ def submit(site: Site, jobs: Sequence[Job]) -> list[Submitted]:
         path = script_path(site, job)
         path.write_text(script_of(site, job))
         try:
-            told = _told_by(["sbatch", "--parsable", *dependency(job, ids), str(path)])
+            answer = _output_of(["sbatch", "--parsable", *dependency(job, ids), str(path)])
         except UserError:
             if submitted:
-                _told_by(["scancel", *(earlier.id for earlier in submitted)])
+                _output_of(["scancel", *(earlier.id for earlier in submitted)])
             raise
-        ids[job.name] = told.strip().partition(";")[0]  # a cluster's name may follow
-        submitted.append(
-            Submitted(job.name, ids[job.name], job_name(site, job), job.cases, job.shards)
-        )
+        ids[job.name] = answer.strip().partition(";")[0]  # a cluster's name may follow
+        queue_name = job_name(site, job)
+        submitted.append(Submitted(job.name, ids[job.name], queue_name, job.cases, job.shards))
         write_json(jobs_path(site.run_dir), {"jobs": [asdict(one) for one in submitted]})
     return submitted
 
@@ -129,8 +113,7 @@ def refuse_queued(run_dir: Path) -> None:
 
 
 def read_queue(submitted: Sequence[Submitted]) -> list[Task] | None:
-    """What the queue says of those jobs; None where there is no ``squeue``. UserError where it does
-    not answer.
+    """What the queue says of those jobs; None without ``squeue``. UserError if it does not answer.
 
     Non-obvious: Slurm forgets a job some minutes after its end (``MinJobAge``). Asked by name,
     because it refuses to be asked for the number of a single job that it has forgotten.
@@ -139,12 +122,10 @@ def read_queue(submitted: Sequence[Submitted]) -> list[Task] | None:
         return None
     if not submitted:
         return []
-    names = ",".join(job.queue_name for job in submitted)
-    ids = {job.id for job in submitted}
-    shown = _told_by(
-        ["squeue", "--noheader", "--array", "--states=all", f"--format={FORMAT}", f"--name={names}"]
-    )
-    return [task for task in parse_queue(shown) if task.job in ids]
+    names, ids = (",".join(job.queue_name for job in submitted), {job.id for job in submitted})
+    flags = ["--noheader", "--array", "--states=all", f"--format={FORMAT}", f"--name={names}"]
+    tasks = parse_queue(_output_of(["squeue", *flags]))
+    return [task for task in tasks if task.job in ids]
 
 
 def parse_queue(text: str) -> list[Task]:
@@ -152,18 +133,15 @@ def parse_queue(text: str) -> list[Task]:
     tasks = []
     for line in text.splitlines():
         job, index, state, reason = line.split("|", 3)
-        tasks.append(
-            Task(
-                job,
-                int(index) if index.isdecimal() else None,
-                state,
-                None if reason == NO_REASON else reason,
-            )
+        number, why = (
+            int(index) if index.isdecimal() else None,
+            None if reason == NO_REASON else reason,
         )
+        tasks.append(Task(job, number, state, why))
     return sorted(tasks, key=lambda task: (int(task.job), task.index or 0))
 
 
-def _told_by(command: list[str]) -> str:
+def _output_of(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

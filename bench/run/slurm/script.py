@@ -11,7 +11,7 @@ Container = Literal["none", "apptainer", "pyxis"]
 IMAGE_FOLDER = "/opt/wmbench"
 """Where the images of Containerfile.rocm and Containerfile.cuda have the suite."""
 WARNING_SECONDS = 60
-"""So long before its time limit a job is told to stop."""
+"""So long before its time limit a job is asked to stop."""
 
 BODY = """
 export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-1}}" TOKENIZERS_PARALLELISM=false
@@ -42,8 +42,7 @@ PASS_ON = (
     ' CUDA_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES; do [ -z "${!name+set}" ] || export'
     ' "APPTAINERENV_$name=${!name}"; done; exec "$@"'
 )
-"""Run by each task: what Slurm told it, and which GPUs the job has, also reach an Apptainer that is
-kept clean of the rest."""
+"""Run by each task: Slurm's variables, and which GPUs the job has, also reach a clean Apptainer."""
 TAKEN_BACK = """ &&
     {
         [ -n "${warned:-}" ] || [[ "$(scontrol show job "$job")" =~ PreemptTime=[0-9] ]]
@@ -109,15 +108,13 @@ def script_of(site: Site, job: Job) -> str:
     ]
     own = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" if job.shards > 1 else "$SLURM_JOB_ID"
     several = {"meeting": MEETING, "noted": "warned=yes; ", "taken": TAKEN_BACK}
-    body = BODY.format(
-        job=own, step=_step(site, job), **(several if job.ranks > 1 else dict.fromkeys(several, ""))
-    )
+    several = several if job.ranks > 1 else dict.fromkeys(several, "")
+    body = BODY.format(job=own, step=_step(site, job), **several)
     return "\n".join(["#!/bin/bash", *lines, body.strip(), ""])
 
 
 def _cores(site: Site, job: Job) -> dict[str, str]:
-    """The report needs one core, everything else what was asked for. ``--mem=0`` is all of a node's
-    memory."""
+    """The report needs one core, all else what was asked for. ``--mem=0``: a whole node's."""
     if not job.cases:
         return {"cpus-per-task": "1"}
     if site.cpus is None:
@@ -130,8 +127,7 @@ def _ranks_per_node(job: Job) -> int:
 
 
 def _step(site: Site, job: Job) -> str:
-    """The ``srun`` that carries out the job, on all its cores: one task, or one for each process of
-    a training.
+    """The ``srun`` of the job, on all its cores: one task, or one for each process of a training.
 
     Non-obvious: srun, and not the bare command, because what preempts a job signals its steps and
     not the script. All tasks of a node see all of its GPUs; each takes the one of its number there.
@@ -141,25 +137,13 @@ def _step(site: Site, job: Job) -> str:
         flags.append('--cpus-per-task="$SLURM_CPUS_ON_NODE"')
     else:
         per_node = _ranks_per_node(job)
-        flags += [
-            f"--ntasks-per-node={per_node}",
-            f'--cpus-per-task="$((SLURM_CPUS_ON_NODE / {per_node}))"',
-        ]
-        flags += [
-            "--distribution=block",
-            "--kill-on-bad-exit=1",
-            "--label",
-            *(["--gpu-bind=none"] if job.gpus else []),
-        ]
-    note = (
-        "# shellcheck disable=SC2016 # for each task to expand\n"
-        if site.container == "apptainer"
-        else ""
-    )
-    return (
-        f"{note}srun {' '.join([*flags, *_pyxis(site)])} \\\n   "
-        f" {' '.join([*_started(site), *_arguments(site, job)])}"
-    )
+        cores = f'--cpus-per-task="$((SLURM_CPUS_ON_NODE / {per_node}))"'
+        flags += [f"--ntasks-per-node={per_node}", cores, "--distribution=block"]
+        flags += ["--kill-on-bad-exit=1", "--label", *(["--gpu-bind=none"] if job.gpus else [])]
+    expanded = "# shellcheck disable=SC2016 # for each task to expand\n"
+    note = expanded if site.container == "apptainer" else ""
+    command = " ".join([*_started(site), *_arguments(site, job)])
+    return f"{note}srun {' '.join([*flags, *_pyxis(site)])} \\\n    {command}"
 
 
 def _arguments(site: Site, job: Job) -> list[str]:
@@ -179,24 +163,10 @@ def _started(site: Site) -> list[str]:
     gpu = {"cpu": [], "cuda": ["--nv"], "rocm": ["--rocm"]}[site.accelerator]
     binds = [f"--bind={path}" for path in _shared_folders(site)]
     # The host's variables are for the host's Python, and so are packages in the user's home folder.
-    flags = [
-        "--cleanenv",
-        "--env=PYTHONNOUSERSITE=1",
-        *gpu,
-        *binds,
-        f"--pwd={IMAGE_FOLDER}",
-        site.image,
-    ]
-    return [
-        "bash",
-        "-c",
-        shlex.quote(PASS_ON),
-        "--",
-        "apptainer",
-        "exec",
-        *map(shlex.quote, flags),
-        "wmbench",
-    ]
+    clean = ["--cleanenv", "--env=PYTHONNOUSERSITE=1"]
+    flags = [*clean, *gpu, *binds, f"--pwd={IMAGE_FOLDER}", site.image]
+    quoted = map(shlex.quote, flags)
+    return ["bash", "-c", shlex.quote(PASS_ON), "--", "apptainer", "exec", *quoted, "wmbench"]
 
 
 def _pyxis(site: Site) -> list[str]:
@@ -212,8 +182,7 @@ def _pyxis(site: Site) -> list[str]:
 
 
 def _shared_folders(site: Site) -> list[Path]:
-    """What a container sees under the same path as the nodes do: the results, and the cache beside
-    them."""
+    """What a container sees under the nodes' own paths: the results, and the cache beside them."""
     results = site.run_dir.parent
     return [results, results.parent / "cache"]
 
@@ -225,10 +194,8 @@ def describe(site: Site, job: Job, script: str) -> str:
 
 
 def dependency(job: Job, ids: dict[str, str]) -> list[str]:
-    """What ``sbatch`` is told of the jobs that this one waits for, by their `ids`."""
+    """What ``sbatch`` gets of the jobs that this one waits for, by their `ids`."""
     if not job.after:
         return []
-    return [
-        f"--dependency={'afterany' if job.whatever else 'afterok'}:"
-        f"{':'.join(ids[name] for name in job.after)}"
-    ]
+    how, waited = "afterany" if job.whatever else "afterok", [ids[name] for name in job.after]
+    return [f"--dependency={how}:{':'.join(waited)}"]

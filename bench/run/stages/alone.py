@@ -1,5 +1,4 @@
-"""One process at a time makes a thing of the shared cache: the next one waits, and then finds it
-finished."""
+"""One process at a time makes a thing of the shared cache: the next waits and finds it done."""
 
 import contextlib
 import time
@@ -11,24 +10,24 @@ from filelock import FileLock, Timeout
 from wmvla.errors import UserError
 
 POLL_SECONDS = 0.5
-TELL_SECONDS = 60.0
-"""How often a wait is told."""
+REPEAT_SECONDS = 60.0
+"""How often a wait is reported."""
 
 
 @contextlib.contextmanager
 def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[None]:
     """Be the only one who makes `thing`, on all machines that share the file system.
 
-    Waits as long as another holds it, and says so. There is no longest wait: a base policy takes
-    what it takes, and the kernel lets go of the lock of a process that is gone, for no child of it
-    holds the lock. UserError where the folder cannot be written.
+    Waits as long as another holds it, and reports so. There is no longest wait, for the kernel lets
+    go of the lock of a process that is gone: no child of it holds the lock. UserError if the folder
+    cannot be written.
 
     Non-obvious: the file beside it is never deleted: two could then hold two of one name.
     """
     path = thing.with_name(f".{thing.name}.lock")
     lock = FileLock(path, blocking=False, thread_local=False, fallback_to_soft=False)
     began = time.monotonic()
-    told = began - TELL_SECONDS
+    reported = began - REPEAT_SECONDS
     with contextlib.ExitStack() as held:
         while True:
             try:
@@ -41,11 +40,9 @@ def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[None
                 raise UserError(
                     f"{path}: cannot be locked: {error.strerror}; make the cache folder writable"
                 ) from None
-            if now - told >= TELL_SECONDS:
-                show(
-                    f"  {label:<15} waiting for another run that makes {thing}"
-                    f" ({(now - began) / 60:.0f} min so far)"
-                )
-                told = now
+            if now - reported >= REPEAT_SECONDS:
+                minutes = f"{(now - began) / 60:.0f} min so far"
+                show(f"  {label:<15} waiting for another run that makes {thing} ({minutes})")
+                reported = now
             time.sleep(POLL_SECONDS)
         yield

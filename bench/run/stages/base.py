@@ -1,5 +1,4 @@
-"""The base policy that every arm is fine-tuned from: trained here from nothing, or a published
-checkpoint."""
+"""The base policy of every arm: trained here from nothing, or a published checkpoint."""
 
 from typing import Any
 

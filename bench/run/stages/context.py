@@ -1,5 +1,4 @@
-"""What every stage knows: the plan, the run directory, the shared cache, and where progress is
-shown."""
+"""What every stage knows: plan, run directory, shared cache, and where progress is shown."""
 
 import hashlib
 import json
@@ -42,8 +41,7 @@ class Context:
 
     @property
     def held_out(self) -> "Context":
-        """The same run as seen from its held-out demonstrations: they take the place of those that
-        are trained on.
+        """The same run with its held-out demonstrations in the place of those for training.
 
         Non-obvious: so what makes demonstrations and latents makes these too, in a dataset and a
         latent cache of their own.
@@ -86,8 +84,7 @@ class Context:
 
     @property
     def vlm_folder(self) -> Path:
-        """The tiny SmolVLM2; its tokenizer knows LIBERO's sentences, or those of the control
-        scenes."""
+        """The tiny SmolVLM2; its tokenizer knows LIBERO's or the control scenes' sentences."""
         from wmvla.sim.suites import is_control
 
         recipe = self.plan.recipe
@@ -97,16 +94,13 @@ class Context:
 
     @property
     def _tiny_encoder_key(self) -> str:
-        recipe = self.plan.recipe
-        fields = {
-            k: v for k, v in asdict(recipe.world).items() if k.startswith(("encoder", "window"))
-        }
+        recipe, used = self.plan.recipe, ("encoder", "window")
+        fields = {k: v for k, v in asdict(recipe.world).items() if k.startswith(used)}
         return self._key(fields, recipe.environment.image_size)
 
     @property
     def encoder_name(self) -> str:
-        """Hub id or folder of the world encoder; of a pinned revision the folder, which alone tells
-        which it is."""
+        """Hub id or folder of the world encoder; of a pinned revision its folder names which."""
         encoder = self.plan.recipe.world.encoder
         if encoder == "tiny":
             return str(self.cache / "models" / f"tiny-vjepa2-{self._tiny_encoder_key}")
@@ -116,25 +110,19 @@ class Context:
     def latents_source(self) -> str:
         """Encoder in the latent cache's file name: two tiny encoders never share a file."""
         world = self.plan.recipe.world
-        return (
-            f"{world.source}-{self._tiny_encoder_key}" if world.encoder == "tiny" else world.source
-        )
+        return world.source + (f"-{self._tiny_encoder_key}" if world.encoder == "tiny" else "")
 
     @property
     def base_folder(self) -> Path:
         """Checkpoints of the base policy."""
         recipe = self.plan.recipe
         parts = asdict(recipe.base), asdict(recipe.base_training), recipe.rollout.n_action_steps
-        return (
-            self.cache
-            / "base"
-            / self._key(*parts, self.dataset_repo_id, recipe.environment.image_size)
-        )
+        key = self._key(*parts, self.dataset_repo_id, recipe.environment.image_size)
+        return self.cache / "base" / key
 
     @property
     def latents_suffix(self) -> str:
-        """Suffix of the latent cache's file name; it names the temporal window and, unless it is
-        the front one, the camera."""
+        """Suffix of the latent cache's file name: temporal window, and camera but for the front."""
         world = self.plan.recipe.world
         return f"m{world.window}" + ("" if world.camera == "front" else f"_{world.camera}")
 
@@ -144,26 +132,22 @@ class Context:
         return "cpu" if self.plan.machine.accelerator == "cpu" else "cuda"
 
     def simulators(self, episodes: int, policy_on_gpu: bool) -> int:
-        """How many simulator processes play: the machine file's number, or as many as cores and
-        memory allow."""
+        """How many simulator processes play: the machine file's number, or what fits here."""
         if self.plan.machine.rollout_workers:
             return self.plan.machine.rollout_workers
         from wmvla.resources import worker_count
         from wmvla.sim.suites import simulator_bytes
 
-        size = simulator_bytes(self.plan.recipe.environment)
-        return worker_count(episodes, policy_on_gpu, size)
+        return worker_count(episodes, policy_on_gpu, simulator_bytes(self.plan.recipe.environment))
 
     def progress(self, label: str, total: int, done: int = 0) -> Progress:
         """A progress line for one stage."""
         return Progress(label, total, done, show=self.show)
 
     def alone(self, label: str, thing: Path) -> AbstractContextManager[None]:
-        """Nobody else makes this thing of the cache meanwhile; a run that does is waited for
-        (`bench.run.stages.alone`)."""
-        return alone(
-            thing, label, self.show or (lambda line: print(line, file=sys.stderr, flush=True))
-        )
+        """Nobody else makes this thing of the cache meanwhile (`bench.run.stages.alone`)."""
+        show = self.show or (lambda line: print(line, file=sys.stderr, flush=True))
+        return alone(thing, label, show)
 
     def log_path(self, case_id: str) -> Path:
         """Where the output of a case's processes goes."""
@@ -171,8 +155,8 @@ class Context:
 
     @contextmanager
     def simulator_logs(self, case_id: str) -> Iterator[Path]:
-        """Where the simulators of a case print to (``Simulators.logs``), of a shard apart from the
-        others'; afterwards nothing in it names a user or a host."""
+        """Where a case's simulators print to (``Simulators.logs``), apart from other shards';
+        afterwards nothing in it names a user or a host."""
         shard = "" if self.shard is None else f".{self.shard.number}-of-{self.shard.of}"
         logs = self.run_dir / "logs" / f"{case_id}{shard}"
         try:
@@ -181,19 +165,18 @@ class Context:
             hide_names(logs.parent.glob(f"{logs.name}.simulator-*.log"))
 
     def relative(self, artefacts: dict[str, Path]) -> dict[str, str]:
-        """Artefact paths as they are recorded: relative to the folder that holds ``results/`` and
-        ``cache/``, or to ``~``."""
+        """Artefact paths as recorded: relative to the folder of ``results/`` and ``cache/``, or
+        ``~``."""
         top, home = self.cache.parent, Path("~").expanduser()
 
-        def told(path: Path) -> str:
+        def recorded(path: Path) -> str:
             if path.is_relative_to(top):
                 return str(path.relative_to(top))
             return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
-        return {name: told(path) for name, path in artefacts.items()}
+        return {name: recorded(path) for name, path in artefacts.items()}
 
     def absolute(self, artefacts: dict[str, str]) -> dict[str, Path]:
         """The inverse of ``relative``."""
-        return {
-            name: self.cache.parent / Path(path).expanduser() for name, path in artefacts.items()
-        }
+        top = self.cache.parent
+        return {name: top / Path(path).expanduser() for name, path in artefacts.items()}

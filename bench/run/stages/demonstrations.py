@@ -30,9 +30,5 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     metadata = open_metadata(root, context.dataset_repo_id)
     if recipe.demonstrations.source == "hub":
         refuse_other_data(metadata, recipe.environment)
-    artefacts: dict[str, Path] = {"dataset": Path(metadata.root)}
-    return {
-        "artefacts": artefacts,
-        "episodes": metadata.total_episodes,
-        "frames": metadata.total_frames,
-    }
+    figures = {"episodes": metadata.total_episodes, "frames": metadata.total_frames}
+    return {"artefacts": {"dataset": Path(metadata.root)}, **figures}

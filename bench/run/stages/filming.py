@@ -1,5 +1,4 @@
-"""Films: episodes played again, each held against what the journal says of it, and written as
-mp4."""
+"""Films: episodes played again, each compared with its journal line, and written as mp4."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -56,28 +55,21 @@ def run(
                 if one in paired:
                     np.save(frames_of(*one), frames)
 
-            case = context.plan.case(case_id)
-            refused += _play_again(
-                context, case, {index: rows[case_id][index] for index in indices}, on_film
-            )
+            case, again = context.plan.case(case_id), {i: rows[case_id][i] for i in indices}
+            refused += _play_again(context, case, again, on_film)
         for left, right, index in lacking.pairs:
             files = [frames_of(case_id, index) for case_id in (left, right)]
             if all(file.exists() for file in files):
-                labels = [
-                    f"{case_id}\n{outcome(rows[case_id][index])}" for case_id in (left, right)
-                ]
-                write_film(
-                    beside[left, right, index],
-                    side_by_side(np.load(files[0]), np.load(files[1]), *labels),
-                )
+                labels = [f"{case}\n{outcome(rows[case][index])}" for case in (left, right)]
+                film = side_by_side(*map(np.load, files), *labels)
+                write_film(beside[left, right, index], film)
     return [path for path in (*alone.values(), *beside.values()) if path.exists()], refused
 
 
 def _play_again(
     context: Context, case: Case, recorded: Mapping[int, Row], on_film: OnFilm
 ) -> list[str]:
-    """Play rows of a rollout with film: ``on_film(journal row, frames (T, H, W, 3))``; for each
-    that has none, why.
+    """Play rows of a rollout: ``on_film(journal row, frames (T, H, W, 3))``, or why there is none.
 
     Non-obvious: the policy answers one query at a time here, as it does on a CPU. What was played
     in batches on a GPU may go otherwise when it is played alone.
@@ -118,20 +110,15 @@ def _difference(row: Row, record: "EpisodeRecord") -> str | None:
     if record.status != "ok":
         return f"when played again it ended in {record.status}: {record.error}"
     if record.scene_hash != row["scene_hash"]:
-        return (
-            "when played again it begins in a different scene; it was recorded on another "
-            "machine or version"
-        )
+        why = "it was recorded on another machine or version"
+        return f"when played again it begins in a different scene; {why}"
     again: Row = {**row, "success": record.success, "steps": record.steps}
     if again == row:
         return None
-    told, batch = (
-        f"when played again it is {outcome(again)}, but the journal says {outcome(row)}",
-        row.get("policy_batch", 1),
-    )
-    if batch > 1:
-        return (
-            f"{told}; its actions were computed in batches of up to {batch}, and computed alone "
+    sentence = f"when played again it is {outcome(again)}, but the journal says {outcome(row)}"
+    if (batch := row.get("policy_batch", 1)) > 1:
+        sentence += (
+            f"; its actions were computed in batches of up to {batch}, and computed alone "
             "their last bits may differ"
         )
-    return told
+    return sentence

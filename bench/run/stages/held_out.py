@@ -1,5 +1,4 @@
-"""Held-out demonstrations: played by the same expert from initial states that no arm is trained on,
-with their latents."""
+"""Held-out demonstrations, which no arm is trained on, by the same expert, with their latents."""
 
 from typing import Any
 

@@ -1,5 +1,4 @@
-"""Training as one of the processes behind rank 0, which carries the case out and says of all how it
-ended."""
+"""Training as one of the processes behind rank 0, which reports how all of them ended."""
 
 import sys
 import time
@@ -16,8 +15,7 @@ FAILED = 1
 
 
 def run(context: Context, case: Case) -> int:
-    """Exit code of this process. 0: the training ended, also by being stopped in order; 143:
-    stopped before it began.
+    """Exit code of this process. 0: the training ended, or was stopped in order; 143: never began.
 
     Non-obvious: srun ends all processes where one says that something is wrong. So one that was
     stopped in order does not, or rank 0 would have no time to say it of all.

@@ -1,5 +1,6 @@
 """World latents: every dataset frame encoded once, before any training that reads them."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,13 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     from wmvla.world.latents.writer import describe, refuse_unlike, write_latents
     from wmvla.world.tiny_encoder import make_tiny_encoder
 
-    world = context.plan.recipe.world
+    recipe = context.plan.recipe
+    world, made_here = recipe.world, recipe.world.encoder == "tiny"
     path = latents_path(
         context.cache, context.dataset_repo_id, context.latents_source, context.latents_suffix
     )
-    made_here = world.encoder == "tiny"
     if made_here:
-        make_tiny_encoder(
-            Path(context.encoder_name), world, context.plan.recipe.environment.image_size
-        )
+        make_tiny_encoder(Path(context.encoder_name), world, recipe.environment.image_size)
     encoder = WorldEncoder(context.encoder_name, context.device)
     frames = DatasetFrames(context.dataset_repo_id, context.dataset_root, world.camera)
     with context.alone(case.id, path):
@@ -39,12 +38,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
             except UserError:
                 path.unlink()
                 metadata_path(path).unlink(missing_ok=True)
-        write_latents(
-            path,
-            frames,
-            encoder,
-            world.window,
-            progress=lambda rows, done: context.progress(case.id, rows, done),
-        )
+        progress = functools.partial(context.progress, case.id)
+        write_latents(path, frames, encoder, world.window, progress=progress)
     metadata = read_metadata(path)
     return {"artefacts": {"latents": path}, "rows": metadata["rows"], "width": metadata["width"]}

@@ -1,5 +1,4 @@
-"""What a published dataset must be, before anything is trained on it: the simulation's data, row by
-row in order."""
+"""What a published dataset must be before any training: the simulation's data, in order."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,15 +12,12 @@ if TYPE_CHECKING:
 
 
 def refuse_other_data(metadata: "LeRobotDatasetMetadata", environment: "Environment") -> None:
-    """Compare a dataset's cameras, widths, instructions and order of frames with what rollouts will
-    show the policy.
+    """Compare a dataset's cameras, widths, instructions and order of frames with the simulation.
 
-    Non-obvious: whether its images stand the same way up cannot be told from metadata; LeRobot's
+    Non-obvious: whether its images stand the same way up cannot be known from metadata; LeRobot's
     LIBERO turns those of the simulator by 180 degrees, and so do we.
 
-    Raises:
-        UserError: it is the data of another robot or of other tasks, or its frames are not in
-        order.
+    UserError: it is the data of another robot or of other tasks, or its frames are not in order.
     """
     from wmvla.data.dataset import camera_keys, episode_ends
     from wmvla.data.episodes import ends_of_frames
@@ -47,11 +43,10 @@ def refuse_other_data(metadata: "LeRobotDatasetMetadata", environment: "Environm
             )
     known = {str(task) for task in metadata.tasks.index}
     for task in environment.tasks:
-        told = sentence(environment, task)
-        if told not in known:
+        if (instruction := sentence(environment, task)) not in known:
             raise UserError(
                 f"dataset {metadata.repo_id} has no demonstrations of task {task} of "
-                f"{environment.suite} ('{told}')"
+                f"{environment.suite} ('{instruction}')"
             )
     ends, held = episode_ends(metadata), ends_of_frames(Path(metadata.root))
     if ends.tolist() != held.tolist():

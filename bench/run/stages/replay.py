@@ -1,10 +1,10 @@
-"""Replays: one trained arm on the held-out demonstrations, a line per episode, means over all of
-them in the record."""
+"""Replays: one trained arm on the held-out demonstrations, a line per episode; their means in the
+record."""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.plan.cases import Case
 from bench.record.replay_summary import summary
@@ -12,17 +12,13 @@ from bench.run.stages.context import Context
 from bench.run.stages.rollout import checkpoint_of
 from wmvla.errors import UserError
 
-if TYPE_CHECKING:
-    from wmvla.rollout.replay import ReplayedEpisode
-
 
 def replay_path(run_dir: Path, case_id: str) -> Path:
     return run_dir / "replays" / f"{case_id}.jsonl"
 
 
 def run(context: Context, case: Case) -> dict[str, Any]:
-    """Replay every held-out demonstration; figures: the Prophet's cosine by k, and the action error
-    by memory."""
+    """Replay every held-out demonstration; figures: the Prophet's cosine by k, action errors."""
     from wmvla.rollout.replay import MODES, Recording, replay
     from wmvla.world.latents.cache import latents_path
 
@@ -39,20 +35,14 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     recording = Recording(held_out.dataset_root, held_out.dataset_repo_id, latents[0])
     past = any(arm.memory == "history" for arm in plan.arms.values())
     modes = (*MODES, "history") if past else MODES
-    progress = context.progress(
-        case.id, len(plan.recipe.environment.tasks) * len(plan.recipe.demonstrations.held_out)
-    )
-    episodes: list[ReplayedEpisode] = []
-    n_action_steps = plan.recipe.rollout.n_action_steps
-    for episode in replay(
-        checkpoint_of(context, case), recording, latents[1], modes, n_action_steps, context.device
-    ):
-        episodes.append(episode)
-        progress.update(len(episodes))
+    recipe = plan.recipe
+    total = len(recipe.environment.tasks) * len(recipe.demonstrations.held_out)
+    progress, lines = context.progress(case.id, total), []
+    checkpoint, steps = checkpoint_of(context, case), recipe.rollout.n_action_steps
+    for episode in replay(checkpoint, recording, latents[1], modes, steps, context.device):
+        lines.append(asdict(episode))
+        progress.update(len(lines))
     path = replay_path(context.run_dir, case.id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{json.dumps(asdict(episode))}\n" for episode in episodes))
-    return {
-        "artefacts": {"replay": path.resolve()},
-        **summary([asdict(episode) for episode in episodes]),
-    }
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return {"artefacts": {"replay": path.resolve()}, **summary(lines)}

@@ -1,5 +1,4 @@
-"""Rollouts: the plan's episode table, or a shard of it, played by one checkpoint in one mode, a
-journal line per episode."""
+"""Rollouts: the plan's episodes, or a shard of them, played by one checkpoint in one mode."""
 
 import json
 from collections.abc import Sequence
@@ -35,8 +34,7 @@ if TYPE_CHECKING:
 def run(
     context: Context, case: Case, episodes: Sequence["EpisodeRow"] | None = None
 ) -> dict[str, Any]:
-    """Play the episodes that no journal of the case has; figures: how many there are, how many
-    succeeded, their CPU time.
+    """Play the episodes that no journal of the case has; figures: how many, successes, CPU time.
 
     ``played`` of them in this session, by ``rollout_workers`` simulator processes. ``episodes``:
     those that are wanted; None: all of the plan.
@@ -80,8 +78,7 @@ def _play(context: Context, case: Case, todo: list["EpisodeRow"], before: list[R
     policy = open_policy(context, case, largest_batch=1 if context.deterministic else None)
     label = case.id if context.shard is None else f"{case.id} {context.shard}"
     played = tally(before)
-    done = played.episodes
-    progress = context.progress(label, done + len(todo), done)
+    progress = context.progress(label, played.episodes + len(todo), played.episodes)
 
     def on_episode(row: "EpisodeRow", record: "EpisodeRecord") -> None:
         nonlocal played
@@ -90,10 +87,9 @@ def _play(context: Context, case: Case, todo: list["EpisodeRow"], before: list[R
         check_scene(scenes, case.id, line)
         journal.append(line)
         played += tally([line])
+        succeeded = f"{played.successes}/{played.episodes} succeeded"
         progress.update(
-            played.episodes,
-            f"{played.successes}/{played.episodes} succeeded,"
-            f" {workers} simulator{'s' if workers > 1 else ''}",
+            played.episodes, f"{succeeded}, {workers} simulator{'s' if workers > 1 else ''}"
         )
 
     with context.simulator_logs(case.id) as logs:
@@ -113,13 +109,9 @@ def open_policy(context: Context, case: Case, largest_batch: int | None) -> "Rol
         import torch
 
         torch.cuda.set_device(rank % torch.cuda.device_count())
-    steps = context.plan.recipe.rollout.n_action_steps
+    checkpoint, steps = checkpoint_of(context, case), context.plan.recipe.rollout.n_action_steps
     return RolloutPolicy(
-        checkpoint_of(context, case),
-        str(case.mode),
-        steps,
-        context.device,
-        largest_batch=largest_batch,
+        checkpoint, str(case.mode), steps, context.device, largest_batch=largest_batch
     )
 
 
@@ -135,8 +127,7 @@ def simulators_of(
 
 
 def checkpoint_of(context: Context, case: Case) -> Path:
-    """The checkpoint of the case's trained arm, as its training left it. UserError where it changed
-    since.
+    """The checkpoint of the case's arm, as its training left it. UserError if it changed since.
 
     Non-obvious: it is hashed again each time that it is to be loaded, before any episode is played.
     A record from before there were sums is believed.
@@ -153,30 +144,24 @@ def checkpoint_of(context: Context, case: Case) -> Path:
             f"{folder}: cannot be read: {error.strerror}; {_remedy(context, training)}"
         ) from None
     if now != made:
-        told = f"its checksum is {now[:12]}..., not {made[:12]}... as cases/{training}.json says"
+        why = f"its checksum is {now[:12]}..., not {made[:12]}... as cases/{training}.json says"
         raise UserError(
-            f"{folder}: changed after {training} ended: {told}; {_remedy(context, training)}"
+            f"{folder}: changed after {training} ended: {why}; {_remedy(context, training)}"
         )
     return folder
 
 
 def journals_played_by(context: Context, training: str) -> list[Path]:
     """The journals, of shards too, of the rollouts that play what a training makes."""
-    players = [case for case in context.plan.rollout_cases() if training in case.needs]
-    return [
-        file for case in players for file in journal_files(journal_path(context.run_dir, case.id))
-    ]
+    players = (case.id for case in context.plan.rollout_cases() if training in case.needs)
+    return [file for case in players for file in journal_files(journal_path(context.run_dir, case))]
 
 
 def _remedy(context: Context, training: str) -> str:
     """Non-obvious: a training that is made again may end in other weights, and no journal may hold
     episodes of both."""
-    gone = " ".join(
-        [
-            f"checkpoints/{training}",
-            *(f"episodes/{file.name}" for file in journals_played_by(context, training)),
-        ]
-    )
+    journals = [f"episodes/{file.name}" for file in journals_played_by(context, training)]
+    gone = " ".join([f"checkpoints/{training}", *journals])
     return (
         f"put its files back as they were, or remove {gone} in the run directory to train and play"
         " again"

@@ -56,8 +56,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
 
 
 def _refuse_to_mix(context: Context, case: Case) -> None:
-    """UserError where episodes are recorded that a checkpoint of this training has played, and it
-    is not here any more.
+    """UserError if episodes of a checkpoint that is gone are recorded.
 
     Non-obvious: trained again it may have other weights, and on a GPU it will. No journal may hold
     episodes of both.
@@ -67,11 +66,12 @@ def _refuse_to_mix(context: Context, case: Case) -> None:
     folder = context.run_dir / "checkpoints" / case.id
     if latest_step(folder) == context.plan.recipe.training.steps:
         return
-    if played := [
+    played = [
         f"episodes/{file.name}"
         for file in journals_played_by(context, case.id)
         if Journal(file).rows()
-    ]:
+    ]
+    if played:
         raise UserError(
             f"{folder}: the checkpoint is gone, but episodes that it played are recorded; put it "
             f"back, or remove {' '.join(played)} in the run directory to train and play again"
@@ -85,8 +85,7 @@ def base_checkpoint(context: Context) -> Path:
 
 
 def world_fields(context: Context, arm: Arm | None = None) -> dict[str, Any]:
-    """The configuration fields that ``smolvla_world`` adds to SmolVLA's: the scale's, and those
-    that the arm sets."""
+    """The configuration fields that ``smolvla_world`` adds: the scale's, and those of the arm."""
     from transformers import AutoConfig
 
     world = context.plan.recipe.world
@@ -112,13 +111,11 @@ def world_fields(context: Context, arm: Arm | None = None) -> dict[str, Any]:
 def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
     """Run a job in the machine's training processes; show its progress; record its end.
 
-    Non-obvious: where srun started the others they train too, and wait for this one even where
-    nothing is left to train.
+    Non-obvious: if srun started the others they train too, and wait for this one even if nothing is
+    left to train.
 
-    Raises:
-        KeyboardInterrupt: SIGTERM stopped the training, here or there; its newest checkpoint is
-        that of its last step.
-        UserError: its metrics are not those of its checkpoint.
+    UserError: its metrics are not those of its checkpoint. KeyboardInterrupt: SIGTERM stopped the
+    training, here or there; its newest checkpoint is that of its last step.
     """
     from wmvla.train.checkpoint import latest_step, pretrained_folder
 
@@ -147,13 +144,8 @@ def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
     from wmvla.train.checkpoint import latest_step
     from wmvla.train.parallel.preemption import STOPPED
 
-    command = [
-        sys.executable,
-        *_launcher(context.plan.machine),
-        "-m",
-        "wmvla.train.main",
-        str(path),
-    ]
+    launcher = _launcher(context.plan.machine)
+    command = [sys.executable, *launcher, "-m", "wmvla.train.main", str(path)]
     log, metrics = context.log_path(job.case), Path(job.metrics)
     progress = context.progress(job.case, job.training.steps, latest_step(Path(job.checkpoints)))
     began = time.time()
@@ -173,28 +165,23 @@ def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
 
 
 def _launcher(machine: Machine) -> list[str]:
-    """What starts the training processes: torchrun, unless there is one or srun did. UserError
-    where neither could."""
+    """What starts the training processes: torchrun, unless there is one or srun did. UserError if
+    neither could."""
     if machine.training_processes == 1 or by_srun():
         return []
     if machine.nodes > 1:
         raise UserError(submit_instead(machine))
-    return [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        str(machine.training_processes),
-    ]
+    torchrun = ["-m", "torch.distributed.run", "--standalone"]
+    return [*torchrun, "--nproc_per_node", str(machine.training_processes)]
 
 
 def job_path(run_dir: Path, case_id: str) -> Path:
-    """Where a training is told what to do."""
+    """Where the description of a training is."""
     return run_dir / "jobs" / f"{case_id}.json"
 
 
 def _has_failed(log: Path) -> bool:
-    """Whether the log tells of a failure.
+    """Whether the log shows a failure.
 
     Non-obvious: the exit code need not. SIGTERM that comes while Python ends with a traceback is
     that of its process.
@@ -203,11 +190,8 @@ def _has_failed(log: Path) -> bool:
 
 
 def _explain(log: Path, case: str) -> None:
-    """Raise what the log says of a failed training.
-
-    Raises:
-        KeyboardInterrupt: it did not fail, but was stopped by SIGTERM: as this run would be, it is
-        to be continued later.
+    """Raise what the log says of a failed training. KeyboardInterrupt: SIGTERM stopped it, and it
+    is to be continued later, as this run would be.
     """
     stopped, mistake = said(log, "stopped: "), said(log, "error: ")
     if stopped:
@@ -218,8 +202,7 @@ def _explain(log: Path, case: str) -> None:
 
 
 def _last_line(path: Path, newer_than: float = 0.0) -> dict[str, Any] | None:
-    """The last whole line of a metrics file that was written to after ``newer_than`` (seconds since
-    the epoch), if any."""
+    """The last whole line of a metrics file that was written to after ``newer_than`` (epoch s)."""
     if not path.is_file() or path.stat().st_mtime < newer_than:
         return None
     with path.open("rb") as file:

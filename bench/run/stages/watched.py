@@ -39,8 +39,7 @@ def latest_attempt(log: Path) -> str:
 def running(
     command: list[str], job: Path, output: IO[str], **environment: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A child that was given the file `job`, with those variables too; ended when the block is
-    left, however it is."""
+    """A child that was given the file `job`, with those variables too; ended with the block."""
     child = start(command, output, {**os.environ, **environment})
     try:
         yield child
@@ -62,10 +61,10 @@ def wait_while_alive(
         if silence.seconds() > SILENCE:
             sign = read_sign(life_path(job))
             kill_hung(child)
+            since = f"after {sign.at}" if sign else "since it began"
             raise RuntimeError(
-                f"{case} hung: no sign of life for {SILENCE / 60:.0f} min"
-                f" {f'after {sign.at}' if sign else 'since it began'}; the stacks of its processes"
-                f" are in {log}"
+                f"{case} hung: no sign of life for {SILENCE / 60:.0f} min {since}; the stacks of"
+                f" its processes are in {log}"
             )
         yield
         time.sleep(POLL_SECONDS)

@@ -1,10 +1,9 @@
-"""Wiring: what must hold before anything is trained, checked by ``wmvla.wiring`` in a process of
-its own."""
+"""Wiring: what must hold before any training, checked by ``wmvla.wiring`` in its own process."""
 
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.plan.cases import Case
 from bench.run.stages.context import Context
@@ -18,17 +17,10 @@ from wmvla.watch.guardian import guard
 from wmvla.watch.life import life_path
 from wmvla.watch.stacks import dump_on_request
 
-if TYPE_CHECKING:
-    from wmvla.wiring import WiringInputs
-
 
 def run(context: Context, case: Case) -> dict[str, Any]:
-    """Run the case's check; figures: what it measured.
-
-    Raises:
-        TripwireError: the check failed.
-        UserError: the check met a mistake of the user.
-    """
+    """Run the case's check; figures: what it measured. TripwireError: the check failed. UserError:
+    the check met a mistake of the user."""
     job = context.run_dir / "jobs" / f"{case.id}.json"
     outcome = job.with_suffix(".outcome.json")
     outcome.unlink(missing_ok=True)
@@ -40,16 +32,9 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         "device": context.device,
         "seed": context.plan.seeds[0],
     }
-    write_json(
-        job,
-        {
-            "check": case.id.removeprefix("wiring-"),
-            "inputs": inputs,
-            "outcome": str(outcome.resolve()),
-        },
-    )
-    progress = context.progress(case.id, 1)
-    log = context.log_path(case.id)
+    check_of = {"check": case.id.removeprefix("wiring-"), "outcome": str(outcome.resolve())}
+    write_json(job, {**check_of, "inputs": inputs})
+    progress, log = context.progress(case.id, 1), context.log_path(case.id)
     command = [sys.executable, "-m", "bench.run.stages.wiring", str(job)]
     with log_of_attempt(log) as output, running(command, job, output, **ONE_THREAD) as child:
         for _ in wait_while_alive(child, case.id, job, log):
@@ -74,21 +59,15 @@ def check(job: Path) -> None:
     from wmvla.wiring import CHECKS, WiringError, WiringInputs
 
     torch.set_num_threads(1)
-    told = json.loads(job.read_text())
+    asked = json.loads(job.read_text())
+    given, root = asked["inputs"], asked["inputs"]["dataset_root"]
+    paths = {"base": Path(given["base"]), "dataset_root": Path(root) if root else None}
+    outcome: dict[str, Any]
     try:
-        outcome: dict[str, Any] = {
-            "figures": CHECKS[told["check"]](_inputs(WiringInputs, told["inputs"]))
-        }
+        outcome = {"figures": CHECKS[asked["check"]](WiringInputs(**{**given, **paths}))}
     except WiringError as error:
         outcome = {"broken": " ".join(str(error).split())}
-    write_json(Path(told["outcome"]), outcome)
-
-
-def _inputs(kind: type["WiringInputs"], told: dict[str, Any]) -> "WiringInputs":
-    root = told["dataset_root"]
-    return kind(
-        **{**told, "base": Path(told["base"]), "dataset_root": Path(root) if root else None}
-    )
+    write_json(Path(asked["outcome"]), outcome)
 
 
 if __name__ == "__main__":

@@ -222,7 +222,7 @@ def test_another_recipe_is_named_by_its_keys(two: tuple[Path, Path], tmp_path: P
     )
     found = compare(Run(two[0]), Run(tmp_path / "other"))
     assert found.aspects[0].status == "differs"
-    assert found.aspects[0].told == ("recipe.training.learning_rate: 0.0003 and 0.0005",)
+    assert found.aspects[0].lines == ("recipe.training.learning_rate: 0.0003 and 0.0005",)
 
 
 def test_other_episodes_are_no_pairs(two: tuple[Path, Path], tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from bench.forecast.flops import (
     LIBERO_WORDS,
     PUBLISHED_ENCODER,
     PUBLISHED_POLICY,
+    EncoderShape,
     clip_operations,
-    encoder_parameters,
     encoder_shape,
     policy_shape,
     query_operations,
@@ -31,6 +31,10 @@ from wmvla.world.encoder import WorldEncoder
 from wmvla.world.tiny_encoder import make_tiny_encoder
 
 SAMPLES = 2
+
+
+def encoder_parameters(shape: EncoderShape) -> float:
+    return shape.layers * (4 + 2 * shape.ratio) * shape.width**2
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,12 @@ import pytest
 
 from tests.forked import Forked, run_module, run_ranks
 from tests.wmvla.train.running import free_port
+from tests.wmvla.world.tiny_dinov2 import make_tiny_dinov2
 from wmvla.commands.latents import main
 from wmvla.data.frames import DatasetFrames
 from wmvla.world.encoder import WorldEncoder
 from wmvla.world.latents.cache import LatentCache, latents_path, metadata_path
-from wmvla.world.tiny_encoder import make_tiny_dinov2, make_tiny_encoder
+from wmvla.world.tiny_encoder import make_tiny_encoder
 
 from ..conftest import EPISODES, SIZE, WORLD, Toy
 

@@ -11,10 +11,11 @@ from transformers import (
     Dinov2WithRegistersModel,
 )
 
+from tests.wmvla.world.tiny_dinov2 import make_tiny_dinov2
 from wmvla.data.frames import DatasetFrames
 from wmvla.world.encoder import WorldEncoder
 from wmvla.world.latents.stream import stream_latents
-from wmvla.world.tiny_encoder import make_tiny_dinov2, make_tiny_encoder
+from wmvla.world.tiny_encoder import make_tiny_encoder
 
 from ..conftest import EPISODES, SIZE, WORLD, Toy
 

@@ -44,7 +44,7 @@ OWN_FLAGS = tuple(
 
 
 def check_own_flags(config: EvalConfig) -> None:
-    """Raise UserError where ``--workers``, ``--videos`` or a number of episodes make no sense."""
+    """UserError if ``--workers``, ``--videos`` or a number of episodes make no sense."""
     episodes, together = config.eval.n_episodes, config.eval.batch_size
     require_at_least_one({"eval.n_episodes": episodes, "eval.batch_size": together})
     if config.workers is not None and config.workers < 1:
@@ -66,14 +66,11 @@ def own_flags_in(arguments: Sequence[str]) -> list[str]:
 
 
 def lerobots_arguments(arguments: list[str]) -> list[str]:
-    """The reference's flags as LeRobot knows them.
+    """The reference's flags as LeRobot knows them: ``--policy.pretrained_path`` means
+    ``--policy.path``; ``--policy.type`` may stand beside it; entries of a rename map that the
+    checkpoint does not need are left out.
 
-    ``--policy.pretrained_path`` means ``--policy.path``; ``--policy.type`` may stand beside it; a
-    rename map that the checkpoint does not need any more, because it asks for the data's own names,
-    is left out.
-
-    Raises:
-        UserError: no checkpoint; a checkpoint of another type than the command says.
+    UserError: no checkpoint; a checkpoint of another type than the command says.
     """
     source = value_of("policy.path", arguments) or value_of("policy.pretrained_path", arguments)
     if not source:

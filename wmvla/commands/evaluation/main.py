@@ -1,5 +1,4 @@
-"""``lerobot-wm-eval``: any LeRobot checkpoint in LIBERO, played by the rollout engine; the rest by
-LeRobot's own evaluation."""
+"""``lerobot-wm-eval``: any LeRobot checkpoint in LIBERO by our engine; the rest by LeRobot's."""
 
 import sys
 from collections.abc import Sequence
@@ -26,8 +25,7 @@ PROGRAM = "lerobot-wm-eval"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Evaluate as ``lerobot-eval`` does; 0, or 2 after one line on stderr, or 130 where Ctrl-C
-    stopped it."""
+    """Evaluate as ``lerobot-eval`` does; 0, 2 after one line on stderr, or 130 after Ctrl-C."""
     try:
         return run(PROGRAM, evaluate, arguments)
     except KeyboardInterrupt:
@@ -35,8 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def evaluate(arguments: list[str]) -> None:
-    """Evaluate with joined ``arguments``: LIBERO as our simulator has it by our engine, everything
-    else by LeRobot."""
+    """Evaluate with joined ``arguments``: our LIBERO by our engine, all else by LeRobot's."""
     arguments = with_values(arguments)
     if not {"--help", "-h"}.intersection(arguments):
         arguments = lerobots_arguments(arguments)
@@ -58,9 +55,9 @@ def evaluate(arguments: list[str]) -> None:
             raise UserError(
                 "All shards of an evaluation write to one directory: give --output_dir."
             )
+        where = config.output_dir
         print(
-            f"Recording in {config.output_dir}: to continue there later, give --output_dir="
-            f"{config.output_dir}",
+            f"Recording in {where}: to continue there later, give --output_dir={where}",
             file=sys.stderr,
         )
     from wmvla.commands.evaluation.run import play_evaluation

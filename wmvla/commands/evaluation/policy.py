@@ -1,5 +1,4 @@
-"""The evaluated checkpoint as a policy of the rollout engine, loaded as ``lerobot-eval`` loads
-it."""
+"""The evaluated checkpoint as a policy of the engine, loaded as ``lerobot-eval`` loads it."""
 
 import os
 from pathlib import Path
@@ -24,19 +23,15 @@ LOCAL_RANKS = ("LOCAL_RANK", "SLURM_LOCALID")
 
 
 def load_rollout_policy(config: EvalConfig, checkpoint: Path) -> RolloutPolicy | AnyPolicy:
-    """The policy of ``config`` from the folder ``checkpoint``, with its processors.
-
-    Raises:
-        UserError: it asks for images or a state that LIBERO does not have.
-    """
+    """The policy of ``config`` from the folder ``checkpoint``, with its processors. UserError: it
+    asks for images or a state that LIBERO does not have."""
     assert config.policy is not None
     assert isinstance(config.env, LiberoEnv)
     device = get_safe_torch_device(config.policy.device)
     if device.type == "cuda":
         if device.index is None:
             _take_own_gpu()
-        # As lerobot-eval; it also lets cuDNN choose by timing, which we leave out, because its
-        # choice changes the results.
+        # As lerobot-eval, but for cuDNN's choice by timing, which changes the results.
         torch.backends.cuda.matmul.allow_tf32 = True
     names = to_policy_names(config.env, config.rename_map)
     asked = (config.policy.input_features or {}).get(STATE)
@@ -56,8 +51,8 @@ def load_rollout_policy(config: EvalConfig, checkpoint: Path) -> RolloutPolicy |
 
 
 def to_policy_names(env: LiberoEnv, rename_map: dict[str, str]) -> dict[str, str]:
-    """``rename_map`` from our cameras' names; LeRobot's starts at those that
-    ``--env.camera_name_mapping`` gives them."""
+    """``rename_map`` from our cameras' names; LeRobot's is from those of
+    ``--env.camera_name_mapping``."""
     given = env.camera_name_mapping or {}
     names = {
         f"{CAMERA}{given.get(f'{camera}_image', ours)}": f"{CAMERA}{ours}"
@@ -69,8 +64,7 @@ def to_policy_names(env: LiberoEnv, rename_map: dict[str, str]) -> dict[str, str
 
 
 def world_cameras(policy: RolloutPolicy | AnyPolicy, names: dict[str, str]) -> tuple[str, ...]:
-    """The policy's world cameras by our names; it knows them by those that ``to_policy_names``
-    leads to."""
+    """The policy's world cameras by our names, which ``to_policy_names`` has renamed."""
     ours = {name: data for data, name in names.items()}
     keys = [f"{CAMERA}{camera}" for camera in policy.world_cameras]
     return tuple(ours.get(key, key).removeprefix(CAMERA) for key in keys)

@@ -1,5 +1,4 @@
-"""An evaluation played by the rollout engine: its episodes, its films and its summary in one
-directory."""
+"""An evaluation played by the rollout engine: episodes, films and summary in one directory."""
 
 import sys
 import time
@@ -44,27 +43,21 @@ EVERY = 0.5, 30.0
 
 
 def play_evaluation(config: EvalConfig, shard: Shard | None) -> Info:
-    """Play the episodes that ``config.output_dir`` lacks, of the whole table or of ``shard``;
-    returns the table's summary.
+    """Play the episodes that ``config.output_dir`` lacks, of the whole table or of ``shard``; the
+    table's summary, which without a shard is written to ``eval_info.json`` too.
 
-    Without a shard the summary is written to ``eval_info.json`` too.
-
-    Raises:
-        UserError: settings, checkpoint or directory that do not fit; no simulator can play.
+    UserError: settings, checkpoint or directory that do not fit; no simulator can play.
     """
     assert config.policy is not None
     assert config.output_dir is not None
-    directory, checkpoint = (
-        Path(config.output_dir),
-        checkpoint_folder(str(config.policy.pretrained_path)),
-    )
+    directory = Path(config.output_dir)
+    checkpoint = checkpoint_folder(str(config.policy.pretrained_path))
     suites = suites_of(config.env)
     table = episode_table(suites, config.eval.n_episodes, config.seed)
     with lock(directory, shard):
         recorded = read_all(directory / EPISODES)
-        keep_settings(
-            directory, settings_of(config, checkpoint), may_replace=shard is None and not recorded
-        )
+        settings = settings_of(config, checkpoint)
+        keep_settings(directory, settings, may_replace=shard is None and not recorded)
         evaluation = Evaluation(config, checkpoint, suites, table, shard)
         evaluation.play()
         info = evaluation.summary()
@@ -74,8 +67,7 @@ def play_evaluation(config: EvalConfig, shard: Shard | None) -> Info:
 
 
 class Evaluation:
-    """The table of an evaluation, what is recorded of it in its directory, and the part that this
-    process plays."""
+    """The table of an evaluation, what is recorded of it, and the part that is played here."""
 
     def __init__(
         self,
@@ -87,12 +79,8 @@ class Evaluation:
     ) -> None:
         assert isinstance(config.env, LiberoEnv)
         assert config.output_dir is not None
-        self.config, self.env, self.checkpoint, self.directory = (
-            config,
-            config.env,
-            checkpoint,
-            Path(config.output_dir),
-        )
+        self.config, self.env, self.checkpoint = config, config.env, checkpoint
+        self.directory = Path(config.output_dir)
         self.shard, self.suites, self.table = shard, suites, table
         self.rows = rows_of(shard, table)
         self.journal = Journal(shard_journal_path(self.directory / EPISODES, shard))
@@ -107,20 +95,15 @@ class Evaluation:
         self._roll_out([row for row in first if row.index not in self.recorded], film=True)
         self._roll_out([row for row in self.rows if row.index not in self.recorded], film=False)
         if self.config.videos == FAILURES:
-            again = [
-                row
-                for row in unfilmed
-                if self._played(row) and not succeeded(self.recorded[row.index])
-            ]
+            played = [row for row in unfilmed if self._played(row)]
+            again = [row for row in played if not succeeded(self.recorded[row.index])]
         self._roll_out(again, film=True)
 
     def summary(self) -> Info:
-        """In LeRobot's shape: of all episodes of the table that are recorded, by whichever
-        process."""
+        """In LeRobot's shape, of all recorded episodes of the table, by whichever process."""
         self.recorded = self._read()
-        return lerobots_summary(
-            self.table, self.recorded, time.monotonic() - self.began, self.played, self._video
-        )
+        seconds = time.monotonic() - self.began
+        return lerobots_summary(self.table, self.recorded, seconds, self.played, self._video)
 
     def _read(self) -> dict[int, Row]:
         """Every recorded episode of the table by its index, other shards' too."""
@@ -135,18 +118,16 @@ class Evaluation:
         return recorded
 
     def _roll_out(self, rows: Sequence[EpisodeRow], film: bool) -> None:
-        """Play ``rows``, suite by suite: all recorded already, which are played for their film
-        only, or none of them."""
+        """Play ``rows``, suite by suite: all recorded already, for their film only, or none."""
         if not rows:
             return
         policy, names = self.policy, to_policy_names(self.env, self.config.rename_map)
         on_gpu = torch.device(policy.config.device).type != "cpu"
         again = rows[0].index in self.recorded
         done = 0 if again else sum(row.index in self.recorded for row in self.rows)
+        total, what = (len(rows), "filming") if again else (len(self.rows), "playing")
         with (
-            self._bar(
-                len(rows) if again else len(self.rows), done, "filming" if again else "playing"
-            ) as bar,
+            self._bar(total, done, what) as bar,
             torch.autocast(torch.device(policy.config.device).type, enabled=policy.config.use_amp),
         ):
 
@@ -165,24 +146,19 @@ class Evaluation:
                 write_film(self._video(row), frames)
 
             for suite in self.suites:
-                mine = [row for row in rows if row.suite == suite.environment.suite]
-                workers = min(
-                    self.config.workers or worker_count(len(mine), on_gpu), max(1, len(mine))
-                )
+                name = suite.environment.suite
+                mine = [row for row in rows if row.suite == name]
+                workers = self.config.workers or worker_count(len(mine), on_gpu)
+                cameras, logs = world_cameras(policy, names), self._logs(name)
                 simulators = Simulators(
-                    suite.environment,
-                    policy.world_frames,
-                    world_cameras(policy, names),
-                    make_simulation,
-                    film,
-                    self._logs(suite.environment.suite),
+                    suite.environment, policy.world_frames, cameras, make_simulation, film, logs
                 )
+                workers = min(workers, max(1, len(mine)))
                 roll_out(mine, policy, simulators, workers, on_episode, on_film=on_film)
 
     @cached_property
     def policy(self) -> RolloutPolicy | AnyPolicy:
-        """Loaded when the first episode is to be played: to look at a finished evaluation needs no
-        policy."""
+        """Loaded when the first episode is to be played: a finished evaluation needs none."""
         return load_rollout_policy(self.config, self.checkpoint)
 
     def _episode(self, row: EpisodeRow) -> int:
@@ -192,12 +168,8 @@ class Evaluation:
 
     def _video(self, row: EpisodeRow) -> Path:
         """Where LeRobot would put the film of this episode."""
-        return (
-            self.directory
-            / VIDEOS
-            / f"{row.suite}_{row.task}"
-            / f"eval_episode_{self._episode(row)}.mp4"
-        )
+        name = f"eval_episode_{self._episode(row)}.mp4"
+        return self.directory / VIDEOS / f"{row.suite}_{row.task}" / name
 
     def _logs(self, suite: str) -> Path:
         """Where the simulators of a suite print to (``Simulators.logs``)."""
@@ -226,14 +198,9 @@ class Evaluation:
         return f"{won.successes}/{won.episodes} = {rate:.1f}% succeeded"
 
     def _compare(self, row: EpisodeRow, record: EpisodeRecord) -> None:
-        """Say so where the filmed episode is not the recorded one."""
+        """Report if the filmed episode is not the recorded one."""
         before, now = self.recorded[row.index], asdict(record)
         if any(before[key] != now[key] for key in RETOLD):
-            outcome = (
-                f"{record.status}, {'success' if record.success else 'no success'} after"
-                f" {record.steps} steps"
-            )
-            tqdm.write(
-                f"{self._video(row)} does not show the recorded episode: {outcome}.",
-                file=sys.stderr,
-            )
+            ended = f"{'success' if record.success else 'no success'} after {record.steps} steps"
+            line = f"does not show the recorded episode: {record.status}, {ended}."
+            tqdm.write(f"{self._video(row)} {line}", file=sys.stderr)

@@ -1,5 +1,4 @@
-"""What an evaluation's episodes depend on, kept beside them: a directory holds the episodes of one
-evaluation."""
+"""What an evaluation's episodes depend on, kept beside them: one evaluation a directory."""
 
 import hashlib
 import json
@@ -24,8 +23,7 @@ UNREAD = ("train_config.json",)
 
 
 def settings_of(config: EvalConfig, checkpoint: Path) -> Settings:
-    """Everything that decides what an episode shows and how it ends, but not how many there are and
-    who plays them."""
+    """All that decides what an episode shows and how it ends, but not their number or players."""
     policy, env = draccus.encode(config.policy), draccus.encode(config.env)
     policy.pop("pretrained_path", None)
     for name in WITHOUT_EFFECT:
@@ -49,26 +47,20 @@ def checkpoint_hash(folder: Path) -> str:
     for path in sorted(folder.iterdir()):
         if path.suffix in (".json", ".safetensors") and path.name not in UNREAD:
             with path.open("rb") as file:
-                digest.update(
-                    f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
-                )
+                own = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{path.name} {own}\n".encode())
     return digest.hexdigest()[:16]
 
 
 def keep_settings(directory: Path, settings: Settings, may_replace: bool = False) -> None:
     """Write ``eval_settings.json`` into ``directory``, or compare with the one there, which counts
-    unless ``may_replace``.
-
-    Raises:
-        UserError: the directory holds the episodes of another evaluation; names the first setting
-        that differs.
-    """
+    unless ``may_replace``. UserError: the directory holds the episodes of another evaluation; names
+    the first setting that differs."""
     file = directory / FILE
     if may_replace or not file.exists():
         text = json.dumps(settings, sort_keys=True)
-        write_json(
-            file, {"hash": hashlib.sha256(text.encode()).hexdigest()[:16], "settings": settings}
-        )
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        write_json(file, {"hash": digest, "settings": settings})
         return
     try:
         there = json.loads(file.read_text())["settings"]

@@ -14,44 +14,35 @@ from wmvla.streams import generator
 WITHOUT_EFFECT = ("max_parallel_tasks", "render_mode", "disable_env_checker")
 """Fields of LeRobot's LIBERO configuration that change no episode here."""
 OURS = (
-    "task",
-    "task_ids",
-    "episode_length",
-    "camera_name_mapping",
-    "observation_height",
-    "observation_width",
-    *WITHOUT_EFFECT,
+    *("task", "task_ids", "episode_length", "camera_name_mapping"),
+    *("observation_height", "observation_width", *WITHOUT_EFFECT),
 )
 """Those that may have any value here."""
 LEROBOTS_POLICIES = ("lingbot_va",)
 """They write videos of what they predict, which only LeRobot's loop collects."""
 LAST_STEP = 990
-"""LIBERO's environments end after 1000 control steps, of which 10 pass before the first
-observation."""
+"""LIBERO's environments end after 1000 control steps, of which 10 pass before an observation."""
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A LIBERO suite as it is evaluated; ``inits`` are the numbers of initial states of
-    ``environment.tasks``."""
+    """A LIBERO suite as it is evaluated; ``inits``: how many initial states each task has."""
 
     environment: Environment
     inits: tuple[int, ...]
 
 
 def lerobots_own(config: EvalConfig) -> str | None:
-    """The setting that only LeRobot's own environment and loop have; None where ours plays the
-    same."""
+    """The setting that only LeRobot's own environment and loop have; None if ours plays it too."""
     env = config.env
     if env.type != "libero":
         return f"--env.type={env.type}"
     assert isinstance(env, LiberoEnv)
     assert config.policy is not None
     plain = LiberoEnv(**{name: getattr(env, name) for name in OURS})
-    # the features last: they follow from the others
-    for name in sorted(
-        (field.name for field in fields(env)), key=lambda name: name.startswith("features")
-    ):
+    # The features last: they follow from the others.
+    names = (field.name for field in fields(env))
+    for name in sorted(names, key=lambda name: name.startswith("features")):
         if getattr(env, name) != getattr(plain, name):
             return f"--env.{name}={getattr(env, name)}"
     if env.observation_height != env.observation_width:
@@ -62,21 +53,15 @@ def lerobots_own(config: EvalConfig) -> str | None:
     if config.eval.recording:
         return "--eval.recording=true"
     before, after = make_env_pre_post_processors(env, config.policy)
-    if (
-        [type(step) for step in before.steps] != [LiberoProcessorStep]
-        or after.steps
-        or config.policy.type in LEROBOTS_POLICIES
-    ):
+    own_steps = [type(step) for step in before.steps] != [LiberoProcessorStep] or after.steps
+    if own_steps or config.policy.type in LEROBOTS_POLICIES:
         return f"--policy.type={config.policy.type}"
     return None
 
 
 def suites_of(env: EnvConfig) -> list[Suite]:
-    """The suites of ``--env.task`` in the order given, each with its chosen tasks.
-
-    Raises:
-        UserError: an unknown suite or task, an impossible number of steps.
-    """
+    """The suites of ``--env.task`` in the order given, each with its chosen tasks. UserError: an
+    unknown suite or task, an impossible number of steps."""
     from lerobot.envs.libero import TASK_SUITE_MAX_STEPS
     from libero.libero import benchmark
 
@@ -105,21 +90,17 @@ def suites_of(env: EnvConfig) -> list[Suite]:
             )
         steps = env.episode_length or TASK_SUITE_MAX_STEPS.get(name, 500)
         environment = Environment(name, tuple(tasks), env.observation_width, steps)
-        suites.append(
-            Suite(environment, tuple(len(suite.get_task_init_states(task)) for task in tasks))
-        )
+        inits = tuple(len(suite.get_task_init_states(task)) for task in tasks)
+        suites.append(Suite(environment, inits))
     return suites
 
 
 def episode_table(suites: list[Suite], n_episodes: int, seed: int | None) -> list[EpisodeRow]:
     """Every task's episodes k = 0, 1, ...: initial state k mod their number, env seed ``seed`` + k,
-    as in LeRobot 0.6.1.
+    as in LeRobot 0.6.1. ``index`` counts the tasks before the episodes: with more episodes later,
+    those that there were keep theirs.
 
-    ``index`` counts the tasks before the episodes: with more episodes later, those that there were
-    keep theirs.
-
-    Raises:
-        UserError: no episodes, no seed or one that NumPy does not take.
+    UserError: no episodes, no seed or one that NumPy does not take.
     """
     if n_episodes < 1:
         raise UserError(f"--eval.n_episodes={n_episodes}: at least one episode is needed.")

@@ -1,5 +1,4 @@
-"""A control scene as MuJoCo draws it from above: a plane, a ball, a paddle and, in ``mark``, the
-arrival point.
+"""A control scene as MuJoCo draws it from above: plane, ball, paddle and, in ``mark``, the mark.
 
 Nothing here has physics: every body is placed by hand, so an image costs less than a millisecond on
 one core.
@@ -38,8 +37,7 @@ _BELOW = np.array([0.0, 0.0, -1.0])
 
 
 class Drawing:
-    """Draws a control scene at ``image_size`` x ``image_size`` pixels, each object at the place
-    (2,) that is told."""
+    """Draws a control scene at ``image_size`` x ``image_size`` pixels, objects at places (2,)."""
 
     def __init__(self, image_size: int) -> None:
         self._model = mujoco.MjModel.from_xml_string(_MODEL.format(size=image_size))
@@ -49,8 +47,7 @@ class Drawing:
             self._renderer.scene.flags[flag] = False
 
     def draw(self, ball: np.ndarray, paddle: np.ndarray, mark: float | None) -> np.ndarray:
-        """Image (H, W, 3) uint8; ``mark``: where across the ball's way it lies, None for a scene
-        without one."""
+        """Image (H, W, 3) uint8; ``mark``: where it lies across the ball's way, if there is one."""
         places = {
             "ball": [*ball, _HEIGHT],
             "paddle": [*paddle, _HEIGHT],
@@ -58,8 +55,7 @@ class Drawing:
         }
         for name, place in places.items():
             self._data.mocap_pos[self._model.body(name).mocapid[0]] = place
-        # The camera belongs to no body that kinematics would move it with: without mj_camlight it
-        # is silently wrong.
+        # The camera belongs to no body: without mj_camlight it is silently wrong.
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
         self._renderer.update_scene(self._data, camera="above")

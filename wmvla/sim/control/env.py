@@ -1,5 +1,4 @@
-"""A control scene as the policy plays it: the same interface as LIBERO's simulation, at a
-thousandth of its cost."""
+"""A control scene as the policy plays it: LIBERO's interface at a thousandth of the cost."""
 
 import numpy as np
 
@@ -30,7 +29,7 @@ class ControlSimulation:
 
     Its states (2,) are the paddle's position along and across the ball's way (m), its actions (2,)
     the paddle's move in each direction, in [-1, 1] of 7 cm; while the paddle is latched they move
-    nothing. ``success`` is told at the last step alone.
+    nothing. ``success`` is given at the last step alone.
 
     Raises ``UserError`` for an unknown scene or task, and for an episode that would end before the
     ball arrives.
@@ -72,9 +71,8 @@ class ControlSimulation:
         if self.time >= RELEASE:
             self.paddle = self.paddle + PADDLE_REACH * np.clip(action.astype(np.float64), -1.0, 1.0)
         self.time += 1
-        return StepResult(
-            self._observation(want), self.time == STEPS and self.distance() <= TOLERANCE
-        )
+        caught = self.time == STEPS and self.distance() <= TOLERANCE
+        return StepResult(self._observation(want), caught)
 
     def distance(self) -> float:
         """From the paddle to where the ball arrives, m."""

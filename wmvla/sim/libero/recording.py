@@ -1,5 +1,4 @@
-"""One demonstrated episode: the expert plays and is pushed off its way; a success is played again
-and drawn.
+"""One demonstrated episode: the expert plays and is pushed; a success is played again and drawn.
 
 The expert's own action is the label at every step, also while it is pushed, so that the data shows
 how to come back.
@@ -44,8 +43,7 @@ class Episode:
 
 
 class Pushes:
-    """Random pushes of the hand: each adds one vector to the position actions of ``PUSH_STEPS``
-    steps."""
+    """Random pushes of the hand: each adds one vector to ``PUSH_STEPS`` position actions."""
 
     def __init__(self, strength: float, generator: np.random.Generator) -> None:
         self._strength = strength
@@ -74,23 +72,15 @@ def record(
     simulation: LiberoSimulation, demonstrations: Demonstrations, init: int
 ) -> dict[str, Any]:
     """The first episode from ``init`` that the expert solves: ``state``, ``action`` (its own),
-    ``attempt``, images by camera.
-
-    Raises ``UserError`` when no attempt succeeds.
-    """
+    ``attempt``, images by camera. UserError: no attempt succeeds."""
     attempts = ATTEMPTS if demonstrations.push_strength > 0 else 1
     for attempt in range(attempts):
         episode = play(simulation, demonstrations, init, attempt)
         if episode is not None:
-            frames = draw(
-                simulation, episode_seed(demonstrations, simulation.task, init), init, episode
-            )
-            return {
-                "state": episode.states,
-                "action": episode.labels,
-                "attempt": np.array(attempt),
-                **frames,
-            }
+            seed = episode_seed(demonstrations, simulation.task, init)
+            arrays = {"state": episode.states, "action": episode.labels}
+            frames = draw(simulation, seed, init, episode)
+            return {**arrays, "attempt": np.array(attempt), **frames}
     raise UserError(
         f"The expert did not solve {simulation.environment.suite} task {simulation.task} from"
         f" initial state {init} in {attempts} attempts: leave it out of demonstrations.inits."
@@ -100,15 +90,12 @@ def record(
 def play(
     simulation: LiberoSimulation, demonstrations: Demonstrations, init: int, attempt: int
 ) -> Episode | None:
-    """The expert's episode from ``init`` with the pushes of ``attempt``, without images; ``None``
-    for a failure."""
+    """The expert's episode from ``init`` with the pushes of ``attempt``; None for a failure."""
     task = simulation.task
     observation = simulation.reset(init, episode_seed(demonstrations, task, init), NONE)
     expert = PickAndPlace(simulation)
-    pushes = Pushes(
-        demonstrations.push_strength,
-        np.random.default_rng([demonstrations.seed, task, init, attempt]),
-    )
+    generator = np.random.default_rng([demonstrations.seed, task, init, attempt])
+    pushes = Pushes(demonstrations.push_strength, generator)
     states, labels, executed = [], [], []
     steps_to_go: int | None = None
     for _ in range(STEP_LIMIT):
@@ -138,9 +125,8 @@ def draw(
     observation = simulation.reset(init, env_seed, ALL)
     last = len(episode.executed) - 1
     for step, action in enumerate(episode.executed):
-        assert np.array_equal(observation.state, episode.states[step]), (
-            "the same actions took another course"
-        )
+        same = np.array_equal(observation.state, episode.states[step])
+        assert same, "the same actions took another course"
         for name, images in frames.items():
             images.append(observation.images[name])
         observation = simulation.step(action, NONE if step == last else ALL).observation

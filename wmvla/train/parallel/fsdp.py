@@ -31,9 +31,8 @@ class Fsdp:
         self.accelerator = accelerator
         # What accelerate calls evaluation mode: placed and under autocast, but not in DDP.
         self.model = accelerator.prepare_model(policy, evaluation_mode=True)
-        fully_shard(
-            self.model, mesh=init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
-        )
+        mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+        fully_shard(self.model, mesh=mesh)
         if accelerator.device.type == "cpu":
             self.model.set_force_sum_reduction_for_comms(True)  # gloo has no averaging
         self.groups = parameter_groups(self.model)
@@ -68,20 +67,14 @@ class Fsdp:
 
     def load_optimizer_state(self, state: dict[str, Any]) -> None:
         for number, parameter in enumerate(self.optimizer.param_groups[0]["params"]):
-            saved = state["state"][number]
+            saved, place = state["state"][number], parameter.device
+            layout = parameter.device_mesh, parameter.placements
             moments = {
-                key: distribute_tensor(
-                    saved[key].to(parameter.device),
-                    parameter.device_mesh,
-                    parameter.placements,
-                    src_data_rank=None,
-                )
+                key: distribute_tensor(saved[key].to(place), *layout, src_data_rank=None)
                 for key in MOMENTS
             }
-            self.optimizer.state[parameter] = {
-                "step": saved["step"].to(parameter.device, copy=True),
-                **moments,
-            }
+            step = saved["step"].to(place, copy=True)
+            self.optimizer.state[parameter] = {"step": step, **moments}
 
 
 def _whole(tensor: Tensor) -> Tensor:

@@ -1,5 +1,4 @@
-"""SIGTERM, by which a cluster takes a machine back: the training ends after a step, with a
-checkpoint of that step."""
+"""SIGTERM takes a machine back: the training ends after a step, with a checkpoint of it."""
 
 import signal
 from collections.abc import Callable
@@ -9,8 +8,7 @@ import torch
 from accelerate import Accelerator
 
 STOPPED = 75
-"""Exit code of a training that was asked to stop and can be continued: EX_TEMPFAIL of
-sysexits.h."""
+"""Exit code of a training that was stopped and can be continued: EX_TEMPFAIL of sysexits.h."""
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
@@ -37,9 +35,8 @@ def agreement(accelerator: Accelerator) -> Callable[[bool], bool]:
     """
     if accelerator.num_processes == 1:
         return lambda asked: asked
-    group = (
-        None if accelerator.device.type == "cpu" else torch.distributed.new_group(backend="gloo")
-    )
+    on_cpu = accelerator.device.type == "cpu"
+    group = None if on_cpu else torch.distributed.new_group(backend="gloo")
 
     def any_of_them(asked: bool) -> bool:
         answer = torch.tensor(int(asked))

@@ -1,5 +1,4 @@
-"""The processes of a training that Slurm's ``srun`` started itself: who each of them is, and what
-rank 0 tells the others.
+"""The processes of a training that ``srun`` started: who each is, and what rank 0 shares.
 
 Those of torchrun, and one alone, need nothing of this.
 """
@@ -24,15 +23,12 @@ JOB = "job"
 
 
 def read_job(path: Path) -> TrainingJob:
-    """The job in ``path``. Of srun's processes rank 0 alone reads it, and tells the others; all get
-    torch's variables.
+    """The job in ``path``. Of srun's processes rank 0 alone reads it, and sends it to the others;
+    all get torch's variables. UserError: it is not set where rank 0 is, or it did not begin.
 
     Non-obvious: they begin at the same time, but rank 0 with what comes before a training. Until it
     has written the job there is none in ``path``, or that of an earlier attempt; and on a network
     file system others see a new file later.
-
-    Raises:
-        UserError: nobody told where rank 0 is, or it did not begin.
     """
     if not by_srun():
         return TrainingJob.read(path)
@@ -43,11 +39,11 @@ def read_job(path: Path) -> TrainingJob:
                 f"{name} is not set; it says where rank 0 of {ranks} is: let wmbench submit write "
                 "the script."
             )
-    told = path.read_text() if rank == 0 else None
+    own = path.read_text() if rank == 0 else None
     try:
         store = _store(rank, ranks)
-        if told is not None:
-            store.set(JOB, told)
+        if own is not None:
+            store.set(JOB, own)
         text = store.get(JOB).decode()
     except RuntimeError as error:  # torch's DistError
         reason = str(error).splitlines()[0]
@@ -69,8 +65,8 @@ def as_rank_0_sees(step: int, accelerator: "Accelerator") -> int:
         return step
     from accelerate.utils import broadcast_object_list
 
-    told: list[int] = broadcast_object_list([step])
-    return told[0]
+    seen: list[int] = broadcast_object_list([step])
+    return seen[0]
 
 
 @functools.cache

@@ -1,5 +1,4 @@
-"""Strategy ``ddp``: every process holds all weights, gradients and moments; gradients are
-averaged."""
+"""Strategy ``ddp``: every process holds all weights and moments; gradients are averaged."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -22,9 +21,8 @@ class Replicated:
     ) -> None:
         self.accelerator = accelerator
         self.groups = parameter_groups(policy)
-        self.model, self.optimizer = accelerator.prepare(
-            policy, make_optimizer(self.groups, job.training)
-        )
+        optimizer = make_optimizer(self.groups, job.training)
+        self.model, self.optimizer = accelerator.prepare(policy, optimizer)
 
     def part(self, last: bool) -> AbstractContextManager[Any]:
         return nullcontext() if last else self.accelerator.no_sync(self.model)

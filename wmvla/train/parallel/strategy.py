@@ -23,8 +23,7 @@ STRATEGIES = ("ddp", *ZERO_STAGES, "fsdp")
 
 
 def check_strategy(job: TrainingJob, processes: int) -> None:
-    """UserError for a strategy that is unknown or that the processes cannot carry out, and for a
-    batch they cannot share."""
+    """UserError for an unknown or impossible strategy, and for a batch that cannot be shared."""
     if job.strategy not in STRATEGIES:
         raise UserError(
             f"{job.case}: strategy {job.strategy!r} is unknown: choose {', '.join(STRATEGIES)}."
@@ -43,17 +42,11 @@ def check_strategy(job: TrainingJob, processes: int) -> None:
 
 
 def prepare(job: TrainingJob, policy: PreTrainedPolicy, accelerator: Accelerator) -> Prepared:
-    """Lay out the policy, and a new AdamW for it, as the job's strategy has it. All processes hold
-    the same weights before.
-
-    Raises:
-        UserError: the strategy cannot hold these weights.
-    """
+    """Lay out the policy, and a new AdamW for it, as the job's strategy has it; all processes hold
+    the same weights before. UserError: the strategy cannot hold these weights."""
     if job.strategy == "ddp":
         return Replicated(job, policy, accelerator)
-    kinds = sorted(
-        {str(parameter.dtype) for parameter in policy.parameters() if parameter.requires_grad}
-    )
+    kinds = sorted({str(p.dtype) for p in policy.parameters() if p.requires_grad})
     if len(kinds) > 1:
         raise UserError(
             f"{job.case}: strategy {job.strategy!r} needs trainable weights of one type, but the"

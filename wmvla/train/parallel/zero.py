@@ -1,5 +1,4 @@
-"""Strategies ``zero1``, ``zero2`` and ``zero3``: DeepSpeed shares moments, gradients and weights,
-one more at each stage.
+"""Strategies ``zero1``, ``zero2``, ``zero3``: DeepSpeed shares moments, gradients, weights.
 
 Non-obvious: gradients are clipped here, between DeepSpeed's backward and step, because DeepSpeed
 knows one norm over all, and the world parts have one of their own. So each of ``parameter_groups``
@@ -68,10 +67,10 @@ class Zero:
         group, and never again: those of the other groups, which do not exist by then, could not be
         read.
         """
+        zero = self.zero
+        whole = self.stage == 3
         shares = (
-            self.zero.fp32_partitioned_groups_flat
-            if self.stage == 3
-            else self.zero.single_partition_of_fp32_groups
+            zero.fp32_partitioned_groups_flat if whole else zero.single_partition_of_fp32_groups
         )
         for share in shares:
             zeros = {key: torch.zeros_like(share) for key in MOMENTS}
@@ -122,17 +121,15 @@ class Zero:
                 self._set_moment(parameter, values[key], key)
 
     def _set_moment(self, parameter: Any, value: Tensor, key: str) -> None:
-        """Non-obvious: DeepSpeed's setter of whole moments fails in ZeRO-3 where a weight cannot be
-        shared out evenly."""
+        """Non-obvious: DeepSpeed's setter fails in ZeRO-3 for weights that cannot be cut evenly."""
+        utils = self.deepspeed.utils
         if self.stage < 3:
-            self.deepspeed.utils.safe_set_full_optimizer_state(
-                parameter, value.to(parameter.device), key
-            )
+            utils.safe_set_full_optimizer_state(parameter, value.to(parameter.device), key)
             return
         size, rank = parameter.ds_tensor.numel(), self.accelerator.process_index
         mine = value.flatten()[rank * size : (rank + 1) * size]
         mine = nn.functional.pad(mine, (0, size - mine.numel())).to(parameter.device)
-        self.deepspeed.utils.safe_set_local_optimizer_state(parameter, mine, key)
+        utils.safe_set_local_optimizer_state(parameter, mine, key)
 
 
 def import_deepspeed(device: str) -> ModuleType:

@@ -1,5 +1,4 @@
-"""The cache of world latents: one fp16 row per dataset frame, at the path of PROTOCOL.md, and its
-reader."""
+"""The cache of world latents, one fp16 row per dataset frame, and its reader."""
 
 import json
 import os
@@ -44,14 +43,12 @@ def metadata_path(path: Path) -> Path:
 
 
 def clip_rows(rows: np.ndarray, starts: np.ndarray, window: int) -> np.ndarray:
-    """Frame rows (N, m) of the clips that end at ``rows`` (N,), clamped at the episode starts
-    (N,)."""
+    """Frame rows (N, m) of the clips that end at ``rows`` (N,), clamped at ``starts`` (N,)."""
     return np.maximum(rows[:, None] + np.arange(1 - window, 1), starts[:, None])
 
 
 def episode_bounds(ends: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last row of the episode that each of ``rows`` belongs to; ``ends`` are exclusive,
-    ascending."""
+    """First and last row of the episode of each of ``rows``; ``ends`` are exclusive, ascending."""
     episode = np.searchsorted(ends, rows, side="right")
     starts = np.concatenate([[0], ends[:-1]])
     return starts[episode], ends[episode] - 1
@@ -60,11 +57,8 @@ def episode_bounds(ends: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.n
 def make_metadata(
     description: dict[str, Any], ends: np.ndarray, figures: Figures, path: Path
 ) -> dict[str, Any]:
-    """The metadata of the file ``path``: what it is said to be, and what was found in it.
-
-    Args:
-        description: ``dataset``, ``encoder``, ``camera``, ``camera_keys``, ``window``, ``pooling``.
-    """
+    """The metadata of the file ``path``: what was found in it, and what it is said to be:
+    ``dataset``, ``encoder``, ``camera``, ``camera_keys``, ``window``, ``pooling``."""
     stat = path.stat()
     return {
         **description,
@@ -79,11 +73,7 @@ def make_metadata(
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The metadata of the latent cache ``path``.
-
-    Raises:
-        BrokenMetadataError: missing or broken.
-    """
+    """The metadata of the latent cache ``path``. BrokenMetadataError: missing or broken."""
     file = metadata_path(path)
     try:
         metadata = json.loads(file.read_text())
@@ -112,10 +102,7 @@ class LatentCache:
         dataset: fingerprint of the dataset that is trained on; None: not known here.
         encoder: fingerprint of the rollout's encoder; None: not known here.
 
-    Raises:
-        UserError: missing, truncated or changed file; missing or broken metadata; other than asked
-        for.
-
+    UserError: missing, truncated or changed file; missing or broken metadata; other than asked for.
     Non-obvious: opening costs a look at header and size. The content was read when the metadata was
     written; a file that has been touched since (another modification time, as after a copy) is
     hashed once more, and refused when it changed. A pickled or forked cache opens its own memory
@@ -174,18 +161,11 @@ class LatentCache:
         self, index: np.ndarray, history: int, horizon: int, episode: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows ``index`` (B,) -> history (B, T, D), future (B, K, D) as float32, validity (B, K) as
-        bool.
+        bool. Histories are clamped at the episode's first frame, futures at its last; ``valid``
+        marks the futures that lie inside. ``episode``: numbers (B,) to compare with the cache's.
 
-        Histories are clamped at the episode's first frame, futures at its last; ``valid`` marks the
-        futures that lie inside.
-
-        Args:
-            episode: the batch's episode numbers (B,), where it has them; they must be those of the
-            cache.
-
-        Raises:
-            UserError: an index or an episode that this cache's dataset has not; a latent that is
-            not finite.
+        UserError: an index or an episode that this cache's dataset has not; a latent that is not
+        finite.
         """
         index = np.asarray(index)
         if index.size and (index.min() < 0 or index.max() >= self.ends[-1]):
@@ -228,12 +208,8 @@ def refuse_other(
     dataset: str | None,
     encoder: str | None,
 ) -> None:
-    """Refuse latents that were made otherwise than asked for; None, here or in the metadata, means
-    unknown.
-
-    Raises:
-        UserError: another window, camera, dataset or encoder.
-    """
+    """UserError if latents were made otherwise than asked for: another window, camera, dataset or
+    encoder. None, here or in the metadata, means unknown."""
     if metadata["window"] != window:
         raise UserError(
             f"{path}: made with windows of {metadata['window']} frames, but the policy asks for"

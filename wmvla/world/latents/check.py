@@ -1,5 +1,4 @@
-"""Judges a latent file that was made elsewhere, and writes the metadata that lets a policy use
-it."""
+"""Judges a latent file that was made elsewhere, and writes the metadata that a policy needs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +23,12 @@ from wmvla.world.latents.writer import describe
 
 SAMPLED_ROWS = 16
 LEAST_AGREEMENT = 0.97
-"""Measured on LIBERO frames with a random V-JEPA 2: 1.00 for the same windows, 0.94 for m = 2
-instead of 4, 0.01 otherwise."""
+"""Measured on LIBERO frames with a random V-JEPA 2: 1.00 for equal windows, 0.94 for others."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the latents should be; ``width`` and ``dataset`` and ``encoder`` where they are
-    known."""
+    """What the latents should be; ``width``, ``dataset`` and ``encoder`` if they are known."""
 
     window: int
     camera: str
@@ -42,8 +39,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Finding:
-    """``objection``: why the file cannot be used; None when it can. ``agreement``: see
-    ``agreement_with``."""
+    """``objection``: why the file cannot be used, if so. ``agreement``: see ``agreement_with``."""
 
     figures: Figures | None
     agreement: float | None
@@ -71,13 +67,12 @@ def check_latents(path: Path, asked: Asked) -> Finding:
         return Finding(figures, None, objection)
     agreement = agreement_with(path, figures, frames, encoder, asked.window) if encoder else None
     if agreement is not None and agreement < LEAST_AGREEMENT:
-        return Finding(
-            figures,
-            agreement,
+        why = (
             "another encoder, window, camera or dataset made it: the encoder gives other latents"
             f" from the dataset's frames (agreement {agreement:.3f}, at least {LEAST_AGREEMENT} is"
-            " needed)",
+            " needed)"
         )
+        return Finding(figures, agreement, why)
     if metadata is None or (encoder and metadata["encoder"].get("hash") is None):
         metadata = _describe(asked, frames)
     write_json(metadata_path(path), make_metadata(metadata, frames.ends, figures, path))
@@ -117,28 +112,22 @@ def _objection(
 def agreement_with(
     path: Path, figures: Figures, frames: DatasetFrames, encoder: WorldEncoder, window: int
 ) -> float:
-    """Mean cosine of stored latents with those that ``encoder`` gives, in ``SAMPLED_ROWS`` rows,
-    standardised per dimension.
+    """Mean cosine of ``SAMPLED_ROWS`` stored latents, standardised, with those of ``encoder``.
 
     Non-obvious: raw latents of one scene all point the same way, whatever the window; what differs
     between frames shows only when the mean is taken away.
     """
     rows = np.unique(np.linspace(0, figures.layout.rows - 1, SAMPLED_ROWS).astype(int))
     stored = np.load(path, mmap_mode="r")[rows].astype(np.float64)
-    made = [
-        latents[0].cpu().numpy()
-        for _, latents in stream_latents(frames, encoder, window, [(r, r + 1) for r in rows])
-    ]
+    ranges = [(row, row + 1) for row in rows]
+    streamed = stream_latents(frames, encoder, window, ranges)
+    made = [latents[0].cpu().numpy() for _, latents in streamed]
     if made[0].shape != stored[0].shape:
         return 0.0
     scale = np.maximum(figures.std, 1e-6)
     a, b = (stored - figures.mean) / scale, (np.stack(made) - figures.mean) / scale
-    return float(
-        (
-            (a * b).sum(1)
-            / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-12)
-        ).mean()
-    )
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(((a * b).sum(1) / np.maximum(lengths, 1e-12)).mean())
 
 
 def _metadata(path: Path) -> dict[str, Any] | None:
@@ -151,8 +140,7 @@ def _metadata(path: Path) -> dict[str, Any] | None:
 
 
 def _describe(asked: Asked, frames: DatasetFrames) -> dict[str, Any]:
-    """What is known of a file that came without metadata: its encoder only where the latents agreed
-    with it."""
+    """What is known of a file without metadata: its encoder only if the latents agreed with it."""
     if asked.encoder is not None:
         return describe(frames, asked.encoder, asked.window)
     return {

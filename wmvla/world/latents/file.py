@@ -1,5 +1,4 @@
-"""The ``.npy`` file of world latents: its header, and one pass over its content that never holds
-more than a block of it."""
+"""The ``.npy`` file of world latents: its header, and one pass over its content by blocks."""
 
 import hashlib
 from collections.abc import Iterator
@@ -16,8 +15,7 @@ BLOCK_BYTES = 1 << 22
 
 @dataclass(frozen=True)
 class Layout:
-    """``rows`` x ``width`` values, of latents in fp16, that begin ``offset`` bytes into the
-    file."""
+    """``rows`` x ``width`` values, of latents in fp16, from byte ``offset`` of the file on."""
 
     rows: int
     width: int
@@ -36,22 +34,15 @@ class Layout:
 
 
 def read_layout(path: Path, wanted: np.dtype = DTYPE) -> Layout:
-    """The layout that the header announces, checked against the file's size.
-
-    Raises:
-        UserError: not a ``.npy`` file; not two-dimensional, of type ``wanted``, in C order; shorter
-        or longer than announced.
-    """
+    """The layout that the header announces, checked against the file's size. UserError: not a
+    ``.npy`` file; not two-dimensional, of type ``wanted``, in C order; of another size."""
     what = "fp16 latents" if wanted == DTYPE else f"{wanted} values"
     with path.open("rb") as file:
         try:
             version = np.lib.format.read_magic(file)
-            read = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, fortran, dtype = read(file)
+            numpy_format = np.lib.format
+            v1, v2 = numpy_format.read_array_header_1_0, numpy_format.read_array_header_2_0
+            shape, fortran, dtype = (v1 if version == (1, 0) else v2)(file)
         except ValueError as error:
             raise UserError(
                 f"{path} is not a .npy file ({str(error).splitlines()[0]}): make or copy the"
@@ -75,8 +66,7 @@ def read_layout(path: Path, wanted: np.dtype = DTYPE) -> Layout:
 
 @dataclass(frozen=True)
 class Figures:
-    """What one pass over a file of latents found. Statistics leave out the rows that are not
-    finite."""
+    """What one pass over a file of latents found. Statistics leave out rows that are not finite."""
 
     layout: Layout
     bad_values: int
@@ -95,9 +85,9 @@ class Figures:
     def objection(self) -> str | None:
         """Why these latents cannot be used, as the end of a sentence; None when they can."""
         if self.bad_rows:
+            first = self.bad_rows[0]
             return (
-                f"{len(self.bad_rows)} rows hold NaN or infinite values, the first is row"
-                f" {self.bad_rows[0]}"
+                f"{len(self.bad_rows)} rows hold NaN or infinite values, the first is row {first}"
             )
         if self.zero_rows:
             first, last = self.zero_rows[0], self.zero_rows[-1]
@@ -109,12 +99,8 @@ class Figures:
 
 
 def examine(path: Path, ends: np.ndarray | None = None) -> Figures:
-    """Read the whole file once, block by block.
-
-    Args:
-        ends: exclusive end row of every episode; pairs of rows across a border are then no
-        neighbours.
-    """
+    """Read the whole file once, block by block; rows across the exclusive ``ends`` of episodes are
+    no neighbours."""
     layout = read_layout(path)
     digest = hashlib.sha256()
     count, mean, squares = 0, np.zeros(layout.width), np.zeros(layout.width)

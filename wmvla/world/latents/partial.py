@@ -1,5 +1,4 @@
-"""The unfinished latent cache: a preallocated ``.npy`` and, beside it, an explicit record of the
-rows that are done.
+"""The unfinished latent cache: a preallocated ``.npy`` and a record of the rows that are done.
 
 ``.<name>.partial`` holds the rows, ``.<name>.progress-<rank>.json`` says for each process which row
 ranges it has finished. A killed run leaves both, and the next one continues from them: only what a
@@ -74,15 +73,10 @@ def remaining_batches(rows: int, size: int, done: Iterable[Range]) -> list[Range
 
 
 class Partial:
-    """One process's hold on the unfinished cache.
+    """One process's hold on the unfinished cache ``path``, whose content ``identity`` decides; the
+    first of the ``rank``s locks the file and lays it out.
 
-    Args:
-        path: the cache to be. identity: what decides its content; a record of anything else is
-        refused.
-        rank: number of this process. The first comes first: it locks the file and lays it out.
-
-    Raises:
-        UserError: begun with another identity. InUseError: being made by another run right now.
+    UserError: begun with another identity. InUseError: being made by another run right now.
     """
 
     def __init__(
@@ -141,16 +135,12 @@ class Partial:
             )
 
     def _lay_out(self, rows: int, width: int, dtype: np.dtype) -> None:
-        """Header and room for every row, unless they are there, so that a full disk is found out
-        now.
-
-        Non-obvious: rows are written with ``pwrite``, not through a memory map, where a full disk
-        would kill the process (SIGBUS).
+        """Header and room for every row, unless they are there: a full disk is found out now, and
+        not in a memory map, where it would kill the process (SIGBUS).
         """
         start = io.BytesIO()
-        np.lib.format.write_array_header_1_0(
-            start, {"descr": dtype.str, "fortran_order": False, "shape": (rows, width)}
-        )
+        about = {"descr": dtype.str, "fortran_order": False, "shape": (rows, width)}
+        np.lib.format.write_array_header_1_0(start, about)
         header = start.getvalue()
         total = Layout(rows, width, len(header), dtype).total_bytes
         if os.fstat(self.file).st_size == total and os.pread(self.file, len(header), 0) == header:

@@ -38,20 +38,14 @@ def write_rows(
 
     Args:
         shape: rows and width. identity: what decides the content. finish: gives the whole file its
-        name, in the first process.
-        batch_rows: rows of one range. progress: rows in all, and done already -> the line that
-        shows how far the first process
-            is. group: of the processes; by default all.
+        name, in the first process. batch_rows: rows of one range. progress: rows in all, and done
+        already -> the line for the first process. group: of the processes; by default all.
 
-    Raises:
-        UserError: begun with another identity. InUseError: being made by another run; in all
-        processes.
+    UserError: begun with another identity. InUseError: being made by another run; in all processes.
     """
-    rank, processes = (
-        (distributed.get_rank(), distributed.get_world_size())
-        if distributed.is_initialized()
-        else (0, 1)
-    )
+    rank, processes = 0, 1
+    if distributed.is_initialized():
+        rank, processes = distributed.get_rank(), distributed.get_world_size()
     rows, _ = shape
     unfinished = _open_in_turn(path, shape, identity, rank, processes, dtype, group)
     done = unfinished.finished()
@@ -71,9 +65,8 @@ def write_rows(
             unfinished.save()
             saved = time.monotonic()
         if shown:
-            shown.update(
-                min(already + fresh, rows), f"{fresh / max(now - started, 1e-9):.0f} rows/s"
-            )
+            speed = f"{fresh / max(now - started, 1e-9):.0f} rows/s"
+            shown.update(min(already + fresh, rows), speed)
     unfinished.save()
     if processes > 1:
         distributed.barrier(group)
@@ -91,17 +84,16 @@ def _open_in_turn(
     dtype: np.dtype,
     group: distributed.ProcessGroup | None,
 ) -> Partial:
-    """The first process lays the file out; the others hear from it whether it could, and open it
-    then."""
-    told: list[str | None] = [None]
+    """The first process lays the file out; the others hear whether it could, and open it then."""
+    refusal: list[str | None] = [None]
     opened: Partial | None = None
     try:
         if rank == 0:
             opened = Partial(path, *shape, identity, rank, dtype)
     except InUseError as error:
-        told = [str(error)]
+        refusal = [str(error)]
     if processes > 1:
-        distributed.broadcast_object_list(told, 0, group)
-    if told[0] is not None:
-        raise InUseError(told[0])
+        distributed.broadcast_object_list(refusal, 0, group)
+    if refusal[0] is not None:
+        raise InUseError(refusal[0])
     return opened or Partial(path, *shape, identity, rank, dtype)

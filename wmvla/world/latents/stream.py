@@ -1,5 +1,4 @@
-"""From frames to latents, batch after batch: each frame is read and preprocessed once, and memory
-stays bounded."""
+"""From frames to latents in batches: each frame is read and preprocessed once."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,17 +23,15 @@ def stream_latents(
     before it read again. While a batch is encoded, one thread reads the next.
     """
     needed = [_first_frame(frames.ends, first, window) for first, _ in batches]
-    follows = [
-        number > 0 and batches[number - 1][1] == first for number, (first, _) in enumerate(batches)
-    ]
+    before = [None, *(last for _, last in batches)]
+    follows = [first == last for (first, _), last in zip(batches, before, strict=False)]
     reads = [
         (batch[0] if follow else start, batch[1])
         for batch, start, follow in zip(batches, needed, follows, strict=True)
     ]
     kept: list[Tensor] = []
-    for (first, last), start, follow, fresh in zip(
-        batches, needed, follows, _ahead(frames, reads), strict=True
-    ):
+    in_turn = zip(batches, needed, follows, _ahead(frames, reads), strict=True)
+    for (first, last), start, follow, fresh in in_turn:
         prepared = [encoder.preprocess(camera) for camera in fresh]
         if follow:
             prepared = [

@@ -48,22 +48,14 @@ def write_latents(
     progress: Callable[[int, int], Progress] | None = None,
 ) -> None:
     """Encode every row of ``frames`` and write the cache ``path`` and its metadata; continue where
-    an earlier run was ended.
+    an earlier run was ended. ``progress`` as in ``write_rows``; by default on standard error.
 
     Under ``torch.distributed`` every process takes a slice of what is left, and the first finishes
     the file. The bytes are the same for any number of processes. A cache that is finished already,
     and made of the same, is left as it is.
 
-    Args:
-        batch_rows: rows encoded together.
-        progress: rows in all, and done already -> the line that shows how far the first process is;
-        by default one on standard
-            error.
-
-    Raises:
-        UserError: ``path`` holds, or was begun with, other latents; the window does not suit the
-        encoder; the encoder's output
-            is not finite or all zeros.
+    UserError: ``path`` holds, or was begun with, other latents; the window does not suit the
+    encoder; the encoder's output is not finite or all zeros.
     """
     encoder.check_window(window)
     description = describe(frames, encoder, window)
@@ -75,28 +67,19 @@ def write_latents(
 
     def make(ranges: list[Range]) -> Iterator[tuple[int, np.ndarray]]:
         for first, latents in stream_latents(frames, encoder, window, ranges):
-            with np.errstate(
-                over="ignore"
-            ):  # what is too large for fp16 is refused in the next line
+            with np.errstate(over="ignore"):  # what is too large for fp16 is refused below
                 rows = latents.cpu().numpy().astype(np.float16)
             _refuse_unsound(rows, first, encoder, path)
             yield first, rows
 
     shape = int(frames.ends[-1]), encoder.width * len(frames.keys)
     finish = partial(_finish, ends=frames.ends, description=description)
-    write_rows(
-        path,
-        shape,
-        identity(description),
-        make,
-        finish,
-        batch_rows,
-        progress or partial(Progress, "latents"),
-    )
+    shown = progress or partial(Progress, "latents")
+    write_rows(path, shape, identity(description), make, finish, batch_rows, shown)
 
 
 def identity(description: dict[str, Any]) -> dict[str, Any]:
-    """The part of a description that tells two caches apart; an encoder's folder may move."""
+    """The part of a description in which two caches differ; an encoder's folder may move."""
     return {
         "dataset": description["dataset"]["fingerprint"],
         "encoder": description["encoder"]["hash"],
@@ -106,22 +89,12 @@ def identity(description: dict[str, Any]) -> dict[str, Any]:
 
 
 def refuse_unlike(path: Path, description: dict[str, Any]) -> None:
-    """Refuse to take the finished cache ``path`` for one of ``description``; what its metadata does
-    not know is not compared.
-
-    Raises:
-        UserError: made of anything else.
-    """
+    """UserError unless the finished cache ``path`` is one of ``description``, as far as its
+    metadata knows."""
     read_layout(path)
-    made_of = identity(description)
-    refuse_other(
-        path,
-        read_metadata(path),
-        made_of["window"],
-        made_of["camera"],
-        dataset=made_of["dataset"],
-        encoder=made_of["encoder"],
-    )
+    made, metadata = identity(description), read_metadata(path)
+    wanted = (made["window"], made["camera"], made["dataset"], made["encoder"])
+    refuse_other(path, metadata, *wanted)
 
 
 def _refuse_unsound(rows: np.ndarray, first: int, encoder: WorldEncoder, path: Path) -> None:
@@ -134,17 +107,14 @@ def _refuse_unsound(rows: np.ndarray, first: int, encoder: WorldEncoder, path: P
 
 
 def _finish(unfinished: Partial, ends: np.ndarray, description: dict[str, Any]) -> None:
-    """Metadata first, then the file under its own name, then the records: a kill between any two is
-    continued."""
+    """Metadata, then the file under its name, then the records: any kill can be continued."""
     figures = examine(unfinished.partial, ends)
     if figures.objection:
         raise UserError(
             f"{unfinished.partial}: {figures.objection}; delete it and its records to start over."
         )
-    write_json(
-        metadata_path(unfinished.path),
-        make_metadata(description, ends, figures, unfinished.partial),
-    )
+    metadata = make_metadata(description, ends, figures, unfinished.partial)
+    write_json(metadata_path(unfinished.path), metadata)
     unfinished.partial.replace(unfinished.path)
     sync_folder(unfinished.path.parent)
     remove_records(unfinished.path)

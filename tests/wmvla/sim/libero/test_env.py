@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from tests.wmvla.sim.libero.stock import StockLibero
 from wmvla.errors import UserError
 from wmvla.recipe import Environment
 from wmvla.sim.libero.env import LiberoSimulation
 from wmvla.sim.libero.fast.cameras import ALL, NONE
-from wmvla.sim.libero.stock import StockLibero
 from wmvla.sim.observation import Observation
 
 STEPS = 20

@@ -1,2 +1,1 @@
-"""LIBERO for less time: draw and compute only what somebody reads. Proven equal to stock LIBERO,
-bit for bit."""
+"""LIBERO for less time: draw and compute only what somebody reads, equal to stock bit for bit."""

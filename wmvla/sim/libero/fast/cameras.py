@@ -32,8 +32,7 @@ class CamerasOnDemand:
 
     def __init__(self, *, only_what_shows: bool) -> None:
         self.only_what_shows = only_what_shows
-        # Held weakly: robosuite frees a context when nobody has it any more, and must do so while
-        # it is the current one.
+        # Weakly: robosuite must free a context while it is the current one.
         self._context: Callable[[], Any] = lambda: None
         self.wanted = NONE
         self.renders = 0
@@ -71,8 +70,7 @@ class CamerasOnDemand:
         context = env.sim._render_context_offscreen
         if self.only_what_shows and context is not self._context():
             self._context = weakref.ref(context)
-            # PyOpenGL settles for a platform at its import; MuJoCo has chosen one when there is a
-            # context.
+            # PyOpenGL settles for a platform at its import; by now MuJoCo has chosen one.
             from wmvla.sim.libero.fast.drawing import Drawing, draws_in_software
 
             if draws_in_software():
@@ -89,6 +87,5 @@ def make_current(env: Any) -> None:
 
 
 def as_policy_sees(raw: np.ndarray) -> np.ndarray:
-    """Turn robosuite's image (H, W, 3) by 180 degrees, as LeRobot's ``LiberoProcessorStep``
-    does."""
+    """Turn robosuite's image (H, W, 3) by 180 degrees, as LeRobot's ``LiberoProcessorStep``."""
     return np.ascontiguousarray(raw[::-1, ::-1])

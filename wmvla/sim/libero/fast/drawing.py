@@ -1,5 +1,4 @@
-"""Draws the same image from a tenth of the triangles: those that can colour a pixel
-(``wmvla.sim.libero.fast.sight``).
+"""Draws the same image from the tenth of the triangles that can colour a pixel (``sight``).
 
 Mesa's llvmpipe lights every vertex of every mesh on the processor, seen or not, and that is most of
 what a LIBERO image costs. For a mesh that lies still before a camera a second display list is made,
@@ -23,8 +22,7 @@ from OpenGL import GL
 from wmvla.sim.libero.fast.sight import Mirror, View, boxes_in_sight, faces_in_sight
 
 STILL = 2e-4
-"""A mesh lies still while none of its points has moved further than this (m) from where it was
-looked at."""
+"""A mesh lies still while none of its points has moved further than this (m)."""
 STILL_ANGLE = 5e-3
 """And while it has not turned further (Frobenius norm of the change of its rotation matrix)."""
 WORTHWHILE = 100
@@ -60,8 +58,7 @@ class Drawing:
     """
 
     def __init__(self, context: Any) -> None:
-        # Weakly, or the context would outlive its simulation, and be freed while another one is
-        # current.
+        # Weakly, or the context would be freed while another one is current.
         self._context = weakref.proxy(context)
         self._draw_whole = partial(type(context).render, self._context)
         model = self._model = context.model._model
@@ -83,13 +80,8 @@ class Drawing:
         """As robosuite's: draw what camera ``camera_id`` sees into the context's buffer."""
         context, model = self._context, self._model
         larger = width > context.con.offWidth or height > context.con.offHeight
-        if (
-            segmentation
-            or larger
-            or camera_id is None
-            or camera_id < 0
-            or model.cam_sensorsize[camera_id].any()
-        ):
+        other = larger or segmentation
+        if camera_id is None or camera_id < 0 or other or model.cam_sensorsize[camera_id].any():
             return self._draw_whole(width, height, camera_id, segmentation)
         scene, data = context.scn, context.data._data
         context.cam.type, context.cam.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, camera_id
@@ -104,9 +96,8 @@ class Drawing:
         """Give each mesh of the scene the list that is to be drawn."""
         model, data, scene = self._model, self._context.data._data, self._context.scn
         near = model.vis.map.znear * model.stat.extent
-        view = View(
-            np.tan(np.deg2rad(model.cam_fovy[camera]) / 2), size, near, self._samples, self._lattice
-        )
+        slope = np.tan(np.deg2rad(model.cam_fovy[camera]) / 2)
+        view = View(slope, size, near, self._samples, self._lattice)
         towards, origin = data.cam_xmat[camera].reshape(3, 3).T, data.cam_xpos[camera]
         poses = np.empty((len(self._geoms), 3, 4))
         poses[..., :3] = towards @ data.geom_xmat[self._geoms].reshape(-1, 3, 3)
@@ -119,17 +110,13 @@ class Drawing:
         seen = self._cameras.get(camera)
         if seen is None or not np.array_equal(seen.mirror, mirror_pose):
             seen = self._cameras[camera] = self._nothing_known(seen, poses, mirror_pose)
-        corners = (
-            np.einsum("nij,ncj->nci", poses[..., :3], self._box_corners) + poses[:, None, :, 3]
-        )
-        visible = boxes_in_sight(view, corners, mirror)
+        turned = np.einsum("nij,ncj->nci", poses[..., :3], self._box_corners)
+        visible = boxes_in_sight(view, turned + poses[:, None, :, 3], mirror)
         made = self._still(poses, seen.made)
-        for place in np.flatnonzero(
-            visible & ~made & self._still(poses, seen.last) & self._worthwhile
-        ):
-            seen.lists[place] = self._make_list(
-                int(place), view, poses[place], mirror, int(seen.lists[place])
-            )
+        wanted = visible & ~made & self._still(poses, seen.last) & self._worthwhile
+        for place in np.flatnonzero(wanted):
+            old = int(seen.lists[place])
+            seen.lists[place] = self._make_list(int(place), view, poses[place], mirror, old)
             seen.made[place], made[place] = poses[place], True
         seen.last = poses
         for index, geom in places.items():
@@ -156,8 +143,7 @@ class Drawing:
     def _mirror(
         self, view: View, towards: np.ndarray, origin: np.ndarray
     ) -> tuple[Mirror | None, bool]:
-        """The surface that MuJoCo will let reflect (the first one), in the camera's frame; False
-        where it has no edges.
+        """The surface that MuJoCo will let reflect, in the camera's frame; False without edges.
 
         Non-obvious: MuJoCo draws the whole scene a second time for a mirror that is not even in the
         image. Such a mirror is made dull, and with it those behind it in the list, which MuJoCo
@@ -167,11 +153,8 @@ class Drawing:
         flat = (mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_BOX)
         if not scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION]:
             return None, True
-        shiny = [
-            geom
-            for geom in map(scene.geoms.__getitem__, range(scene.ngeom))
-            if geom.reflectance > 0
-        ]
+        geoms = [scene.geoms[index] for index in range(scene.ngeom)]
+        shiny = [geom for geom in geoms if geom.reflectance > 0]
         first = next((geom for geom in shiny if geom.type in flat and geom.rgba[3] >= OPAQUE), None)
         if first is None:
             return None, True
@@ -180,16 +163,14 @@ class Drawing:
             return None, False
         if first.type == mujoco.mjtGeom.mjGEOM_PLANE:
             size[2] = 0.0
-        box = (
-            _box_corners(np.array([[0, 0, 0, *size]]))[0] @ turn.T + first.pos - origin
-        ) @ towards.T
+        local = _box_corners(np.array([[0, 0, 0, *size]]))[0]
+        box = (local @ turn.T + first.pos - origin) @ towards.T
         if not boxes_in_sight(view, box[None])[0]:
             for geom in shiny:
                 geom.reflectance = 0
             return None, True
-        edges = [
-            [x * size[0], y * size[1], size[2]] for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))
-        ]
+        signs = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+        edges = [[x * size[0], y * size[1], size[2]] for x, y in signs]
         corners = (np.array(edges) @ turn.T + first.pos - origin) @ towards.T
         return Mirror(corners[0], towards @ turn[:, 2], corners), True
 
@@ -224,8 +205,7 @@ class Drawing:
         return self._meshes[mesh]
 
     def _compile(self, mesh: int, faces: np.ndarray, number: int) -> None:
-        """Let MuJoCo itself make the list (and the hull's, the next number) of a mesh that for now
-        has these faces alone."""
+        """Let MuJoCo itself make the list (and the hull's, the next) of these faces alone."""
         model, context = self._model, self._context.con
         base, first, count = context.baseMesh, model.mesh_faceadr[mesh], model.mesh_facenum[mesh]
         indices = [model.mesh_face, model.mesh_facenormal, model.mesh_facetexcoord]
@@ -252,10 +232,8 @@ def _sample_positions(samples: int) -> np.ndarray:
     """Where the current framebuffer samples colour inside a pixel, (S, 2), either way up."""
     if samples <= 1:
         return np.array([[0.5, 0.5]])
-    found = np.array(
-        [GL.glGetMultisamplefv(GL.GL_SAMPLE_POSITION, index) for index in range(samples)],
-        dtype=np.float64,
-    )
+    positions = (GL.glGetMultisamplefv(GL.GL_SAMPLE_POSITION, index) for index in range(samples))
+    found = np.array(list(positions), dtype=np.float64)
     return np.unique(np.concatenate([found, found * [1, -1] + [0, 1]]), axis=0)
 
 
@@ -265,8 +243,7 @@ def _lattice(samples: np.ndarray) -> int:
 
 
 def _box_corners(boxes: np.ndarray) -> np.ndarray:
-    """Corners (N, 8, 3) of boxes (N, 6) given as centre and half sizes, a millimetre and a
-    hundredth larger."""
+    """Corners (N, 8, 3) of boxes (N, 6), centre and half sizes, a millimetre and 1 % larger."""
     signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
     return boxes[:, None, :3] + signs * (boxes[:, None, 3:] * 1.01 + 1e-3)
 

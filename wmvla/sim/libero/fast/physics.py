@@ -1,5 +1,4 @@
-"""The same physics, computed once: robosuite asks MuJoCo three times per substep for what follows
-from one position.
+"""The same physics, computed once: robosuite asks MuJoCo three times per substep for the same.
 
 In each of the 25 substeps of a control step robosuite runs ``mj_forward``, its controller runs it
 again, and ``mj_step`` a third time, all at the same positions and velocities. What depends on these
@@ -17,8 +16,7 @@ import mujoco
 
 
 class PhysicsOnce:
-    """Takes the place of ``forward`` and ``step`` of one robosuite ``MjSim`` while a control step
-    is played.
+    """Takes the place of ``forward`` and ``step`` of one robosuite ``MjSim`` in control steps.
 
     Non-obvious: outside of control steps (resets, fixture placement) somebody may write into the
     model; there ``forward`` computes everything, as it always did. Inside, positions, velocities
@@ -30,9 +28,8 @@ class PhysicsOnce:
         self._model, self._data = sim.model._model, sim.data._data
         self._inside = False
         data = self._data
-        self._state = [
-            array for array in (data.qpos, data.qvel, data.mocap_pos, data.mocap_quat) if array.size
-        ]
+        arrays = (data.qpos, data.qvel, data.mocap_pos, data.mocap_quat)
+        self._state = [array for array in arrays if array.size]
         self._known: list[bytes] = []
         self._integrate = {
             mujoco.mjtIntegrator.mjINT_EULER: mujoco.mj_Euler,

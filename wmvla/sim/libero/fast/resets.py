@@ -1,5 +1,4 @@
-"""Resets that cost 0.4 CPU seconds instead of 2.4, where they are proven to give the very same
-episode.
+"""Resets that cost 0.4 CPU seconds instead of 2.4, if they are proven to give the same episode.
 
 A hard reset parses the scene and builds the renderer again. A cheap reset keeps both: it puts every
 number of the model back to what parsing gave, empties the simulation data, and lets robosuite draw
@@ -9,7 +8,7 @@ Non-obvious: robosuite's own soft reset keeps the gripper's last command
 (``gripper.current_action``), which moves the state by 2e-3, keeps whatever an episode wrote into
 the model (site colours, fixture poses), and starts the constraint solver from zero where a hard
 reset has run it twice already (3e-16 in the positions after settling, more later). All three are
-mended here. LIBERO appends the samplers of open drawers and lit stoves to one list at *every* hard
+fixed here. LIBERO appends the samplers of open drawers and lit stoves to one list at *every* hard
 reset, and each sampler draws from ``np.random``, so in the stock environment fixture poses depend
 on how many resets went before. Here every reset has as many as the first one of a fresh
 ``lerobot.envs.libero.LiberoEnv``.
@@ -27,20 +26,17 @@ PLACEMENT_ATTEMPTS = 100
 """Random placements of the objects that a reset tries; the initial state overwrites them anyway."""
 
 LOADS_BEFORE_FIRST_RESET = 3
-"""Scene loads of a fresh ``LiberoEnv`` up to its first reset: constructor, its own reset, the
-caller's reset."""
+"""Scene loads of a fresh ``LiberoEnv``: constructor, its own reset, the caller's reset."""
 
 FORWARDS_WHEN_BUILT = 2
-"""Calls of ``sim.forward()`` while robosuite builds a scene: one for the simulation, one for the
-renderer."""
+"""Calls of ``sim.forward()`` while robosuite builds a scene: for simulation and for renderer."""
 
 LARGEST_RESTORED_ARRAY = 100_000
 """Meshes and textures are larger, and no episode writes to them."""
 
 
 class ModelSnapshot:
-    """The numbers of a freshly parsed MuJoCo model, to be written back after an episode changed
-    some."""
+    """The numbers of a freshly parsed MuJoCo model, to be written back after an episode."""
 
     def __init__(self, model: mujoco.MjModel) -> None:
         self._arrays: dict[str, np.ndarray] = {}
@@ -55,8 +51,7 @@ class ModelSnapshot:
 
 
 class Resets:
-    """Hard and cheap resets of the robosuite environment ``inner``; made before ``inner`` is
-    initialised."""
+    """Hard and cheap resets of the robosuite environment ``inner``, before it is initialised."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -89,8 +84,7 @@ class Resets:
         self._reset(sets_of_samplers=LOADS_BEFORE_FIRST_RESET)
 
     def _empty_data(self) -> None:
-        """What robosuite's ``sim.reset`` does, and the solver's warm start as building scene and
-        renderer leaves it."""
+        """robosuite's ``sim.reset``, with the solver's warm start as building a scene leaves it."""
         sim = self._inner.sim
         mujoco.mj_resetData(sim.model._model, sim.data._data)
         for _ in range(FORWARDS_WHEN_BUILT):

@@ -1,5 +1,4 @@
-"""Which triangles of a mesh can colour a pixel of a small image, decided so that a wrong answer is
-impossible in one direction.
+"""Which triangles of a mesh can colour a pixel of a small image; too many at worst, never too few.
 
 A rasteriser colours a sample where a triangle that faces the camera covers it. LIBERO's meshes have
 300 000 triangles and a 64 x 64 image has 16 384 samples, so nine triangles in ten cover none. Those
@@ -12,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SUBPIXEL = 1 / 256
-"""Rasterisers round window coordinates to this many pixels (8 bits in Mesa's llvmpipe, and in most
-hardware)."""
+"""Rasterisers round window coordinates to this many pixels (8 bits in llvmpipe and most)."""
 ROUNDING = 4 * SUBPIXEL
 """Pixels that cover the rounding of window coordinates and of single precision."""
 
@@ -42,8 +40,7 @@ class View:
 
 @dataclass(frozen=True)
 class Mirror:
-    """A reflecting rectangle in the camera's frame: ``point`` on its plane, unit ``normal``,
-    ``corners`` (4, 3) (m)."""
+    """A reflecting rectangle (m): ``point`` on its plane, unit ``normal``, ``corners`` (4, 3)."""
 
     point: np.ndarray
     normal: np.ndarray
@@ -59,43 +56,34 @@ class Mirror:
 def faces_in_sight(
     view: View, vertices: np.ndarray, faces: np.ndarray, slack: float, mirror: Mirror | None = None
 ) -> np.ndarray:
-    """Indices of the triangles that may colour a sample, in order.
-
-    Args:
-        vertices: (3, V) float32 in the camera's frame (m). faces: (3, F) indices of vertices,
-        counterclockwise from outside.
-        slack: distance (m) by which the mesh may move, as a whole, without the answer becoming
-        wrong.
-        mirror: triangles seen in it count too; it does not move.
+    """Indices of the triangles that may colour a sample, in order: ``vertices`` (3, V) float32 in
+    the camera's frame (m), ``faces`` (3, F), counterclockwise from outside. The mesh may move by
+    ``slack`` (m) as a whole; triangles seen in ``mirror``, which does not move, count too.
     """
     seen = _seen(view, vertices, faces, slack, None, backs=False)
     if mirror is not None:
         window = _window(view, mirror.corners)
         if window is not None:
-            seen = np.union1d(
-                seen, _seen(view, mirror.reflected(vertices), faces, slack, window, backs=True)
-            )
+            images = mirror.reflected(vertices)
+            seen = np.union1d(seen, _seen(view, images, faces, slack, window, backs=True))
     return seen
 
 
 def boxes_in_sight(view: View, corners: np.ndarray, mirror: Mirror | None = None) -> np.ndarray:
-    """Whether each of N boxes, by its ``corners`` (N, 8, 3) in the camera's frame, may be inside
-    the image, (N,) bool."""
+    """Whether each of N boxes, by its ``corners`` (N, 8, 3), may be inside the image, (N,) bool."""
     inside = _boxes_inside(view, corners, None)
     if mirror is not None:
         window = _window(view, mirror.corners)
         if window is not None:
-            inside |= _boxes_inside(
-                view, mirror.reflected(corners.reshape(-1, 3).T).T.reshape(corners.shape), window
-            )
+            images = mirror.reflected(corners.reshape(-1, 3).T).T.reshape(corners.shape)
+            inside |= _boxes_inside(view, images, window)
     return inside
 
 
 def _boxes_inside(
     view: View, corners: np.ndarray, window: tuple[float, float, float, float] | None
 ) -> np.ndarray:
-    """A box is outside when all its corners lie beyond one side of the image's (or the window's)
-    pyramid."""
+    """A box is outside if all its corners lie beyond one side of the image's (window's) pyramid."""
     depth = -corners[..., 2]
     left, bottom, right, top = (
         (0.0, 0.0, float(view.size[0]), float(view.size[1])) if window is None else window
@@ -122,8 +110,7 @@ def _seen(
     *,
     backs: bool,
 ) -> np.ndarray:
-    """One look at the triangles, indices of those in sight; ``backs``: those that turn their back
-    count too."""
+    """One look at the triangles, indices of those in sight; with ``backs`` also from behind."""
     depth = -vertices[2]
     close = depth < 2 * view.near + slack
     any_close = bool(close.any())
@@ -175,17 +162,14 @@ def _seen(
 
 
 def _meets(low: np.ndarray, high: np.ndarray, lattice: int, margin: float) -> np.ndarray:
-    """Whether an interval holds a row or column of samples, which lie at (k + 1/2) /
-    ``lattice``."""
+    """Whether an interval holds a row or column of samples, at (k + 1/2) / ``lattice``."""
     scale, reach = np.float32(lattice), lattice * margin
-    return np.floor(high * scale + np.float32(reach - 0.5)) >= np.ceil(
-        low * scale - np.float32(reach + 0.5)
-    )
+    last = np.floor(high * scale + np.float32(reach - 0.5))
+    return last >= np.ceil(low * scale - np.float32(reach + 0.5))
 
 
 def _window(view: View, corners: np.ndarray) -> tuple[float, float, float, float] | None:
-    """The part of the image (left, bottom, right, top) that a rectangle may fill; None where it is
-    outside."""
+    """The part of the image (left, bottom, right, top) that a rectangle may fill, if any."""
     depth = -corners[:, 2]
     width, height = view.size
     if (depth < 2 * view.near).any():
