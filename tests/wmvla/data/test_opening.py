@@ -147,3 +147,33 @@ def test_a_dataset_in_a_cache_of_the_hub_is_found_offline(toy, tmp_path: Path, m
     monkeypatch.setattr(opening.constants, "HF_HUB_CACHE", str(cache))
     assert len(open_dataset(toy.repo_id, None)) == 33
     assert DatasetFrames(toy.repo_id, None, "front").ends[-1] == 33
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "said"),
+    [
+        (0.4, 1.0, "episode 1 at 0.4 s to 1 s of this video, before episode 0 ends at 0.9 s"),
+        (1.4, 1.5, "episode 1 at 1.4 s to 1.5 s of this video, but lasts 0.6 s"),
+        (1.4, 2.0, "episode 1 at 1.4 s to 2 s of this video, of 1.5 s"),
+    ],
+)
+def test_times_of_merged_videos_that_contradict_themselves_are_refused(
+    video_dataset: Path, tmp_path: Path, begin: float, end: float, said: str
+):
+    copy = Path(shutil.copytree(video_dataset, tmp_path / "dataset"))
+    (path,) = copy.glob("meta/episodes/*/*.parquet")
+    table = pq.read_table(path)
+    for name, value in (("from", begin), ("to", end)):
+        key = f"videos/observation.images.image2/{name}_timestamp"
+        values = pa.array([table[key][0].as_py(), value])
+        table = table.set_column(table.column_names.index(key), key, values)
+    pq.write_table(table, path)
+    with pytest.raises(UserError, match=said):
+        DatasetFrames("toy/video", copy, "front")
+
+
+def test_a_video_that_is_a_pointer_is_called_one(video_dataset: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(video_dataset, tmp_path / "dataset"))
+    next(copy.glob("videos/*/*/*.mp4")).write_text(damaged.POINTER)
+    with pytest.raises(UserError, match=r"file-000.mp4 is a Git LFS pointer"):
+        open_dataset("toy/video", copy)
