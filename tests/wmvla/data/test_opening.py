@@ -96,6 +96,23 @@ def test_a_frames_sentence_is_that_of_its_own_task_number(toy, dataset: Path):
     assert [stock[row]["task"] for row in range(2)] == batch["task"]
 
 
+def test_lerobots_own_training_sees_episodes_as_long_as_they_are(toy, dataset: Path):
+    (path,) = dataset.glob("meta/episodes/*/*.parquet")
+    table = pq.read_table(path)
+    for name in ("dataset_from_index", "dataset_to_index"):
+        began_anew = pa.array([0, 0] if "from" in name else table["length"].to_pylist())
+        table = table.set_column(table.column_names.index(name), name, began_anew)
+    pq.write_table(table, path)
+    ahead = {"action": [step / 20 for step in range(4)]}
+    with read_as_stored():
+        stored = LeRobotDataset(
+            toy.repo_id, root=dataset, video_backend="pyav", delta_timestamps=ahead
+        )
+    (ours,) = open_data(toy.dataset, toy.repo_id, 4).batches([np.arange(33)])
+    for row in (15, 19, 20, 31):
+        assert np.array_equal(stored[row]["action"], ours["action"][row]), row
+
+
 def test_sentences_in_a_column_are_read(toy, dataset: Path):
     table = pd.DataFrame({"task_index": [0], "task": ["pick up the milk"]})
     table.to_parquet(dataset / "meta/tasks.parquet")
