@@ -31,6 +31,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         yield unfinished
         if not folder.exists():
             unfinished.replace(folder)
+            sync_folder(folder.parent)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -48,6 +49,7 @@ def write_json(path: Path, content: Any) -> None:
             os.fsync(file.fileno())
         partial.chmod(0o644)
         partial.replace(path)
+        sync_folder(path.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
