@@ -109,6 +109,15 @@ PINS = (
         "stats rename_map",
     ),
     Pin("lerobot", "lerobot.datasets.io_utils:load_stats", "wmvla/data/frames.py", "local_dir"),
+    *(
+        Pin("lerobot", f"lerobot.datasets.{place}", "wmvla/data/stored.py", parameters)
+        for place, parameters in (
+            ("io_utils:load_nested_dataset", "pq_dir features episodes"),
+            ("dataset_reader:load_nested_dataset", "pq_dir features episodes"),
+            ("dataset_metadata:load_tasks", "local_dir"),
+            ("dataset_metadata:load_episodes", "local_dir"),
+        )
+    ),
     Pin(
         "lerobot",
         "lerobot.scripts.lerobot_train:train",
