@@ -497,3 +497,11 @@ def test_robosuites_logger_has_the_name_that_we_quieten() -> None:
     import robosuite.utils.log_utils
 
     assert robosuite.utils.log_utils.ROBOSUITE_DEFAULT_LOGGER.name == "robosuite_logs"
+
+
+def test_robosuite_opens_a_log_only_where_its_macros_name_a_level() -> None:
+    import robosuite.utils.log_utils
+
+    source = inspect.getsource(robosuite.utils.log_utils)
+    assert "file_logging_level=macros.FILE_LOGGING_LEVEL" in source
+    assert "if file_logging_level is not None" in source
