@@ -128,8 +128,8 @@ def _refuse_unreadable(folder: Path, repo_id: str) -> None:
     version = info.get("codebase_version") if isinstance(info, dict) else None
     if not isinstance(version, str) or not isinstance(info.get("features"), dict):
         raise UserError(
-            f"{path} is not the description of a LeRobotDataset (codebase_version and features are"
-            " missing): fetch it again."
+            f"{path} is not the description of a LeRobotDataset (it lacks codebase_version or"
+            " features): fetch it again."
         )
     if not version.startswith("v3."):
         raise UserError(_older(str(path), repo_id, f"codebase_version {version}", folder))

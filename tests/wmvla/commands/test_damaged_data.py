@@ -1,7 +1,8 @@
-"""``lerobot-wm-latents``, its ``--check`` and ``lerobot-wm-train`` refuse the same datasets in the
-same words, write nothing, and go by the names of cameras."""
+"""``lerobot-wm-latents``, its ``--check``, ``lerobot-wm-train`` and a suite's training refuse the
+same datasets in the same words, write nothing, and go by the names of cameras."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tests.wmvla.data import damaged
 from wmvla.commands import latents, train
 from wmvla.data.frames import DatasetFrames
+from wmvla.train.main import main as suites_training
 from wmvla.world.encoder import WorldEncoder
 from wmvla.world.latents.cache import latents_path, metadata_path
 from wmvla.world.latents.stream import stream_latents
@@ -22,10 +24,16 @@ def dataset(toy, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def refusals(toy, base, world_flags, data_flags, tmp_path: Path, capsys):
-    """The line with which each of the three commands refuses a dataset."""
+def refusals(toy, base, world_flags, data_flags, tmp_path: Path, capsys, monkeypatch):
+    """The line with which each command refuses a dataset: the latents, their check, LeRobot's
+    training of a policy with world memory and of one without, and a suite's training."""
+    monkeypatch.setattr(
+        "wmvla.train.parallel.preemption.catch_sigterm", lambda: lambda: False
+    )  # it would stay with pytest
 
     def of(dataset: Path) -> list[str]:
+        job = toy.scratch_job(tmp_path / "suite", dataset_root=str(dataset))
+        job.write(tmp_path / "job.json")
         data = [f"--dataset.repo_id={toy.repo_id}", f"--dataset.root={dataset}"]
         cache = shutil.copytree(toy.cache, tmp_path / "cache", dirs_exist_ok=True)
         metadata_path(latents_path(cache, toy.repo_id, "vjepa", "m4")).unlink()
@@ -37,6 +45,11 @@ def refusals(toy, base, world_flags, data_flags, tmp_path: Path, capsys):
             (latents.main, [*data, encoder, f"--policy.cache_dir={made}"]),
             (latents.main, [*data, "--check", f"--policy.cache_dir={cache}"]),
             (train.main, [*start, *world_flags, *data_flags, *data[1:], f"--output_dir={output}"]),
+            (
+                train.main,
+                [f"--policy.path={base}", *data_flags, *data[1:], f"--output_dir={output}"],
+            ),
+            (suites_training, tmp_path / "job.json"),
         ):
             capsys.readouterr()
             assert main(flags) == 2
@@ -45,6 +58,7 @@ def refusals(toy, base, world_flags, data_flags, tmp_path: Path, capsys):
             lines.append(err.splitlines()[-1])
         assert not made.exists()
         assert not output.exists()
+        assert not (tmp_path / "suite" / "checkpoints").exists()
         return lines
 
     return of
@@ -54,7 +68,6 @@ def refusals(toy, base, world_flags, data_flags, tmp_path: Path, capsys):
     ("spoil", "said"),
     [
         (damaged.version_2_1, "convert_dataset_v21_to_v30"),
-        (damaged.half_a_parquet, "file-000.parquet cannot be read"),
         (damaged.openpi_names, "the features are image, wrist_image, state, actions"),
         (damaged.nan_action, "action[1] of row 4 is nan"),
     ],
@@ -65,6 +78,17 @@ def test_every_command_refuses_in_the_same_line(refusals, dataset: Path, spoil, 
     assert len(set(lines)) == 1
     assert lines[0].startswith("error: ")
     assert said in lines[0]
+
+
+@pytest.mark.slow  # every command through every damage; a few of them are in the test above
+@pytest.mark.parametrize(
+    ("spoil", "said"), damaged.REFUSED, ids=[spoil.__name__ for spoil, _ in damaged.REFUSED]
+)
+def test_every_command_refuses_every_damage(refusals, dataset: Path, spoil, said: str):
+    spoil(dataset)
+    lines = refusals(dataset)
+    assert len(set(lines)) == 1
+    assert re.match(rf"error: .*{said}", lines[0])
 
 
 def test_an_episode_that_is_not_there_is_said(base, world_flags, data_flags, tmp_path, capsys):

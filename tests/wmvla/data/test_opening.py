@@ -4,7 +4,6 @@ unusual is read for what it is."""
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -23,7 +22,10 @@ from wmvla.data.stored import read_as_stored
 from wmvla.errors import UserError
 
 from . import damaged
-from .damaged import change_column, info
+from .damaged import REFUSED, change_column, info
+
+PAGE_NAME = "docs/datasets.md"
+PAGE = (Path(__file__).parents[3] / PAGE_NAME).read_text()
 
 
 @pytest.fixture
@@ -32,47 +34,16 @@ def dataset(toy, tmp_path: Path) -> Path:
     return Path(shutil.copytree(toy.dataset, tmp_path / "dataset"))
 
 
-REFUSED: list[tuple[Callable[[Path], None], str]] = [
-    (damaged.version_2_1, r"meta/info.json: codebase_version v2.1 .*convert_dataset_v21_to_v30"),
-    (damaged.pointer_tasks, r"meta/tasks.parquet is a Git LFS pointer.*git lfs pull"),
-    (damaged.pointer_data, r"file-000.parquet is a Git LFS pointer"),
-    (damaged.pointer_statistics, r"meta/stats.json is a Git LFS pointer"),
-    (damaged.half_a_parquet, r"data/chunk-000/file-000.parquet cannot be read .*fetch it again"),
-    (damaged.empty_parquet, r"data/chunk-000/file-000.parquet cannot be read \(it is empty\)"),
-    (damaged.half_the_episodes, r"meta/episodes/chunk-000/file-000.parquet cannot be read"),
-    (damaged.half_an_info, r"meta/info.json cannot be read"),
-    (damaged.no_features, r"meta/info.json is not the description of a LeRobotDataset"),
-    (damaged.no_episodes, r"total_episodes = 0.*no episodes"),
-    (damaged.no_tasks, r"total_tasks = 0.*no sentence"),
-    (damaged.openpi_names, r"the features are image, wrist_image, state, actions, .*rename them"),
-    (damaged.no_statistics, r"meta/stats.json is missing.*recompute_stats"),
-    (damaged.no_action_statistics, r"meta/stats.json: action is missing"),
-    (damaged.no_state_statistics, r"meta/stats.json: observation.state is missing"),
-    (damaged.no_action_std, r"meta/stats.json: action.std is missing"),
-    (damaged.narrow_statistics, r"observation.state.std has 7 numbers, but .* says 8"),
-    (damaged.nan_statistics, r"action.mean is not finite"),
-    (damaged.std_of_0, r"observation.state.std\[0\] is 0, but that of the data is 0\.\d+"),
-    (damaged.std_of_whole_numbers, r"action.std\[0\] is 0, but"),
-    (damaged.mean_of_other_data, r"action.mean\[6\] is 3, but"),
-    (damaged.null_action, r"file-000.parquet: action has 1 null values"),
-    (damaged.null_row, r"file-000.parquet: action has 1 null values"),
-    (damaged.nan_action, r"file-000.parquet: action\[1\] of row 4 is nan"),
-    (damaged.infinite_state, r"file-000.parquet: observation.state\[0\] of row 9 is inf"),
-    (damaged.narrow_row, r"action has 198 numbers in 33 rows, but meta/info.json says 7 a row"),
-    (damaged.no_action_column, r"file-000.parquet.*action"),
-    (damaged.rows_are_missing, r"its data hold other frames \(30\) than meta/episodes says \(33\)"),
-    (damaged.other_task_numbers, r"row 0 is of task_index 0, which meta/tasks.parquet does not"),
-    (damaged.tasks_without_sentences, r"meta/tasks.parquet: it does not give each task_index one"),
-]
-
-
 @pytest.mark.parametrize(("spoil", "said"), REFUSED, ids=[spoil.__name__ for spoil, _ in REFUSED])
 def test_what_is_not_whole_is_refused_in_one_line(toy, dataset: Path, spoil, said: str):
     spoil(dataset)
     with pytest.raises(UserError, match=said) as caught:
         open_dataset(toy.repo_id, dataset)
-    assert "\n" not in str(caught.value)
-    assert str(dataset) in str(caught.value)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert str(dataset) in line
+    row = f"| {spoil.__name__.replace('_', ' ')} | `{line.replace('`', '').replace(str(dataset), 'DATASET')}` |"
+    assert row in PAGE.splitlines(), f"{PAGE_NAME} must have the row:\n{row}"
 
 
 def test_hidden_files_are_no_data(toy, dataset: Path):
