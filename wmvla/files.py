@@ -1,5 +1,6 @@
 """Writing so that a killed process leaves either the old state or the new one, never half of it."""
 
+import errno
 import json
 import os
 import shutil
@@ -8,6 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from wmvla.errors import UserError, cause
+
+NO_LOCKS = frozenset((errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOLCK))
+"""What `flock` answers where there are none."""
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @contextmanager
@@ -24,6 +31,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         yield unfinished
         if not folder.exists():
             unfinished.replace(folder)
+            sync_folder(folder.parent)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -41,6 +49,7 @@ def write_json(path: Path, content: Any) -> None:
             os.fsync(file.fileno())
         partial.chmod(0o644)
         partial.replace(path)
+        sync_folder(path.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -59,6 +68,38 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def why_unreadable(path: Path, error: Exception) -> str:
+    """One sentence about a file that is there and cannot be read: a Git LFS pointer is called one.
+
+    Args:
+        error: what its reader raised.
+    """
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(len(LFS_POINTER))
+    except OSError:
+        beginning = None
+    if beginning == LFS_POINTER:
+        return f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull` there."
+    reason = "it is empty" if beginning == b"" else cause(error)
+    return f"{path} cannot be read ({reason}): fetch it again."
+
+
+def refuse_no_locks(path: Path, error: OSError) -> None:
+    """Say what to do where the file system refuses every lock, as Lustre and some network mounts
+    do.
+
+    Raises:
+        UserError: for such an ``error``.
+    """
+    if error.errno in NO_LOCKS:
+        raise UserError(
+            f"{path}: its file system locks no files ({os.strerror(error.errno)}), and without"
+            " locks two runs would write over each other: put results/ and cache/ on a local disk,"
+            " or ask for a mount with locks (Lustre: -o flock; NFS: without nolock)."
+        ) from error
 
 
 @contextmanager

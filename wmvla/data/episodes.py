@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from lerobot.datasets import LeRobotDatasetMetadata
 
+from wmvla.data.stored import parquet_files
 from wmvla.errors import UserError
 
 
@@ -35,14 +36,18 @@ def ends_of(metadata: LeRobotDatasetMetadata) -> np.ndarray:
 
 
 def ends_of_frames(root: Path) -> np.ndarray:
-    """Exclusive end row of every episode by the frames' ``episode_index``, in LeRobot's order.
-    UserError: an episode's frames do not lie together, or a frame's ``index`` is not its row."""
-    names = ("episode_index", "index")
-    files = sorted(root.glob("data/*/*.parquet"))
-    parts = [pq.read_table(file, columns=list(names)) for file in files]
-    episode, index = (
-        np.concatenate([np.empty(0, int), *(part[name].to_numpy() for part in parts)])
-        for name in names
+    """Exclusive end row of every episode by the frames' own ``episode_index``, in the order in
+    which LeRobot reads them.
+
+    Raises:
+        UserError: an episode's frames do not lie together, or a frame's ``index`` is not its row.
+    """
+    parts = [
+        pq.read_table(file, columns=["episode_index", "index"])
+        for file in parquet_files(root / "data")
+    ]
+    episode = np.concatenate(
+        [np.empty(0, int), *[part["episode_index"].to_numpy() for part in parts]]
     )
     if not np.array_equal(index, np.arange(len(index))) or (np.diff(episode) < 0).any():
         raise UserError(

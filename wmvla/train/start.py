@@ -13,6 +13,7 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.processor import PolicyProcessorPipeline
 from lerobot.utils.feature_utils import dataset_to_policy_features
 
+from wmvla.data.cameras import camera_keys, world_cameras
 from wmvla.data.frames import dataset_fingerprint
 from wmvla.policy.conversion import Pipelines, add_world, load_with_processors
 from wmvla.policy.processor_smolvla_world import WorldLatentsProcessorStep
@@ -57,11 +58,24 @@ def from_scratch(
 def refuse_other_dataset(
     preprocessor: PolicyProcessorPipeline, metadata: LeRobotDatasetMetadata
 ) -> None:
-    """UserError if latents were made of another dataset than the one that is trained on."""
-    made_of = dataset_fingerprint(metadata)
+    """Refuse latents that were made of another dataset than the one that is trained on, or of
+    another camera of it.
+
+    Raises:
+        UserError: they were.
+    """
     for step in preprocessor.steps:
         if isinstance(step, WorldLatentsProcessorStep):
-            LatentCache(Path(step.path), step.window, step.width, step.camera, dataset=made_of)
+            LatentCache(
+                Path(step.path),
+                step.window,
+                step.width,
+                step.camera,
+                dataset=dataset_fingerprint(metadata),
+                camera_keys=world_cameras(
+                    camera_keys(metadata), step.camera, f"the dataset {metadata.repo_id}"
+                ),
+            )
 
 
 def start(

@@ -23,7 +23,10 @@ BATCH_ROWS = 64
 
 
 def describe(frames: Frames, encoder: WorldEncoder, window: int) -> dict[str, Any]:
-    """What decides the content of a cache, as its metadata says it."""
+    """What decides the content of a cache, as its metadata says it.
+
+    ``image_turn``: degrees by which the dataset's images were turned before they were encoded.
+    """
     return {
         "dataset": {"repo_id": frames.repo_id, "fingerprint": frames.fingerprint},
         "encoder": {
@@ -34,6 +37,7 @@ def describe(frames: Frames, encoder: WorldEncoder, window: int) -> dict[str, An
         },
         "camera": frames.camera,
         "camera_keys": list(frames.keys),
+        "image_turn": 0,
         "window": window,
         "pooling": encoder.pooling,
     }
@@ -84,6 +88,7 @@ def identity(description: dict[str, Any]) -> dict[str, Any]:
         "dataset": description["dataset"]["fingerprint"],
         "encoder": description["encoder"]["hash"],
         "camera": description["camera"],
+        "camera_keys": description["camera_keys"],
         "window": description["window"],
     }
 
@@ -92,9 +97,16 @@ def refuse_unlike(path: Path, description: dict[str, Any]) -> None:
     """UserError unless the finished cache ``path`` is one of ``description``, as far as its
     metadata knows."""
     read_layout(path)
-    made, metadata = identity(description), read_metadata(path)
-    wanted = (made["window"], made["camera"], made["dataset"], made["encoder"])
-    refuse_other(path, metadata, *wanted)
+    made_of = identity(description)
+    refuse_other(
+        path,
+        read_metadata(path),
+        made_of["window"],
+        made_of["camera"],
+        dataset=made_of["dataset"],
+        encoder=made_of["encoder"],
+        camera_keys=made_of["camera_keys"],
+    )
 
 
 def _refuse_unsound(rows: np.ndarray, first: int, encoder: WorldEncoder, path: Path) -> None:
