@@ -12,8 +12,9 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 
 from wmvla.errors import UserError
 from wmvla.files import new_folder, temporary_files_removed
-from wmvla.policy.base_processors import Pipelines, load_processors
+from wmvla.policy.base_processors import load_processors
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
+from wmvla.policy.gate import Pipelines, as_user_error, check_files
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
 from wmvla.policy.processor_smolvla_world import WorldLatentsProcessorStep, latents_step
 from wmvla.policy.weights import WEIGHTS, checkpoint_fields, checkpoint_folder, load_weights
@@ -46,9 +47,11 @@ def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> Pr
                 f" '{key}': it is the checkpoint of another policy; put the right one there."
             )
         setattr(config, key, value)
-    policy = get_policy_class(config.type)(config)
-    load_weights(policy, checkpoint / WEIGHTS)
-    return policy.to(config.device).eval()
+    check_files(checkpoint)
+    with as_user_error(checkpoint):
+        policy = get_policy_class(config.type)(config)
+        load_weights(policy, checkpoint / WEIGHTS)
+        return policy.to(config.device).eval()
 
 
 def load_with_processors(checkpoint: Path, device: str) -> tuple[PreTrainedPolicy, Pipelines]:
@@ -82,7 +85,8 @@ def add_world(
 def start_policy(config: SmolVLAWorldConfig, seed: int) -> tuple[SmolVLAWorldPolicy, Pipelines]:
     """The policy and processors that ``config.init_from_policy_path`` leads to, without statistics
     of the latents."""
-    with torch.random.fork_rng(devices=[]):
+    source = Path(config.init_from_policy_path)
+    with torch.random.fork_rng(devices=[]), as_user_error(source):
         torch.manual_seed(seed)
         policy = SmolVLAWorldPolicy(config)
     return policy.to(config.device), make_pre_post_processors(config)
@@ -114,7 +118,9 @@ def rewrite(config: SmolVLAWorldConfig, source: str | Path, target: Path) -> Non
     """
     _refuse_existing(target)
     folder = checkpoint_folder(source)
-    policy = SmolVLAWorldPolicy(config)
+    check_files(folder)
+    with as_user_error(folder):
+        policy = SmolVLAWorldPolicy(config)
     load_weights(policy, folder / WEIGHTS)
     preprocessor, postprocessor = load_processors(config, folder)
     kept = [step for step in preprocessor.steps if not isinstance(step, WorldLatentsProcessorStep)]

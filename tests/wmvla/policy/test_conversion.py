@@ -20,18 +20,11 @@ from wmvla.policy.conversion import convert, load_policy, load_with_processors, 
 from wmvla.policy.inheritance import OF_THE_RUN
 from wmvla.policy.modeling_smolvla_world import FRAMES
 from wmvla.policy.processor_smolvla_world import LATENTS_PATH
-from wmvla.train.loop import train
 from wmvla.world.latents.cache import LatentCache, latents_path
 
 from ..conftest import MODEL, SIZE
 
 FRONT = "observation.images.image"
-
-
-@pytest.fixture(scope="module")
-def base(toy, tmp_path_factory):
-    """A SmolVLA checkpoint of a few training steps."""
-    return train(toy.scratch_job(tmp_path_factory.mktemp("base")))
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +257,11 @@ def test_sources_that_are_no_complete_smolvla_are_refused(config, base, tmp_path
             weights(lambda loaded: loaded.update({key: torch.ones(2, 2)})),
             f"{key} is \\(2, 2\\)",
         ),
-        ("cut", lambda folder: (folder / "model.safetensors").write_bytes(b"cut"), "is damaged"),
+        (
+            "cut",
+            lambda folder: (folder / "model.safetensors").write_bytes(b"cut"),
+            "cannot be read",
+        ),
         ("no_weights", lambda folder: (folder / "model.safetensors").unlink(), "does not exist"),
         (
             "no_processors",

@@ -1,13 +1,13 @@
 """Every tripwire passes on sound parts, and each trips when what it watches is broken."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 import wmvla.policy.modeling_smolvla_world
 import wmvla.wiring.processors
 import wmvla.wiring.toy
-from wmvla.train.loop import train
 from wmvla.wiring import CHECKS, WiringError, WiringInputs
 from wmvla.wiring.planted_toy import ToyResult
 from wmvla.world.injection import GatedCrossAttention
@@ -17,8 +17,7 @@ from ..conftest import SIZE, WORLD, Toy
 
 
 @pytest.fixture(scope="module")
-def inputs(toy: Toy, tmp_path_factory) -> WiringInputs:
-    base = train(toy.scratch_job(tmp_path_factory.mktemp("base")))
+def inputs(toy: Toy, base: Path) -> WiringInputs:
     world = {**toy.world, "world_prefix_num_heads": 4}
     return WiringInputs(base, toy.dataset, toy.repo_id, world, "cpu", seed=0)
 
