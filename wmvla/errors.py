@@ -1,9 +1,22 @@
-"""The one exception that means "the user can mend this"."""
+"""Which exceptions mean "the user can repair this", and how a command says so."""
 
 import errno
 import os
-from collections.abc import Iterator
+import sys
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+LIBRARIES = frozenset(
+    (
+        "PIL", "av", "datasets", "diffusers", "draccus", "fsspec", "httpx", "huggingface_hub",
+        "lerobot", "libero", "mujoco", "pandas", "peft", "pyarrow", "robosuite", "safetensors",
+        "safetensors_rust", "tokenizers", "transformers",
+    )
+)  # fmt: skip
+"""What reads the user's files, and asks the network, on our behalf."""
+OURS = frozenset({"wmvla", "bench", "suites"})
+VAGUE = ("Couldn't instantiate class",)
 
 
 class UserError(ValueError):
@@ -13,20 +26,97 @@ class UserError(ValueError):
     """
 
 
+def answer(command: Callable[[], int]) -> int:
+    """The exit code of a command: 2 after one line on stderr for what the user can repair.
+
+    ``WMBENCH_DEBUG=1`` shows the traceback above that line.
+    """
+    try:
+        with library_errors_are_user_errors():
+            return command()
+    except UserError as error:
+        if os.environ.get("WMBENCH_DEBUG", "") not in ("", "0"):
+            traceback.print_exc()
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+@contextmanager
+def library_errors_are_user_errors() -> Iterator[None]:
+    """What a library or the disk raises inside the block, whatever it is, becomes one sentence with
+    its innermost cause; an error of our own code passes."""
+    try:
+        with disk_full_is_a_user_error():
+            yield
+    except Exception as error:
+        if isinstance(error, UserError) or not _is_of_a_library(error):
+            raise
+        raise UserError(
+            f"{cause(error)} (WMBENCH_DEBUG=1 before the command shows where that was found)"
+        ) from error
+
+
 @contextmanager
 def disk_full_is_a_user_error() -> Iterator[None]:
     """An error of a full disk inside the block becomes one sentence; every other error passes.
 
-    Non-obvious: safetensors tells it in the text of an error of its own, not as an ``OSError``.
+    Non-obvious: safetensors says it in the text of an error of its own, not as an ``OSError``.
     """
     try:
         yield
     except Exception as error:
-        told = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if isinstance(error, UserError) or not (told or os.strerror(errno.ENOSPC) in str(error)):
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if isinstance(error, UserError) or not (full or os.strerror(errno.ENOSPC) in str(error)):
             raise
         where = f" at {error.filename}" if isinstance(error, OSError) and error.filename else ""
         raise UserError(
             f"The disk is full{where}: nothing that was finished is lost; free some space and "
             "give the same command again."
         ) from error
+
+
+def cause(error: BaseException) -> str:
+    """The innermost cause of ``error`` in one line: our own words for it where there are some."""
+    links = chain(error)
+    for link in links:
+        if isinstance(link, UserError):
+            return " ".join(str(link).split())
+    clear = [
+        link
+        for link in links
+        if not isinstance(link, KeyError) and not any(words in str(link) for words in VAGUE)
+    ]
+    innermost = (clear or links)[-1]
+    if isinstance(innermost, OSError) and innermost.filename and innermost.strerror:
+        return f"{innermost.filename}: {innermost.strerror}"
+    said = " ".join(str(innermost).split())
+    return said if " " in said else f"{type(innermost).__name__} {said}".strip()
+
+
+def chain(error: BaseException) -> list[BaseException]:
+    """``error`` and what it came from, the innermost last."""
+    links = [error]
+    while (deeper := links[-1].__cause__ or links[-1].__context__) is not None:
+        links.append(deeper)
+    return links
+
+
+def modules_of(error: BaseException) -> list[str]:
+    """The modules that an error came through, the one that raised it last."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return [frame.f_globals.get("__name__", "") for frame, _ in frames]
+
+
+def _is_of_a_library(error: BaseException) -> bool:
+    """Whether the disk, or a library that our code called, raised ``error`` or what it came from;
+    what torch raises inside one is no fault of a file."""
+    for link in chain(error):
+        if isinstance(link, OSError) or type(link).__module__.partition(".")[0] in LIBRARIES:
+            return True
+        tops = [name.partition(".")[0] for name in modules_of(link)]
+        while tops and tops[-1] not in LIBRARIES | OURS:
+            if tops.pop() == "torch":
+                return False
+        if tops and tops[-1] in LIBRARIES:
+            return True
+    return False

@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from wmvla.errors import cause
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
@@ -59,6 +63,23 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def why_unreadable(path: Path, error: Exception) -> str:
+    """One sentence about a file that is there and cannot be read: a Git LFS pointer is called one.
+
+    Args:
+        error: what its reader raised.
+    """
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(len(LFS_POINTER))
+    except OSError:
+        beginning = None
+    if beginning == LFS_POINTER:
+        return f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull` there."
+    reason = "it is empty" if beginning == b"" else cause(error)
+    return f"{path} cannot be read ({reason}): fetch it again."
 
 
 @contextmanager

@@ -7,23 +7,19 @@ once for all.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
 import numpy as np
 import torch
-from huggingface_hub.errors import HFValidationError
-from lerobot.configs import FeatureType
 from lerobot.datasets import LeRobotDataset, LeRobotDatasetMetadata
-from lerobot.utils.feature_utils import dataset_to_policy_features
 from torch import Tensor
 
-from wmvla.data.episodes import ends_of
+from wmvla.data.cameras import camera_keys
 from wmvla.data.images import StoredImages
+from wmvla.data.opening import open_dataset, open_metadata
 from wmvla.data.readers import read_ahead
-from wmvla.errors import UserError
+from wmvla.data.rows import read_rows
 from wmvla.resources import local_rank, usable_memory
 
 MEMORY_FRACTION = 0.25
@@ -69,59 +65,6 @@ def open_data(root: Path | None, repo_id: str, chunk: int) -> TrainingData:
     return StreamedData(metadata, root, chunk)
 
 
-def open_metadata(root: Path | None, repo_id: str) -> LeRobotDatasetMetadata:
-    """The dataset's metadata.
-
-    Raises:
-        UserError: no such dataset, or the hub cannot be reached for it.
-    """
-    if root is not None and not (root / "meta" / "info.json").is_file():
-        raise UserError(f"{root} is not a LeRobotDataset: make the demonstrations first.")
-    with fetching(repo_id, root):
-        return LeRobotDatasetMetadata(repo_id, root=root)
-
-
-@contextmanager
-def fetching(repo_id: str, root: Path | None) -> Iterator[None]:
-    """What LeRobot raises when it looks for a dataset's files, on the disk and then on the hub,
-    becomes one sentence."""
-    try:
-        yield
-    except (FileNotFoundError, ConnectionError, httpx.HTTPError, HFValidationError) as error:
-        where = (
-            f"Files of the dataset {repo_id} are not in {root}"
-            if root
-            else f"The dataset {repo_id} is not on this disk"
-        )
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"{where}, and they cannot be fetched from the hub ({reason}): set dataset.repo_id "
-            "and dataset.root."
-        ) from error
-
-
-def open_dataset(repo_id: str, root: Path | None) -> LeRobotDataset:
-    """The dataset itself.
-
-    Raises:
-        UserError: files are missing, and the hub cannot be reached for them.
-    """
-    # pyav, because torchcodec needs shared libraries of FFmpeg that a wheel does not bring
-    with fetching(repo_id, root):
-        return LeRobotDataset(repo_id, root=root, video_backend="pyav")
-
-
-def camera_keys(metadata: LeRobotDatasetMetadata) -> list[str]:
-    """Feature keys of the cameras, in the dataset's order."""
-    features = dataset_to_policy_features(metadata.features)
-    return [key for key, feature in features.items() if feature.type is FeatureType.VISUAL]
-
-
-def episode_ends(metadata: LeRobotDatasetMetadata) -> np.ndarray:
-    """Exclusive end row of every episode, ascending: see ``wmvla.data.episodes``."""
-    return ends_of(metadata)
-
-
 def action_is_pad(ends: np.ndarray, rows: np.ndarray, chunk: int) -> Tensor:
     """Whether each action of the chunks that start at ``rows`` lies behind its episode's end: (B,
     chunk) bool."""
@@ -135,15 +78,11 @@ class Numbers:
 
     def __init__(self, dataset: LeRobotDataset, chunk: int) -> None:
         self.metadata, self.cameras, self.chunk = dataset.meta, camera_keys(dataset.meta), chunk
-        self.ends = episode_ends(dataset.meta)
         self.encoded: list[str] = []
-        table = dataset.hf_dataset.select_columns(
-            ["observation.state", "action", "task_index"]
-        ).with_format("numpy")[:]
-        self.state = torch.tensor(table["observation.state"], dtype=torch.float32)
-        self.action = torch.tensor(table["action"], dtype=torch.float32)
-        tasks = [str(task) for task in dataset.meta.tasks.sort_values("task_index").index]
-        self.task = [tasks[number] for number in table["task_index"]]
+        rows = read_rows(dataset.meta)
+        self.ends, self.task = rows.ends, rows.task
+        self.state = torch.tensor(rows.state, dtype=torch.float32)
+        self.action = torch.tensor(rows.action, dtype=torch.float32)
 
     def batch(self, rows: np.ndarray) -> dict[str, Any]:
         """What LeRobot's loader gives of ``rows`` (B,), without images."""

@@ -6,7 +6,6 @@ whatever the dataset's size.
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,9 +14,10 @@ from lerobot.datasets import LeRobotDatasetMetadata
 from lerobot.datasets.io_utils import load_stats
 from torch import Tensor
 
-from wmvla.data.dataset import camera_keys, episode_ends, open_dataset, open_metadata
+from wmvla.data.cameras import camera_keys, world_cameras
+from wmvla.data.episodes import ends_of
 from wmvla.data.images import StoredImages
-from wmvla.errors import UserError
+from wmvla.data.opening import open_dataset
 
 
 class Frames(Protocol):
@@ -37,39 +37,23 @@ class DatasetFrames:
     """Frames of a LeRobotDataset on disk (or of the hub, which LeRobot then fetches).
 
     Args:
-        camera: ``front``, ``wrist`` or ``both``: the dataset's first camera, its second, or the
-        two, front first.
+        camera: ``front``, ``wrist`` or ``both``, front first: see ``wmvla.data.cameras``.
 
     Raises:
         UserError: no such dataset, or it lacks the camera.
     """
 
     def __init__(self, repo_id: str, root: Path | None, camera: str) -> None:
-        metadata = open_metadata(root, repo_id)
+        dataset = open_dataset(repo_id, root)
+        metadata = dataset.meta
         self.repo_id, self.camera = repo_id, camera
-        self.keys = world_cameras(camera_keys(metadata), camera, repo_id)
-        self.ends = episode_ends(metadata)
+        self.keys = world_cameras(camera_keys(metadata), camera, f"the dataset {repo_id}")
+        self.ends = ends_of(metadata)
         self.fingerprint = dataset_fingerprint(metadata)
-        self.images = StoredImages(open_dataset(repo_id, root), self.keys, self.ends)
+        self.images = StoredImages(dataset, self.keys, self.ends)
 
     def read(self, first: int, last: int) -> list[Tensor]:
         return self.images.read(np.arange(first, last))
-
-
-def world_cameras(keys: Sequence[str], camera: str, repo_id: str) -> list[str]:
-    """Feature keys of the world camera(s) ``front``, ``wrist`` or ``both`` among a dataset's
-    cameras."""
-    wanted = {"front": keys[:1], "wrist": keys[1:2], "both": keys[:2]}.get(camera)
-    if wanted is None:
-        raise UserError(
-            f"policy.world_camera = {camera!r} is unknown: choose front, wrist or both."
-        )
-    if len(wanted) != (2 if camera == "both" else 1):
-        raise UserError(
-            f"policy.world_camera = {camera!r}, but the dataset {repo_id} has only these cameras:"
-            f" {', '.join(keys)}."
-        )
-    return list(wanted)
 
 
 def dataset_fingerprint(metadata: LeRobotDatasetMetadata) -> str:
@@ -88,7 +72,7 @@ def dataset_fingerprint(metadata: LeRobotDatasetMetadata) -> str:
         "features": {
             key: [value["dtype"], list(value["shape"])] for key, value in metadata.features.items()
         },
-        "ends": episode_ends(metadata).tolist(),
+        "ends": ends_of(metadata).tolist(),
         "tasks": [str(task) for task in metadata.tasks.sort_values("task_index").index],
         "stats": load_stats(metadata.root),
     }

@@ -27,8 +27,11 @@ from lerobot.processor import (
 )
 from torch import Tensor, distributed
 
-from wmvla.data.dataset import Numbers, as_floats, camera_keys, episode_ends, open_dataset
+from wmvla.data.cameras import camera_keys
+from wmvla.data.dataset import Numbers, as_floats
+from wmvla.data.episodes import ends_of
 from wmvla.data.images import StoredImages
+from wmvla.data.opening import open_dataset
 from wmvla.data.readers import read_ahead
 from wmvla.errors import UserError
 from wmvla.policy.frozen_vision import encode_images, is_vision_frozen, take_features
@@ -175,7 +178,7 @@ def _make(
 ) -> None:
     device = accelerator.device.type
     dataset = open_dataset(job.dataset_repo_id, dataset_root(job))
-    images = StoredImages(dataset, [file.camera], episode_ends(dataset.meta))
+    images = StoredImages(dataset, [file.camera], ends_of(dataset.meta))
 
     def make(ranges: list[Range]) -> Iterator[tuple[int, np.ndarray]]:
         rows = [np.arange(*bounds) for bounds in ranges]

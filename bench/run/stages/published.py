@@ -23,8 +23,8 @@ def refuse_other_data(metadata: "LeRobotDatasetMetadata", environment: "Environm
         UserError: it is the data of another robot or of other tasks, or its frames are not in
         order.
     """
-    from wmvla.data.dataset import camera_keys, episode_ends
-    from wmvla.data.episodes import ends_of_frames
+    from wmvla.data.cameras import camera_keys
+    from wmvla.data.episodes import ends_of, ends_of_frames
     from wmvla.sim.libero.env import ACTION_DIM, STATE_DIM
     from wmvla.sim.libero.fast.cameras import MUJOCO_CAMERAS
     from wmvla.sim.suites import sentence
@@ -53,7 +53,7 @@ def refuse_other_data(metadata: "LeRobotDatasetMetadata", environment: "Environm
                 f"dataset {metadata.repo_id} has no demonstrations of task {task} of "
                 f"{environment.suite} ('{told}')"
             )
-    ends, held = episode_ends(metadata), ends_of_frames(Path(metadata.root))
+    ends, held = ends_of(metadata), ends_of_frames(Path(metadata.root))
     if ends.tolist() != held.tolist():
         raise UserError(
             f"{metadata.root}: its {len(held)} data episodes are not as long as meta/episodes says:"

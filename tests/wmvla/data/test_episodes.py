@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wmvla.data.dataset import episode_ends, open_data, open_metadata
-from wmvla.data.episodes import ends_of_frames
+from wmvla.data.dataset import open_data, open_metadata
+from wmvla.data.episodes import ends_of, ends_of_frames
 from wmvla.errors import UserError
 
 
@@ -35,26 +35,26 @@ EPISODES, FRAMES = "meta/episodes/*/*.parquet", "data/*/*.parquet"
 def test_ends_are_those_of_the_metadata_where_it_is_right(toy, dataset: Path) -> None:
     metadata = open_metadata(dataset, toy.repo_id)
     written = list(metadata.episodes["dataset_to_index"])
-    assert episode_ends(metadata).tolist() == written == ends_of_frames(dataset).tolist()
+    assert ends_of(metadata).tolist() == written == ends_of_frames(dataset).tolist()
 
 
 def test_ends_that_begin_anew_in_every_file_are_not_believed(toy, dataset: Path) -> None:
     metadata = open_metadata(dataset, toy.repo_id)
-    right, lengths = episode_ends(metadata), list(metadata.episodes["length"])
+    right, lengths = ends_of(metadata), list(metadata.episodes["length"])
     actions = next(iter(open_data(dataset, toy.repo_id, 4).batches([np.arange(right[-1])])))
     change(dataset, EPISODES, "dataset_from_index", [0] * len(lengths))
     change(dataset, EPISODES, "dataset_to_index", lengths)
-    assert episode_ends(open_metadata(dataset, toy.repo_id)).tolist() == right.tolist()
+    assert ends_of(open_metadata(dataset, toy.repo_id)).tolist() == right.tolist()
     again = next(iter(open_data(dataset, toy.repo_id, 4).batches([np.arange(right[-1])])))
     assert np.array_equal(actions["action"], again["action"])
     assert np.array_equal(actions["action_is_pad"], again["action_is_pad"])
 
 
 def test_where_the_metadata_lacks_episodes_the_frames_tell(toy, dataset: Path) -> None:
-    right = episode_ends(open_metadata(dataset, toy.repo_id))
+    right = ends_of(open_metadata(dataset, toy.repo_id))
     (file,) = dataset.glob(EPISODES)
     pq.write_table(pq.read_table(file).slice(1), file)
-    assert episode_ends(open_metadata(dataset, toy.repo_id)).tolist() == right.tolist()
+    assert ends_of(open_metadata(dataset, toy.repo_id)).tolist() == right.tolist()
 
 
 def test_a_dataset_of_which_frames_are_missing_is_refused(toy, dataset: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_dataset_of_which_frames_are_missing_is_refused(toy, dataset: Path) ->
     with pytest.raises(
         UserError, match=r"but meta/info.json says \d+ of 1000: fetch the whole dataset again"
     ):
-        episode_ends(open_metadata(dataset, toy.repo_id))
+        ends_of(open_metadata(dataset, toy.repo_id))
 
 
 def test_frames_out_of_order_are_refused(toy, dataset: Path) -> None:

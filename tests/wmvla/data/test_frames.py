@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from lerobot.datasets import LeRobotDataset
 
-from wmvla.data import dataset
+from wmvla.data import opening
 from wmvla.data.dataset import open_metadata
 from wmvla.data.frames import DatasetFrames, dataset_fingerprint
 
@@ -37,7 +37,7 @@ def test_frames_of_a_video_dataset_are_those_that_lerobot_gives(tmp_path):
         fps=10,
         root=tmp_path / "dataset",
         use_videos=True,
-        features={"observation.images.image": image, "action": state},
+        features={"observation.images.image": image, "observation.state": state, "action": state},
     )
     draws = np.random.default_rng(0)
     for length in (7, 5):
@@ -47,6 +47,7 @@ def test_frames_of_a_video_dataset_are_those_that_lerobot_gives(tmp_path):
             made.add_frame(
                 {
                     "observation.images.image": frame,
+                    "observation.state": np.zeros(2, np.float32),
                     "action": np.zeros(2, np.float32),
                     "task": "wait",
                 }
@@ -61,7 +62,7 @@ def test_frames_of_a_video_dataset_are_those_that_lerobot_gives(tmp_path):
     )
     with pytest.raises(
         ValueError,
-        match=r"policy.world_camera = 'wrist', but the dataset toy/video has only these cameras",
+        match=r"policy.world_camera = 'wrist', but the names of the cameras of the dataset toy/video do",
     ):
         DatasetFrames("toy/video", tmp_path / "dataset", "wrist")
 
@@ -89,7 +90,7 @@ def test_a_dataset_that_the_hub_does_not_give_is_one_line(monkeypatch):
     def unreachable(*_args: object, **_kwargs: object) -> None:
         raise httpx.ConnectError("[Errno -2] Name or service not known")
 
-    monkeypatch.setattr(dataset, "LeRobotDatasetMetadata", unreachable)
+    monkeypatch.setattr(opening, "LeRobotDatasetMetadata", unreachable)
     with pytest.raises(
         ValueError,
         match=r"The dataset a/b is not on this disk, and they cannot be fetched from the hub \(\[Errno -2\]",

@@ -1,0 +1,153 @@
+"""How LeRobot reads a dataset's files here: hidden files are no data, a copy belongs to one
+content, and row n of the tasks is task number n."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pandas as pd
+import pyarrow.dataset
+from lerobot.datasets import dataset_metadata, dataset_reader, io_utils
+from lerobot.utils.utils import SuppressProgressBars
+
+from wmvla.errors import UserError
+from wmvla.files import why_unreadable
+
+MOST_TASKS = 1_000_000
+NO_TASK = ""
+"""Sentence of a task number that the table of tasks leaves out."""
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """The files ``<folder>/*/*.parquet`` in LeRobot's order.
+
+    Non-obvious: macOS leaves a ``._name.parquet`` beside each file on a disk that is not its own,
+    and a glob finds it.
+    """
+    return [file for file in sorted(folder.glob("*/*.parquet")) if not file.name.startswith(".")]
+
+
+@contextmanager
+def read_as_stored() -> Iterator[None]:
+    """LeRobot opens datasets inside the block by the functions of this module."""
+    places = [
+        (io_utils, "load_nested_dataset", load_nested_dataset),
+        (dataset_reader, "load_nested_dataset", load_nested_dataset),
+        (dataset_metadata, "load_tasks", load_tasks),
+    ]
+    before = [(module, name, getattr(module, name)) for module, name, _ in places]
+    try:
+        for module, name, ours in places:
+            setattr(module, name, ours)
+        yield
+    finally:
+        for module, name, theirs in before:
+            setattr(module, name, theirs)
+
+
+def load_nested_dataset(
+    pq_dir: Path, features: datasets.Features | None = None, episodes: list[int] | None = None
+) -> datasets.Dataset:
+    """LeRobot's function of this name, but for hidden files and the place of the Arrow copy.
+
+    Non-obvious: ``datasets`` knows a copy by the files' paths and modification times, and would
+    serve the rows of a dataset that was replaced by one with equal times, as rsync and cp -p do.
+
+    Raises:
+        FileNotFoundError: there is no file. UserError: one cannot be read.
+    """
+    files = parquet_files(pq_dir)
+    if not files:
+        raise FileNotFoundError(f"{pq_dir} contains no parquet file")
+    for file in files:
+        _require_parquet(file)
+    chosen = pyarrow.dataset.field("episode_index").isin(episodes) if episodes else None
+    copy = Path(datasets.config.HF_DATASETS_CACHE) / "by_content" / _content(files)
+    with SuppressProgressBars():
+        return datasets.Dataset.from_parquet(
+            [str(file) for file in files], filters=chosen, features=features, cache_dir=str(copy)
+        )
+
+
+def load_tasks(root: Path) -> pd.DataFrame:
+    """The sentences of a dataset, ``task`` as index and ``task_index`` as column, row n that of
+    number n.
+
+    Non-obvious: LeRobot takes a frame's sentence from the row of its number, whatever number stands
+    in that row; and for a table whose sentences are a column, it takes the row's number for them.
+
+    Raises:
+        FileNotFoundError: there is no such file. UserError: it is no table of tasks.
+    """
+    path = root / "meta" / "tasks.parquet"
+    _require_parquet(path)
+    table = pd.read_parquet(path)
+    for column in ("task", "__index_level_0__"):
+        if column in table:
+            table = table.set_index(column)
+    sentences, numbers = list(table.index), list(table.get("task_index", []))
+    sound = (
+        len(sentences) == len(numbers)
+        and all(isinstance(sentence, str) and sentence for sentence in sentences)
+        and all(isinstance(n, int) and 0 <= n < MOST_TASKS for n in numbers)
+        and len(set(numbers)) == len(numbers)
+    )
+    if not sound:
+        raise UserError(
+            f"{path}: it does not give each task_index one sentence (found the columns"
+            f" {', '.join(map(str, [table.index.name, *table.columns]))}): write it with the column"
+            " task_index and the sentences as an index named task, or fetch the dataset again."
+        )
+    named = dict(zip(numbers, sentences, strict=True))
+    rows = range(max(numbers) + 1) if numbers else []
+    index = pd.Index([named.get(number, NO_TASK) for number in rows], name="task")
+    return pd.DataFrame({"task_index": list(rows)}, index=index)
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of a dataset.
+
+    Raises:
+        FileNotFoundError: there is none. UserError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(why_unreadable(path, error)) from error
+
+
+def _require_parquet(file: Path) -> None:
+    try:
+        pyarrow.parquet.read_metadata(file)
+    except FileNotFoundError:
+        raise
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(why_unreadable(file, error)) from error
+
+
+def _content(files: Sequence[Path]) -> str:
+    """Hash of the files' content, 16 hex digits."""
+    stats = [file.stat() for file in files]
+    return _hash(
+        tuple(
+            (str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+            for file, stat in zip(files, stats, strict=True)
+        )
+    )
+
+
+@functools.lru_cache
+def _hash(files: tuple[tuple[str, int, int, int, int], ...]) -> str:
+    """Read once in a process; what was replaced since has another inode or time of change."""
+    whole = hashlib.sha256()
+    for name, *_ in files:
+        with Path(name).open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()[:16]
