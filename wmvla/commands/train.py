@@ -1,7 +1,12 @@
 """``lerobot-wm-train``: LeRobot's own training with the reference project's flags."""
 
+import contextlib
+import math
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import Any
 
 from lerobot.configs import PreTrainedConfig
 from lerobot.configs.train import TrainPipelineConfig
@@ -15,9 +20,13 @@ from wmvla.commands.lerobot_main import (
     without,
 )
 from wmvla.commands.rename_map import needed_renames
+from wmvla.errors import UserError
+from wmvla.policy.gate import gated
 from wmvla.policy.weights import checkpoint_folder
 
 PROGRAM = "lerobot-wm-train"
+REVISION = "policy.pretrained_revision"
+DIVIDES = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,15 +36,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train(arguments: list[str]) -> None:
     """Run LeRobot's training with joined ``arguments``."""
-    from lerobot.scripts.lerobot_train import train as lerobot_train
+    from lerobot.scripts import lerobot_train
 
+    refuse_divided_gradients()
     config = parse(TrainPipelineConfig, lerobots_arguments(arguments), PROGRAM)
     require_at_least_one({"steps": config.steps, "batch_size": config.batch_size})
     if config.env is not None and config.env.type == "libero":
         from wmvla.sim.libero.assets import prepare_libero
 
         prepare_libero()
-    lerobot_train(config)
+    with gated(lerobot_train), finite_steps(lerobot_train):
+        lerobot_train.train(config)
+
+
+def refuse_divided_gradients() -> None:
+    """UserError where the environment lets accelerate divide every gradient, which LeRobot's loop
+    takes one step with nevertheless."""
+    parts = os.environ.get(DIVIDES, "1")
+    if parts != "1":
+        raise UserError(
+            f"{DIVIDES}={parts} divides every gradient by {parts}, and LeRobot accumulates none:"
+            " unset it; a larger --batch_size is what accumulates."
+        )
+
+
+@contextlib.contextmanager
+def finite_steps(script: ModuleType) -> Iterator[None]:
+    """Inside the block LeRobot's training stops at the first step whose loss or gradient is not
+    finite, before a checkpoint of it is written.
+
+    Non-obvious: under fp16 accelerate skips steps whose gradient overflows; there the loss alone
+    counts.
+    """
+    stock = script.update_policy
+
+    def update_policy(tracker: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = stock(tracker, *args, **kwargs)
+        scaled = kwargs["accelerator"].mixed_precision == "fp16"
+        for name, value in (("loss", tracker.loss.val), ("gradient", tracker.grad_norm.val)):
+            if not math.isfinite(value) and not (scaled and name == "gradient"):
+                raise UserError(
+                    f"The {name} is not finite at step {tracker.steps + 1} ({value}); that step is"
+                    " not in any checkpoint: check the data, or lower the learning rate."
+                )
+        return answer
+
+    script.update_policy = update_policy  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        script.update_policy = stock  # type: ignore[attr-defined]
 
 
 def lerobots_arguments(arguments: list[str]) -> list[str]:
@@ -47,10 +97,13 @@ def lerobots_arguments(arguments: list[str]) -> list[str]:
     """
     source, rename_map = value_of("policy.path", arguments), value_of("rename_map", arguments)
     if source:
+        folder = checkpoint_folder(source, value_of(REVISION, arguments))
+        arguments = without("policy.path", without(REVISION, arguments))
+        arguments.append(f"--policy.path={folder}")
         # LeRobot looks at these flags after it has begun, and prints its whole usage when one is
         # wrong
-        parse_policy(PreTrainedConfig, arguments, str(checkpoint_folder(source)))
-        return needed_renames(arguments, source)
+        parse_policy(PreTrainedConfig, arguments, str(folder))
+        return needed_renames(arguments, folder)
     if rename_map is None or not value_of("policy.init_from_policy_path", arguments):
         return arguments
     return [*without("rename_map", arguments), f"--policy.init_rename_map={rename_map}"]

@@ -12,10 +12,11 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from lerobot.configs import FeatureType, NormalizationMode, PolicyFeature, PreTrainedConfig
-from lerobot.policies.factory import make_pre_post_processors
+from lerobot.policies.factory import make_policy, make_pre_post_processors
 from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.processor import (
     NormalizerProcessorStep,
@@ -27,7 +28,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from wmvla.errors import UserError
+from wmvla.errors import UserError, cause
+from wmvla.files import why_unreadable
 from wmvla.policy.weights import (
     ADAPTER,
     WEIGHTS,
@@ -35,12 +37,10 @@ from wmvla.policy.weights import (
     checkpoint_fields,
     checkpoint_folder,
     differences,
-    is_pointer,
     not_its_weights,
     read_json,
     read_weights,
     weight_files,
-    why_unreadable,
 )
 
 Pipelines = tuple[PolicyProcessorPipeline, PolicyProcessorPipeline]
@@ -147,33 +147,66 @@ def _in_one_file(folder: Path) -> Iterator[Path]:
         yield Path(place)
 
 
+def whole_policy(cfg: PreTrainedConfig, **how: Any) -> PreTrainedPolicy:
+    """LeRobot's ``make_policy``, strictly: a policy with exactly the weights of its checkpoint."""
+    if cfg.pretrained_path is None:
+        return make_policy(cfg, **how)
+    folder = checkpoint_folder(str(cfg.pretrained_path))
+    with whole_weights(folder) as place:
+        cfg.pretrained_path = place
+        policy = make_policy(cfg, **how)
+    cfg.pretrained_path = folder
+    return policy
+
+
 def checked_processors(
-    config: PreTrainedConfig, folder: Path, widths: Mapping[str, int] | None = None, **how: Any
+    policy_cfg: PreTrainedConfig,
+    pretrained_path: str | Path | None = None,
+    widths: Mapping[str, int] | None = None,
+    **how: Any,
 ) -> Pipelines:
-    """The pre- and post-processor of the checkpoint ``folder``, as LeRobot makes them.
+    """LeRobot's ``make_pre_post_processors``, with statistics for all that is to be normalised.
 
     Args:
-        widths: see ``check_statistics``. how: for ``make_pre_post_processors``.
+        widths: see ``check_statistics``.
 
     Raises:
         UserError: they cannot be made, or see ``check_statistics``.
     """
-    with as_user_error(folder):
-        processors = make_pre_post_processors(config, str(folder), **how)
-    check_statistics(config, processors, folder, widths)
+    folder = Path(pretrained_path) if pretrained_path else None
+    with as_user_error(folder) if folder else contextlib.nullcontext():
+        path = str(folder) if folder else None
+        processors = make_pre_post_processors(policy_cfg, path, **how)
+    of_data = folder is None or "dataset_stats" in how
+    check_statistics(policy_cfg, processors, None if of_data else folder, widths)
     return processors
+
+
+@contextlib.contextmanager
+def gated(script: ModuleType) -> Iterator[None]:
+    """Inside the block LeRobot's ``script`` makes its policy and processors through this gate."""
+    own = {"make_policy": whole_policy, "make_pre_post_processors": checked_processors}
+    stock = {name: getattr(script, name) for name in own}
+    for name, made in own.items():
+        setattr(script, name, made)
+    try:
+        yield
+    finally:
+        for name, made in stock.items():
+            setattr(script, name, made)
 
 
 def check_statistics(
     config: PreTrainedConfig,
     processors: Pipelines,
-    folder: Path,
+    folder: Path | None,
     widths: Mapping[str, int] | None = None,
 ) -> None:
     """Every key that ``processors`` are to normalise for the policy has finite statistics of its
     width, with a spread.
 
     Args:
+        folder: of the checkpoint that they come from; None: they come from a dataset.
         widths: of what the policy will be given and is to answer, by key, where that is known.
             Else those of ``config`` count; not a state's where the policy pads it, for then the
             configuration may say anything.
@@ -185,7 +218,7 @@ def check_statistics(
         for number, step in enumerate(pipeline.steps):
             if not isinstance(step, NormalizerProcessorStep | UnnormalizerProcessorStep):
                 continue
-            file = _state_file(folder / f"policy_{name}processor.json", number)
+            file = _state_file(folder, f"policy_{name}processor.json", number)
             statistics: dict[str, dict[str, Tensor]] = {}
             for full, value in step.state_dict().items():
                 key, _, statistic = full.rpartition(".")
@@ -194,9 +227,8 @@ def check_statistics(
                 mode = step.norm_map[feature.type]
                 if key != ACTION and key not in step.features:
                     raise UserError(
-                        f"{folder / f'policy_{name}processor.json'}: '{key}', which the policy"
-                        f" reads, is not normalised there; what is: {', '.join(step.features)}."
-                        " Write it there under the policy's name."
+                        f"{file}: '{key}', which the policy reads, is not normalised there; what"
+                        f" is: {', '.join(step.features)}. Write it there under that name."
                     )
                 if key not in statistics:
                     there = ", ".join(statistics) or "none"
@@ -311,13 +343,12 @@ def check_cameras(config: PreTrainedConfig, provided: Mapping[str, str]) -> list
     return lacking
 
 
-def _state_file(file: Path, number: int) -> Path:
+def _state_file(folder: Path | None, name: str, number: int) -> str:
     """Where the statistics of a processor's step lie."""
-    if not file.is_file():
-        return file
-    steps = read_json(file).get("steps", [])
-    name = steps[number].get("state_file") if number < len(steps) else None
-    return file.with_name(name) if name else file
+    if folder is None:
+        return "meta/stats.json of the dataset"
+    steps = read_json(folder / name).get("steps", []) if (folder / name).is_file() else []
+    return str(folder / (steps[number].get("state_file", name) if number < len(steps) else name))
 
 
 @contextlib.contextmanager
@@ -329,11 +360,8 @@ def as_user_error(folder: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        cause: BaseException = error
-        while (deeper := cause.__cause__ or cause.__context__) is not None:
-            cause = deeper
-        reason = " ".join(str(cause).split()) or type(cause).__name__
+        reason = cause(error)
         for file in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
-            if is_pointer(file):
-                reason = why_unreadable(file, error)
+            if "Git LFS" in (found := why_unreadable(file, error)):
+                reason = found
         raise UserError(f"{folder} cannot be loaded: {reason}") from error

@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from wmvla.errors import UserError
+from wmvla.files import why_unreadable
 
 WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 """Names the files where the weights lie in several."""
 ADAPTER = "adapter_config.json"
 """What peft writes beside the weights of an adapter; it names the base that they were made for."""
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def checkpoint_folder(source: str | Path, revision: str | None = None) -> Path:
@@ -188,21 +188,3 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         return load_file(file)
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(why_unreadable(file, error)) from error
-
-
-def why_unreadable(file: Path, error: Exception) -> str:
-    """One sentence about a file that its reader cannot read: a Git LFS pointer is called one."""
-    if is_pointer(file):
-        return (
-            f"{file} is a Git LFS pointer, not the file itself: run `git lfs pull` in its folder."
-        )
-    return f"{file} cannot be read ({error}): fetch it or make it again."
-
-
-def is_pointer(file: Path) -> bool:
-    """Whether Git LFS has left a pointer in the place of a file."""
-    try:
-        with file.open("rb") as opened:
-            return opened.read(len(LFS_POINTER)) == LFS_POINTER
-    except OSError:
-        return False

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import torch
 from lerobot.envs.configs import LiberoEnv
-from lerobot.policies.factory import make_policy
 from lerobot.utils.constants import ACTION
 from lerobot.utils.device_utils import get_safe_torch_device
 
 from wmvla.commands.evaluation.flags import EvalConfig
 from wmvla.errors import UserError
 from wmvla.policy.base_processors import load_processors
-from wmvla.policy.gate import check_cameras, pads_state, whole_weights
+from wmvla.policy.gate import check_cameras, pads_state, whole_policy
 from wmvla.rollout.any_policy import AnyPolicy
 from wmvla.rollout.policy import CAMERA, RolloutPolicy
 from wmvla.sim.libero.fast.cameras import MUJOCO_CAMERAS
@@ -43,10 +42,8 @@ def load_rollout_policy(config: EvalConfig, checkpoint: Path) -> RolloutPolicy |
         torch.backends.cuda.matmul.allow_tf32 = True
     names = to_policy_names(config.env, config.rename_map)
     check_inputs(config, names)
-    with whole_weights(checkpoint) as place:
-        config.policy.pretrained_path = place
-        policy = make_policy(config.policy, env_cfg=config.env, rename_map=config.rename_map).eval()
     config.policy.pretrained_path = checkpoint
+    policy = whole_policy(config.policy, env_cfg=config.env, rename_map=config.rename_map).eval()
     overrides = {"rename_observations_processor": {"rename_map": names}}
     (action,) = config.policy.output_features[ACTION].shape
     widths = {names.get(STATE, STATE): STATE_WIDTH, ACTION: action}
