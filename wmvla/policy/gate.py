@@ -151,7 +151,8 @@ def whole_policy(cfg: PreTrainedConfig, **how: Any) -> PreTrainedPolicy:
     """LeRobot's ``make_policy``, strictly: a policy with exactly the weights of its checkpoint."""
     if cfg.pretrained_path is None:
         return make_policy(cfg, **how)
-    folder = checkpoint_folder(str(cfg.pretrained_path))
+    path = Path(cfg.pretrained_path)  # a folder's own configuration may name its base's revision
+    folder = checkpoint_folder(path, None if path.is_dir() else cfg.pretrained_revision)
     with whole_weights(folder) as place:
         cfg.pretrained_path = place
         policy = make_policy(cfg, **how)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from lerobot.policies.pretrained import PreTrainedPolicy
 from safetensors import SafetensorError
@@ -42,7 +42,10 @@ def checkpoint_folder(source: str | Path, revision: str | None = None) -> Path:
         try:
             folder = Path(
                 snapshot_download(
-                    str(source), revision=revision, allow_patterns=["*.json", "*.safetensors"]
+                    str(source),
+                    revision=revision,
+                    allow_patterns=["*.json", "*.safetensors"],
+                    local_files_only=constants.HF_HUB_OFFLINE,
                 )
             )
         except (HfHubHTTPError, HFValidationError, OSError) as error:
