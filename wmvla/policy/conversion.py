@@ -1,6 +1,7 @@
 """Checkpoints as policies: one as it is, one with the world parts added, and the folder that stock
 LeRobot loads."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 
 from wmvla.errors import UserError
 from wmvla.files import new_folder, temporary_files_removed
-from wmvla.policy.base_processors import load_processors
+from wmvla.policy.base_processors import base_processors, load_processors
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.gate import Pipelines, as_user_error, check_files
+from wmvla.policy.inheritance import data_names, rename_features, smolvla_config
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
 from wmvla.policy.processor_smolvla_world import WorldLatentsProcessorStep, latents_step
 from wmvla.policy.weights import WEIGHTS, checkpoint_fields, checkpoint_folder, load_weights
@@ -126,6 +128,25 @@ def rewrite(config: SmolVLAWorldConfig, source: str | Path, target: Path) -> Non
     kept = [step for step in preprocessor.steps if not isinstance(step, WorldLatentsProcessorStep)]
     preprocessor.steps = [*kept, latents_step(config)]
     _save(target, policy, (preprocessor, postprocessor))
+
+
+def rename_cameras(source: Path, target: Path, rename_map: dict[str, str]) -> None:
+    """Write a copy of the SmolVLA checkpoint ``source`` that asks for its images by the data's
+    names.
+
+    Args:
+        rename_map: see ``wmvla.policy.inheritance.data_names``.
+    """
+    config = smolvla_config(source)
+    assert config.input_features
+    names = data_names(source, rename_map)
+    config.input_features = rename_features(config.input_features, names)
+    processors = base_processors(config, str(source), rename_map)
+    with new_folder(target) as unfinished:
+        shutil.copytree(source, unfinished, dirs_exist_ok=True)
+        config.save_pretrained(unfinished)
+        for processor in processors:
+            processor.save_pretrained(unfinished)
 
 
 def is_world_checkpoint(source: str | Path) -> bool:
