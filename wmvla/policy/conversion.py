@@ -2,6 +2,7 @@
 LeRobot loads."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,13 @@ def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> Pr
         return policy.to(config.device).eval()
 
 
-def load_with_processors(checkpoint: Path, device: str) -> tuple[PreTrainedPolicy, Pipelines]:
-    """The policy of ``checkpoint`` with its processors, on ``device``."""
+def load_with_processors(
+    checkpoint: Path, device: str, widths: Mapping[str, int] | None = None
+) -> tuple[PreTrainedPolicy, Pipelines]:
+    """The policy of ``checkpoint`` with its processors, on ``device``; ``widths``: see
+    ``wmvla.policy.gate.check_statistics``."""
     policy = load_policy(checkpoint, {"device": device})
-    return policy, load_processors(policy.config, checkpoint)
+    return policy, load_processors(policy.config, checkpoint, widths=widths)
 
 
 def add_world(

@@ -271,7 +271,7 @@ def _width(
         return None
     if key not in widths and feature.type is FeatureType.STATE and pads_state(config):
         return None
-    return widths.get(key, feature.shape[0])
+    return widths.get(key, (feature.shape or (1,))[0])
 
 
 def pads_state(config: PreTrainedConfig) -> bool:

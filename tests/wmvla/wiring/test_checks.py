@@ -8,12 +8,14 @@ import pytest
 import wmvla.policy.modeling_smolvla_world
 import wmvla.wiring.processors
 import wmvla.wiring.toy
+from wmvla.errors import UserError
 from wmvla.wiring import CHECKS, WiringError, WiringInputs
 from wmvla.wiring.planted_toy import ToyResult
 from wmvla.world.injection import GatedCrossAttention
 from wmvla.world.tiny_encoder import make_tiny_encoder
 
 from ..conftest import SIZE, WORLD, Toy
+from ..policy import cases
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,12 @@ def test_oracle_memory_halves_the_loss_of_the_planted_toy_and_no_other_memory_lo
     figures = CHECKS["toy"](inputs)
     assert figures["action_loss_oracle"] <= figures["action_loss_none"] / 2
     assert abs(figures["gate_oracle"]) > 0.05
+
+
+def test_statistics_of_another_robots_state_are_the_users_mistake(inputs, tmp_path):
+    base = cases.copy(inputs.base, tmp_path / "copy", cases.six_wide_state_statistics)
+    with pytest.raises(UserError, match=r"'observation.state' have 6 numbers .*, not 8"):
+        CHECKS["gate"](dataclasses.replace(inputs, base=base))
 
 
 def test_a_gate_that_is_skipped_when_closed_trips(inputs, monkeypatch):

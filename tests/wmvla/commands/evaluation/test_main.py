@@ -212,6 +212,16 @@ def test_the_revision_that_is_asked_for_is_played_and_recorded_by_its_commit(
         lerobots_arguments([f"--policy.path={checkpoint}", "--policy.pretrained_revision=v1"])
 
 
+def test_a_checkpoint_that_is_refused_leaves_nothing_behind(checkpoint, tmp_path, capsys):
+    folder = cases.copy(checkpoint, tmp_path / "copy", cases.pointer_weights)
+    arguments = [f"--policy.path={folder}", *ENVIRONMENT, f"--output_dir={tmp_path / 'out'}"]
+    assert main(arguments) == 2
+    told = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error: ")]
+    assert [text for text in told if f"{folder}/model.safetensors is a Git LFS pointer" in text]
+    assert len(told) == 1
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
