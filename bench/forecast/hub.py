@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.plan.document import Plan
+from wmvla.files import LFS_POINTER
 
 Kind = Literal["model", "dataset"]
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
@@ -269,9 +270,18 @@ def _shards(folder: Path | None) -> list[tuple[str, ...]]:
 
 def _found(folder: Path | None, wanted: Sequence[tuple[str, ...]]) -> dict[str, bool]:
     return {
-        " or ".join(names): folder is not None and any((folder / name).is_file() for name in names)
+        " or ".join(names): folder is not None and any(_is_here(folder / name) for name in names)
         for names in wanted
     }
+
+
+def _is_here(path: Path) -> bool:
+    """Whether a file is there, itself and not the pointer that Git LFS leaves in its place."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(LFS_POINTER)) != LFS_POINTER
+    except OSError:
+        return False
 
 
 def _rows(folder: Path) -> int:

@@ -327,9 +327,7 @@ def check_cameras(config: PreTrainedConfig, provided: Mapping[str, str]) -> list
     lacking = [key for key in config.image_features if key not in names and key not in padding]
     unused = [data for data, name in provided.items() if name not in config.image_features]
     if lacking and unused:
-        fits = {
-            data: name for data, name in provided.items() if name not in unused and data != name
-        }
+        fits = {data: name for data, name in provided.items() if data not in unused}
         fits |= dict(zip(unused, lacking, strict=False))
         raise UserError(
             f"{config.pretrained_path} reads {', '.join(lacking)}, which get no image, while"

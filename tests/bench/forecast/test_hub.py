@@ -157,6 +157,14 @@ def test_a_single_file_that_is_missing_is_named(
     assert lacking(what) == [told]
 
 
+def test_a_pointer_of_git_lfs_is_not_the_file(home: Path) -> None:
+    put_everything(home)
+    folder = find_folder("HuggingFaceVLA/smolvla_libero", "model")
+    assert folder is not None
+    (folder / NORMALIZER).write_text("version https://git-lfs.github.com/spec/v1\nsize 12\n")
+    assert lacking("checkpoint") == [NORMALIZER]
+
+
 def test_a_download_that_was_cut_off_is_seen(home: Path) -> None:
     put_everything(home)
     folder = find_folder("HuggingFaceVLA/libero", "dataset")

@@ -14,7 +14,7 @@ from lerobot.policies.pi0.modeling_pi0 import GemmaConfig
 from wmvla.commands.convert import main as convert
 from wmvla.errors import UserError
 from wmvla.policy.conversion import load_with_processors
-from wmvla.policy.gate import check_statistics, whole_weights
+from wmvla.policy.gate import check_cameras, check_statistics, whole_weights
 
 from ..rollout.test_any_policy import FEATURES, STATISTICS, act, diffusion
 from . import cases
@@ -100,6 +100,25 @@ def test_statistics_of_every_type_are_looked_at(made):
     ):
         with pytest.raises(UserError, match=f"'action' {message}"):
             check({**good, "action": {**STATISTICS["action"], spread: value}})
+
+
+@pytest.mark.parametrize("made", [act, diffusion, PI0Config])
+def test_cameras_are_given_by_name_or_refused(made):
+    """pi0 has a mask for an image that is not there; the others need each of theirs."""
+    config = made() if made is not PI0Config else PI0Config(**FEATURES)
+    config.pretrained_path = "checkpoint"
+    front, wrist = CAMERAS
+    assert check_cameras(config, {front: front, wrist: wrist}) == []
+    assert check_cameras(config, {"data.front": front, wrist: wrist, "third": "third"}) == []
+    with pytest.raises(UserError, match=rf"{front} and {wrist} would both be {front}"):
+        check_cameras(config, {front: front, wrist: front})
+    with pytest.raises(UserError, match=rf'give --rename_map=.*"hand": "{wrist}"'):
+        check_cameras(config, {front: front, "hand": "hand"})
+    if made is PI0Config:
+        assert check_cameras(config, {front: front}) == [wrist]
+        return
+    with pytest.raises(UserError, match=f"reads {wrist}, and there are only {front}: a"):
+        check_cameras(config, {front: front})
 
 
 BY_CONVERT = (

@@ -10,6 +10,7 @@ import torch
 from lerobot.configs.eval import EvalPipelineConfig
 from lerobot.envs.utils import preprocess_observation
 from lerobot.policies.factory import make_policy, make_pre_post_processors
+from lerobot.scripts import lerobot_eval
 from safetensors.torch import load_file, save_file
 
 from tests.wmvla.conftest import SENTENCE, SIZE
@@ -20,6 +21,7 @@ from wmvla.commands.evaluation.policy import load_rollout_policy, to_policy_name
 from wmvla.commands.lerobot_main import parse
 from wmvla.errors import UserError
 from wmvla.policy.conversion import load_policy
+from wmvla.policy.gate import gated
 from wmvla.policy.weights import WEIGHTS
 from wmvla.recipe import EpisodeRow
 from wmvla.rollout.episode import Query
@@ -245,6 +247,19 @@ def test_what_is_not_whole_is_refused(case, base, configured, tmp_path):
     with pytest.raises(UserError, match=cases.REFUSED[case]) as caught:
         load_rollout_policy(configured(folder), folder)
     assert "\n" not in str(caught.value)
+
+
+def test_lerobots_own_evaluation_passes_the_same_gate(base, configured, tmp_path):
+    stock = lerobot_eval.make_policy, lerobot_eval.make_pre_post_processors
+    headless = cases.copy(base, tmp_path / "headless", cases.missing_head)
+    foreign = cases.copy(base, tmp_path / "foreign", cases.foreign_statistics_keys)
+    config = configured(headless, kind=EvalPipelineConfig)
+    with gated(lerobot_eval):
+        with pytest.raises(UserError, match=cases.REFUSED[cases.missing_head]):
+            lerobot_eval.make_policy(cfg=config.policy, env_cfg=config.env)
+        with pytest.raises(UserError, match=cases.REFUSED[cases.foreign_statistics_keys]):
+            lerobot_eval.make_pre_post_processors(config.policy, pretrained_path=foreign)
+    assert stock == (lerobot_eval.make_policy, lerobot_eval.make_pre_post_processors)
 
 
 def test_statistics_of_a_state_of_another_robot_are_refused(base, configured, tmp_path):
