@@ -212,6 +212,18 @@ def test_the_revision_that_is_asked_for_is_played_and_recorded_by_its_commit(
         lerobots_arguments([f"--policy.path={checkpoint}", "--policy.pretrained_revision=v1"])
 
 
+def test_a_swap_is_kept_and_a_name_of_nothing_refused(checkpoint, base, capsys):
+    front, wrist = "observation.images.image", "observation.images.image2"
+    swap = f"--rename_map={json.dumps({front: wrist, wrist: front})}"
+    for folder in (checkpoint, base):
+        assert swap in lerobots_arguments([f"--policy.path={folder}", swap])
+    other = f"--rename_map={json.dumps({front: 'observation.images.camera1'})}"
+    assert lerobots_arguments([f"--policy.path={checkpoint}", other])[:-1] == []
+    assert f"asks for {front} itself: not renamed" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"renames .*image to .*camera1, but .* needs"):
+        lerobots_arguments([f"--policy.path={base}", other])
+
+
 def test_a_checkpoint_that_is_refused_leaves_nothing_behind(checkpoint, tmp_path, capsys):
     folder = cases.copy(checkpoint, tmp_path / "copy", cases.pointer_weights)
     arguments = [f"--policy.path={folder}", *ENVIRONMENT, f"--output_dir={tmp_path / 'out'}"]
