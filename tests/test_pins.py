@@ -120,6 +120,18 @@ PINS = (
     ),
     Pin(
         "lerobot",
+        "lerobot.scripts.lerobot_train:update_policy",
+        "wmvla/commands/train.py",
+        "train_metrics policy batch optimizer grad_clip_norm accelerator lr_scheduler lock sample_weighter",
+    ),
+    Pin(
+        "lerobot",
+        "lerobot.policies.lingbot_va.modeling_lingbot_va:LingBotVAPolicy._ensure_frozen_modules",
+        "wmvla/rollout/any_policy.py",
+        "self",
+    ),
+    Pin(
+        "lerobot",
         "lerobot.scripts.lerobot_train:train",
         "wmvla/commands/train.py",
         "cfg accelerator",

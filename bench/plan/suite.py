@@ -190,6 +190,11 @@ def _check(suite: Suite, path: Path) -> None:
                 f"{path}: 'scales.{name}.base_training.steps' must be at least 1, not 0: a base"
                 " policy of source 'tiny' is trained here"
             )
+        if scale.base.source == "tiny" and scale.base.rename_map:
+            raise UserError(
+                f"{path}: 'scales.{name}.base.rename_map' is for a published checkpoint; a base"
+                " policy of source 'tiny' has the data's names"
+            )
     for name, arm in suite.arms.items():
         _check_arm(name, arm, path)
     rollouts = rollout_names(suite.arms)

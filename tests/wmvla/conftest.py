@@ -13,6 +13,7 @@ from wmvla.data.frames import DatasetFrames
 from wmvla.policy.tiny_vlm import make_tiny_vlm
 from wmvla.recipe import BaseModel, Environment, Training, World
 from wmvla.train.job import TrainingJob
+from wmvla.train.loop import train
 from wmvla.train.start import tiny_policy_fields
 from wmvla.world.encoder import WorldEncoder
 from wmvla.world.latents.cache import latents_path
@@ -127,3 +128,9 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
         4,
     )
     return parts
+
+
+@pytest.fixture(scope="session")
+def base(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SmolVLA checkpoint of a few training steps."""
+    return train(toy.scratch_job(tmp_path_factory.mktemp("base")))

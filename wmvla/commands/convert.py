@@ -8,9 +8,10 @@ from wmvla.commands.lerobot_main import parse_policy, run, value_of, without
 from wmvla.errors import UserError
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.processor_smolvla_world import latents_step
-from wmvla.policy.weights import checkpoint_folder
+from wmvla.policy.weights import checkpoint_folder, commit_of
 
 PROGRAM = "lerobot-wm-convert"
+REVISION = "policy.pretrained_revision"
 USAGE = f"""usage: {PROGRAM} SOURCE TARGET [--seed=0] [--rename_map=JSON] [--policy.FIELD=VALUE ...]
 
 SOURCE  folder or hub id of a SmolVLA checkpoint with its processors; or of a smolvla_world
@@ -34,6 +35,8 @@ def convert_checkpoint(arguments: list[str]) -> None:
         print(USAGE)
         return
     source, target, flags = places(arguments)
+    folder = checkpoint_folder(source, value_of(REVISION, flags))
+    source, flags = str(folder), without(REVISION, flags)
     seed, rename_map = value_of("seed", flags) or "0", value_of("rename_map", flags)
     rest = without("seed", without("rename_map", flags))
     unknown = [flag for flag in rest if not flag.startswith("--policy.")]
@@ -49,7 +52,7 @@ def convert_checkpoint(arguments: list[str]) -> None:
                 f"{source} is a smolvla_world checkpoint already: --seed and --rename_map do not"
                 " apply to it."
             )
-        config = parse_policy(SmolVLAWorldConfig, flags, str(checkpoint_folder(source)))
+        config = parse_policy(SmolVLAWorldConfig, flags, source)
         rewrite(config, source, target)
     else:
         start = [f"--policy.init_from_policy_path={source}"]
@@ -60,8 +63,11 @@ def convert_checkpoint(arguments: list[str]) -> None:
                 f"The statistics of the latents are missing, because {latents_step(config).path}"
                 " does not exist yet: training takes them from there at its first step."
             )
-    shape = f"{len(config.image_features)} cameras, latents of width {config.world_latent_dim}"
-    print(f"{target}: smolvla_world, {shape}")
+    commit = f", from commit {commit_of(folder)}" if commit_of(folder) else ""
+    print(
+        f"{target}: smolvla_world, {len(config.image_features)} cameras, latents of width"
+        f" {config.world_latent_dim}{commit}"
+    )
 
 
 def places(arguments: list[str]) -> tuple[str, Path, list[str]]:

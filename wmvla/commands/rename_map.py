@@ -1,19 +1,24 @@
 """``--rename_map`` for checkpoints whose images have the data's own names already."""
 
 import json
+import sys
+from pathlib import Path
 
 from wmvla.commands.lerobot_main import value_of, without
 from wmvla.errors import UserError
-from wmvla.policy.weights import checkpoint_fields, checkpoint_folder
+from wmvla.policy.weights import checkpoint_fields
 
 
-def needed_renames(arguments: list[str], source: str) -> list[str]:
+def needed_renames(arguments: list[str], folder: Path) -> list[str]:
     """``arguments`` with only those entries of ``--rename_map`` that lead to a name which the
-    checkpoint ``source`` knows.
+    checkpoint in ``folder`` knows.
 
     Non-obvious: the reference's commands give the map at every step. A ``smolvla_world`` that was
     converted with it asks for the data's own names, and renaming them once more would hide its
-    images. UserError: not JSON; an entry of which the checkpoint knows neither side.
+    images.
+
+    Raises:
+        UserError: not JSON; an entry whose new name the checkpoint does not know.
     """
     text = value_of("rename_map", arguments)
     if text is None:
@@ -23,12 +28,19 @@ def needed_renames(arguments: list[str], source: str) -> list[str]:
     except json.JSONDecodeError as error:
         form = '--rename_map=\'{"name in the data": "name in the policy"}\''
         raise UserError(f"--rename_map={text} is not JSON ({error}): write {form}.") from error
-    known = checkpoint_fields(checkpoint_folder(source)).get("input_features") or {}
+    fields = checkpoint_fields(folder)
+    known = fields.get("input_features") or {}
+    converted = known if fields.get("type") == "smolvla_world" else {}
+    done = {data: name for data, name in entries.items() if data in converted and name not in known}
     for data, name in entries.items():
-        if data not in known and name not in known:
+        if known and name not in known and data not in done:
             raise UserError(
-                f"--rename_map renames {data} to {name}, but {source} needs {', '.join(known)}."
+                f"--rename_map renames {data} to {name}, but {folder} needs {', '.join(known)}."
             )
-    needed = {data: name for data, name in entries.items() if data not in known}
-    kept = [f"--rename_map={json.dumps(needed)}"] if needed else []
-    return [*without("rename_map", arguments), *kept]
+    if done:
+        print(f"{folder} asks for {', '.join(done)} itself: not renamed.", file=sys.stderr)
+    needed = {data: name for data, name in entries.items() if data not in done}
+    return [
+        *without("rename_map", arguments),
+        *([f"--rename_map={json.dumps(needed)}"] if needed else []),
+    ]

@@ -1,31 +1,33 @@
 """The pre- and post-processor that a policy takes over from a checkpoint."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lerobot.configs import PreTrainedConfig
-from lerobot.policies.factory import make_pre_post_processors
-from lerobot.processor import NormalizerProcessorStep, PolicyProcessorPipeline
+from lerobot.processor import NormalizerProcessorStep
 from lerobot.processor.rename_processor import rename_stats
 
-from wmvla.errors import UserError
+from wmvla.policy.gate import Pipelines, checked_processors
 from wmvla.policy.inheritance import data_names, own_rename_map, rename_features, smolvla_config
 from wmvla.policy.weights import checkpoint_folder
 
-Pipelines = tuple[PolicyProcessorPipeline, PolicyProcessorPipeline]
-
 
 def load_processors(
-    config: PreTrainedConfig, checkpoint: Path, overrides: dict[str, Any] | None = None
+    config: PreTrainedConfig,
+    checkpoint: Path,
+    overrides: dict[str, Any] | None = None,
+    widths: Mapping[str, int] | None = None,
 ) -> Pipelines:
-    """The checkpoint's own pre- and post-processor, on the policy's device; ``overrides``: fields
-    of the preprocessor's steps, by the steps' names."""
+    """The checkpoint's own pre- and post-processor, on the policy's device instead of the one that
+    trained it.
+
+    Args:
+        overrides: fields of the preprocessor's steps, by the steps' names.
+        widths: see ``wmvla.policy.gate.check_statistics``.
+    """
     moved = {"device_processor": {"device": config.device}, **(overrides or {})}
-    try:
-        return make_pre_post_processors(config, str(checkpoint), preprocessor_overrides=moved)
-    except (FileNotFoundError, KeyError) as error:
-        why = error.args[0]
-        raise UserError(f"The processors of {checkpoint} cannot be used: {why}") from error
+    return checked_processors(config, checkpoint, widths, preprocessor_overrides=moved)
 
 
 def base_processors(config: PreTrainedConfig, source: str, rename_map: dict[str, str]) -> Pipelines:

@@ -1,5 +1,7 @@
 """Checkpoints as policies, as they are or with the world parts added, and written for LeRobot."""
 
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 
 from wmvla.errors import UserError
 from wmvla.files import new_folder, temporary_files_removed
-from wmvla.policy.base_processors import Pipelines, load_processors
+from wmvla.policy.base_processors import base_processors, load_processors
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
+from wmvla.policy.gate import Pipelines, as_user_error, check_files
+from wmvla.policy.inheritance import data_names, rename_features, smolvla_config
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
 from wmvla.policy.processor_smolvla_world import WorldLatentsProcessorStep, latents_step
 from wmvla.policy.weights import WEIGHTS, checkpoint_fields, checkpoint_folder, load_weights
@@ -41,15 +45,20 @@ def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> Pr
                 f" '{key}': it is the checkpoint of another policy; put the right one there."
             )
         setattr(config, key, value)
-    policy = get_policy_class(config.type)(config)
-    load_weights(policy, checkpoint / WEIGHTS)
-    return policy.to(config.device).eval()
+    check_files(checkpoint)
+    with as_user_error(checkpoint):
+        policy = get_policy_class(config.type)(config)
+        load_weights(policy, checkpoint / WEIGHTS)
+        return policy.to(config.device).eval()
 
 
-def load_with_processors(checkpoint: Path, device: str) -> tuple[PreTrainedPolicy, Pipelines]:
-    """The policy of ``checkpoint`` with its processors, on ``device``."""
+def load_with_processors(
+    checkpoint: Path, device: str, widths: Mapping[str, int] | None = None
+) -> tuple[PreTrainedPolicy, Pipelines]:
+    """The policy of ``checkpoint`` with its processors, on ``device``; ``widths``: see
+    ``wmvla.policy.gate.check_statistics``."""
     policy = load_policy(checkpoint, {"device": device})
-    return policy, load_processors(policy.config, checkpoint)
+    return policy, load_processors(policy.config, checkpoint, widths=widths)
 
 
 def add_world(
@@ -65,8 +74,10 @@ def add_world(
 
 
 def start_policy(config: SmolVLAWorldConfig, seed: int) -> tuple[SmolVLAWorldPolicy, Pipelines]:
-    """Policy and processors from ``config.init_from_policy_path``, without latents' statistics."""
-    with torch.random.fork_rng(devices=[]):
+    """The policy and processors that ``config.init_from_policy_path`` leads to, without statistics
+    of the latents."""
+    source = Path(config.init_from_policy_path)
+    with torch.random.fork_rng(devices=[]), as_user_error(source):
         torch.manual_seed(seed)
         policy = SmolVLAWorldPolicy(config)
     return policy.to(config.device), make_pre_post_processors(config)
@@ -90,12 +101,33 @@ def rewrite(config: SmolVLAWorldConfig, source: str | Path, target: Path) -> Non
     match. UserError: the weights do not fit ``config``."""
     _refuse_existing(target)
     folder = checkpoint_folder(source)
-    policy = SmolVLAWorldPolicy(config)
+    check_files(folder)
+    with as_user_error(folder):
+        policy = SmolVLAWorldPolicy(config)
     load_weights(policy, folder / WEIGHTS)
     preprocessor, postprocessor = load_processors(config, folder)
     kept = [step for step in preprocessor.steps if not isinstance(step, WorldLatentsProcessorStep)]
     preprocessor.steps = [*kept, latents_step(config)]
     _save(target, policy, (preprocessor, postprocessor))
+
+
+def rename_cameras(source: Path, target: Path, rename_map: dict[str, str]) -> None:
+    """Write a copy of the SmolVLA checkpoint ``source`` that asks for its images by the data's
+    names.
+
+    Args:
+        rename_map: see ``wmvla.policy.inheritance.data_names``.
+    """
+    config = smolvla_config(source)
+    assert config.input_features
+    names = data_names(source, rename_map)
+    config.input_features = rename_features(config.input_features, names)
+    processors = base_processors(config, str(source), rename_map)
+    with new_folder(target) as unfinished:
+        shutil.copytree(source, unfinished, dirs_exist_ok=True)
+        config.save_pretrained(unfinished)
+        for processor in processors:
+            processor.save_pretrained(unfinished)
 
 
 def is_world_checkpoint(source: str | Path) -> bool:

@@ -1,6 +1,5 @@
 """What a policy's configuration takes over from the SmolVLA checkpoint that it starts from."""
 
-import json
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 
 from wmvla.errors import UserError
 from wmvla.files import temporary_files_removed
-from wmvla.policy.weights import checkpoint_fields, checkpoint_folder
+from wmvla.policy.weights import checkpoint_fields, checkpoint_folder, read_json
 
 OF_THE_RUN = frozenset(
     [
@@ -136,10 +135,13 @@ def own_rename_map(folder: Path) -> dict[str, str]:
             f"{folder} has no {file.name}: a checkpoint from before LeRobot had processors; "
             "convert it with python -m lerobot.processor.migrate_policy_normalization."
         )
-    steps = json.loads(file.read_text())["steps"]
-    renaming = "rename_observations_processor"
-    maps = (step["config"]["rename_map"] for step in steps if step.get("registry_name") == renaming)
-    return next(maps, {})
+    steps = read_json(file).get("steps", [])
+    maps = [
+        step["config"]["rename_map"]
+        for step in steps
+        if step.get("registry_name") == "rename_observations_processor"
+    ]
+    return maps[0] if maps else {}
 
 
 def _images(folder: Path) -> list[str]:

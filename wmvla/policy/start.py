@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from wmvla.errors import UserError
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
+from wmvla.policy.gate import check_files
 from wmvla.policy.processor_smolvla_world import FUTURE, HISTORY, LATENTS_PATH, latents_step
 from wmvla.policy.weights import WEIGHTS, checkpoint_folder, load_weights
 from wmvla.world.latents.cache import LatentCache
@@ -30,9 +31,10 @@ def take_first_weights(policy: nn.Module, config: SmolVLAWorldConfig) -> None:
             "exclude each other: give the first to start from a SmolVLA, the second to continue "
             "a smolvla_world."
         )
-    file = checkpoint_folder(source) / WEIGHTS
-    missing, unknown = load_weights(policy, file, _is_world, config.init_from_strict)
-    lacking = sum(not _is_world(key) for key in missing)
+    folder = checkpoint_folder(source)
+    check_files(folder)
+    missing, unknown = load_weights(policy, folder / WEIGHTS, _is_world, config.init_from_strict)
+    missing = [key for key in missing if not _is_world(key)]
     logging.info("Weights and processors come from %s", source)
     if lacking or unknown:
         text = "%s lacks %d of SmolVLA's weights and has %d unknown ones"

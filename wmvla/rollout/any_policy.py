@@ -9,9 +9,10 @@ import torch
 from lerobot.envs.utils import preprocess_observation
 from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.utils.constants import ACTION, OBS_STATE
+from torch import nn
 
 from wmvla.errors import UserError
-from wmvla.policy.base_processors import Pipelines
+from wmvla.policy.gate import Pipelines
 from wmvla.rollout.episode import Answer, Query
 from wmvla.rollout.policy import one_thread_on_cpu
 from wmvla.streams import query_stream
@@ -91,8 +92,17 @@ def answers_whole_chunks(config: object) -> bool:
 
 
 def with_own_state(policy: PreTrainedPolicy) -> PreTrainedPolicy:
-    """A copy of ``policy`` at the start of an episode, with ``policy``'s parameters and buffers."""
-    weights = {id(tensor): tensor for tensor in (*policy.parameters(), *policy.buffers())}
+    """A copy of ``policy`` at the start of an episode; its parameters and buffers are ``policy``'s
+    own, those of modules that it keeps out of its state too."""
+    if hasattr(policy, "_ensure_frozen_modules"):  # lingbot_va's, else loaded by every copy
+        policy._ensure_frozen_modules()
+    kept = [value for value in vars(policy).values() if isinstance(value, dict)]
+    hidden = [part for each in kept for part in each.values() if isinstance(part, nn.Module)]
+    weights = {
+        id(tensor): tensor
+        for part in (policy, *hidden)
+        for tensor in (*part.parameters(), *part.buffers())
+    }
     other = copy.deepcopy(policy, weights)  # what is in the memo is not copied
     other.reset()
     return other

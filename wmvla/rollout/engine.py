@@ -51,8 +51,11 @@ def roll_out(
     takes; it never waits for more. Of a policy that takes one at a time, the results depend neither
     on the number of workers nor on their order.
 
-    UserError: no simulation could be made (for instance: no OpenGL), with the first reason; or one
-    met a mistake that only the user can fix.
+    An episode in which an action, a state or a latent is not finite ends there, as an error.
+
+    Raises:
+        UserError: no simulation could be made (for instance: no OpenGL), with the first reason; or
+        one met a mistake that only the user can fix.
     """
     todo = Todo(rows, workers, on_episode)
     pool: list[Simulator] = []
@@ -133,9 +136,20 @@ def _answer(pool: list[Simulator], policy: Policy) -> None:
     asking.sort(key=lambda simulator: simulator.heard)
     batch = asking[: policy.largest_batch]
     if batch:
-        answers = policy.act([simulator.query for simulator in batch if simulator.query])
+        answers = _answers(policy, [simulator.query for simulator in batch if simulator.query])
         for simulator, answer in zip(batch, answers, strict=True):
             simulator.answer(answer, len(batch))
+
+
+def _answers(policy: Policy, queries: list[Query]) -> list[Answer]:
+    """The policy's answers; where something of a query is not finite, that ends its episode, and
+    the others are answered."""
+    try:
+        return policy.act(queries)
+    except FloatingPointError as error:
+        if len(queries) == 1:
+            return [Answer(np.empty((0, 0)), 0.0, str(error))]
+    return [answer for query in queries for answer in _answers(policy, [query])]
 
 
 def _replace(

@@ -34,21 +34,24 @@ class Answer:
     """What a policy says to one query.
 
     ``actions`` (n, A), n >= 1, are executed in order; then comes the next query. ``cpu_seconds`` of
-    the policy are this query's share, where several were answered together.
+    the policy are this query's share, where several were answered together. ``fault``: why there
+    are no actions; it ends the episode.
     """
 
     actions: np.ndarray
     cpu_seconds: float
+    fault: str | None = None
 
 
 @dataclass(frozen=True)
 class EpisodeRecord:
     """An episode as played.
 
-    ``status``: ``ok`` when it was played to its end, ``error`` when it raised or its process died,
-    ``timeout`` when the watchdog ended it. An episode that ran out of control steps was played to
-    its end, without success. ``seconds`` is wall time, ``cpu_seconds`` that of the simulator and
-    the policy together. ``reset`` is ``cheap`` or ``hard``, None when it never got that far.
+    ``status``: ``ok`` when it was played to its end, ``error`` when it raised, its process died or
+    an action, state or latent was not finite, ``timeout`` when the watchdog ended it. An episode
+    that ran out of control steps was played to its end, without success. ``seconds`` is wall time,
+    ``cpu_seconds`` that of the simulator and the policy together. ``reset`` is ``cheap`` or
+    ``hard``, None when it never got that far.
     ``policy_batch`` is the largest number of queries answered together with one of this episode's:
     1 where the policy answers one at a time, 0 when nothing was asked.
     """

@@ -10,8 +10,8 @@ import torch
 from lerobot.policies.pretrained import PreTrainedPolicy
 
 from wmvla.errors import UserError
-from wmvla.policy.base_processors import Pipelines
 from wmvla.policy.conversion import load_policy, load_processors
+from wmvla.policy.gate import Pipelines
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
 from wmvla.rollout.episode import Answer, Query
 from wmvla.rollout.latents import HistoryLatents

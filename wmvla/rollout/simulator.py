@@ -70,7 +70,7 @@ class Simulator:
         self.query = None
         self.policy_cpu += answer.cpu_seconds
         self.policy_batch = max(self.policy_batch, batch)
-        self._send(answer.actions)
+        self._send(answer.actions if answer.fault is None else answer.fault)
 
     def overdue(self) -> bool:
         """Whether it has been silent for too long. Nobody waits for one whose query is not answered

@@ -56,7 +56,7 @@ def serve(
     Messages out: ``("alive",)`` once, ``("made",)`` for every simulation, ``("query", number, step,
     language, state, images, frames)``, ``("done", EpisodeRecord, film)`` and, as the last,
     ``("error", text, whether a UserError)``. Messages in: an ``EpisodeRow``, then the actions (n,
-    A) that answer each query.
+    A) that answer each query, or why there are none.
     """
     die_with_parent()
     _leave_with_engine()
@@ -137,13 +137,27 @@ def play(
     drawn_now = [observation.images[camera] for camera in simulators.world_cameras]
     frames.extend([drawn_now] * simulators.world_frames)
     step, queries, success = 0, 0, False
-    while step < environment.max_steps and not success:
-        by_camera = zip(*frames, strict=True)
-        history = np.stack([np.stack(camera) for camera in by_camera]) if frames else None
-        observed = (simulation.language, observation.state, observation.images)
-        connection.send(("query", queries, step, *observed, history))
+    fault = _not_finite(observation.state, "the state after the reset")
+    while step < environment.max_steps and not success and fault is None:
+        history = (
+            np.stack([np.stack(camera) for camera in zip(*frames, strict=True)]) if frames else None
+        )
+        connection.send(
+            (
+                "query",
+                queries,
+                step,
+                simulation.language,
+                observation.state,
+                observation.images,
+                history,
+            )
+        )
         actions = connection.recv()
         queries += 1
+        if isinstance(actions, str):
+            fault = f"at step {step}: {actions}"
+            break
         for number, action in enumerate(actions[: environment.max_steps - step]):
             # The next query reads both cameras at its step, and world cameras over its history.
             before_query = len(actions) - 1 - number
@@ -153,21 +167,24 @@ def play(
                 want = everything
             else:
                 want = world if before_query < simulators.world_frames else frozenset()
+            if fault := _not_finite(action, f"the action of step {step + 1}"):
+                break
             step += 1
             with phase(f"step {step}"):
                 result = simulation.step(action, want | always)
             observation, success = result.observation, result.success
+            fault = _not_finite(observation.state, f"the state after step {step}")
             if simulators.film:
                 film.append(observation.images[front])
             if world <= want:
                 frames.append([observation.images[camera] for camera in simulators.world_cameras])
-            if success:
+            if success or fault:
                 break
     record = EpisodeRecord(
-        success=success,
+        success=success and fault is None,
         steps=step,
-        status="ok",
-        error=None,
+        status="ok" if fault is None else "error",
+        error=fault,
         seconds=time.monotonic() - began,
         cpu_seconds=time.process_time() - cpu,
         scene_hash=scene,
@@ -176,4 +193,12 @@ def play(
         reset="cheap" if simulation.resets_are_cheap else "hard",
         policy_batch=0,
     )
-    return record, np.stack(film) if simulators.film else None
+    return record, np.stack(film) if simulators.film and fault is None else None
+
+
+def _not_finite(numbers: np.ndarray, what: str) -> str | None:
+    """A sentence where one of them is not finite: MuJoCo takes such an action for zeros, and the
+    episode would count as an ordinary failure."""
+    for place in np.flatnonzero(~np.isfinite(numbers)):
+        return f"{what} is not finite (number {place} is {numbers[place]})"
+    return None

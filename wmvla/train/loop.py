@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 
 from wmvla.data.dataset import TrainingData, open_data, open_metadata
 from wmvla.progress import Progress
@@ -125,6 +125,8 @@ def _accelerator(job: TrainingJob) -> Accelerator:
     return Accelerator(
         cpu=job.device == "cpu",
         mixed_precision="bf16" if job.precision == "bf16" else "no",
+        # an environment variable would divide the gradients; an argument does not prevent that
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         log_with=list(job.trackers) or None,
         project_dir=Path(job.metrics).parent,

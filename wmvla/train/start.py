@@ -11,6 +11,7 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.processor import PolicyProcessorPipeline
+from lerobot.utils.constants import ACTION, OBS_STATE
 from lerobot.utils.feature_utils import dataset_to_policy_features
 
 from wmvla.data.cameras import camera_keys, world_cameras
@@ -78,6 +79,11 @@ def refuse_other_dataset(
             )
 
 
+def widths_of(metadata: LeRobotDatasetMetadata) -> dict[str, int]:
+    """How many numbers a state and an action of the dataset have, by key."""
+    return {key: metadata.features[key]["shape"][0] for key in (OBS_STATE, ACTION)}
+
+
 def start(
     job: TrainingJob, metadata: LeRobotDatasetMetadata, step: int, device: str
 ) -> tuple[PreTrainedPolicy, Pipelines]:
@@ -88,4 +94,4 @@ def start(
         return from_scratch(job.scratch, metadata, job.seed, device)
     if job.world is not None:
         return add_world(Path(job.base), job.world, job.seed, device)
-    return load_with_processors(Path(job.base), device)
+    return load_with_processors(Path(job.base), device, widths_of(metadata))

@@ -6,10 +6,12 @@ import torch
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from torch import Tensor, nn
 
+from wmvla.data.opening import open_metadata
 from wmvla.errors import UserError
 from wmvla.policy.conversion import add_world, load_with_processors
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
 from wmvla.streams import generator
+from wmvla.train.start import widths_of
 from wmvla.wiring.inputs import WiringInputs, expect
 from wmvla.wiring.samples import copied, flow_draws, observation, raw_batch
 
@@ -28,8 +30,13 @@ FUSION_POINTS: dict[str, dict[str, Any]] = {
 
 def check_gate(inputs: WiringInputs) -> dict[str, float | str]:
     """Every fusion point: loss, gradients, chunks and ``select_action`` of SmolVLA; a gradient at
-    0, whose size is given; open after one step."""
-    plain, (preprocessor, _) = load_with_processors(inputs.base, inputs.device)
+    0; open after one step.
+
+    Returns:
+        the size of each gate's gradient at 0.
+    """
+    widths = widths_of(open_metadata(inputs.dataset_root, inputs.dataset_repo_id))
+    plain, (preprocessor, _) = load_with_processors(inputs.base, inputs.device, widths)
     if not isinstance(plain, SmolVLAPolicy):
         raise UserError(
             f"{inputs.base / 'config.json'}: 'type' is {plain.config.type}: world parts can be"

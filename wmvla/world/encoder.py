@@ -9,12 +9,14 @@ of the clip), and nothing that V-JEPA 2 has no counterpart of is mixed in.
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoVideoProcessor
 
-from wmvla.errors import UserError
+from wmvla.errors import UserError, cause
+from wmvla.files import why_unreadable
 
 VIDEO_MODELS = ("vjepa2",)
 IMAGE_MODELS = ("dinov2", "dinov2_with_registers")
@@ -35,8 +37,13 @@ class WorldEncoder(nn.Module):
     """Clips of frames to latents. One preprocessing, that of the model's own processor, serves the
     cache and the rollout.
 
-    `name`: folder or hub id of a V-JEPA 2 or a DINOv2, with its processor; it runs in float32.
-    UserError: another kind of model, or neither a folder nor in the hub cache.
+    Args:
+        name: folder or hub id of a V-JEPA 2 or a DINOv2, with its processor.
+        device: where it runs, in float32.
+
+    Raises:
+        UserError: another kind of model; neither a folder nor in the hub cache; damaged, or with
+            weights that are missing or not its own, of which some would be random at every load.
     """
 
     def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
@@ -49,14 +56,18 @@ class WorldEncoder(nn.Module):
                     f"The world encoder {name!r} is a {self.kind}, not one of {', '.join(POOLING)}:"
                     " set policy.world_vision_model_name."
                 )
-            kind = AutoVideoProcessor if self.kind in VIDEO_MODELS else AutoImageProcessor
-            self.processor = kind.from_pretrained(name)
-            model = AutoModel.from_pretrained(name, dtype=torch.float32)
-        except OSError as error:
-            raise UserError(
-                f"The world encoder {name!r} is neither a folder nor on the hub: set"
-                f" policy.world_vision_model_name ({str(error).splitlines()[0]})."
-            ) from error
+            kind_of_processor = (
+                AutoVideoProcessor if self.kind in VIDEO_MODELS else AutoImageProcessor
+            )
+            self.processor = kind_of_processor.from_pretrained(name)
+            model, loaded = AutoModel.from_pretrained(
+                name, dtype=torch.float32, output_loading_info=True
+            )
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(_unusable(name, error)) from error
+        _refuse_random_weights(name, loaded)
         self.name = name
         commit = getattr(config, "_commit_hash", None)
         self.revision: str | None = None if Path(name).exists() else commit
@@ -136,3 +147,31 @@ class WorldEncoder(nn.Module):
             digest.update(key.encode())
             digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def _unusable(name: str, error: Exception) -> str:
+    """One sentence about an encoder that transformers does not load."""
+    folder = Path(name)
+    for file in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
+        if "Git LFS" in (reason := why_unreadable(file, error)):
+            return reason
+    where = "cannot be loaded" if folder.is_dir() else "is neither a folder nor on the hub"
+    return (
+        f"The world encoder {name!r} {where}: set policy.world_vision_model_name ({cause(error)})."
+    )
+
+
+def _refuse_random_weights(name: str, loaded: dict[str, Any]) -> None:
+    faults = [
+        f"{words} {len(keys)} weights ({', '.join(sorted(keys)[:3])}{', ...' if keys[3:] else ''})"
+        for words, keys in (
+            ("lack", list(loaded["missing_keys"])),
+            ("have, and the model has not,", list(loaded["unexpected_keys"])),
+        )
+        if keys
+    ]
+    if faults:
+        raise UserError(
+            f"The files of the world encoder {name!r} {' and '.join(faults)}: what is missing would"
+            " be random; give a whole one as policy.world_vision_model_name."
+        )

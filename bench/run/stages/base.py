@@ -1,5 +1,6 @@
 """The base policy of every arm: trained here from nothing, or a published checkpoint."""
 
+from pathlib import Path
 from typing import Any
 
 from bench.forecast.hub import find_folder
@@ -19,7 +20,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
                 f"{recipe.base.checkpoint}: the checkpoint is not on this disk any more; fetch it"
                 " again and give the same command"
             )
-        return {"artefacts": {"checkpoint": folder}}
+        return {"artefacts": {"checkpoint": _with_the_datas_names(context, case, folder)}}
     from wmvla.policy.tiny_vlm import make_tiny_vlm
     from wmvla.sim.suites import known_sentences
     from wmvla.train.job import TrainingJob
@@ -45,3 +46,17 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     )
     with context.alone(case.id, context.base_folder):
         return run_job(context, job)
+
+
+def _with_the_datas_names(context: Context, case: Case, folder: Path) -> Path:
+    """The checkpoint itself, or a copy in the cache whose cameras are called as the data's are."""
+    rename_map = context.plan.recipe.base.rename_map
+    if not rename_map:
+        return folder
+    from wmvla.policy.conversion import rename_cameras
+
+    target = context.base_folder / folder.name
+    with context.alone(case.id, target):
+        if not target.exists():
+            rename_cameras(folder, target, rename_map)
+    return target

@@ -89,7 +89,7 @@ class Context:
 
         recipe = self.plan.recipe
         words = ("control",) if is_control(recipe.environment) else ()
-        key = self._key(asdict(recipe.base), recipe.environment.image_size, *words)
+        key = self._key(recipe.base.to_dict(), recipe.environment.image_size, *words)
         return self.cache / "models" / f"tiny-smolvlm2-{key}"
 
     @property
@@ -116,9 +116,12 @@ class Context:
     def base_folder(self) -> Path:
         """Checkpoints of the base policy."""
         recipe = self.plan.recipe
-        parts = asdict(recipe.base), asdict(recipe.base_training), recipe.rollout.n_action_steps
-        key = self._key(*parts, self.dataset_repo_id, recipe.environment.image_size)
-        return self.cache / "base" / key
+        parts = recipe.base.to_dict(), asdict(recipe.base_training), recipe.rollout.n_action_steps
+        return (
+            self.cache
+            / "base"
+            / self._key(*parts, self.dataset_repo_id, recipe.environment.image_size)
+        )
 
     @property
     def latents_suffix(self) -> str:

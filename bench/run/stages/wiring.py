@@ -11,7 +11,7 @@ from bench.run.stages.reason import reason, said
 from bench.run.stages.training import ONE_THREAD, base_checkpoint, world_fields
 from bench.run.stages.watched import log_of_attempt, running, wait_while_alive
 from bench.run.tripwire import TripwireError
-from wmvla.errors import UserError
+from wmvla.errors import UserError, library_errors_are_user_errors
 from wmvla.files import write_json
 from wmvla.watch.guardian import guard
 from wmvla.watch.life import life_path
@@ -74,6 +74,7 @@ if __name__ == "__main__":
     guard(life_path(Path(sys.argv[1])))
     dump_on_request()
     try:
-        check(Path(sys.argv[1]))
+        with library_errors_are_user_errors():
+            check(Path(sys.argv[1]))
     except UserError as error:
         sys.exit(f"error: {' '.join(str(error).split())}")

@@ -1,6 +1,7 @@
 """What a plan needs of the hub: found in the caches where LeRobot and `hf download` leave it, file
 by file."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -156,6 +157,14 @@ def test_a_single_file_that_is_missing_is_named(
     assert lacking(what) == [told]
 
 
+def test_a_pointer_of_git_lfs_is_not_the_file(home: Path) -> None:
+    put_everything(home)
+    folder = find_folder("HuggingFaceVLA/smolvla_libero", "model")
+    assert folder is not None
+    (folder / NORMALIZER).write_text("version https://git-lfs.github.com/spec/v1\nsize 12\n")
+    assert lacking("checkpoint") == [NORMALIZER]
+
+
 def test_a_download_that_was_cut_off_is_seen(home: Path) -> None:
     put_everything(home)
     folder = find_folder("HuggingFaceVLA/libero", "dataset")
@@ -264,6 +273,43 @@ def test_offline_as_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert told["run"].startswith("core-full-cpu-")
     assert told["needs"][2]["files"]["config.json"] is True
     assert set(told["needs"][0]) == set(Needed.__dataclass_fields__)
+
+
+def features(*cameras: str) -> dict[str, dict[str, str]]:
+    return {f"observation.images.{name}": {"type": "VISUAL"} for name in cameras}
+
+
+def test_cameras_of_other_names_are_told_with_the_map_that_would_fit(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_everything(home)
+    folder = find_folder("HuggingFaceVLA/smolvla_libero", "model")
+    assert folder is not None
+    plan = core_plan("full")
+    for cameras in (("image", "image2"), ("image", "image2", "camera3")):
+        write(folder, {"config.json": json.dumps({"input_features": features(*cameras)})})
+        assert hub.unseen_cameras(plan) == []
+    numbered = features("camera1", "camera2", "camera3")
+    write(folder, {"config.json": json.dumps({"input_features": numbered})})
+    (told,) = hub.unseen_cameras(plan)
+    fits = (
+        'rename_map = { "observation.images.image" = "observation.images.camera1",'
+        ' "observation.images.image2" = "observation.images.camera2" }'
+    )
+    assert f"write {fits}, or what else is right, into [scales.full.base] of suites/core" in told
+    assert cli.main(["plan", "core", "--scale=full", "--machine=cpu", "--check"]) == 1
+    assert fits in capsys.readouterr().out
+    rename_map = {
+        f"observation.images.{data}": f"observation.images.{name}"
+        for data, name in (("image", "camera1"), ("image2", "camera2"))
+    }
+    base = dataclasses.replace(plan.recipe.base, rename_map=rename_map)
+    renamed = dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, base=base))
+    assert hub.unseen_cameras(renamed) == []
+    assert renamed.hash != plan.hash
+    step = {"registry_name": hub.RENAMES, "config": {"rename_map": rename_map}}
+    write(folder, {"policy_preprocessor.json": json.dumps({"steps": [step]})})
+    assert hub.unseen_cameras(plan) == [], "it was trained with that map"
 
 
 def test_the_control_scenes_need_nothing(home: Path) -> None:

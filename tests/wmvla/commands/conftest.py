@@ -2,20 +2,11 @@
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from accelerate.state import AcceleratorState
 
-from wmvla.train.loop import train
-
 from ..conftest import Toy
-
-
-@pytest.fixture(scope="session")
-def base(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SmolVLA checkpoint of a few training steps."""
-    return train(toy.scratch_job(tmp_path_factory.mktemp("base")))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@ flags, refuses in one line."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from lerobot.configs import PreTrainedConfig
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from safetensors.torch import load_file
 
+from tests.wmvla.policy import cases
 from wmvla.commands.lerobot_main import joined
 from wmvla.commands.train import lerobots_arguments, main
 from wmvla.world.latents.cache import LatentCache, latents_path
@@ -197,6 +199,32 @@ def test_latents_that_do_not_fit_stop_the_first_step_with_one_line(
         assert line in refused(
             [*flags, *data_flags, f"--output_dir={tmp_path / str(number)}"], capsys
         )
+
+
+@pytest.mark.parametrize("case", [cases.missing_head, cases.tokenizer_elsewhere])
+def test_a_checkpoint_that_is_not_whole_is_not_trained_on(case, base, data_flags, tmp_path, capsys):
+    folder = cases.copy(base, tmp_path / "copy", case)
+    flags = [f"--policy.path={folder}", *data_flags, f"--output_dir={tmp_path / 'out'}"]
+    assert re.search(cases.REFUSED[case], refused(flags, capsys))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_and_no_checkpoint_has_its_step(
+    base, data_flags, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    flags = [
+        f"--policy.path={base}", *data_flags, f"--output_dir={out}", "--steps=4", "--save_freq=1",
+        "--policy.optimizer_lr=1e30", "--policy.optimizer_grad_clip_norm=0", "--policy.scheduler_warmup_steps=0",
+    ]  # fmt: skip
+    line = refused(flags, capsys)
+    assert re.match(r"error: The (loss|gradient) is not finite at step 2 \((nan|inf)\)", line), line
+    assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["000001", "last"]
+
+
+def test_a_variable_that_divides_gradients_is_refused(base, data_flags, capsys, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    assert "divides every gradient by 4" in refused([f"--policy.path={base}", *data_flags], capsys)
 
 
 def smolvla_flags(base: Path) -> list[str]:

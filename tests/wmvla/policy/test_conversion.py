@@ -16,22 +16,22 @@ from safetensors.torch import load_file, save_file
 from wmvla.data.dataset import open_data
 from wmvla.errors import UserError
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
-from wmvla.policy.conversion import convert, load_policy, load_with_processors, rewrite
+from wmvla.policy.conversion import (
+    convert,
+    load_policy,
+    load_with_processors,
+    rename_cameras,
+    rewrite,
+)
 from wmvla.policy.inheritance import OF_THE_RUN
 from wmvla.policy.modeling_smolvla_world import FRAMES
 from wmvla.policy.processor_smolvla_world import LATENTS_PATH
-from wmvla.train.loop import train
 from wmvla.world.latents.cache import LatentCache, latents_path
 
 from ..conftest import MODEL, SIZE
+from . import cases
 
 FRONT = "observation.images.image"
-
-
-@pytest.fixture(scope="module")
-def base(toy, tmp_path_factory):
-    """A SmolVLA checkpoint of a few training steps."""
-    return train(toy.scratch_job(tmp_path_factory.mktemp("base")))
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +203,26 @@ def test_the_rename_map_that_a_checkpoint_was_trained_with_is_kept_as_names(conf
     assert "observation.images.top" in steps[5]["config"]["features"]
 
 
+def test_a_copy_asks_for_the_datas_names_and_acts_alike(base, raw, tmp_path):
+    """What a suite's ``rename_map`` makes of a published checkpoint."""
+    source = cases.copy(base, tmp_path / "source", cases.official_style)
+    numbers = {
+        f"observation.images.{name}": f"observation.images.camera{number}"
+        for name, number in (("image", 1), ("image2", 2))
+    }
+    rename_cameras(source, tmp_path / "copy", numbers)
+    policy, (preprocessor, _) = load_with_processors(tmp_path / "copy", "cpu")
+    plain, (plain_preprocessor, _) = load_with_processors(base, "cpu")
+    assert list(policy.config.image_features)[:2] == list(plain.config.image_features)
+    observed = {key: value for key, value in raw.items() if "action" not in key}
+    noise = torch.randn(6, MODEL.chunk_size, 32)
+    chunks = [
+        model.predict_action_chunk(process(dict(observed)), noise)
+        for model, process in ((policy, preprocessor), (plain, plain_preprocessor))
+    ]
+    assert torch.equal(*chunks)
+
+
 def test_a_hub_id_is_read_from_the_local_cache(config, base, tmp_path, monkeypatch):
     """A made-up snapshot in the Hub's own layout; the Hub itself is not asked."""
     commit = "0" * 40
@@ -264,7 +284,11 @@ def test_sources_that_are_no_complete_smolvla_are_refused(config, base, tmp_path
             weights(lambda loaded: loaded.update({key: torch.ones(2, 2)})),
             f"{key} is \\(2, 2\\)",
         ),
-        ("cut", lambda folder: (folder / "model.safetensors").write_bytes(b"cut"), "is damaged"),
+        (
+            "cut",
+            lambda folder: (folder / "model.safetensors").write_bytes(b"cut"),
+            "cannot be read",
+        ),
         ("no_weights", lambda folder: (folder / "model.safetensors").unlink(), "does not exist"),
         (
             "no_processors",

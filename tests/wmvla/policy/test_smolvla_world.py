@@ -15,16 +15,9 @@ from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.conversion import add_world, load_policy, load_with_processors
 from wmvla.policy.modeling_smolvla_world import FRAMES
 from wmvla.policy.processor_smolvla_world import HISTORY
-from wmvla.train.loop import train
 from wmvla.world.tiny_encoder import make_tiny_encoder
 
-from ..conftest import MODEL, SIZE, WORLD, Toy
-
-
-@pytest.fixture(scope="module")
-def base(toy: Toy, tmp_path_factory):
-    """A SmolVLA checkpoint of a few training steps."""
-    return train(toy.scratch_job(tmp_path_factory.mktemp("base")))
+from ..conftest import MODEL, SIZE, WORLD
 
 
 @pytest.fixture

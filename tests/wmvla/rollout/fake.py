@@ -37,6 +37,7 @@ FAULTS = {
 MISTAKE = "mistake in reset"
 STUCK = "stuck in step"
 """It sleeps in C, and Python's lock stays with it."""
+NOT_FINITE = "no finite state"
 FAULTY_STEP = 3
 
 
@@ -89,12 +90,10 @@ class FakeSimulation:
             name: np.full((2, 2, 3), self.step_number + 100 * (name == "image2"), np.uint8)
             for name in want
         }
-        return Observation(
-            np.array(
-                [self.step_number, os.getpid(), self.fault == "kill while asking"], np.float64
-            ),
-            images,
-        )
+        state = [self.step_number, os.getpid(), self.fault == "kill while asking"]
+        if self.fault == NOT_FINITE and self.step_number == FAULTY_STEP:
+            state[0] = np.inf
+        return Observation(np.array(state, np.float64), images)
 
 
 def plan_faults(folder: Path, faults: dict[int, list[str]]) -> None:

@@ -2,6 +2,7 @@
 the same noise."""
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from lerobot.envs.utils import preprocess_observation
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.diffusion.configuration_diffusion import DiffusionConfig
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+from lerobot.policies.lingbot_va.configuration_lingbot_va import LingBotVAConfig
 from lerobot.policies.pi0.configuration_pi0 import PI0Config
 from lerobot.policies.tdmpc.configuration_tdmpc import TDMPCConfig
 from lerobot.processor import RenameObservationsProcessorStep
@@ -182,6 +184,37 @@ def test_a_copy_with_own_state_shares_all_weights(policy):
         policy.policy.state_dict().items(), other.state_dict().items(), strict=True
     ):
         assert ours.data_ptr() == theirs.data_ptr(), name
+
+
+def test_what_lingbot_keeps_out_of_its_state_is_loaded_once_and_shared(monkeypatch):
+    """Its frozen parts, 20 GB as published, which it loads when it first acts; stand-ins here."""
+    pytest.importorskip("diffusers")
+    loaded = []
+
+    def load(name):
+        def made(*args, **kwargs):
+            loaded.append(name)
+            return torch.nn.Linear(2, 2)
+
+        return made
+
+    module = "lerobot.policies.lingbot_va.modeling_lingbot_va"
+    for name in ("load_vae", "load_text_encoder", "load_tokenizer"):
+        monkeypatch.setattr(f"{module}.{name}", load(name))
+    monkeypatch.setattr(f"{module}.WanVAEStreamingWrapper", lambda vae: SimpleNamespace(vae=vae))
+    config = LingBotVAConfig(
+        **FEATURES, num_attention_heads=2, attention_head_dim=8, in_channels=4, out_channels=4, text_dim=8,
+        freq_dim=8, ffn_dim=8, num_layers=1, dtype="float32",
+    )  # fmt: skip
+    policy = get_policy_class("lingbot_va")(config).eval()
+    monkeypatch.setattr(type(policy), "reset", lambda self: None)
+    first, second = with_own_state(policy), with_own_state(policy)
+    assert sorted(loaded) == ["load_text_encoder", "load_tokenizer", "load_vae"]
+    for part in ("vae", "text_encoder"):
+        weights = [each._frozen[part].weight.data_ptr() for each in (policy, first, second)]
+        assert len(set(weights)) == 1, part
+    assert first._frozen["streaming_vae"] is not second._frozen["streaming_vae"]
+    assert first._frozen["streaming_vae"].vae is first._frozen["vae"]
 
 
 def test_which_policies_are_asked_for_whole_chunks():

@@ -4,6 +4,7 @@ drawn."""
 import dataclasses
 import time
 
+import numpy as np
 import pytest
 
 from .fake import CountingPolicy, plan_faults, play, row, without_clock
@@ -47,6 +48,39 @@ def test_a_film_shows_every_step_and_changes_nothing(tmp_path):
     assert [int(query.images["image"][0, 0, 0]) for query in policy.queries] == [
         query.step for query in policy.queries
     ]
+
+
+class Unsound(CountingPolicy):
+    """Row 1 gets an action that is not finite at its second query, row 2 none at all at its first."""
+
+    def act(self, queries):
+        if any(query.row.index == 2 for query in queries):
+            raise FloatingPointError("The world memory is not finite.")
+        answers = super().act(queries)
+        for query, answer in zip(queries, answers, strict=True):
+            if query.row.index == 1 and query.number == 1:
+                answer.actions[2, 3] = np.nan
+        return answers
+
+
+@pytest.mark.parametrize("largest_batch", [1, 4])
+def test_what_is_not_finite_ends_its_episode_as_an_error_and_no_other(tmp_path, largest_batch):
+    plan_faults(tmp_path, {3: ["no finite state"]})
+    rows = [row(0), row(1), row(2), row(3, task=3)]
+    sound, _ = play(tmp_path, [rows[0]])
+    films = {}
+    records, _ = play(
+        tmp_path, rows, policy=Unsound(4, largest_batch), film=True,
+        on_film=lambda episode, frames: films.update({episode.index: frames}),
+    )  # fmt: skip
+    assert [records[index].status for index in range(4)] == ["ok", "error", "error", "error"]
+    assert (records[0].success, records[0].steps) == (sound[0].success, sound[0].steps)
+    assert records[1].error == "the action of step 7 is not finite (number 3 is nan)"
+    assert records[2].error == "at step 0: The world memory is not finite."
+    assert records[3].error == "the state after step 3 is not finite (number 0 is inf)"
+    assert [records[index].steps for index in (1, 2, 3)] == [6, 0, 3]
+    assert not any(records[index].success for index in (1, 2, 3))
+    assert list(films) == [0]
 
 
 def test_without_memory_only_query_frames_are_drawn(tmp_path):

@@ -21,10 +21,9 @@ FRAMES = 7
 
 
 @pytest.fixture(scope="module")
-def checkpoints(toy, tmp_path_factory):
+def checkpoints(toy, base, tmp_path_factory):
     """A plain policy and one with a memory."""
     root = tmp_path_factory.mktemp("rollout-policy")
-    base = train(toy.scratch_job(root / "base"))
     return {
         "E0": base,
         "E2": train(toy.scratch_job(root / "E2", scratch=None, base=str(base), world=toy.world)),

@@ -25,11 +25,6 @@ GATE = {"world_gate_init": 1.0}
 
 
 @pytest.fixture(scope="module")
-def base(toy, tmp_path_factory):
-    return train(toy.scratch_job(tmp_path_factory.mktemp("base")))
-
-
-@pytest.fixture(scope="module")
 def latents(toy):
     return LatentCache(latents_path(toy.cache, toy.repo_id, "vjepa", "m4"), 4, WORLD.encoder_hidden)
 

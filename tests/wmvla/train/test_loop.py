@@ -41,6 +41,13 @@ def test_every_step_has_a_line(uninterrupted):
     assert rows[-1]["world_gate"] != 0
 
 
+def test_a_variable_of_accelerates_divides_no_gradient(arm, uninterrupted, tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    job = arm(tmp_path)
+    train(job)
+    assert metrics(job) == metrics(uninterrupted)
+
+
 def test_a_killed_run_continues_to_the_same_losses_and_weights(arm, tmp_path):
     training = replace(TRAINING, steps=100, save_every=5)
     job, reference = (

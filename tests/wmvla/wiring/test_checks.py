@@ -1,24 +1,25 @@
 """Every tripwire passes on sound parts, and each trips when what it watches is broken."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 import wmvla.policy.modeling_smolvla_world
 import wmvla.wiring.processors
 import wmvla.wiring.toy
-from wmvla.train.loop import train
+from wmvla.errors import UserError
 from wmvla.wiring import CHECKS, WiringError, WiringInputs
 from wmvla.wiring.planted_toy import ToyResult
 from wmvla.world.injection import GatedCrossAttention
 from wmvla.world.tiny_encoder import make_tiny_encoder
 
 from ..conftest import SIZE, WORLD, Toy
+from ..policy import cases
 
 
 @pytest.fixture(scope="module")
-def inputs(toy: Toy, tmp_path_factory) -> WiringInputs:
-    base = train(toy.scratch_job(tmp_path_factory.mktemp("base")))
+def inputs(toy: Toy, base: Path) -> WiringInputs:
     world = {**toy.world, "world_prefix_num_heads": 4}
     return WiringInputs(base, toy.dataset, toy.repo_id, world, "cpu", seed=0)
 
@@ -35,6 +36,12 @@ def test_oracle_memory_halves_the_loss_of_the_planted_toy_and_no_other_memory_lo
     figures = CHECKS["toy"](inputs)
     assert figures["action_loss_oracle"] <= figures["action_loss_none"] / 2
     assert abs(figures["gate_oracle"]) > 0.05
+
+
+def test_statistics_of_another_robots_state_are_the_users_mistake(inputs, tmp_path):
+    base = cases.copy(inputs.base, tmp_path / "copy", cases.six_wide_state_statistics)
+    with pytest.raises(UserError, match=r"'observation.state' have 6 numbers .*, not 8"):
+        CHECKS["gate"](dataclasses.replace(inputs, base=base))
 
 
 def test_a_gate_that_is_skipped_when_closed_trips(inputs, monkeypatch):

@@ -1,9 +1,12 @@
 """The world encoder: the same frames give the same latents in the cache and in a rollout; models
 are told apart."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     BertConfig,
     BitImageProcessor,
@@ -13,6 +16,7 @@ from transformers import (
 
 from tests.wmvla.world.tiny_dinov2 import make_tiny_dinov2
 from wmvla.data.frames import DatasetFrames
+from wmvla.errors import UserError
 from wmvla.world.encoder import WorldEncoder
 from wmvla.world.latents.stream import stream_latents
 from wmvla.world.tiny_encoder import make_tiny_encoder
@@ -189,3 +193,22 @@ def test_latents_are_those_of_the_frames_and_not_of_the_batch(toy, vjepa):
     in_parts = torch.cat([latents for _, latents in stream_latents(frames, vjepa, 4, cuts)])
     whole = next(stream_latents(frames, vjepa, 4, [(0, 33)]))[1]
     np.testing.assert_allclose(in_parts.numpy(), whole.numpy(), atol=1e-5)
+
+
+def test_an_encoder_that_is_not_whole_is_refused(toy, tmp_path):
+    """transformers would fill in what is missing, with other numbers at every load."""
+    for name, change, message in (
+        ("prefix", lambda key: f"module.backbone.{key}", r"lack \d+ weights \(.*module\.backbone"),
+        ("layer", lambda key: None if "encoder.layer.0" in key else key, r"lack \d+ weights \(enc"),
+    ):
+        folder = tmp_path / name
+        shutil.copytree(toy.encoder, folder)
+        weights = load_file(folder / "model.safetensors")
+        named = {change(key): value for key, value in weights.items() if change(key)}
+        save_file(named, folder / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(UserError, match=message):
+            WorldEncoder(str(folder))
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    (folder / "model.safetensors").write_text(pointer)
+    with pytest.raises(UserError, match="is a Git LFS pointer"):
+        WorldEncoder(str(folder))

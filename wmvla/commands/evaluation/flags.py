@@ -11,6 +11,7 @@ from wmvla.errors import UserError
 from wmvla.policy.weights import checkpoint_fields, checkpoint_folder
 
 FAILURES = "failures"
+REVISION = "policy.pretrained_revision"
 
 
 @dataclass
@@ -75,12 +76,13 @@ def lerobots_arguments(arguments: list[str]) -> list[str]:
     source = value_of("policy.path", arguments) or value_of("policy.pretrained_path", arguments)
     if not source:
         raise UserError("Which checkpoint? Give --policy.path=<folder or hub id>.")
-    found = checkpoint_fields(checkpoint_folder(source))
+    folder = checkpoint_folder(source, value_of(REVISION, arguments))
+    found = checkpoint_fields(folder)
     kind = value_of("policy.type", arguments)
     if kind not in (None, found.get("type")):
         raise UserError(
             f"{source} is a {found.get('type')} checkpoint, but --policy.type is {kind}."
         )
-    for flag in ("policy.path", "policy.pretrained_path", "policy.type"):
+    for flag in ("policy.path", "policy.pretrained_path", "policy.type", REVISION):
         arguments = without(flag, arguments)
-    return [*needed_renames(arguments, source), f"--policy.path={source}"]
+    return [*needed_renames(arguments, folder), f"--policy.path={folder}"]

@@ -80,12 +80,15 @@ def _evaluate_with_lerobot(arguments: list[str], reason: str) -> None:
         )
     for name in OWN_FLAGS:
         arguments = without(name, arguments)
-    from lerobot.scripts.lerobot_eval import eval_main
+    from lerobot.scripts import lerobot_eval
     from lerobot.utils.utils import init_logging
+
+    from wmvla.policy.gate import gated
 
     print(f"LeRobot's own evaluation plays this: ours has no {reason}.", file=sys.stderr)
     init_logging()
-    eval_main(parse(EvalPipelineConfig, arguments, PROGRAM))
+    with gated(lerobot_eval):
+        lerobot_eval.eval_main(parse(EvalPipelineConfig, arguments, PROGRAM))
 
 
 def _print(info: "Info", config: EvalConfig, shard: Shard | None) -> None:

@@ -1,21 +1,23 @@
 """The evaluated checkpoint as a policy of the engine, loaded as ``lerobot-eval`` loads it."""
 
 import os
+import sys
 from pathlib import Path
 
 import torch
 from lerobot.envs.configs import LiberoEnv
-from lerobot.policies.factory import make_policy
+from lerobot.utils.constants import ACTION
 from lerobot.utils.device_utils import get_safe_torch_device
 
 from wmvla.commands.evaluation.flags import EvalConfig
 from wmvla.errors import UserError
 from wmvla.policy.base_processors import load_processors
+from wmvla.policy.gate import check_cameras, pads_state, whole_policy
 from wmvla.rollout.any_policy import AnyPolicy
 from wmvla.rollout.policy import CAMERA, RolloutPolicy
 from wmvla.sim.libero.fast.cameras import MUJOCO_CAMERAS
 
-STATE, STATE_SHAPE = "observation.state", (8,)
+STATE, STATE_WIDTH = "observation.state", 8
 OWN_NOISE = ("smolvla", "smolvla_world")
 """Types that take their noise as an argument, so that they can answer several queries together."""
 LOCAL_RANKS = ("LOCAL_RANK", "SLURM_LOCALID")
@@ -23,8 +25,11 @@ LOCAL_RANKS = ("LOCAL_RANK", "SLURM_LOCALID")
 
 
 def load_rollout_policy(config: EvalConfig, checkpoint: Path) -> RolloutPolicy | AnyPolicy:
-    """The policy of ``config`` from the folder ``checkpoint``, with its processors. UserError: it
-    asks for images or a state that LIBERO does not have."""
+    """The policy of ``config`` from the folder ``checkpoint``, with its processors.
+
+    Raises:
+        UserError: it is not whole, or asks for images or a state that LIBERO does not have.
+    """
     assert config.policy is not None
     assert isinstance(config.env, LiberoEnv)
     device = get_safe_torch_device(config.policy.device)
@@ -34,32 +39,75 @@ def load_rollout_policy(config: EvalConfig, checkpoint: Path) -> RolloutPolicy |
         # As lerobot-eval, but for cuDNN's choice by timing, which changes the results.
         torch.backends.cuda.matmul.allow_tf32 = True
     names = to_policy_names(config.env, config.rename_map)
-    asked = (config.policy.input_features or {}).get(STATE)
-    if asked is not None and STATE not in names and tuple(asked.shape) != STATE_SHAPE:
-        raise UserError(
-            f"{config.policy.pretrained_path} asks for a state of {asked.shape[0]} numbers, LIBERO"
-            f" has {STATE_SHAPE[0]}: it was trained for another robot."
-        )
+    check_inputs(config, names)
     config.policy.pretrained_path = checkpoint
-    policy = make_policy(config.policy, env_cfg=config.env, rename_map=config.rename_map).eval()
+    policy = whole_policy(config.policy, env_cfg=config.env, rename_map=config.rename_map).eval()
     overrides = {"rename_observations_processor": {"rename_map": names}}
-    processors = load_processors(config.policy, checkpoint, overrides)
+    (action,) = config.policy.output_features[ACTION].shape
+    widths = {names.get(STATE, STATE): STATE_WIDTH, ACTION: action}
+    processors = load_processors(config.policy, checkpoint, overrides, widths)
     if config.policy.type in OWN_NOISE and not config.policy.use_peft:
         largest_batch = 1 if config.deterministic else None
         return RolloutPolicy.of(policy, processors, config.policy.n_action_steps, largest_batch)
     return AnyPolicy(policy, processors)
 
 
-def to_policy_names(env: LiberoEnv, rename_map: dict[str, str]) -> dict[str, str]:
-    """``rename_map`` from our cameras' names; LeRobot's is from those of
-    ``--env.camera_name_mapping``."""
+def check_inputs(config: EvalConfig, names: dict[str, str]) -> None:
+    """What the policy reads is what LIBERO shows, by name; a camera without an image is told.
+
+    Args:
+        names: see ``to_policy_names``.
+
+    Raises:
+        UserError: a rename of or to a name that nobody has; or see ``check_cameras``; or a state of
+        another width.
+    """
+    policy, read = config.policy, config.policy.input_features or {}
+    assert isinstance(config.env, LiberoEnv)
+    given = {lerobots: ours for ours, lerobots in lerobots_names(config.env).items()}
+    for data, name in config.rename_map.items():
+        if data not in (*given, STATE):
+            raise UserError(
+                f"--rename_map renames {data}, which LIBERO does not show; it shows"
+                f" {', '.join(given)}, {STATE}."
+            )
+        if read and name not in read:
+            raise UserError(
+                f"--rename_map renames {data} to {name}, but {policy.pretrained_path} reads"
+                f" {', '.join(read)}."
+            )
+    if not read:
+        return
+    shown = {lerobots: names.get(ours, ours) for lerobots, ours in given.items()}
+    for camera in check_cameras(policy, shown):
+        print(
+            f"{policy.pretrained_path} reads {camera} too, of which LIBERO has no image: it plays"
+            " without, as LeRobot does.",
+            file=sys.stderr,
+        )
+    asked = read.get(names.get(STATE, STATE))
+    if asked is not None and tuple(asked.shape) != (STATE_WIDTH,) and not pads_state(policy):
+        raise UserError(
+            f"{policy.pretrained_path} asks for a state of {asked.shape[0]} numbers, LIBERO has"
+            f" {STATE_WIDTH}: it was trained for another robot."
+        )
+
+
+def lerobots_names(env: LiberoEnv) -> dict[str, str]:
+    """Our cameras' names -> those that ``--env.camera_name_mapping`` gives them."""
     given = env.camera_name_mapping or {}
-    names = {
-        f"{CAMERA}{given.get(f'{camera}_image', ours)}": f"{CAMERA}{ours}"
+    return {
+        f"{CAMERA}{ours}": f"{CAMERA}{given.get(f'{camera}_image', ours)}"
         for ours, camera in MUJOCO_CAMERAS.items()
     }
-    renamed = {ours: rename_map.get(lerobots, lerobots) for lerobots, ours in names.items()}
-    rest = {data: name for data, name in rename_map.items() if data not in names}
+
+
+def to_policy_names(env: LiberoEnv, rename_map: dict[str, str]) -> dict[str, str]:
+    """``rename_map`` from our cameras' names; LeRobot's starts at those that
+    ``--env.camera_name_mapping`` gives them."""
+    names = lerobots_names(env)
+    renamed = {ours: rename_map.get(lerobots, lerobots) for ours, lerobots in names.items()}
+    rest = {data: name for data, name in rename_map.items() if data not in names.values()}
     return {data: name for data, name in {**rest, **renamed}.items() if data != name}
 
 

@@ -54,11 +54,12 @@ def play_evaluation(config: EvalConfig, shard: Shard | None) -> Info:
     checkpoint = checkpoint_folder(str(config.policy.pretrained_path))
     suites = suites_of(config.env)
     table = episode_table(suites, config.eval.n_episodes, config.seed)
+    settings = settings_of(config, checkpoint)  # loading the policy adds to its configuration
+    evaluation = Evaluation(config, checkpoint, suites, table, shard)
+    evaluation.load_what_plays()
     with lock(directory, shard):
         recorded = read_all(directory / EPISODES)
-        settings = settings_of(config, checkpoint)
         keep_settings(directory, settings, may_replace=shard is None and not recorded)
-        evaluation = Evaluation(config, checkpoint, suites, table, shard)
         evaluation.play()
         info = evaluation.summary()
         if shard is None:
@@ -87,8 +88,15 @@ class Evaluation:
         self.recorded = self._read()
         self.began, self.played = time.monotonic(), 0
 
+    def load_what_plays(self) -> None:
+        """Load the policy where an episode is left to be played: a checkpoint that is refused
+        leaves nothing behind."""
+        if any(row.index not in self.recorded for row in self.rows):
+            assert self.policy
+
     def play(self) -> None:
         """Play what is not recorded, and film what is to be filmed and has no film."""
+        self.recorded = self._read()  # anew: others may have played meanwhile
         unfilmed = [row for row in self.rows if not self._video(row).exists()]
         first = [row for row in unfilmed if self._episode(row) < self.config.filmed_episodes]
         again = [row for row in first if self._played(row)]

@@ -14,6 +14,7 @@ from wmvla.commands.evaluation.flags import EvalConfig
 from wmvla.commands.evaluation.table import WITHOUT_EFFECT
 from wmvla.errors import UserError
 from wmvla.files import write_json
+from wmvla.policy.weights import commit_of
 
 Settings = dict[str, Any]
 
@@ -30,6 +31,7 @@ def settings_of(config: EvalConfig, checkpoint: Path) -> Settings:
         env.pop(name)
     settings = {
         "checkpoint": checkpoint_hash(checkpoint),
+        "checkpoint_commit": commit_of(checkpoint),
         "deterministic": config.deterministic,
         "env": env,
         "packages": {name: version(name) for name in ("lerobot", "mujoco", "torch")},

@@ -10,11 +10,16 @@ from lerobot.policies.factory import make_pre_post_processors
 
 from tests.forked import Forked, run_module
 from tests.wmvla.conftest import MODEL, SIZE
+from tests.wmvla.policy import cases
 from wmvla.commands.convert import main as convert
-from wmvla.commands.evaluation.flags import lerobots_arguments
+from wmvla.commands.evaluation.flags import EvalConfig, lerobots_arguments
 from wmvla.commands.evaluation.main import main
-from wmvla.commands.lerobot_main import joined
+from wmvla.commands.evaluation.settings import settings_of
+from wmvla.commands.lerobot_main import joined, parse
+from wmvla.commands.train import lerobots_arguments as train_arguments
+from wmvla.errors import UserError
 from wmvla.policy.conversion import load_policy
+from wmvla.policy.weights import checkpoint_folder
 from wmvla.sim.libero.assets import prepare_libero
 
 ENVIRONMENT = [
@@ -176,6 +181,57 @@ def test_the_references_flags_become_lerobots(checkpoint):
         f'--rename_map={{"observation.images.top": "{front}"}}',
         f"--policy.path={checkpoint}",
     ]
+
+
+def test_the_revision_that_is_asked_for_is_played_and_recorded_by_its_commit(
+    checkpoint, tmp_path, monkeypatch
+):
+    """A made-up repository in the hub's own layout; its newest commit is another one."""
+    repository = tmp_path / "hub" / "models--owner--policy"
+    commits = {"main": "b" * 40, "v1": "a" * 40}
+    (repository / "refs").mkdir(parents=True)
+    for name, commit in commits.items():
+        (repository / "refs" / name).write_text(commit)
+        cases.copy(checkpoint, repository / "snapshots" / commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for flags, commit in (
+        (["--policy.pretrained_revision=v1"], "a" * 40),
+        ([f"--policy.pretrained_revision={'a' * 40}"], "a" * 40),
+        ([], "b" * 40),
+    ):
+        arguments = lerobots_arguments(["--policy.path=owner/policy", *flags])
+        assert arguments == [f"--policy.path={repository / 'snapshots' / commit}"]
+        assert train_arguments(["--policy.path=owner/policy", *flags]) == arguments
+        config = parse(EvalConfig, [*arguments, *ENVIRONMENT, "--policy.device=cpu"], "test")
+        folder = checkpoint_folder(str(config.policy.pretrained_path))
+        assert settings_of(config, folder)["checkpoint_commit"] == commit
+    with pytest.raises(UserError, match="owner/policy at v2 is neither"):
+        lerobots_arguments(["--policy.path=owner/policy", "--policy.pretrained_revision=v2"])
+    with pytest.raises(UserError, match="is a folder, which has no revisions"):
+        lerobots_arguments([f"--policy.path={checkpoint}", "--policy.pretrained_revision=v1"])
+
+
+def test_a_swap_is_kept_and_a_name_of_nothing_refused(checkpoint, base, capsys):
+    front, wrist = "observation.images.image", "observation.images.image2"
+    swap = f"--rename_map={json.dumps({front: wrist, wrist: front})}"
+    for folder in (checkpoint, base):
+        assert swap in lerobots_arguments([f"--policy.path={folder}", swap])
+    other = f"--rename_map={json.dumps({front: 'observation.images.camera1'})}"
+    assert lerobots_arguments([f"--policy.path={checkpoint}", other])[:-1] == []
+    assert f"asks for {front} itself: not renamed" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"renames .*image to .*camera1, but .* needs"):
+        lerobots_arguments([f"--policy.path={base}", other])
+
+
+def test_a_checkpoint_that_is_refused_leaves_nothing_behind(checkpoint, tmp_path, capsys):
+    folder = cases.copy(checkpoint, tmp_path / "copy", cases.pointer_weights)
+    arguments = [f"--policy.path={folder}", *ENVIRONMENT, f"--output_dir={tmp_path / 'out'}"]
+    assert main(arguments) == 2
+    told = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error: ")]
+    assert [text for text in told if f"{folder}/model.safetensors is a Git LFS pointer" in text]
+    assert len(told) == 1
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

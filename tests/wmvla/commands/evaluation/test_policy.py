@@ -8,17 +8,20 @@ import numpy as np
 import pytest
 import torch
 from lerobot.configs.eval import EvalPipelineConfig
-from lerobot.envs.configs import LiberoEnv
 from lerobot.envs.utils import preprocess_observation
 from lerobot.policies.factory import make_policy, make_pre_post_processors
+from lerobot.scripts import lerobot_eval
 from safetensors.torch import load_file, save_file
 
 from tests.wmvla.conftest import SENTENCE, SIZE
+from tests.wmvla.policy import cases
 from wmvla.commands.convert import main as convert
 from wmvla.commands.evaluation.flags import EvalConfig
 from wmvla.commands.evaluation.policy import load_rollout_policy, to_policy_names, world_cameras
 from wmvla.commands.lerobot_main import parse
 from wmvla.errors import UserError
+from wmvla.policy.conversion import load_policy
+from wmvla.policy.gate import gated
 from wmvla.policy.weights import WEIGHTS
 from wmvla.recipe import EpisodeRow
 from wmvla.rollout.episode import Query
@@ -165,10 +168,111 @@ def test_deterministic_is_one_query_at_a_time(base, configured):
     assert load_rollout_policy(config, base).largest_batch == 1
 
 
-def test_a_state_of_another_robot_is_refused(base, configured):
-    config = configured(base)
-    feature = config.policy.input_features["observation.state"]
-    feature.shape = (6,)
-    with pytest.raises(UserError, match="asks for a state of 6 numbers, LIBERO has 8"):
-        load_rollout_policy(config, base)
-    assert isinstance(config.env, LiberoEnv)
+NUMBERED = (
+    "--env.camera_name_mapping={'agentview_image': 'camera1',"
+    " 'robot0_eye_in_hand_image': 'camera2'}"
+)
+
+
+def test_cameras_and_a_state_that_only_the_configuration_has_are_played_as_stock_plays_them(
+    base, configured, tmp_path, capsys
+):
+    official = cases.copy(base, tmp_path / "official", cases.official_style)
+    config = configured(official, NUMBERED)
+    ours = our_actions(load_rollout_policy(config, official), ())
+    assert np.array_equal(
+        ours, stock_actions(configured(official, NUMBERED, kind=EvalPipelineConfig))
+    )
+    assert np.array_equal(ours, our_actions(load_rollout_policy(configured(base), base), ()))
+    told = capsys.readouterr().err
+    assert f"{official} reads observation.images.camera3 too, of which LIBERO has no image" in told
+
+
+def test_a_swap_is_played_as_stock_plays_it(base, configured):
+    swap = (
+        "--rename_map={'observation.images.image': 'observation.images.image2',"
+        " 'observation.images.image2': 'observation.images.image'}"
+    )
+    ours = our_actions(load_rollout_policy(configured(base, swap), base), ())
+    assert np.array_equal(ours, stock_actions(configured(base, swap, kind=EvalPipelineConfig)))
+    assert not np.array_equal(ours, our_actions(load_rollout_policy(configured(base), base), ()))
+
+
+IMAGE = "observation.images."
+REFUSED_RENAMES = {
+    "half a swap": ({"image": "image2"}, "would both be observation.images.image2"),
+    "two to one": ({"image": "camera1", "image2": "camera1"}, "would both be .*camera1"),
+    "one of two": (
+        {"image": "camera1"},
+        r"reads observation.images.camera2, which get no image, while observation.images.image2"
+        r" would be left out: give --rename_map='\{\"observation.images.image\":"
+        r" \"observation.images.camera1\", \"observation.images.image2\":"
+        r" \"observation.images.camera2\"\}\'",
+    ),
+    "no such image": ({"imaeg": "camera1"}, "imaeg, which LIBERO does not show"),
+    "no such camera": ({"image": "camear1"}, "to observation.images.camear1, but .* reads"),
+}
+
+
+@pytest.mark.parametrize("rename", REFUSED_RENAMES)
+def test_a_camera_without_an_image_and_names_of_nothing_are_refused(
+    rename, base, configured, tmp_path
+):
+    names, message = REFUSED_RENAMES[rename]
+    folder = base
+    if rename != "half a swap":
+        folder = cases.copy(base, tmp_path / "renamed", cases.renamed_cameras)
+    given = {IMAGE + data: IMAGE + name for data, name in names.items()}
+    config = configured(folder, f"--rename_map={given}")
+    with pytest.raises(UserError, match=message):
+        load_rollout_policy(config, folder)
+
+
+BY_EVALUATION = (
+    cases.foreign_statistics_keys,
+    cases.nan_statistics,
+    cases.ddp_prefix,
+    cases.missing_head,
+    cases.pointer_weights,
+    cases.pointer_statistics,
+    cases.tokenizer_elsewhere,
+    cases.six_wide_statistics,
+    cases.adapter,
+)
+
+
+@pytest.mark.parametrize("case", BY_EVALUATION, ids=lambda case: case.__name__)
+def test_what_is_not_whole_is_refused(case, base, configured, tmp_path):
+    folder = cases.copy(base, tmp_path / "copy", case)
+    with pytest.raises(UserError, match=cases.REFUSED[case]) as caught:
+        load_rollout_policy(configured(folder), folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_lerobots_own_evaluation_passes_the_same_gate(base, configured, tmp_path):
+    stock = lerobot_eval.make_policy, lerobot_eval.make_pre_post_processors
+    headless = cases.copy(base, tmp_path / "headless", cases.missing_head)
+    foreign = cases.copy(base, tmp_path / "foreign", cases.foreign_statistics_keys)
+    config = configured(headless, kind=EvalPipelineConfig)
+    with gated(lerobot_eval):
+        with pytest.raises(UserError, match=cases.REFUSED[cases.missing_head]):
+            lerobot_eval.make_policy(cfg=config.policy, env_cfg=config.env)
+        with pytest.raises(UserError, match=cases.REFUSED[cases.foreign_statistics_keys]):
+            lerobot_eval.make_pre_post_processors(config.policy, pretrained_path=foreign)
+    assert stock == (lerobot_eval.make_policy, lerobot_eval.make_pre_post_processors)
+
+
+def test_statistics_of_a_state_of_another_robot_are_refused(base, configured, tmp_path):
+    folder = cases.copy(base, tmp_path / "copy", cases.six_wide_state_statistics)
+    with pytest.raises(UserError, match=r"'observation.state' have 6 numbers .*, not 8"):
+        load_rollout_policy(configured(folder), folder)
+
+
+def test_weights_in_several_files_are_read(base, configured, tmp_path):
+    folder = cases.copy(base, tmp_path / "copy", cases.two_shards)
+    config = configured(folder)
+    ours = our_actions(load_rollout_policy(config, folder), ())
+    assert np.array_equal(ours, our_actions(load_rollout_policy(configured(base), base), ()))
+    assert config.policy.pretrained_path == folder
+    of_a_suite = load_policy(folder)
+    assert all(map(torch.equal, of_a_suite.parameters(), load_policy(base).parameters()))
