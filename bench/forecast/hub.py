@@ -121,7 +121,7 @@ def _camera_names(folder: Path, rename_map: Mapping[str, str]) -> dict[str, str]
     from wmvla.sim.libero.fast.cameras import MUJOCO_CAMERAS
 
     renames: dict[str, str] = {}
-    for step in _steps(folder / "policy_preprocessor.json"):
+    for step in _json(folder / "policy_preprocessor.json").get("steps", []):
         if step.get("registry_name") == RENAMES:
             renames = step.get("config", {}).get("rename_map", {})
     shown = [f"observation.images.{name}" for name in MUJOCO_CAMERAS]

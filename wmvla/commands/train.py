@@ -10,7 +10,6 @@ from typing import Any
 
 from lerobot.configs import PreTrainedConfig
 from lerobot.configs.train import TrainPipelineConfig
-from lerobot.processor import PolicyProcessorPipeline
 
 from wmvla.commands.lerobot_main import (
     parse,
@@ -24,7 +23,6 @@ from wmvla.commands.rename_map import needed_renames
 from wmvla.errors import UserError
 from wmvla.policy.gate import gated
 from wmvla.policy.weights import checkpoint_folder
-from wmvla.train.start import refuse_other_dataset
 
 PROGRAM = "lerobot-wm-train"
 REVISION = "policy.pretrained_revision"

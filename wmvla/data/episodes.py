@@ -12,15 +12,19 @@ import numpy as np
 import pyarrow.parquet as pq
 from lerobot.datasets import LeRobotDatasetMetadata
 
-from wmvla.data.stored import parquet_files
+from wmvla.data.stored import of_episodes, parquet_files
 from wmvla.errors import UserError
 
 
 def ends_of(metadata: LeRobotDatasetMetadata) -> np.ndarray:
-    """Exclusive end row of every episode, ascending: by their lengths, or, if those do not add up,
-    by the frames. UserError: neither gives the episodes and frames of ``meta/info.json``."""
-    listed = metadata.episodes.with_format("numpy")
-    numbers, lengths = np.asarray(listed["episode_index"]), np.asarray(listed["length"])
+    """Exclusive end row of every episode, ascending: the sums of their lengths, or, where those do
+    not add up, by the frames.
+
+    Raises:
+        UserError: neither gives the episodes and frames of ``meta/info.json``.
+    """
+    numbers = of_episodes(metadata.episodes, "episode_index")
+    lengths = of_episodes(metadata.episodes, "length")
     ends = np.cumsum(lengths)
     wanted = (metadata.total_episodes, metadata.total_frames)
     if np.array_equal(numbers, np.arange(len(ends))) and (len(ends), ends[-1]) == wanted:
@@ -49,6 +53,7 @@ def ends_of_frames(root: Path) -> np.ndarray:
     episode = np.concatenate(
         [np.empty(0, int), *[part["episode_index"].to_numpy() for part in parts]]
     )
+    index = np.concatenate([np.empty(0, int), *[part["index"].to_numpy() for part in parts]])
     if not np.array_equal(index, np.arange(len(index))) or (np.diff(episode) < 0).any():
         raise UserError(
             f"The frames of {root} are not in the order of their index: fetch the dataset again."

@@ -34,7 +34,7 @@ def take_first_weights(policy: nn.Module, config: SmolVLAWorldConfig) -> None:
     folder = checkpoint_folder(source)
     check_files(folder)
     missing, unknown = load_weights(policy, folder / WEIGHTS, _is_world, config.init_from_strict)
-    missing = [key for key in missing if not _is_world(key)]
+    lacking = [key for key in missing if not _is_world(key)]
     logging.info("Weights and processors come from %s", source)
     if lacking or unknown:
         text = "%s lacks %d of SmolVLA's weights and has %d unknown ones"

@@ -75,7 +75,6 @@ def check_latents(path: Path, asked: Asked) -> Finding:
             f" gives other latents from the dataset's frames (agreement {agreement:.3f}, at least"
             f" {LEAST_AGREEMENT} is needed)",
         )
-        return Finding(figures, agreement, why)
     if metadata is None or (encoder and metadata["encoder"].get("hash") is None):
         metadata = _describe(asked, frames)
     write_json(metadata_path(path), make_metadata(metadata, frames.ends, figures, path))
