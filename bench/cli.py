@@ -5,7 +5,6 @@ one line.
 """
 
 import argparse
-import errno
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -27,7 +26,7 @@ from bench.commands import (
 from bench.commands.standard_output import outlive_readers
 from bench.doctor import checks
 from wmvla.checkout import require_own_code
-from wmvla.errors import UserError
+from wmvla.errors import answer
 
 COMMANDS = {
     "plan": plan,
@@ -71,25 +70,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     outlive_readers()
     try:
-        require_own_code(sys.argv[0])
-        if arguments[:1] == ["doctor"]:
-            return checks.main(arguments[1:])
-        options = make_parser().parse_args(arguments, argparse.Namespace(given=arguments))
-        return int(options.run(options))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return answer(lambda: run_command(arguments))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        print(
-            f"error: {error.filename}: {error.strerror}; give the path of a file or folder",
-            file=sys.stderr,
-        )
-        return 2
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    require_own_code(sys.argv[0])
+    if arguments[:1] == ["doctor"]:
+        return checks.main(arguments[1:])
+    options = make_parser().parse_args(arguments, argparse.Namespace(given=arguments))
+    return int(options.run(options))
 
 
 if __name__ == "__main__":

@@ -109,6 +109,15 @@ PINS = (
         "stats rename_map",
     ),
     Pin("lerobot", "lerobot.datasets.io_utils:load_stats", "wmvla/data/frames.py", "local_dir"),
+    *(
+        Pin("lerobot", f"lerobot.datasets.{place}", "wmvla/data/stored.py", parameters)
+        for place, parameters in (
+            ("io_utils:load_nested_dataset", "pq_dir features episodes"),
+            ("dataset_reader:load_nested_dataset", "pq_dir features episodes"),
+            ("dataset_metadata:load_tasks", "local_dir"),
+            ("dataset_metadata:load_episodes", "local_dir"),
+        )
+    ),
     Pin(
         "lerobot",
         "lerobot.scripts.lerobot_train:update_policy",
@@ -500,3 +509,11 @@ def test_robosuites_logger_has_the_name_that_we_quieten() -> None:
     import robosuite.utils.log_utils
 
     assert robosuite.utils.log_utils.ROBOSUITE_DEFAULT_LOGGER.name == "robosuite_logs"
+
+
+def test_robosuite_opens_a_log_only_where_its_macros_name_a_level() -> None:
+    import robosuite.utils.log_utils
+
+    source = inspect.getsource(robosuite.utils.log_utils)
+    assert "file_logging_level=macros.FILE_LOGGING_LEVEL" in source
+    assert "if file_logging_level is not None" in source

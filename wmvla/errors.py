@@ -16,7 +16,6 @@ LIBRARIES = frozenset(
 )  # fmt: skip
 """What reads the user's files, and asks the network, on our behalf."""
 OURS = frozenset({"wmvla", "bench", "suites"})
-VAGUE = ("Couldn't instantiate class",)
 
 
 class UserError(ValueError):
@@ -81,12 +80,7 @@ def cause(error: BaseException) -> str:
     for link in links:
         if isinstance(link, UserError):
             return " ".join(str(link).split())
-    clear = [
-        link
-        for link in links
-        if not isinstance(link, KeyError) and not any(words in str(link) for words in VAGUE)
-    ]
-    innermost = (clear or links)[-1]
+    innermost = ([link for link in links if not isinstance(link, KeyError)] or links)[-1]
     if isinstance(innermost, OSError) and innermost.filename and innermost.strerror:
         return f"{innermost.filename}: {innermost.strerror}"
     said = " ".join(str(innermost).split())

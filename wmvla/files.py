@@ -1,5 +1,6 @@
 """Writing so that a killed process leaves either the old state or the new one, never half of it."""
 
+import errno
 import json
 import os
 import shutil
@@ -9,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wmvla.errors import cause
+from wmvla.errors import UserError, cause
 
+NO_LOCKS = frozenset((errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOLCK))
+"""What `flock` answers where there are none."""
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -28,6 +31,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         yield unfinished
         if not folder.exists():
             unfinished.replace(folder)
+            sync_folder(folder.parent)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -45,6 +49,7 @@ def write_json(path: Path, content: Any) -> None:
             os.fsync(file.fileno())
         partial.chmod(0o644)
         partial.replace(path)
+        sync_folder(path.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -80,6 +85,21 @@ def why_unreadable(path: Path, error: Exception) -> str:
         return f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull` there."
     reason = "it is empty" if beginning == b"" else cause(error)
     return f"{path} cannot be read ({reason}): fetch it again."
+
+
+def refuse_no_locks(path: Path, error: OSError) -> None:
+    """Say what to do where the file system refuses every lock, as Lustre and some network mounts
+    do.
+
+    Raises:
+        UserError: for such an ``error``.
+    """
+    if error.errno in NO_LOCKS:
+        raise UserError(
+            f"{path}: its file system locks no files ({os.strerror(error.errno)}), and without"
+            " locks two runs would write over each other: put results/ and cache/ on a local disk,"
+            " or ask for a mount with locks (Lustre: -o flock; NFS: without nolock)."
+        ) from error
 
 
 @contextmanager

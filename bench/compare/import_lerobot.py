@@ -41,7 +41,7 @@ def read_eval_info(path: Path, rollout: str) -> External:
         suite, count = _task(told, f"{path}: 'per_task[{i}]'")
         if count.episodes:  # of a task that could not be played at all nothing is told
             counts[suite].append(count)
-    _check_overall(info, sum(count.episodes for each in counts.values() for count in each), path)
+    _check_totals(info, counts, path)
     if not counts:
         raise UserError(f"{path}: it has no episodes; there is nothing to import")
     broken = _not_played(info.get("not_played", []), path)
@@ -77,15 +77,32 @@ def _task(told: Any, where: str) -> tuple[str, TaskCount]:
     return told["task_group"], TaskCount(told["task_id"], len(successes), sum(successes))
 
 
-def _check_overall(info: dict[str, Any], episodes: int, path: Path) -> None:
-    """What the file says of all tasks together must be what its tasks say."""
-    overall = info.get("overall")
-    said = overall.get("n_episodes") if isinstance(overall, dict) else None
-    if said != episodes:
-        raise UserError(
-            f"{path}: 'overall.n_episodes' is {said!r}, but its tasks have {episodes}; the file "
-            "was cut or changed"
-        )
+def _check_totals(info: dict[str, Any], counts: dict[str, list[TaskCount]], path: Path) -> None:
+    """What the file says of all tasks together, and of each suite's, must be what its tasks say."""
+    groups = info.get("per_group")
+    whole = [count for each in counts.values() for count in each]
+    for key, told, tasks in (
+        ("overall", info.get("overall"), whole),
+        *(
+            (f"per_group.{suite}", found, counts.get(suite, []))
+            for suite, found in (groups if isinstance(groups, dict) else {}).items()
+        ),
+    ):
+        episodes = sum(count.episodes for count in tasks)
+        rate = 100 * sum(count.successes for count in tasks) / episodes if episodes else None
+        said = told if isinstance(told, dict) else {}
+        if said.get("n_episodes") != episodes:
+            raise UserError(
+                f"{path}: '{key}.n_episodes' is {said.get('n_episodes')!r}, but its tasks have"
+                f" {episodes}; the file was cut or changed"
+            )
+        success = said.get("pc_success", rate)
+        agrees = isinstance(success, int | float) and abs(success - (rate or 0)) < 0.01
+        if rate is not None and not agrees:
+            raise UserError(
+                f"{path}: '{key}.pc_success' is {success!r}, but its tasks have {rate:g} %; the"
+                " file was cut or changed"
+            )
 
 
 def _not_played(told: Any, path: Path) -> dict[str, int]:

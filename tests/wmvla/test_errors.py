@@ -1,11 +1,18 @@
-"""A full disk, told by whichever library met it, becomes one sentence; nothing else is changed."""
+"""What a library or the disk raises becomes one sentence with its innermost cause, in every command
+alike; an error of our own code keeps its traceback."""
 
 import errno
+import json
+from collections.abc import Callable
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
-from safetensors import SafetensorError
+from lerobot.datasets.io_utils import load_info
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig
 
-from wmvla.errors import UserError, disk_full_is_a_user_error
+from wmvla.errors import UserError, answer, disk_full_is_a_user_error
 
 
 @pytest.mark.parametrize(
@@ -32,3 +39,54 @@ def test_other_errors_pass(error):
     with pytest.raises(type(error)) as caught, disk_full_is_a_user_error():
         raise error
     assert caught.value is error
+
+
+def open_weights(path: Path) -> None:
+    with safe_open(path, "pt"):
+        pass
+
+
+LIBRARIES: list[tuple[Callable[[Path], object], str]] = [
+    (pq.read_table, "Parquet"),
+    (open_weights, "header"),
+    (lambda path: load_info(path.parent), "No such file or directory"),
+    (lambda path: AutoConfig.from_pretrained(path.parent), "Unrecognized model"),
+    (lambda path: path.open("x"), "File exists"),
+    (lambda path: (path / "below").mkdir(), "Not a directory"),
+]
+
+
+@pytest.mark.parametrize(("read", "said"), LIBRARIES)
+def test_what_a_library_raises_is_one_line(tmp_path: Path, capsys, read, said: str):
+    path = tmp_path / "half"
+    path.write_bytes(b"x" * 100)
+    (tmp_path / "config.json").write_text(json.dumps({"a": 1}))
+
+    def command() -> int:
+        try:
+            read(path)
+        except Exception as error:
+            raise RuntimeError("a step went wrong") from error
+        return 0
+
+    assert answer(command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
+    assert "a step went wrong" not in line
+
+
+def test_an_error_of_our_own_keeps_its_traceback():
+    def command() -> int:
+        return {"a": 1}["b"]
+
+    with pytest.raises(KeyError):
+        answer(command)
+
+
+def test_the_traceback_is_there_for_who_asks(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.setenv("WMBENCH_DEBUG", "1")
+    assert answer(lambda: (tmp_path / "absent").stat().st_size) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1].startswith(f"error: {tmp_path}/absent: No such file or directory")

@@ -19,7 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 from wmvla.checkout import require_own_code
 from wmvla.commands.flags import parse_flags
 from wmvla.data.frames import DatasetFrames
-from wmvla.errors import UserError, disk_full_is_a_user_error
+from wmvla.errors import UserError, answer
 from wmvla.policy.configuration_smolvla_world import suffix_window
 from wmvla.world.encoder import WorldEncoder
 from wmvla.world.latents.cache import latents_path, metadata_path, read_metadata
@@ -136,16 +136,15 @@ class LatentsFlags:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     disable_progress_bar()
-    try:
-        require_own_code(sys.argv[0])
-        flags = parse_flags(LatentsFlags, sys.argv[1:] if arguments is None else arguments, PROGRAM)
-        if flags.batch_size < 1:
-            raise UserError(f"--batch_size={flags.batch_size} must be at least 1.")
-        with disk_full_is_a_user_error():
-            return check(flags) if flags.check else make(flags)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return answer(lambda: make_or_check(sys.argv[1:] if arguments is None else arguments))
+
+
+def make_or_check(arguments: Sequence[str]) -> int:
+    require_own_code(sys.argv[0])
+    flags = parse_flags(LatentsFlags, arguments, PROGRAM)
+    if flags.batch_size < 1:
+        raise UserError(f"--batch_size={flags.batch_size} must be at least 1.")
+    return check(flags) if flags.check else make(flags)
 
 
 def make(flags: LatentsFlags) -> int:

@@ -5,7 +5,6 @@ import contextlib
 import io
 import logging
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from lerobot.configs import PreTrainedConfig, parser
 from lerobot.utils.import_utils import register_third_party_plugins
 
 from wmvla.checkout import require_own_code
-from wmvla.errors import UserError, disk_full_is_a_user_error
+from wmvla.errors import UserError, answer, chain, modules_of
 from wmvla.files import temporary_files_removed
 from wmvla.policy import configuration_smolvla_world  # noqa: F401  registers the policy type where no plugin is installed
 
@@ -42,20 +41,17 @@ def run(program: str, action: Callable[[list[str]], None], arguments: Sequence[s
     # At every start, of a decoder that is not used here.
     logging.getLogger("lerobot.utils.import_utils").setLevel(logging.ERROR)
     register_third_party_plugins()
+
+    def act() -> int:
+        require_own_code(command_line[0])
+        with lerobots_checks_are_user_errors(), lerobots_temporary_files_removed():
+            action(joined(command_line[1:] if arguments is None else arguments))
+        return 0
+
     try:
-        require_own_code(sys.argv[0])
-        with (
-            disk_full_is_a_user_error(),
-            lerobots_checks_are_user_errors(),
-            lerobots_temporary_files_removed(),
-        ):
-            action(joined(sys.argv[1:] if arguments is None else arguments))
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return answer(act)
     finally:
         sys.argv = command_line
-    return 0
 
 
 def joined(arguments: Sequence[str]) -> list[str]:
@@ -194,7 +190,7 @@ def lerobots_checks_are_user_errors() -> Iterator[None]:
             f"The hub does not give what was asked for: {str(error).strip().splitlines()[0]}"
         ) from error
     except ImportError as error:
-        if not any(name.startswith("lerobot.envs.") for name in _modules(error)):
+        if not any(name.startswith("lerobot.envs.") for name in modules_of(error)):
             raise
         kind = value_of("env.type", sys.argv)
         raise UserError(
@@ -207,14 +203,8 @@ def lerobots_checks_are_user_errors() -> Iterator[None]:
         raise UserError(_as_flags(_reason(error), sys.argv)) from error
 
 
-def _modules(error: Exception) -> list[str]:
-    """The modules that an error came through, the one that raised it last."""
-    frames = traceback.walk_tb(error.__traceback__)
-    return [frame.f_globals.get("__name__", "") for frame, _ in frames]
-
-
 def _comes_from_a_check(error: Exception) -> bool:
-    modules = _modules(error)
+    modules = modules_of(error)
     return isinstance(error, ParsingError) or (bool(modules) and modules[-1].startswith(CHECKS))
 
 
@@ -245,15 +235,13 @@ def _policy_mistake(arguments: Sequence[str]) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
-    """The sentence at the root of an exception: the user's mistake in our words where there is
-    one."""
-    chain: list[BaseException] = [error]
-    while (deeper := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(deeper)
-    for link in chain:
+    """What a check of LeRobot's says: the outermost sentence that names the flag, and our own words
+    for it where there are some."""
+    links = chain(error)
+    for link in links:
         if isinstance(link, UserError):
             return str(link)
-    named = [link for link in chain if not isinstance(link, KeyError)] or chain
+    named = [link for link in links if not isinstance(link, KeyError)] or links
     vague = "Couldn't instantiate class"
     return str(next((link for link in named if vague not in str(link)), named[0]))
 

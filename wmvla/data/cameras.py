@@ -3,18 +3,21 @@ place."""
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lerobot.configs import FeatureType
-from lerobot.datasets import LeRobotDatasetMetadata
 from lerobot.utils.feature_utils import dataset_to_policy_features
 
 from wmvla.errors import UserError
+
+if TYPE_CHECKING:
+    from lerobot.datasets import LeRobotDatasetMetadata
 
 WRIST = re.compile(r"wrist|hand|gripper")
 FRONT = re.compile(r"front|agentview|base|main|image|camera_?1|top|exterior")
 
 
-def camera_keys(metadata: LeRobotDatasetMetadata) -> list[str]:
+def camera_keys(metadata: "LeRobotDatasetMetadata") -> list[str]:
     """Feature keys of the cameras, in the dataset's order."""
     features = dataset_to_policy_features(metadata.features)
     return [key for key, feature in features.items() if feature.type is FeatureType.VISUAL]

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from lerobot.datasets import LeRobotDatasetMetadata
 
+from wmvla.data.stored import parquet_files
 from wmvla.errors import UserError
 
 
@@ -47,7 +48,7 @@ def ends_of_frames(root: Path) -> np.ndarray:
     """
     parts = [
         pq.read_table(file, columns=["episode_index", "index"])
-        for file in sorted(root.glob("data/*/*.parquet"))
+        for file in parquet_files(root / "data")
     ]
     episode = np.concatenate(
         [np.empty(0, int), *[part["episode_index"].to_numpy() for part in parts]]

@@ -34,7 +34,7 @@ def open_metadata(
     Raises:
         UserError: no such dataset, the hub cannot be reached for it, or its metadata are not whole.
     """
-    return _open_metadata(root, repo_id, revision)[0]
+    return locate(root, repo_id, revision)[0]
 
 
 def open_dataset(repo_id: str, root: Path | None, revision: str | None = None) -> LeRobotDataset:
@@ -43,7 +43,7 @@ def open_dataset(repo_id: str, root: Path | None, revision: str | None = None) -
     Raises:
         UserError: as ``open_metadata``, and where frames are missing or not sound.
     """
-    metadata, place = _open_metadata(root, repo_id, revision)
+    metadata, place = locate(root, repo_id, revision)
     # pyav, because torchcodec needs shared libraries of FFmpeg that a wheel does not bring
     with fetching(repo_id, root), read_as_stored():
         try:
@@ -56,7 +56,7 @@ def open_dataset(repo_id: str, root: Path | None, revision: str | None = None) -
     return dataset
 
 
-def _open_metadata(
+def locate(
     root: Path | None, repo_id: str, revision: str | None
 ) -> tuple[LeRobotDatasetMetadata, Path | None]:
     """The metadata, and the folder that LeRobot has to be given for the rest."""
@@ -128,8 +128,8 @@ def _refuse_unreadable(folder: Path, repo_id: str) -> None:
     version = info.get("codebase_version") if isinstance(info, dict) else None
     if not isinstance(version, str) or not isinstance(info.get("features"), dict):
         raise UserError(
-            f"{path} is not the description of a LeRobotDataset (codebase_version and features are"
-            " missing): fetch it again."
+            f"{path} is not the description of a LeRobotDataset (it lacks codebase_version or"
+            " features): fetch it again."
         )
     if not version.startswith("v3."):
         raise UserError(_older(str(path), repo_id, f"codebase_version {version}", folder))

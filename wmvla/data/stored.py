@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pandas as pd
 import pyarrow.dataset
 from lerobot.datasets import dataset_metadata, dataset_reader, io_utils
@@ -39,6 +40,7 @@ def read_as_stored() -> Iterator[None]:
         (io_utils, "load_nested_dataset", load_nested_dataset),
         (dataset_reader, "load_nested_dataset", load_nested_dataset),
         (dataset_metadata, "load_tasks", load_tasks),
+        (dataset_metadata, "load_episodes", load_episodes),
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in places]
     try:
@@ -72,6 +74,27 @@ def load_nested_dataset(
         return datasets.Dataset.from_parquet(
             [str(file) for file in files], filters=chosen, features=features, cache_dir=str(copy)
         )
+
+
+def load_episodes(root: Path) -> datasets.Dataset:
+    """LeRobot's function of this name; each episode begins where the one before it ends.
+
+    Non-obvious: LeRobot gives a frame actions up to ``dataset_to_index``, which in some published
+    datasets begins anew in every file (``wmvla.data.episodes``).
+    """
+    episodes = io_utils.load_episodes(root)
+    if not {"episode_index", "length"} <= set(episodes.column_names):
+        return episodes
+    numbers, ends = episodes["episode_index"][:], np.cumsum(episodes["length"][:])
+    if list(numbers) != list(range(len(ends))):
+        return episodes
+    for name, right in (
+        ("dataset_from_index", ends - episodes["length"][:]),
+        ("dataset_to_index", ends),
+    ):
+        if name in episodes.column_names and list(episodes[name]) != right.tolist():
+            episodes = episodes.remove_columns(name).add_column(name, right.tolist())
+    return episodes
 
 
 def load_tasks(root: Path) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from lerobot.configs import PreTrainedConfig
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 
+from wmvla.data.cameras import world_cameras
 from wmvla.errors import UserError
 from wmvla.policy.inheritance import inherit
 from wmvla.recipe import FRAME_MODES, REFUSED_IN_ROLLOUTS, ROLLOUT_MODES, TRAINING_MODES
@@ -167,16 +168,8 @@ class SmolVLAWorldConfig(SmolVLAConfig):
 
     @property
     def world_camera_keys(self) -> tuple[str, ...]:
-        """Feature keys of the cameras that the world encoder sees; LIBERO's first camera is the
-        front, its second the wrist."""
-        keys = tuple(self.image_features)
-        wanted = {"front": keys[:1], "wrist": keys[1:2], "both": keys[:2]}[self.world_camera]
-        if len(wanted) != (2 if self.world_camera == "both" else 1):
-            raise UserError(
-                f"policy.world_camera = {self.world_camera!r} needs more cameras than the policy"
-                f" has: {_listed(keys)}."
-            )
-        return wanted
+        """Feature keys of the cameras that the world encoder sees, by their names."""
+        return tuple(world_cameras(list(self.image_features), self.world_camera, "the policy"))
 
     @property
     def world_frames(self) -> int:

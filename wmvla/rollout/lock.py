@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from wmvla.errors import UserError
+from wmvla.files import refuse_no_locks
 from wmvla.rollout.shard import Shard
 
 LOCK_SECONDS = 5.0
@@ -79,6 +80,7 @@ def lock(directory: Path, shard: Shard | None = None, cases: Sequence[str] = ())
                     )
                 time.sleep(0.1)
         except OSError as error:
+            refuse_no_locks(directory, error)
             raise UserError(
                 f"{directory}: cannot be used as a run directory: {error.strerror}"
             ) from None

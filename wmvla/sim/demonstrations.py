@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from wmvla.errors import UserError
+from wmvla.files import sync_folder, sync_tree, write_json
 from wmvla.processes import one_thread_per_process
 from wmvla.recipe import Demonstrations, Environment
 from wmvla.sim.observation import Simulation
@@ -76,7 +77,7 @@ def make_demonstrations(
         staging.mkdir(parents=True, exist_ok=True)
         staged_recipe = staging / "recipe.json"
         if not staged_recipe.exists():
-            _write_durably(staged_recipe, recipe)
+            write_json(staged_recipe, recipe)
         _check_recipe(staging, json.loads(staged_recipe.read_text()), recipe)
         _play_missing(environment, demonstrations, staging, workers, progress)
         _assemble(environment, demonstrations, staging, folder, recipe)
@@ -275,14 +276,7 @@ def _assemble(
     shutil.rmtree(
         partial / "images", ignore_errors=True
     )  # Single images, by now inside the parquet file.
-    _write_durably(partial / MANIFEST, {"recipe": recipe, "episodes": episodes})
+    write_json(partial / MANIFEST, {"recipe": recipe, "episodes": episodes})
+    sync_tree(partial)
     partial.replace(folder)
-
-
-def _write_durably(file: Path, content: dict[str, Any]) -> None:
-    temporary = file.with_name(f"{file.name}.{os.getpid()}")
-    with temporary.open("w") as stream:
-        json.dump(content, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
+    sync_folder(folder.parent)

@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from wmvla.errors import UserError, disk_full_is_a_user_error
+from wmvla.errors import answer
 from wmvla.watch.guardian import guard
 from wmvla.watch.life import life_path
 from wmvla.watch.stacks import dump_on_request
@@ -27,24 +27,23 @@ def main(path: Path) -> int:
     from wmvla.train.only_one import only_one
     from wmvla.train.parallel.ranks import read_job
 
+    def run() -> int:
+        job = read_job(path)
+        if int(os.environ.get("RANK", "0")):
+            train(job, asked_to_stop)
+            return 0
+        life = Life(life_path(path))
+        with only_one(Path(job.checkpoints), life, asked_to_stop) as alone:
+            if not alone:
+                raise Stopped(f"{job.case} was asked to stop before it began")
+            train(job, asked_to_stop, life)
+        return 0
+
     try:
-        with disk_full_is_a_user_error():
-            job = read_job(path)
-            if int(os.environ.get("RANK", "0")):
-                train(job, asked_to_stop)
-                return 0
-            life = Life(life_path(path))
-            with only_one(Path(job.checkpoints), life, asked_to_stop) as alone:
-                if not alone:
-                    raise Stopped(f"{job.case} was asked to stop before it began")
-                train(job, asked_to_stop, life)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return answer(run)
     except Stopped as stopped:
         print(f"stopped: {stopped}: continue with the same command.", file=sys.stderr)
         return STOPPED
-    return 0
 
 
 def leave(code: int) -> NoReturn:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from wmvla.files import refuse_no_locks
 from wmvla.train.life import Life
 
 POLL_SECONDS = 0.5
@@ -22,9 +23,10 @@ def only_one(folder: Path, life: Life, asked_to_stop: Callable[[], bool]) -> Ite
     it do not hold it, and cannot keep it when they hang.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f".{folder.name}.training").open("w") as file:
+    path = folder.with_name(f".{folder.name}.training")
+    with path.open("w") as file:
         waited = False
-        while not (taken := _take(file.fileno())) and not asked_to_stop():
+        while not (taken := _take(path, file.fileno())) and not asked_to_stop():
             if not waited:
                 print(f"waiting for an earlier training in {folder}", file=sys.stderr, flush=True)
             waited = True
@@ -33,9 +35,12 @@ def only_one(folder: Path, life: Life, asked_to_stop: Callable[[], bool]) -> Ite
         yield taken
 
 
-def _take(descriptor: int) -> bool:
+def _take(path: Path, descriptor: int) -> bool:
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
+    except OSError as error:
+        refuse_no_locks(path, error)
+        raise
     return True

@@ -14,6 +14,7 @@ from lerobot.processor import PolicyProcessorPipeline
 from lerobot.utils.constants import ACTION, OBS_STATE
 from lerobot.utils.feature_utils import dataset_to_policy_features
 
+from wmvla.data.cameras import camera_keys, world_cameras
 from wmvla.data.frames import dataset_fingerprint
 from wmvla.policy.conversion import Pipelines, add_world, load_with_processors
 from wmvla.policy.processor_smolvla_world import WorldLatentsProcessorStep
@@ -60,7 +61,8 @@ def from_scratch(
 def refuse_other_dataset(
     preprocessor: PolicyProcessorPipeline, metadata: LeRobotDatasetMetadata
 ) -> None:
-    """Refuse latents that were made of another dataset than the one that is trained on.
+    """Refuse latents that were made of another dataset than the one that is trained on, or of
+    another camera of it.
 
     Raises:
         UserError: they were.
@@ -73,6 +75,9 @@ def refuse_other_dataset(
                 step.width,
                 step.camera,
                 dataset=dataset_fingerprint(metadata),
+                camera_keys=world_cameras(
+                    camera_keys(metadata), step.camera, f"the dataset {metadata.repo_id}"
+                ),
             )
 
 

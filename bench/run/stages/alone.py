@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from wmvla.errors import UserError
+from wmvla.files import refuse_no_locks
 
 POLL_SECONDS = 0.5
 TELL_SECONDS = 60.0
@@ -38,6 +39,7 @@ def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[None
             except Timeout:
                 now = time.monotonic()
             except OSError as error:
+                refuse_no_locks(path, error)
                 raise UserError(
                     f"{path}: cannot be locked: {error.strerror}; make the cache folder writable"
                 ) from None

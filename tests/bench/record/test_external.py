@@ -60,6 +60,21 @@ def test_what_our_own_evaluation_writes_is_understood(
     assert (table.tasks, table.episodes, table.not_played) == ((7,), 6, 3)
 
 
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [("overall", float("nan")), ("overall", 100.0), ("overall", None), ("libero_object", 50)],
+)
+def test_a_rate_that_its_tasks_contradict_is_refused(
+    tmp_path: Path, key: str, said: object
+) -> None:
+    info = json.loads(STOCK.read_text())
+    (info if key == "overall" else info["per_group"])[key]["pc_success"] = said
+    path = tmp_path / "eval_info.json"
+    path.write_text(json.dumps(info))
+    with pytest.raises(UserError, match=rf"{key}.pc_success' is .*, but its tasks have 83.3333 %"):
+        read_eval_info(path, "E0-none")
+
+
 def test_an_imported_arm_stands_in_the_report_and_changes_no_verdict(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -230,6 +245,8 @@ def test_another_result_of_that_name_is_not_overwritten(
     assert main(["import", str(STOCK), "--as", "E0-none", "--results", str(tmp_path)]) == 0
     info = json.loads(STOCK.read_text())
     info["per_task"][0]["metrics"]["successes"][1] = True
+    for part in (info["overall"], info["per_group"]["libero_object"]):
+        part["pc_success"] = 100.0
     (tmp_path / "eval_info.json").write_text(json.dumps(info))
     assert (
         main(

@@ -181,3 +181,38 @@ def other_task_numbers(dataset: Path) -> None:
 
 def tasks_without_sentences(dataset: Path) -> None:
     pd.DataFrame({"task_index": [0]}).to_parquet(dataset / "meta/tasks.parquet")
+
+
+REFUSED: list[tuple[Callable[[Path], None], str]] = [
+    (version_2_1, r"meta/info.json: codebase_version v2.1 .*convert_dataset_v21_to_v30"),
+    (pointer_tasks, r"meta/tasks.parquet is a Git LFS pointer.*git lfs pull"),
+    (pointer_data, r"file-000.parquet is a Git LFS pointer"),
+    (pointer_statistics, r"meta/stats.json is a Git LFS pointer"),
+    (half_a_parquet, r"data/chunk-000/file-000.parquet cannot be read .*fetch it again"),
+    (empty_parquet, r"data/chunk-000/file-000.parquet cannot be read \(it is empty\)"),
+    (half_the_episodes, r"meta/episodes/chunk-000/file-000.parquet cannot be read"),
+    (half_an_info, r"meta/info.json cannot be read"),
+    (no_features, r"meta/info.json is not the description of a LeRobotDataset"),
+    (no_episodes, r"total_episodes = 0.*no episodes"),
+    (no_tasks, r"total_tasks = 0.*no sentence"),
+    (openpi_names, r"the features are image, wrist_image, state, actions, .*rename them"),
+    (no_statistics, r"meta/stats.json is missing.*recompute_stats"),
+    (no_action_statistics, r"meta/stats.json: action is missing"),
+    (no_state_statistics, r"meta/stats.json: observation.state is missing"),
+    (no_action_std, r"meta/stats.json: action.std is missing"),
+    (narrow_statistics, r"observation.state.std has 7 numbers, but .* says 8"),
+    (nan_statistics, r"action.mean is not finite"),
+    (std_of_0, r"observation.state.std\[0\] is 0, but that of the data is 0\.\d+"),
+    (std_of_whole_numbers, r"action.std\[0\] is 0, but"),
+    (mean_of_other_data, r"action.mean\[6\] is 3, but"),
+    (null_action, r"file-000.parquet: action has 1 null values"),
+    (null_row, r"file-000.parquet: action has 1 null values"),
+    (nan_action, r"file-000.parquet: action\[1\] of row 4 is nan"),
+    (infinite_state, r"file-000.parquet: observation.state\[0\] of row 9 is inf"),
+    (narrow_row, r"action has 198 numbers in 33 rows, but meta/info.json says 7 a row"),
+    (no_action_column, r"file-000.parquet.*action"),
+    (rows_are_missing, r"its data hold other frames \(30\) than meta/episodes says \(33\)"),
+    (other_task_numbers, r"row 0 is of task_index 0, which meta/tasks.parquet does not"),
+    (tasks_without_sentences, r"meta/tasks.parquet: it does not give each task_index one"),
+]
+"""Damage, and what is said of it as a regular expression; docs/datasets.md has the lines."""

@@ -4,7 +4,6 @@ unusual is read for what it is."""
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -23,7 +22,10 @@ from wmvla.data.stored import read_as_stored
 from wmvla.errors import UserError
 
 from . import damaged
-from .damaged import change_column, info
+from .damaged import REFUSED, change_column, info
+
+PAGE_NAME = "docs/datasets.md"
+PAGE = (Path(__file__).parents[3] / PAGE_NAME).read_text()
 
 
 @pytest.fixture
@@ -32,47 +34,16 @@ def dataset(toy, tmp_path: Path) -> Path:
     return Path(shutil.copytree(toy.dataset, tmp_path / "dataset"))
 
 
-REFUSED: list[tuple[Callable[[Path], None], str]] = [
-    (damaged.version_2_1, r"meta/info.json: codebase_version v2.1 .*convert_dataset_v21_to_v30"),
-    (damaged.pointer_tasks, r"meta/tasks.parquet is a Git LFS pointer.*git lfs pull"),
-    (damaged.pointer_data, r"file-000.parquet is a Git LFS pointer"),
-    (damaged.pointer_statistics, r"meta/stats.json is a Git LFS pointer"),
-    (damaged.half_a_parquet, r"data/chunk-000/file-000.parquet cannot be read .*fetch it again"),
-    (damaged.empty_parquet, r"data/chunk-000/file-000.parquet cannot be read \(it is empty\)"),
-    (damaged.half_the_episodes, r"meta/episodes/chunk-000/file-000.parquet cannot be read"),
-    (damaged.half_an_info, r"meta/info.json cannot be read"),
-    (damaged.no_features, r"meta/info.json is not the description of a LeRobotDataset"),
-    (damaged.no_episodes, r"total_episodes = 0.*no episodes"),
-    (damaged.no_tasks, r"total_tasks = 0.*no sentence"),
-    (damaged.openpi_names, r"the features are image, wrist_image, state, actions, .*rename them"),
-    (damaged.no_statistics, r"meta/stats.json is missing.*recompute_stats"),
-    (damaged.no_action_statistics, r"meta/stats.json: action is missing"),
-    (damaged.no_state_statistics, r"meta/stats.json: observation.state is missing"),
-    (damaged.no_action_std, r"meta/stats.json: action.std is missing"),
-    (damaged.narrow_statistics, r"observation.state.std has 7 numbers, but .* says 8"),
-    (damaged.nan_statistics, r"action.mean is not finite"),
-    (damaged.std_of_0, r"observation.state.std\[0\] is 0, but that of the data is 0\.\d+"),
-    (damaged.std_of_whole_numbers, r"action.std\[0\] is 0, but"),
-    (damaged.mean_of_other_data, r"action.mean\[6\] is 3, but"),
-    (damaged.null_action, r"file-000.parquet: action has 1 null values"),
-    (damaged.null_row, r"file-000.parquet: action has 1 null values"),
-    (damaged.nan_action, r"file-000.parquet: action\[1\] of row 4 is nan"),
-    (damaged.infinite_state, r"file-000.parquet: observation.state\[0\] of row 9 is inf"),
-    (damaged.narrow_row, r"action has 198 numbers in 33 rows, but meta/info.json says 7 a row"),
-    (damaged.no_action_column, r"file-000.parquet.*action"),
-    (damaged.rows_are_missing, r"its data hold other frames \(30\) than meta/episodes says \(33\)"),
-    (damaged.other_task_numbers, r"row 0 is of task_index 0, which meta/tasks.parquet does not"),
-    (damaged.tasks_without_sentences, r"meta/tasks.parquet: it does not give each task_index one"),
-]
-
-
 @pytest.mark.parametrize(("spoil", "said"), REFUSED, ids=[spoil.__name__ for spoil, _ in REFUSED])
 def test_what_is_not_whole_is_refused_in_one_line(toy, dataset: Path, spoil, said: str):
     spoil(dataset)
     with pytest.raises(UserError, match=said) as caught:
         open_dataset(toy.repo_id, dataset)
-    assert "\n" not in str(caught.value)
-    assert str(dataset) in str(caught.value)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert str(dataset) in line
+    row = f"| {spoil.__name__.replace('_', ' ')} | `{line.replace('`', '').replace(str(dataset), 'DATASET')}` |"
+    assert row in PAGE.splitlines(), f"{PAGE_NAME} must have the row:\n{row}"
 
 
 def test_hidden_files_are_no_data(toy, dataset: Path):
@@ -94,6 +65,23 @@ def test_a_frames_sentence_is_that_of_its_own_task_number(toy, dataset: Path):
     with read_as_stored():
         stock = LeRobotDataset(toy.repo_id, root=dataset, video_backend="pyav")
     assert [stock[row]["task"] for row in range(2)] == batch["task"]
+
+
+def test_lerobots_own_training_sees_episodes_as_long_as_they_are(toy, dataset: Path):
+    (path,) = dataset.glob("meta/episodes/*/*.parquet")
+    table = pq.read_table(path)
+    for name in ("dataset_from_index", "dataset_to_index"):
+        began_anew = pa.array([0, 0] if "from" in name else table["length"].to_pylist())
+        table = table.set_column(table.column_names.index(name), name, began_anew)
+    pq.write_table(table, path)
+    ahead = {"action": [step / 20 for step in range(4)]}
+    with read_as_stored():
+        stored = LeRobotDataset(
+            toy.repo_id, root=dataset, video_backend="pyav", delta_timestamps=ahead
+        )
+    (ours,) = open_data(toy.dataset, toy.repo_id, 4).batches([np.arange(33)])
+    for row in (15, 19, 20, 31):
+        assert np.array_equal(stored[row]["action"], ours["action"][row]), row
 
 
 def test_sentences_in_a_column_are_read(toy, dataset: Path):
@@ -147,3 +135,33 @@ def test_a_dataset_in_a_cache_of_the_hub_is_found_offline(toy, tmp_path: Path, m
     monkeypatch.setattr(opening.constants, "HF_HUB_CACHE", str(cache))
     assert len(open_dataset(toy.repo_id, None)) == 33
     assert DatasetFrames(toy.repo_id, None, "front").ends[-1] == 33
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "said"),
+    [
+        (0.4, 1.0, "episode 1 at 0.4 s to 1 s of this video, before episode 0 ends at 0.9 s"),
+        (1.4, 1.5, "episode 1 at 1.4 s to 1.5 s of this video, but lasts 0.6 s"),
+        (1.4, 2.0, "episode 1 at 1.4 s to 2 s of this video, of 1.5 s"),
+    ],
+)
+def test_times_of_merged_videos_that_contradict_themselves_are_refused(
+    video_dataset: Path, tmp_path: Path, begin: float, end: float, said: str
+):
+    copy = Path(shutil.copytree(video_dataset, tmp_path / "dataset"))
+    (path,) = copy.glob("meta/episodes/*/*.parquet")
+    table = pq.read_table(path)
+    for name, value in (("from", begin), ("to", end)):
+        key = f"videos/observation.images.image2/{name}_timestamp"
+        values = pa.array([table[key][0].as_py(), value])
+        table = table.set_column(table.column_names.index(key), key, values)
+    pq.write_table(table, path)
+    with pytest.raises(UserError, match=said):
+        DatasetFrames("toy/video", copy, "front")
+
+
+def test_a_video_that_is_a_pointer_is_called_one(video_dataset: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(video_dataset, tmp_path / "dataset"))
+    next(copy.glob("videos/*/*/*.mp4")).write_text(damaged.POINTER)
+    with pytest.raises(UserError, match=r"file-000.mp4 is a Git LFS pointer"):
+        open_dataset("toy/video", copy)

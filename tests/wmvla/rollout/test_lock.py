@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.run.stages.alone import alone
 from wmvla.errors import UserError
 from wmvla.rollout import lock as module
 from wmvla.rollout.lock import lock
 from wmvla.rollout.shard import Shard, parse_shard
+from wmvla.train.life import Life
+from wmvla.train.only_one import only_one
 
 HOLD = """
 import sys, time
@@ -172,17 +175,26 @@ def test_a_dying_run_is_waited_for(tmp_path: Path) -> None:
         assert holder.wait(timeout=10) == 0
 
 
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOTSUP, errno.EBADF])
 def test_a_file_system_without_locks_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """A file that is made instead of a lock would stay after kill -9."""
+    """A file that is made instead of a lock would stay after kill -9. The same for what is made
+    once in the cache, and for a training."""
 
     def absent(file: int, operation: int) -> None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("fcntl.flock", absent)
-    with pytest.raises(UserError, match=r"as a run directory: Function not impl"), lock(tmp_path):
-        pass
+    monkeypatch.setattr("fcntl.lockf", absent)
+    life = Life(tmp_path / "life")
+    for held in (
+        lock(tmp_path),
+        alone(tmp_path / "thing", "base", print),
+        only_one(tmp_path / "checkpoints", life, lambda: False),
+    ):
+        with pytest.raises(UserError, match=r"locks no files .*put results/ and cache/ on a"), held:
+            pytest.fail("nothing may run without a lock")
 
 
 def test_a_place_that_cannot_be_a_run_directory(tmp_path: Path) -> None:

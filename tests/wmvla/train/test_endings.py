@@ -178,7 +178,8 @@ def test_a_training_process_leaves_although_a_thread_never_ends():
 
 
 def test_a_training_that_fails_tells_why_before_it_leaves(tmp_path):
+    (tmp_path / "job.json").write_text("{}")
     child = Forked(run_module("wmvla.train.main", str(tmp_path / "job.json")))
     _, errors = child.communicate(timeout=120)
     assert child.returncode == 1
-    assert errors.rstrip().endswith(f"No such file or directory: '{tmp_path / 'job.json'}'")
+    assert errors.rstrip().endswith("KeyError: 'training'")

@@ -17,7 +17,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from wmvla.errors import UserError
+import yaml
+
+from wmvla.errors import UserError, cause
+from wmvla.sim.quiet import robosuite_writes_no_log
 from wmvla.sim.renderer import choose_renderer
 
 ASSET_PARTS = 5
@@ -38,12 +41,15 @@ def prepare_libero(project_root: Path | None = None) -> None:
     ``project_root`` is the folder that gets ``.libero/config.yaml``; by default the one that holds
     the ``wmvla`` package. A ``LIBERO_CONFIG_PATH``, ``MUJOCO_GL`` or ``PYOPENGL_PLATFORM`` that the
     user has set is kept, and so is a configuration file that exists there already. Safe to call
-    again, and from several processes at once.
+    again, and from several processes at once. ``~/.libero``, LIBERO's own folder, is neither read
+    nor written.
 
-    Raises ``UserError`` when a package, an asset part or the OSMesa library is missing.
+    Raises ``UserError`` when a package, an asset part or the OSMesa library is missing, and for a
+    ``LIBERO_CONFIG_PATH`` that leads to other tasks or initial states than the installed ones.
     """
     # It warns at every import that it was not customised.
     logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
+    robosuite_writes_no_log()
     choose_renderer()
     libero = _package_folder("libero", "hf-libero==0.1.4") / "libero"
     assets = _assets_folder()
@@ -59,6 +65,8 @@ def prepare_libero(project_root: Path | None = None) -> None:
         f"datasets: {config_folder / 'datasets'}\n"
         f"init_states: {libero / 'init_files'}\n"
     )
+    if chosen_by_user:
+        _refuse_elsewhere(config, libero)
     # A project folder that was moved or whose environment was rebuilt has stale paths: our own file
     # is rewritten.
     if not config.exists() or (not chosen_by_user and config.read_text() != text):
@@ -73,6 +81,28 @@ def prepare_libero(project_root: Path | None = None) -> None:
                 "LIBERO_CONFIG_PATH to a folder that can be written to."
             ) from error
     _link_assets(libero / "assets", assets)
+
+
+def _refuse_elsewhere(config: Path, libero: Path) -> None:
+    """Refuse a configuration of the user's that would change what is played."""
+    if config.parent.expanduser().resolve() == (Path.home() / ".libero").resolve():
+        raise UserError(
+            f"LIBERO_CONFIG_PATH={config.parent} is LIBERO's own folder, which is left alone here:"
+            " unset LIBERO_CONFIG_PATH, or set it to an empty folder."
+        )
+    if not config.exists():
+        return
+    try:
+        found = yaml.safe_load(config.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{config} cannot be read ({cause(error)}): remove it.") from error
+    for key, folder in (("bddl_files", "bddl_files"), ("init_states", "init_files")):
+        told = found.get(key) if isinstance(found, dict) else None
+        if not isinstance(told, str) or Path(told).resolve() != (libero / folder).resolve():
+            raise UserError(
+                f"{config}: {key} leads to {told}, but the tasks and initial states that are played"
+                f" are those of {libero / folder}: unset LIBERO_CONFIG_PATH, or remove this file."
+            )
 
 
 def gl_renderer() -> str:

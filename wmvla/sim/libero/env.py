@@ -28,9 +28,11 @@ from wmvla.sim.libero.fast.cameras import (
     make_current,
 )
 from wmvla.sim.observation import Observation, StepResult
+from wmvla.sim.quiet import mujoco_warns_on_stderr
 from wmvla.watch.phase import phase
 
 prepare_libero()
+mujoco_warns_on_stderr()
 from libero.libero import benchmark
 from libero.libero.envs import TASK_MAPPING, bddl_utils
 from robosuite import load_controller_config

@@ -3,6 +3,7 @@ reader."""
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def make_metadata(
     """The metadata of the file ``path``: what it is said to be, and what was found in it.
 
     Args:
-        description: ``dataset``, ``encoder``, ``camera``, ``camera_keys``, ``window``, ``pooling``.
+        description: ``dataset``, ``encoder``, ``camera``, ``camera_keys``, ``image_turn``,
+        ``window``, ``pooling``.
     """
     stat = path.stat()
     return {
@@ -109,6 +111,7 @@ class LatentCache:
         path: the ``.npy`` file; its metadata JSON lies beside it.
         window: m that the policy asks for. width: D that the policy asks for.
         camera: ``front``, ``wrist`` or ``both``; None: not asked for.
+        camera_keys: feature keys of those in the dataset; None: not known here.
         dataset: fingerprint of the dataset that is trained on; None: not known here.
         encoder: fingerprint of the rollout's encoder; None: not known here.
 
@@ -130,6 +133,7 @@ class LatentCache:
         camera: str | None = None,
         dataset: str | None = None,
         encoder: str | None = None,
+        camera_keys: Sequence[str] | None = None,
     ) -> None:
         if not path.is_file():
             raise UserError(
@@ -156,7 +160,7 @@ class LatentCache:
                 f"{metadata_path(path)}: the statistics are not of width {width}: delete it, and "
                 f"{CHECK} again."
             )
-        refuse_other(path, self.metadata, window, camera, dataset, encoder)
+        refuse_other(path, self.metadata, window, camera, dataset, encoder, camera_keys)
         _refuse_changed(path, self.metadata["file"])
         self._open: tuple[int, np.ndarray] | None = None
 
@@ -227,12 +231,13 @@ def refuse_other(
     camera: str | None,
     dataset: str | None,
     encoder: str | None,
+    camera_keys: Sequence[str] | None = None,
 ) -> None:
     """Refuse latents that were made otherwise than asked for; None, here or in the metadata, means
     unknown.
 
     Raises:
-        UserError: another window, camera, dataset or encoder.
+        UserError: another window, camera, dataset or encoder, or images that were turned.
     """
     if metadata["window"] != window:
         raise UserError(
@@ -243,6 +248,17 @@ def refuse_other(
         raise UserError(
             f"{path}: made from camera {metadata['camera']!r}, but policy.world_camera ="
             f" {camera!r}: set policy.latent_suffix."
+        )
+    keys = metadata.get("camera_keys")
+    if None not in (camera_keys, keys) and list(camera_keys or ()) != keys:
+        raise UserError(
+            f"{path}: made from {', '.join(keys or ())}, but {metadata['camera']!r} is"
+            f" {', '.join(camera_keys or ())} of this dataset: make the latents again."
+        )
+    if metadata.get("image_turn", 0) != 0:
+        raise UserError(
+            f"{path}: made from images that were turned by {metadata['image_turn']} degrees; the"
+            " policy sees them as the dataset has them: make the latents again."
         )
     made = metadata["dataset"].get("fingerprint")
     if None not in (dataset, made) and made != dataset:

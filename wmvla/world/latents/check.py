@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from wmvla.data.frames import DatasetFrames
 from wmvla.errors import UserError
@@ -70,13 +71,13 @@ def check_latents(path: Path, asked: Asked) -> Finding:
     if objection or frames is None:
         return Finding(figures, None, objection)
     agreement = agreement_with(path, figures, frames, encoder, asked.window) if encoder else None
-    if agreement is not None and agreement < LEAST_AGREEMENT:
+    if encoder and agreement is not None and agreement < LEAST_AGREEMENT:
         return Finding(
             figures,
             agreement,
-            "another encoder, window, camera or dataset made it: the encoder gives other latents"
-            f" from the dataset's frames (agreement {agreement:.3f}, at least {LEAST_AGREEMENT} is"
-            " needed)",
+            f"{_who_made_it(path, figures, frames, encoder, asked.window)} made it: the encoder"
+            f" gives other latents from the dataset's frames (agreement {agreement:.3f}, at least"
+            f" {LEAST_AGREEMENT} is needed)",
         )
     if metadata is None or (encoder and metadata["encoder"].get("hash") is None):
         metadata = _describe(asked, frames)
@@ -103,7 +104,8 @@ def _objection(
     dataset = asked.frames.fingerprint if asked.frames else None
     encoder = asked.encoder.fingerprint() if asked.encoder else None
     try:
-        refuse_other(path, metadata, asked.window, asked.camera, dataset, encoder)
+        keys = asked.frames.keys if asked.frames else None
+        refuse_other(path, metadata, asked.window, asked.camera, dataset, encoder, keys)
     except UserError as error:
         return str(error)
     if metadata["file"].get("sha256") != figures.sha256:
@@ -112,6 +114,24 @@ def _objection(
             " trust the file"
         )
     return None
+
+
+class _Turned(DatasetFrames):
+    """The same frames, turned by 180 degrees, as LIBERO's simulator draws them."""
+
+    def __init__(self, frames: DatasetFrames) -> None:
+        self.__dict__.update(frames.__dict__)
+
+    def read(self, first: int, last: int) -> list[Tensor]:
+        return [images.flip(-2, -1) for images in super().read(first, last)]
+
+
+def _who_made_it(
+    path: Path, figures: Figures, frames: DatasetFrames, encoder: WorldEncoder, window: int
+) -> str:
+    if agreement_with(path, figures, _Turned(frames), encoder, window) >= LEAST_AGREEMENT:
+        return "this encoder from images turned by 180 degrees"
+    return "another encoder, window, camera or dataset"
 
 
 def agreement_with(
@@ -160,6 +180,7 @@ def _describe(asked: Asked, frames: DatasetFrames) -> dict[str, Any]:
         "encoder": {"name": None, "kind": None, "revision": None, "hash": None},
         "camera": asked.camera,
         "camera_keys": frames.keys,
+        "image_turn": 0,
         "window": asked.window,
         "pooling": "unknown",
     }

@@ -23,7 +23,10 @@ BATCH_ROWS = 64
 
 
 def describe(frames: Frames, encoder: WorldEncoder, window: int) -> dict[str, Any]:
-    """What decides the content of a cache, as its metadata says it."""
+    """What decides the content of a cache, as its metadata says it.
+
+    ``image_turn``: degrees by which the dataset's images were turned before they were encoded.
+    """
     return {
         "dataset": {"repo_id": frames.repo_id, "fingerprint": frames.fingerprint},
         "encoder": {
@@ -34,6 +37,7 @@ def describe(frames: Frames, encoder: WorldEncoder, window: int) -> dict[str, An
         },
         "camera": frames.camera,
         "camera_keys": list(frames.keys),
+        "image_turn": 0,
         "window": window,
         "pooling": encoder.pooling,
     }
@@ -101,6 +105,7 @@ def identity(description: dict[str, Any]) -> dict[str, Any]:
         "dataset": description["dataset"]["fingerprint"],
         "encoder": description["encoder"]["hash"],
         "camera": description["camera"],
+        "camera_keys": description["camera_keys"],
         "window": description["window"],
     }
 
@@ -121,6 +126,7 @@ def refuse_unlike(path: Path, description: dict[str, Any]) -> None:
         made_of["camera"],
         dataset=made_of["dataset"],
         encoder=made_of["encoder"],
+        camera_keys=made_of["camera_keys"],
     )
 
 

@@ -26,7 +26,8 @@ def write_demonstrations(folder: Path, repo_id: str) -> None:
     """Two short episodes of noise, seen by two cameras."""
     image = {"dtype": "image", "shape": (SIZE, SIZE, 3), "names": ["height", "width", "channel"]}
     features = {"observation.images.image": image, "observation.images.image2": image}
-    features["action"] = {"dtype": "float32", "shape": (7,), "names": None}
+    for key in ("observation.state", "action"):
+        features[key] = {"dtype": "float32", "shape": (7,), "names": None}
     made = LeRobotDataset.create(repo_id, fps=20, root=folder, use_videos=False, features=features)
     draws = np.random.default_rng(0)
     for length in EPISODES:
@@ -34,7 +35,8 @@ def write_demonstrations(folder: Path, repo_id: str) -> None:
             seen = {
                 key: draws.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for key in list(features)[:2]
             }
-            made.add_frame({**seen, "action": np.zeros(7, np.float32), "task": "wait"})
+            still = dict.fromkeys(("observation.state", "action"), np.zeros(7, np.float32))
+            made.add_frame({**seen, **still, "task": "wait"})
         made.save_episode()
     made.finalize()
 

@@ -54,19 +54,78 @@ def test_several_processes_at_once_without_prompt_or_network(tmp_path: Path) -> 
     )
 
 
-def test_a_stale_configuration_is_replaced_and_a_users_own_is_kept(
+LIBRARIES_KEEP_TO_THEMSELVES = """
+import logging, os
+opened = logging.FileHandler.__init__
+
+def refuse(self, path, *arguments, **named):
+    if str(path) == "/tmp/robosuite.log":
+        raise PermissionError(13, "Permission denied", path)
+    opened(self, path, *arguments, **named)
+
+logging.FileHandler.__init__ = refuse
+import wmvla.sim.libero.env
+import mujoco
+model = mujoco.MjModel.from_xml_string(
+    "<mujoco><worldbody><body><freejoint/><geom size='1'/></body></worldbody></mujoco>"
+)
+data = mujoco.MjData(model)
+data.qvel[:] = float("nan")
+mujoco.mj_step(model, data)
+assert os.listdir() == [], os.listdir()
+"""
+
+
+def test_libraries_write_to_no_place_of_their_own(tmp_path: Path) -> None:
+    """Not to ``/tmp/robosuite.log``, which is somebody else's, and not to the current folder."""
+    child = subprocess.run(
+        [sys.executable, "-c", LIBRARIES_KEEP_TO_THEMSELVES],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr
+    assert "MuJoCo: Nan, Inf or huge value in QVEL at DOF 0" in child.stderr
+
+
+def test_a_stale_configuration_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / ".libero" / "config.yaml"
+    config.parent.mkdir()
+    config.write_text("assets: /moved/away\n")
+    monkeypatch.delenv("LIBERO_CONFIG_PATH", raising=False)
+    prepare_libero(tmp_path)
+    assert "/moved/away" not in config.read_text()
+
+
+def test_a_configuration_that_leads_elsewhere_is_refused_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, kept in ((".libero", False), ("own", True)):
-        config = tmp_path / name / "config.yaml"
-        config.parent.mkdir()
-        config.write_text("assets: /moved/away\n")
-        if kept:
-            monkeypatch.setenv("LIBERO_CONFIG_PATH", str(config.parent))
-        else:
-            monkeypatch.delenv("LIBERO_CONFIG_PATH", raising=False)
+    own = tmp_path / "own"
+    monkeypatch.setenv("LIBERO_CONFIG_PATH", str(own))
+    prepare_libero(tmp_path)  # an empty folder gets ours
+    config = own / "config.yaml"
+    other = config.read_text().replace("init_states: ", "init_states: /elsewhere")
+    prepare_libero(tmp_path)
+    config.write_text(other)
+    with pytest.raises(UserError, match=r"config.yaml: init_states leads to /elsewhere"):
         prepare_libero(tmp_path)
-        assert ("/moved/away" in config.read_text()) == kept
+    assert config.read_text() == other
+
+
+def test_the_users_own_libero_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("LIBERO_CONFIG_PATH", raising=False)
+    prepare_libero(tmp_path / "project")
+    assert not (tmp_path / ".libero").exists()
+    monkeypatch.setenv("LIBERO_CONFIG_PATH", str(tmp_path / ".libero"))
+    with pytest.raises(UserError, match="LIBERO's own folder, which is left alone here"):
+        prepare_libero(tmp_path / "project")
+    assert not (tmp_path / ".libero").exists()
 
 
 def test_missing_parts_are_named_with_the_mending_line(
