@@ -107,7 +107,7 @@ def open_data_of(config: TrainPipelineConfig) -> None:
     asked = config.dataset
     root = Path(asked.root) if asked.root else None
     _, place = locate(root, asked.repo_id, asked.revision)
-    metadata = open_dataset(asked.repo_id, place, asked.revision).meta
+    metadata = open_dataset(asked.repo_id, place, asked.revision)[0].meta
     asked.root = None if place is None else str(place)
     for episode in asked.episodes or []:
         if episode >= metadata.total_episodes:

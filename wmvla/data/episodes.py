@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from lerobot.datasets import LeRobotDatasetMetadata
 
-from wmvla.data.stored import parquet_files
+from wmvla.data.stored import of_episodes, parquet_files
 from wmvla.errors import UserError
 
 
@@ -23,8 +23,8 @@ def ends_of(metadata: LeRobotDatasetMetadata) -> np.ndarray:
     Raises:
         UserError: neither gives the episodes and frames of ``meta/info.json``.
     """
-    listed = metadata.episodes.with_format("numpy")
-    numbers, lengths = np.asarray(listed["episode_index"]), np.asarray(listed["length"])
+    numbers = of_episodes(metadata.episodes, "episode_index")
+    lengths = of_episodes(metadata.episodes, "length")
     ends = np.cumsum(lengths)
     wanted = (metadata.total_episodes, metadata.total_frames)
     if np.array_equal(numbers, np.arange(len(ends))) and (len(ends), ends[-1]) == wanted:
