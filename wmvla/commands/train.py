@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,8 +21,12 @@ from wmvla.commands.lerobot_main import (
     without,
 )
 from wmvla.commands.rename_map import needed_renames
+from wmvla.data.opening import locate, open_dataset
+from wmvla.data.stored import read_as_stored
 from wmvla.errors import UserError
+from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.gate import gated
+from wmvla.policy.processor_smolvla_world import latents_step
 from wmvla.policy.weights import checkpoint_folder
 
 PROGRAM = "lerobot-wm-train"
@@ -45,7 +50,9 @@ def train(arguments: list[str]) -> None:
         from wmvla.sim.libero.assets import prepare_libero
 
         prepare_libero()
-    with gated(lerobot_train), finite_steps(lerobot_train):
+    if not config.dataset.streaming:
+        open_data_of(config)
+    with read_as_stored(), gated(lerobot_train), finite_steps(lerobot_train):
         lerobot_train.train(config)
 
 
@@ -86,6 +93,30 @@ def finite_steps(script: ModuleType) -> Iterator[None]:
         yield
     finally:
         script.update_policy = stock  # type: ignore[attr-defined]
+
+
+def open_data_of(config: TrainPipelineConfig) -> None:
+    """Open the dataset as strictly as our own training does, and set where it lies.
+
+    Raises:
+        UserError: it is not whole; it lacks an episode that is asked for; the latents are those of
+        another one.
+    """
+    asked = config.dataset
+    root = Path(asked.root) if asked.root else None
+    _, place = locate(root, asked.repo_id, asked.revision)
+    metadata = open_dataset(asked.repo_id, place, asked.revision)[0].meta
+    asked.root = None if place is None else str(place)
+    for episode in asked.episodes or []:
+        if episode >= metadata.total_episodes:
+            raise UserError(
+                f"--dataset.episodes: there is no episode {episode}: {asked.repo_id} has"
+                f" {metadata.total_episodes}, 0 to {metadata.total_episodes - 1}."
+            )
+    if isinstance(config.policy, SmolVLAWorldConfig):
+        step = latents_step(config.policy)
+        if Path(step.path).is_file():
+            refuse_other_dataset(PolicyProcessorPipeline([step]), metadata)
 
 
 def lerobots_arguments(arguments: list[str]) -> list[str]:

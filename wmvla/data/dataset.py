@@ -18,7 +18,7 @@ from wmvla.data.cameras import camera_keys
 from wmvla.data.images import StoredImages
 from wmvla.data.opening import open_dataset, open_metadata
 from wmvla.data.readers import read_ahead
-from wmvla.data.rows import read_rows
+from wmvla.data.rows import Rows
 from wmvla.resources import local_rank, usable_memory
 
 MEMORY_FRACTION = 0.25
@@ -64,10 +64,9 @@ def action_is_pad(ends: np.ndarray, rows: np.ndarray, chunk: int) -> Tensor:
 class Numbers:
     """State, actions and task of every row, in memory whatever the dataset's size."""
 
-    def __init__(self, dataset: LeRobotDataset, chunk: int) -> None:
+    def __init__(self, dataset: LeRobotDataset, rows: Rows, chunk: int) -> None:
         self.metadata, self.cameras, self.chunk = dataset.meta, camera_keys(dataset.meta), chunk
         self.encoded: list[str] = []
-        rows = read_rows(dataset.meta)
         self.ends, self.task = rows.ends, rows.task
         self.state = torch.tensor(rows.state, dtype=torch.float32)
         self.action = torch.tensor(rows.action, dtype=torch.float32)
@@ -90,8 +89,8 @@ class InMemoryData(Numbers):
     """Every frame of an image-typed LeRobotDataset, decoded once."""
 
     def __init__(self, metadata: LeRobotDatasetMetadata, root: Path | None, chunk: int) -> None:
-        dataset = open_dataset(metadata.repo_id, root)
-        super().__init__(dataset, chunk)
+        dataset, rows = open_dataset(metadata.repo_id, root)
+        super().__init__(dataset, rows, chunk)
         images = StoredImages(dataset, self.cameras, self.ends).read(np.arange(self.ends[-1]))
         self.images = dict(zip(self.cameras, images, strict=True))
 
@@ -105,8 +104,8 @@ class StreamedData(Numbers):
     """A LeRobotDataset of any size: reader processes decode images, ahead of the training."""
 
     def __init__(self, metadata: LeRobotDatasetMetadata, root: Path | None, chunk: int) -> None:
-        dataset = open_dataset(metadata.repo_id, root)
-        super().__init__(dataset, chunk)
+        dataset, rows = open_dataset(metadata.repo_id, root)
+        super().__init__(dataset, rows, chunk)
         self.images = StoredImages(dataset, self.cameras, self.ends)
 
     def batches(self, rows: Iterable[np.ndarray], device: str = "cpu") -> Iterator[dict[str, Any]]:

@@ -44,7 +44,7 @@ class DatasetFrames:
     """
 
     def __init__(self, repo_id: str, root: Path | None, camera: str) -> None:
-        dataset = open_dataset(repo_id, root)
+        dataset, _ = open_dataset(repo_id, root)
         metadata = dataset.meta
         self.repo_id, self.camera = repo_id, camera
         self.keys = world_cameras(camera_keys(metadata), camera, f"the dataset {repo_id}")

@@ -14,7 +14,7 @@ from lerobot.datasets.utils import CompatibilityError
 from lerobot.utils.constants import HF_LEROBOT_HOME, HF_LEROBOT_HUB_CACHE
 
 from wmvla.data.cameras import camera_keys
-from wmvla.data.rows import read_rows
+from wmvla.data.rows import Rows, read_rows
 from wmvla.data.statistics import refuse_unsound_statistics
 from wmvla.data.stored import read_as_stored, read_json
 from wmvla.data.videos import refuse_contradicting_videos
@@ -37,8 +37,10 @@ def open_metadata(
     return locate(root, repo_id, revision)[0]
 
 
-def open_dataset(repo_id: str, root: Path | None, revision: str | None = None) -> LeRobotDataset:
-    """The dataset itself, every number of it looked at.
+def open_dataset(
+    repo_id: str, root: Path | None, revision: str | None = None
+) -> tuple[LeRobotDataset, Rows]:
+    """The dataset itself, and its numbers, every one of them looked at.
 
     Raises:
         UserError: as ``open_metadata``, and where frames are missing or not sound.
@@ -51,9 +53,10 @@ def open_dataset(repo_id: str, root: Path | None, revision: str | None = None) -
         except DatasetsError:
             read_rows(metadata)  # says which file and why, where its numbers are the reason
             raise
-    refuse_unsound_statistics(dataset.meta, read_rows(dataset.meta))
+    rows = read_rows(dataset.meta)
+    refuse_unsound_statistics(dataset.meta, rows)
     refuse_contradicting_videos(dataset.meta)
-    return dataset
+    return dataset, rows
 
 
 def locate(

@@ -83,18 +83,25 @@ def load_episodes(root: Path) -> datasets.Dataset:
     datasets begins anew in every file (``wmvla.data.episodes``).
     """
     episodes = io_utils.load_episodes(root)
-    if not {"episode_index", "length"} <= set(episodes.column_names):
+    numbers, lengths = of_episodes(episodes, "episode_index"), of_episodes(episodes, "length")
+    ends = np.cumsum(lengths)
+    if not np.array_equal(numbers, np.arange(len(ends))):
         return episodes
-    numbers, ends = episodes["episode_index"][:], np.cumsum(episodes["length"][:])
-    if list(numbers) != list(range(len(ends))):
-        return episodes
-    for name, right in (
-        ("dataset_from_index", ends - episodes["length"][:]),
-        ("dataset_to_index", ends),
-    ):
-        if name in episodes.column_names and list(episodes[name]) != right.tolist():
+    for name, right in (("dataset_from_index", ends - lengths), ("dataset_to_index", ends)):
+        if not np.array_equal(of_episodes(episodes, name), right):
             episodes = episodes.remove_columns(name).add_column(name, right.tolist())
     return episodes
+
+
+def of_episodes(episodes: datasets.Dataset, key: str) -> np.ndarray:
+    """A column of ``meta/episodes``, without the detour by one object a cell.
+
+    Raises:
+        UserError: there is none.
+    """
+    if key not in episodes.column_names:
+        raise UserError(f"meta/episodes has no column {key}: fetch the dataset again.")
+    return episodes.with_format("arrow")[:][key].to_numpy()
 
 
 def load_tasks(root: Path) -> pd.DataFrame:

@@ -3,10 +3,10 @@
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 from lerobot.datasets import LeRobotDatasetMetadata
 from lerobot.datasets.video_utils import get_video_duration_in_s
 
+from wmvla.data.stored import of_episodes
 from wmvla.errors import UserError
 from wmvla.files import why_unreadable
 
@@ -20,11 +20,11 @@ def refuse_contradicting_videos(metadata: LeRobotDatasetMetadata) -> None:
     """
     if not metadata.video_keys:
         return
-    listed = metadata.episodes.with_format("numpy")
-    lengths, half = np.asarray(listed["length"]), 0.5 / metadata.fps
+    episodes, half = metadata.episodes, 0.5 / metadata.fps
+    lengths = of_episodes(episodes, "length")
     for key in metadata.video_keys:
-        begin = np.asarray(listed[f"videos/{key}/from_timestamp"], np.float64)
-        end = np.asarray(listed[f"videos/{key}/to_timestamp"], np.float64)
+        begin = of_episodes(episodes, f"videos/{key}/from_timestamp")
+        end = of_episodes(episodes, f"videos/{key}/to_timestamp")
         held: dict[Path, list[int]] = {}
         for number in range(len(lengths)):
             path = Path(metadata.root) / metadata.get_video_file_path(number, key)

@@ -51,7 +51,7 @@ class FeatureData(Numbers):
     """A dataset whose batches carry encoded images, under the policy's camera keys."""
 
     def __init__(self, job: TrainingJob, chunk: int, files: list[FeatureFile]) -> None:
-        super().__init__(open_dataset(job.dataset_repo_id, dataset_root(job)), chunk)
+        super().__init__(*open_dataset(job.dataset_repo_id, dataset_root(job)), chunk)
         self.encoded = [file.key for file in files]
         self.opened = [file.open() for file in files]
 
@@ -164,7 +164,7 @@ def _make(
     group: distributed.ProcessGroup | None,
 ) -> None:
     device = accelerator.device.type
-    dataset = open_dataset(job.dataset_repo_id, dataset_root(job))
+    dataset, _ = open_dataset(job.dataset_repo_id, dataset_root(job))
     images = StoredImages(dataset, [file.camera], ends_of(dataset.meta))
 
     def make(ranges: list[Range]) -> Iterator[tuple[int, np.ndarray]]:

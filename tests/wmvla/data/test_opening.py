@@ -133,7 +133,7 @@ def test_a_dataset_in_a_cache_of_the_hub_is_found_offline(toy, tmp_path: Path, m
     with pytest.raises(UserError, match="not on this disk, and they cannot be fetched"):
         open_dataset(toy.repo_id, None)
     monkeypatch.setattr(opening.constants, "HF_HUB_CACHE", str(cache))
-    assert len(open_dataset(toy.repo_id, None)) == 33
+    assert len(open_dataset(toy.repo_id, None)[0]) == 33
     assert DatasetFrames(toy.repo_id, None, "front").ends[-1] == 33
 
 
