@@ -11,6 +11,7 @@ from typing import Any
 
 from lerobot.configs import PreTrainedConfig
 from lerobot.configs.train import TrainPipelineConfig
+from lerobot.processor import PolicyProcessorPipeline
 
 from wmvla.commands.lerobot_main import (
     parse,
@@ -28,6 +29,7 @@ from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.gate import gated
 from wmvla.policy.processor_smolvla_world import latents_step
 from wmvla.policy.weights import checkpoint_folder
+from wmvla.train.start import refuse_other_dataset
 
 PROGRAM = "lerobot-wm-train"
 REVISION = "policy.pretrained_revision"
