@@ -42,12 +42,16 @@ def nan(inputs):
 def toy(inputs):
     raise ValueError("the check itself is wrong")
 
+def latents(inputs):
+    from safetensors import SafetensorError
+    raise SafetensorError("the file\\nis cut")
+
 def processors(inputs):
     from wmvla.errors import UserError
     raise UserError("config.json: 'x' is wrong;\\ncorrect it")
 
 fake = types.ModuleType("wmvla.wiring")
-fake.CHECKS = {"gate": gate, "processors": processors, "latents": gate, "nan": nan, "toy": toy}
+fake.CHECKS = {"gate": gate, "processors": processors, "latents": latents, "nan": nan, "toy": toy}
 fake.WiringInputs, fake.WiringError = WiringInputs, WiringError
 sys.modules["wmvla.wiring"] = fake
 """
@@ -99,6 +103,8 @@ def test_a_check_that_fails_stops_every_training_in_one_line(executor: Executor)
 def test_a_mistake_of_the_user_that_a_check_meets_is_one_line(executor: Executor) -> None:
     with pytest.raises(UserError, match=r"^config\.json: 'x' is wrong; correct it$"):
         executor.ensure("wiring-processors")
+    with pytest.raises(UserError, match=r"^the file is cut"):
+        executor.ensure("wiring-latents")
 
 
 def test_a_check_that_cannot_be_made_is_an_error_and_names_its_log(executor: Executor) -> None:
