@@ -20,6 +20,7 @@ from bench.plan.document import PLAN_FILE
 from bench.plan.files import load_plan
 from bench.verify.manifest import MANIFEST, files_of
 from wmvla.errors import UserError
+from wmvla.files import rename_durably
 
 STAGE = ".pull"
 """Folder of the destination that rsync fills. It is kept: the next pull fetches what is new."""
@@ -168,4 +169,4 @@ def _replace(path: Path, target: Path) -> None:
         partial.hardlink_to(path)
     except OSError:  # a file system without links
         shutil.copy2(path, partial)
-    partial.replace(target)
+    rename_durably(partial, target)

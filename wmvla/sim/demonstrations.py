@@ -10,6 +10,7 @@ gives the dataset of an uninterrupted one, frame for frame.
 import dataclasses
 import errno
 import importlib.metadata
+import io
 import json
 import multiprocessing
 import os
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from wmvla.errors import UserError
+from wmvla.files import rename_durably, write_file, write_json
 from wmvla.processes import one_thread_per_process
 from wmvla.recipe import Demonstrations, Environment
 from wmvla.sim.observation import Simulation
@@ -76,7 +78,7 @@ def make_demonstrations(
         staging.mkdir(parents=True, exist_ok=True)
         staged_recipe = staging / "recipe.json"
         if not staged_recipe.exists():
-            _write_durably(staged_recipe, recipe)
+            write_json(staged_recipe, recipe)
         _check_recipe(staging, json.loads(staged_recipe.read_text()), recipe)
         _play_missing(environment, demonstrations, staging, workers, progress)
         _assemble(environment, demonstrations, staging, folder, recipe)
@@ -199,12 +201,9 @@ def record_episode(
         _simulations.clear()
         simulation = _simulations[environment, task] = make_simulation(environment, task)
     arrays = record(environment, simulation, demonstrations, init)
-    temporary = file.with_name(f"{file.name}.{os.getpid()}")
-    with temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
+    packed = io.BytesIO()
+    np.savez(packed, **arrays)
+    write_file(file, packed.getvalue())
 
 
 def _assemble(
@@ -265,14 +264,5 @@ def _assemble(
     dataset.finalize()
     # Single images, by now inside the parquet file.
     shutil.rmtree(partial / "images", ignore_errors=True)
-    _write_durably(partial / MANIFEST, {"recipe": recipe, "episodes": episodes})
-    partial.replace(folder)
-
-
-def _write_durably(file: Path, content: dict[str, Any]) -> None:
-    temporary = file.with_name(f"{file.name}.{os.getpid()}")
-    with temporary.open("w") as stream:
-        json.dump(content, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
+    write_json(partial / MANIFEST, {"recipe": recipe, "episodes": episodes})
+    rename_durably(partial, folder)

@@ -12,7 +12,7 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.processor import PolicyProcessorPipeline
 from torch import Tensor
 
-from wmvla.files import new_folder, sync_folder, sync_tree
+from wmvla.files import new_folder
 
 
 def step_folder(folder: Path, step: int) -> Path:
@@ -53,8 +53,6 @@ def save_checkpoint(
         packed = io.BytesIO()
         torch.save(optimizer_state, packed)
         (state / "optimizer.pt").write_bytes(packed.getbuffer())
-        sync_tree(unfinished)
-    sync_folder(folder)
     for older in folder.glob("[0-9]*"):
         if older.name.isdigit() and int(older.name) < step:
             shutil.rmtree(older)
