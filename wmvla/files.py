@@ -24,35 +24,53 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Non-obvious: when two processes make the same folder, the first to finish wins and the other's
     copy is dropped; so the content must be a function of the name.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     unfinished.chmod(0o755)
     try:
         yield unfinished
         if not folder.exists():
-            unfinished.replace(folder)
-            sync_folder(folder.parent)
+            rename_durably(unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` to ``path`` as JSON, atomically and durably."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path``, atomically and durably."""
+    make_folder(path.parent)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     partial = Path(name)
     try:
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(content, file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
         partial.chmod(0o644)
-        partial.replace(path)
-        sync_folder(path.parent)
+        rename_durably(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def rename_durably(finished: Path, path: Path) -> None:
+    """Give a finished file or folder the name ``path``: no crash leaves the name without what it
+    stands for, or takes it back when this has returned."""
+    sync_tree(finished)
+    finished.replace(path)
+    sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and those above it durably, unless it is there."""
+    if folder.is_dir():
+        return
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync_folder(each.parent)
 
 
 def sync_tree(folder: Path) -> None:

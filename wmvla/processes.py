@@ -1,8 +1,19 @@
-"""Processes that work beside each other: their threads, and which of Slurm's this one is."""
+"""Processes that work beside each other: how they end, their threads, and which of Slurm's this
+one is."""
 
+import ctypes
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """Let the kernel send this process a signal when its parent is gone, however that ended."""
+    _libc.prctl(_PR_SET_PDEATHSIG, number)
 
 
 @contextmanager

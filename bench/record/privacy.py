@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from wmvla.files import write_json
+from wmvla.files import write_file, write_json
 
 SECRET_WORDS = (
     "token|secret|password|passwd|passphrase|credentials?"
@@ -77,9 +77,7 @@ def hide_names(paths: Iterable[Path]) -> None:
         if path.suffix == ".json":
             hide_in_json(path, text)
         elif (hidden := anonymous(text)) != text:
-            partial = path.with_name(f".{path.name}.partial")
-            partial.write_text(hidden)
-            partial.replace(path)
+            write_file(path, hidden.encode())
 
 
 def hide_in_json(path: Path, text: str) -> None:

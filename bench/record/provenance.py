@@ -7,7 +7,6 @@ begins: they stand in the records of the cases that made them.
 
 import datetime
 import hashlib
-import json
 import os
 import platform
 import re
@@ -21,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from bench.formats.json_file import read_object
 from bench.host import hardware
 from bench.host.folders import CODE, is_checkout
 from bench.record.code_version import code_sha256
@@ -158,9 +158,9 @@ def refuse_another_renderer(run_dir: Path) -> None:
     differently are not the same input, and no scene hash shows it.
     """
     path = run_dir / "provenance.json"
-    if not path.exists():
+    began = read_object(path)
+    if began is None:
         return
-    began = json.loads(path.read_text())
     here = {"gl_renderer": _or_error(hardware.gl_renderer), "mujoco": _version("mujoco")}
     packages = began.get("packages", {})
     there = {"gl_renderer": began.get("gl_renderer"), "mujoco": packages.get("mujoco")}

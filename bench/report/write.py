@@ -7,7 +7,6 @@ import contextlib
 import gc
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from bench.report.drawings.curves import curves, curves_by_k, line_styles, proph
 from bench.report.drawings.grids import grids
 from bench.report.templating import Templates
 from wmvla.errors import UserError
+from wmvla.files import write_file
 
 DIGITS = 9
 """Decimal places of numbers in report.json: more are rounding noise that differs by machine."""
@@ -35,10 +35,7 @@ def write_report(run_dir: Path, templates: Path | None = None, refresh: int | No
     run_dir = Path(run_dir)
     try:
         for name, content in make_reports(run_dir, templates, refresh).items():
-            # A run may end while its report is followed.
-            partial = run_dir / f".{name}.{os.getpid()}.partial"
-            partial.write_bytes(content)
-            partial.replace(run_dir / name)
+            write_file(run_dir / name, content)
     except OSError as error:
         raise UserError(f"{run_dir}: cannot write the report: {error.strerror}") from None
     return run_dir / "report.html"

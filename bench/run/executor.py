@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from bench.formats.checksums import signed, sums_of
+from bench.formats.json_file import read_object
 from bench.host.energy import Counter, NoReading, find_counter, reading
 from bench.judge.pairing import RowsByCase
 from bench.judge.progress import Progress, progress_of, wanted_looks
@@ -188,10 +189,8 @@ class Executor:
     def _finished(self, case: Case) -> dict[str, Any] | None:
         """The record of a case that is done and whose artefacts still exist."""
         path = record_path(self.context.run_dir, case.id)
-        if not path.is_file():
-            return None
-        record = json.loads(path.read_text())
-        if not all(
+        record = read_object(path)
+        if record is None or not all(
             Path(artefact).exists()
             for artefact in self.context.absolute(record["artefacts"]).values()
         ):

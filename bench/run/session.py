@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.forecast.requirements import require
+from bench.formats.json_file import read_object
 from bench.plan.cases import Case
 from bench.plan.document import Plan
 from bench.plan.files import write_plan
@@ -82,7 +83,7 @@ def session(
         refuse_several_nodes(plan, chosen, executor.is_done)
         if shard or cases:
             _refuse_undone_needs(executor, chosen, flags)
-        if not (run_dir / "provenance.json").exists():
+        if read_object(run_dir / "provenance.json") is None:
             write_json(run_dir / "provenance.json", collect(command=command))
         yield Session(executor)
 

@@ -21,6 +21,7 @@ from bench.plan.files import load_plan
 from bench.record.privacy import anonymous
 from bench.verify.manifest import MANIFEST, files_of
 from wmvla.errors import UserError
+from wmvla.files import rename_durably
 
 SUFFIXES = (".tar.gz", ".tar.zst")
 LOCAL = ("jobs/", "logs/", "slurm/")
@@ -51,9 +52,10 @@ def pack(
     partial = out.with_name(f".{out.name}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)  # the zstd of a killed one may still write into it
         with partial.open("wb") as raw, _compressed(raw, out.name) as stream:
             _write(stream, plan, files)
-        partial.replace(out)
+        rename_durably(partial, out)
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror or error}") from None
     finally:

@@ -8,7 +8,9 @@ here stays as it is.
 import contextlib
 import filecmp
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,9 @@ from bench.plan.document import PLAN_FILE
 from bench.plan.files import load_plan
 from bench.verify.manifest import MANIFEST, files_of
 from wmvla.errors import UserError
+from wmvla.files import rename_durably
+from wmvla.processes import die_with_parent
+from wmvla.rollout.lock import LOCK_SECONDS
 
 STAGE = ".pull"
 """Folder of the destination that rsync fills. It is kept: the next pull fetches what is new."""
@@ -67,10 +72,15 @@ def pull(source: str, destination: Path | None = None, weights: bool = False) ->
 def _alone(destination: Path) -> Iterator[IO[str]]:
     """The lock file of a destination, taken. UserError if another pull has it.
 
-    Non-obvious: rsync holds it too, and goes on for a while if the pull that started it is killed.
+    Non-obvious: rsync holds it too, and needs a moment to end if the pull that started it is
+    killed. So the lock is tried for ``LOCK_SECONDS``.
     """
     with (destination / f"{STAGE}.lock").open("w") as file:
-        if not lock_descriptor(file.fileno(), blocking=False):
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not lock_descriptor(file.fileno(), blocking=False):
+            if time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
             raise UserError(
                 f"{destination}: another wmbench pull is running here; wait for it or stop it"
             )
@@ -110,7 +120,12 @@ def _rsync(source: str, wanted: str, stage: Path, options: Sequence[str], held: 
     command = [program, *always, *options, "--", wanted, f"{stage}/"]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, pass_fds=(held.fileno(),)
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            pass_fds=(held.fileno(),),
+            preexec_fn=lambda: die_with_parent(signal.SIGTERM),
         )
     except OSError as error:
         raise UserError(f"{program}: cannot be started: {error.strerror}") from None
@@ -168,4 +183,4 @@ def _replace(path: Path, target: Path) -> None:
         partial.hardlink_to(path)
     except OSError:  # a file system without links
         shutil.copy2(path, partial)
-    partial.replace(target)
+    rename_durably(partial, target)

@@ -1,48 +1,84 @@
-"""What is renamed is durable: the folder is synced behind the rename, or a power cut undoes it."""
+"""What a crash of the machine leaves: a name is on the disk with what it stands for, or not at
+all."""
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.wmvla.rollout.test_journal import row_of
+from wmvla.errors import UserError
 from wmvla.files import new_folder, why_unreadable, write_json
+from wmvla.rollout.journal import Journal
+from wmvla.rollout.lock import lock
+from wmvla.train.metrics import MetricsFile
 
 
-@pytest.fixture
-def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Renames and syncs in the order in which they were done."""
-    found: list[str] = []
-    replace, fsync = Path.replace, os.fsync
+def fill(folder: Path) -> None:
+    with new_folder(folder) as unfinished:
+        (unfinished / "weights").write_text("w")
 
-    def renamed(path: Path, target: Path) -> Path:
-        found.append(f"rename to {Path(target).name}")
-        return replace(path, target)
 
-    def synced(descriptor: int) -> None:
-        found.append(f"sync {Path(f'/proc/self/fd/{descriptor}').resolve().name}")
+def hold(folder: Path) -> None:
+    with lock(folder):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("write", "synced"),
+    [
+        (lambda path: write_json(path, {}), ["content", "folder"]),
+        (fill, ["content", "content", "folder"]),
+        (lambda path: Journal(path).append(row_of(0)), ["content", "folder"]),
+        (lambda path: MetricsFile(path, 0), ["content", "folder"]),
+        (lambda path: write_json(path / "x", {}), ["folder", "content", "content"]),
+        (hold, ["folder"]),
+    ],
+)
+def test_content_and_name_reach_the_disk_in_this_order(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    write: Callable[[Path], object],
+    synced: list[str],
+) -> None:
+    deeds, fsync = [], os.fsync
+
+    def note(descriptor: int) -> None:
+        is_folder = os.path.samestat(os.fstat(descriptor), tmp_path.stat())
+        deeds.append("folder" if is_folder else "content")
         fsync(descriptor)
 
-    monkeypatch.setattr(Path, "replace", renamed)
-    monkeypatch.setattr(os, "fsync", synced)
-    return found
+    monkeypatch.setattr(os, "fsync", note)
+    write(tmp_path / "it")
+    assert deeds == synced
 
 
-def test_a_document_and_its_name_are_durable(tmp_path: Path, done: list[str]) -> None:
-    write_json(tmp_path / "a.json", {})
-    assert done[0].startswith("sync .a.json-")
-    assert done[1:] == ["rename to a.json", f"sync {tmp_path.name}"]
+@pytest.mark.parametrize("call", ["pread", "ftruncate", "pwrite", "fsync"])
+def test_a_broken_disk_is_one_line_and_loses_no_episode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    journal = Journal(tmp_path / "a.jsonl")
+    journal.append(row_of(0))
 
+    def broken(*arguments: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-def test_the_name_of_a_folder_is_durable(tmp_path: Path, done: list[str]) -> None:
-    with new_folder(tmp_path / "a"):
-        pass
-    assert done == ["rename to a", f"sync {tmp_path.name}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, broken)
+        with pytest.raises(UserError, match="cannot record an episode: Input/output error"):
+            journal.append(row_of(1))
+    assert journal.rows() == [row_of(0)]
+    journal.append(row_of(1))
+    assert journal.finished() == {0, 1}
 
 
 def test_why_a_file_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
-    assert why_unreadable(path, ValueError("x")).endswith("is a Git LFS pointer, not the file itself: run `git lfs pull` there.")  # fmt: skip
+    pointer = "is a Git LFS pointer, not the file itself: run `git lfs pull` there."
+    assert why_unreadable(path, ValueError("x")).endswith(pointer)
     path.write_text("")
     assert "(it is empty)" in why_unreadable(path, ValueError("x"))
     path.write_text("x")

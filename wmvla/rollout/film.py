@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wmvla.errors import disk_full_is_a_user_error
+from wmvla.files import rename_durably
 
 Frames = NDArray[np.uint8]
 """(T, H, W, 3)."""
@@ -36,7 +37,7 @@ def write_film(path: Path, frames: Frames) -> None:
     try:
         with disk_full_is_a_user_error():
             write_video(partial, list(shown), FPS)
-            partial.replace(path)
+            rename_durably(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

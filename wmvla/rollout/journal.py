@@ -9,6 +9,7 @@ The shards of a run write journals of their own beside that of the whole; to mer
 them all.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from wmvla.documents import build, faults, further
 from wmvla.errors import UserError
+from wmvla.files import make_folder, sync_folder
 from wmvla.json_columns import Columns, Form, column, concatenate, read_columns
 from wmvla.rollout.shard import Shard
 
@@ -113,19 +115,23 @@ class Journal:
         assert problem is None, problem
         line = json.dumps(row, ensure_ascii=False, separators=(", ", ": ")).encode() + b"\n"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise self._cannot_write(error) from None
+        end = None
         try:
             end = _end_of_whole_lines(descriptor)
-            try:
-                os.ftruncate(descriptor, end)
-                _write_all(descriptor, line, end)
-                os.fsync(descriptor)
-            except OSError as error:
-                os.ftruncate(descriptor, end)
-                raise self._cannot_write(error) from None
+            os.ftruncate(descriptor, end)
+            _write_all(descriptor, line, end)
+            os.fsync(descriptor)
+            if end == 0:
+                sync_folder(self.path.parent)
+        except OSError as error:
+            if end is not None:
+                with contextlib.suppress(OSError):  # half a line is cut off by the next append
+                    os.ftruncate(descriptor, end)
+            raise self._cannot_write(error) from None
         finally:
             os.close(descriptor)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from wmvla.errors import UserError
-from wmvla.files import refuse_no_locks
+from wmvla.files import make_folder, refuse_no_locks
 from wmvla.rollout.shard import Shard
 
 LOCK_SECONDS = 5.0
@@ -65,7 +65,7 @@ def lock(directory: Path, shard: Shard | None = None, cases: Sequence[str] = ())
     with contextlib.ExitStack() as own:
         deadline = time.monotonic() + LOCK_SECONDS
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            make_folder(directory)
             while (busy := _try(directory, wanted, own)) is not None:
                 if time.monotonic() >= deadline:
                     raise UserError(

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from wmvla.errors import UserError
+from wmvla.processes import die_with_parent
 from wmvla.recipe import Environment, EpisodeRow
 from wmvla.rollout.episode import EpisodeRecord
-from wmvla.watch.children import die_with_parent
 from wmvla.watch.phase import phase, share
 from wmvla.watch.stacks import dump_on_request
 

@@ -10,6 +10,7 @@ gives the dataset of an uninterrupted one, frame for frame.
 import dataclasses
 import errno
 import importlib.metadata
+import io
 import json
 import multiprocessing
 import os
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from wmvla.errors import UserError
-from wmvla.files import sync_folder, sync_tree, write_json
+from wmvla.files import rename_durably, write_file, write_json
 from wmvla.processes import one_thread_per_process
 from wmvla.recipe import Demonstrations, Environment
 from wmvla.sim.observation import Simulation
@@ -200,12 +201,9 @@ def record_episode(
         _simulations.clear()
         simulation = _simulations[environment, task] = make_simulation(environment, task)
     arrays = record(environment, simulation, demonstrations, init)
-    temporary = file.with_name(f"{file.name}.{os.getpid()}")
-    with temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
+    packed = io.BytesIO()
+    np.savez(packed, **arrays)
+    write_file(file, packed.getvalue())
 
 
 def _assemble(
@@ -264,10 +262,7 @@ def _assemble(
             {"task": task, "init": init, "frames": frames, "attempt": int(episode["attempt"])}
         )
     dataset.finalize()
-    shutil.rmtree(
-        partial / "images", ignore_errors=True
-    )  # Single images, by now inside the parquet file.
+    # Single images, by now inside the parquet file.
+    shutil.rmtree(partial / "images", ignore_errors=True)
     write_json(partial / MANIFEST, {"recipe": recipe, "episodes": episodes})
-    sync_tree(partial)
-    partial.replace(folder)
-    sync_folder(folder.parent)
+    rename_durably(partial, folder)

@@ -12,7 +12,7 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.processor import PolicyProcessorPipeline
 from torch import Tensor
 
-from wmvla.files import new_folder, sync_folder, sync_tree
+from wmvla.files import new_folder
 
 
 def step_folder(folder: Path, step: int) -> Path:
@@ -53,11 +53,15 @@ def save_checkpoint(
         packed = io.BytesIO()
         torch.save(optimizer_state, packed)
         (state / "optimizer.pt").write_bytes(packed.getbuffer())
-        sync_tree(unfinished)
-    sync_folder(folder)
-    for older in folder.glob("[0-9]*"):
-        if older.name.isdigit() and int(older.name) < step:
-            shutil.rmtree(older)
+    remove_older(folder, step)
+
+
+def remove_older(folder: Path, step: int) -> None:
+    """Remove the checkpoints before ``step``, and what a killed training left of unfinished
+    ones."""
+    for other in [*folder.glob("[0-9]*"), *folder.glob(".[0-9]*-*")]:
+        if not other.name.isdigit() or int(other.name) < step:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def load_optimizer_state(folder: Path, step: int) -> dict[str, Any]:

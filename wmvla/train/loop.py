@@ -16,6 +16,7 @@ from wmvla.train.checkpoint import (
     latest_step,
     load_optimizer_state,
     pretrained_folder,
+    remove_older,
     save_checkpoint,
 )
 from wmvla.train.features import train_on_features
@@ -57,6 +58,8 @@ def train(
     life.at("loading")
     check_strategy(job, accelerator.num_processes)
     first = as_rank_0_sees(latest_step(folder), accelerator)
+    if accelerator.is_main_process:
+        remove_older(folder, first)
     if first >= training.steps:
         return pretrained_folder(folder, first)
     root = Path(job.dataset_root) if job.dataset_root else None

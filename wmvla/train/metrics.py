@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wmvla.errors import UserError
-from wmvla.files import sync_folder
+from wmvla.files import sync_folder, write_file
 
 
 class MetricsFile:
@@ -22,7 +22,6 @@ class MetricsFile:
         self.pending: list[tuple[int, float, int, dict[str, Tensor]]] = []
         self.last: dict[str, Any] = {}
         self.seconds_before = 0.0
-        path.parent.mkdir(parents=True, exist_ok=True)
         kept, reached = [], 0
         for line in path.read_text().splitlines() if path.exists() else []:
             try:
@@ -39,14 +38,11 @@ class MetricsFile:
                 f"{path}: {found}, and the checkpoint to continue from is of step {step}; put the"
                 " file back as it was, or remove that checkpoint to train from the beginning"
             )
-        unfinished = path.with_name(f".{path.name}")
-        unfinished.write_text("".join(line + "\n" for line in kept))
-        unfinished.replace(path)
+        write_file(path, "".join(line + "\n" for line in kept).encode())
 
     def sync(self) -> None:
         """Make what is written durable: a checkpoint without its lines is of no use."""
         sync_folder(self.path)
-        sync_folder(self.path.parent)
 
     def add(self, step: int, learning_rate: float, samples: int, values: dict[str, Tensor]) -> None:
         """Remember one step's values, scalars () or vectors (N,), still on their device."""

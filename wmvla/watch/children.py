@@ -1,7 +1,6 @@
 """How a child process ends: with its parent, in order when asked to, and by force if it hangs."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from typing import IO, Any
 
 import psutil
 
+from wmvla.processes import die_with_parent
 from wmvla.watch.life import Silence, read_sign
 from wmvla.watch.stacks import request
 
@@ -23,13 +23,6 @@ LONGEST = 900.0
 DUMP = 1.0
 """Seconds that hung processes are given to write their stacks."""
 POLL = 0.25
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
-
-
-def die_with_parent(number: int = signal.SIGKILL) -> None:
-    """Let the kernel send this process a signal when its parent is gone, however that ended."""
-    _libc.prctl(_PR_SET_PDEATHSIG, number)
 
 
 def start(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import psutil
 
-from wmvla.watch.children import STARTER, die_with_parent, end, lives
+from wmvla.processes import die_with_parent
+from wmvla.watch.children import STARTER, end, lives
 
 POLL = 0.5
 

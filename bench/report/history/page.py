@@ -14,6 +14,7 @@ from bench.report.history.charts import Chart, Series, Value, ceiling, draw
 from bench.report.history.runs import Entry, History
 from bench.wording import numbers
 from wmvla.errors import UserError
+from wmvla.files import write_file
 
 TEMPLATES = Path(__file__).parent / "templates"
 TRAINING, EPISODE = "samples/s", "s an episode"
@@ -22,11 +23,8 @@ CONFIDENCE = 0.95
 
 def write_page(history: History, path: Path) -> Path:
     """Write the page. UserError where it cannot be written."""
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(render(history), encoding="utf-8")
-        partial.replace(path)
+        write_file(path, render(history).encode())
     except OSError as error:
         raise UserError(f"{path}: cannot write the history: {error.strerror}") from None
     return path

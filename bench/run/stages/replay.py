@@ -11,6 +11,7 @@ from bench.record.replay_summary import summary
 from bench.run.stages.context import Context
 from bench.run.stages.rollout import checkpoint_of
 from wmvla.errors import UserError
+from wmvla.files import write_file
 
 
 def replay_path(run_dir: Path, case_id: str) -> Path:
@@ -43,6 +44,5 @@ def run(context: Context, case: Case) -> dict[str, Any]:
         lines.append(asdict(episode))
         progress.update(len(lines))
     path = replay_path(context.run_dir, case.id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    write_file(path, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
     return {"artefacts": {"replay": path.resolve()}, **summary(lines)}

@@ -117,7 +117,7 @@ def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
     UserError: its metrics are not those of its checkpoint. KeyboardInterrupt: SIGTERM stopped the
     training, here or there; its newest checkpoint is that of its last step.
     """
-    from wmvla.train.checkpoint import latest_step, pretrained_folder
+    from wmvla.train.checkpoint import latest_step, pretrained_folder, remove_older
 
     folder, steps = Path(job.checkpoints), job.training.steps
     if latest_step(folder) < steps or by_srun():
@@ -128,6 +128,8 @@ def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
             raise KeyboardInterrupt(
                 said(context.log_path(job.case), "stopped: ") or str(interrupt)
             ) from None
+    else:
+        remove_older(folder, steps)  # a training may have been killed at that
     last = _last_line(Path(job.metrics))
     if last is None or last["step"] != steps:
         found = "has no whole line" if last is None else f"ends at step {last['step']}"

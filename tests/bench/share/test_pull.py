@@ -5,6 +5,8 @@ import fcntl
 import json
 import os
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -204,8 +206,10 @@ def test_of_a_folder_that_is_no_run_nothing_is_fetched(tmp_path: Path) -> None:
     assert not list((tmp_path / "here").rglob("large.bin"))
 
 
-def test_two_do_not_pull_into_one_folder(remote: Path, tmp_path: Path) -> None:
-    """One that was killed leaves its rsync behind, which goes on for a while."""
+def test_two_do_not_pull_into_one_folder(
+    remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.share.pull.LOCK_SECONDS", 0.2)
     here = tmp_path / "here"
     pull(str(remote), here)
     with (here / ".pull.lock").open("w") as held:
@@ -215,6 +219,31 @@ def test_two_do_not_pull_into_one_folder(remote: Path, tmp_path: Path) -> None:
         ):
             pull(str(remote), here)
     assert pull(str(remote), here).new == ()
+
+
+SLOW_RSYNC = """#!/bin/sh
+echo $$ > {pid}
+exec sleep 60
+"""
+
+
+def test_the_rsync_of_a_killed_pull_ends_and_the_next_one_waits_for_it(
+    remote: Path, tmp_path: Path
+) -> None:
+    here, pid, fake = tmp_path / "here", tmp_path / "pid", tmp_path / "bin" / "rsync"
+    fake.parent.mkdir()
+    fake.write_text(SLOW_RSYNC.format(pid=pid))
+    fake.chmod(0o755)
+    doomed = os.fork()
+    if not doomed:
+        os.environ["PATH"] = f"{fake.parent}:{os.environ['PATH']}"
+        pull(str(remote), here)
+        os._exit(1)
+    while not (pid.exists() and pid.read_text().strip()):
+        time.sleep(0.01)
+    os.kill(doomed, signal.SIGKILL)
+    os.waitpid(doomed, 0)
+    assert pull(str(remote), here).new
 
 
 def test_damage_here_is_mended(remote: Path, tmp_path: Path) -> None:

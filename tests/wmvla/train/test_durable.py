@@ -12,7 +12,7 @@ import torch
 
 from wmvla.errors import UserError
 from wmvla.train import checkpoint
-from wmvla.train.checkpoint import latest_step, save_checkpoint, step_folder
+from wmvla.train.checkpoint import latest_step, remove_older, save_checkpoint, step_folder
 from wmvla.train.life import Life
 from wmvla.train.metrics import MetricsFile
 from wmvla.train.only_one import only_one
@@ -51,6 +51,16 @@ def test_a_checkpoint_is_on_the_disk_before_the_older_one_is_removed(
     assert {"pretrained_model", "training_state"} <= set(deeds), "names in its folders"
     assert latest_step(tmp_path) == 2
     assert not step_folder(tmp_path, 1).exists()
+
+
+def test_what_a_killed_training_left_is_removed(tmp_path: Path) -> None:
+    """Half of the older checkpoint, and one that was never finished."""
+    for left in ("000001/training_state", "000002/pretrained_model", ".000002-abc/training_state"):
+        (tmp_path / left).mkdir(parents=True)
+    (tmp_path / "notes").mkdir()
+    remove_older(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000002", "notes"]
+    remove_older(tmp_path / "nothing", 0)
 
 
 def lines(*steps: int) -> str:

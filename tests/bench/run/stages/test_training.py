@@ -125,6 +125,22 @@ def test_an_emptied_metrics_file_is_one_line_with_the_fix(
     )
 
 
+def test_what_a_killed_training_left_is_removed_though_nothing_is_left_to_train(
+    tmp_path: Path,
+) -> None:
+    plan = core_plan("smoke")
+    steps, folder, metrics = plan.recipe.training.steps, tmp_path / "E2", tmp_path / "m.jsonl"
+    for step in (steps - 1, steps):
+        (folder / f"{step:06d}").mkdir(parents=True)
+    metrics.write_text(f'{{"step": {steps}}}\n')
+    job = TrainingJob(
+        case="E2-train-s0", seed=0, training=plan.recipe.training, base="base", dataset_root="",
+        dataset_repo_id="", checkpoints=str(folder), metrics=str(metrics),
+    )  # fmt: skip
+    training.run_job(Context(plan, tmp_path, None), job)
+    assert [path.name for path in folder.iterdir()] == [f"{steps:06d}"]
+
+
 def test_progress_reads_only_what_this_run_wrote(tmp_path: Path):
     metrics = tmp_path / "metrics.jsonl"
     assert _last_line(metrics) is None
