@@ -4,18 +4,22 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$folder"
-export HF_HOME=$folder/huggingface PYTHONWARNINGS=default TOKENIZERS_PARALLELISM=false
+export HF_HOME=$folder/huggingface TOKENIZERS_PARALLELISM=false
 export CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1
 python=$folder/venv/bin/python
 
 install() {
-    local uv
+    local uv base=3.12 candidate
+    # A pyenv shim may be there and not run.
+    for candidate in "$HOME"/.pyenv/versions/3.12*/bin/python3.12 "$(command -v python3.12)"; do
+        if "$candidate" -c "" 2>/dev/null; then base=$candidate; fi
+    done
     uv=$(command -v "$here/../.tools/uv/bin/uv" || command -v uv || true)
     if [ -n "$uv" ]; then
-        "$uv" venv -q --no-project --python 3.12 venv
+        "$uv" venv -q --no-project --python "$base" venv
         "$uv" pip install -q --python "$python" "$@"
     else
-        python3.12 -m venv venv
+        "${base/#3.12/python3.12}" -m venv venv
         "$python" -m pip install -q "$@"
     fi
     "$python" -c '
