@@ -3,7 +3,7 @@
 #
 # `Accelerator(gradient_accumulation_steps=1)` reads the variable and lets it win, so that
 # `backward` divides the loss by it, also in a loop that never uses `accumulate`. The printed loss
-# stays the same. `accelerate launch` sets the variable, and children inherit it.
+# stays the same. `accelerate launch --use_deepspeed` sets the variable, and children inherit it.
 # What to do: give `GradientAccumulationPlugin(num_steps=1)`, or remove the variable.
 set -euo pipefail
 . "$(dirname "$0")/environment.bash"
