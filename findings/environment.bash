@@ -14,6 +14,7 @@ install() {
     for candidate in "$HOME"/.pyenv/versions/3.12*/bin/python3.12 "$(command -v python3.12)"; do
         if "$candidate" -c "" 2>/dev/null; then base=$candidate; fi
     done
+    [ ! -e venv ] || rm -r venv
     uv=$(command -v "$here/../.tools/uv/bin/uv" || command -v uv || true)
     if [ -n "$uv" ]; then
         "$uv" venv -q --no-project --python "$base" venv
