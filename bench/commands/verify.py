@@ -54,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
             "notes": list(verified.notes),
             "checked": list(verified.checked),
             "seal": verified.seal,
+            "attestation": verified.attestation,
         }
         print(json.dumps(content, indent=1))
     else:
@@ -72,6 +73,7 @@ def print_findings(verified: "Verified") -> None:
             print(f"{heading}: {each}")
     if verified.seal:
         print(f"seal: {verified.seal}")
+    print(f"attestation: {verified.attestation}")
     number = len(verified.damages)
     wrong = f"{number} thing{'s are' if number > 1 else ' is'} wrong"
     print(f"{verified.run} ({verified.state}): {wrong if number else 'nothing is wrong'}")

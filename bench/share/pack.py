@@ -19,7 +19,7 @@ from typing import IO
 from bench.plan.document import Plan
 from bench.plan.files import load_plan
 from bench.record.privacy import anonymous
-from bench.verify.manifest import MANIFEST, files_of
+from bench.verify.manifest import BESIDE, files_of
 from wmvla.errors import UserError
 from wmvla.files import rename_durably
 
@@ -67,8 +67,7 @@ def _chosen(run_dir: Path, weights: bool) -> dict[str, Path]:
     left_out = LOCAL if weights else (*LOCAL, WEIGHTS)
     files = files_of(run_dir)
     files = {name: path for name, path in files.items() if not name.startswith(left_out)}
-    if (run_dir / MANIFEST).is_file():
-        files[MANIFEST] = run_dir / MANIFEST
+    files |= {name: run_dir / name for name in BESIDE if (run_dir / name).is_file()}
     return dict(sorted(files.items()))
 
 

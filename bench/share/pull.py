@@ -20,7 +20,7 @@ from filelock import lock_descriptor
 
 from bench.plan.document import PLAN_FILE
 from bench.plan.files import load_plan
-from bench.verify.manifest import MANIFEST, files_of
+from bench.verify.manifest import BESIDE, files_of
 from wmvla.errors import UserError
 from wmvla.files import rename_durably
 from wmvla.processes import die_with_parent
@@ -139,10 +139,9 @@ def _rsync(source: str, wanted: str, stage: Path, options: Sequence[str], held: 
 def _take_over(stage: Path, destination: Path) -> Pulled:
     """Put what arrived in its place, file by file; the plan first, the manifest last."""
     arrived = files_of(stage)
-    if (stage / MANIFEST).is_file():
-        arrived[MANIFEST] = stage / MANIFEST
+    arrived |= {name: stage / name for name in BESIDE if (stage / name).is_file()}
     new, changed, kept = [], [], []
-    for name in sorted(arrived, key=lambda name: (name != PLAN_FILE, name == MANIFEST, name)):
+    for name in sorted(arrived, key=lambda name: (name != PLAN_FILE, name in BESIDE, name)):
         path, target = arrived[name], destination / name
         if not target.exists():
             new.append(name)

@@ -22,6 +22,10 @@ from wmvla.errors import UserError
 from wmvla.files import write_json
 
 MANIFEST = "manifest.json"
+ATTESTATION = "attestation.json"
+"""GitHub's, of the manifest and the report."""
+BESIDE = (MANIFEST, ATTESTATION)
+"""What belongs to a run and is in no sum of it."""
 VERSION = 1
 REPORTS = ("report.html", "report.json", "report.md")
 EVIDENCE = (
@@ -53,13 +57,13 @@ Entries = dict[str, dict[str, Any]]
 
 
 def files_of(run_dir: Path) -> dict[str, Path]:
-    """The run's files by their path in the run directory, in order, but the manifest."""
+    """The run's files by their path in the run directory, in order, but for `BESIDE`."""
     return {name: path for name, path in _visible_files(run_dir).items() if belongs(name)}
 
 
 def foreign_files(run_dir: Path) -> list[str]:
     """What lies in a run directory, is not hidden, and belongs to no run, in order."""
-    return [name for name in _visible_files(run_dir) if not belongs(name) and name != MANIFEST]
+    return [name for name in _visible_files(run_dir) if not belongs(name) and name not in BESIDE]
 
 
 def _visible_files(run_dir: Path) -> dict[str, Path]:

@@ -9,6 +9,7 @@ from bench.plan.document import PLAN_FILE, Plan
 from bench.plan.files import plan_from_json
 from bench.record.controls import Controls
 from bench.record.forms import Provenance, problems
+from bench.verify.attestation import attestation_of
 from bench.verify.damage import Damage, Findings
 from bench.verify.journals import check_journals
 from bench.verify.manifest import EVIDENCE, MANIFEST, REPORTS, seal_of
@@ -28,6 +29,8 @@ class Verified:
     state: State
     seal: str | None
     """Over the evidence as it lies there; None where it cannot be read."""
+    attestation: str
+    """What is to be said of GitHub's attestation, in one sentence."""
     damages: tuple[Damage, ...]
     notes: tuple[str, ...]
     checked: tuple[str, ...]
@@ -59,7 +62,9 @@ def verify(run_dir: Path, seal: str | None = None, templates: Path | None = None
         _look_at_reports(found, state, manifest, templates)
     now = _check_seal(found, seal)
     run = plan.run_name if plan else run_dir.name
-    return Verified(run, state, now, tuple(found.damages), tuple(found.notes), tuple(found.checked))
+    said = attestation_of(run_dir)
+    outcome = tuple(found.damages), tuple(found.notes), tuple(found.checked)
+    return Verified(run, state, now, said, *outcome)
 
 
 def _read_plan(found: Findings) -> Plan | None:

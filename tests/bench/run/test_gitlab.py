@@ -15,7 +15,10 @@ from synthetic_run import plan_of
 
 from bench.cli import main
 from bench.plan.document import Plan
+from bench.record.layout import FILES, SUFFIXES
 from bench.run.gitlab import gitlab_pipeline
+from bench.verify.attestation import ATTESTED
+from bench.verify.manifest import ATTESTATION, MANIFEST
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -34,6 +37,11 @@ RESERVED = {
     "false",
 }
 """What GitLab lets no job be called."""
+WRITING = {
+    "comment": {"pull-requests": "write"},
+    "attest": {"attestations": "write", "id-token": "write"},
+}
+"""The jobs that may write, and what. None of them runs code of the project."""
 
 
 def pipeline_of(plan: Plan) -> dict[str, Any]:
@@ -210,10 +218,7 @@ def test_workflows_pin_their_actions_and_ask_for_little(path: Path) -> None:
     assert workflow["concurrency"]["group"]
     for name, job in workflow["jobs"].items():
         rights = job.get("permissions", workflow["permissions"])
-        assert "write" not in rights.values() or (name, rights) == (
-            "comment",
-            {"pull-requests": "write"},
-        )
+        assert "write" not in rights.values() or rights == WRITING.get(name)
         assert job["timeout-minutes"] <= 240
         needs = job.get("needs", [])
         assert {needs} if isinstance(needs, str) else set(needs) <= set(workflow["jobs"])
@@ -226,6 +231,34 @@ def test_no_code_of_a_fork_runs_on_our_computers() -> None:
     for job in ours:
         assert "head.repo.full_name == github.repository" in job["if"]
         assert "write" not in job["permissions"].values()
+
+
+def test_the_run_is_attested_where_none_of_its_code_runs_and_beside_it() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/gpu.yml").read_text())
+    bench, attest = workflow["jobs"]["bench"], workflow["jobs"]["attest"]
+    assert attest["needs"] == "bench"
+    assert "github.event_name != 'pull_request'" in attest["if"]
+    assert attest["strategy"]["matrix"] == bench["strategy"]["matrix"]
+    used = {step["uses"].partition("@")[0]: step for step in attest["steps"] if "uses" in step}
+    assert "actions/checkout" not in used
+    attested = used["actions/attest-build-provenance"]["with"]["subject-path"].split()
+    assert attested == [f"found/core-*/{name}" for name in ATTESTED]
+    uploaded = bench["steps"][-1]["with"]
+    assert used["actions/download-artifact"]["with"]["name"] == uploaded["name"]
+    stored = used["actions/upload-artifact"]["with"]["path"]
+    assert stored == f"found/core-*/{ATTESTATION}"
+    assert any(f"{ATTESTATION}" in step.get("run", "") for step in attest["steps"])
+
+
+def test_all_that_the_manifest_lists_is_kept_or_may_stay_behind() -> None:
+    """Else `wmbench verify` names what is missing from what was downloaded."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/gpu.yml").read_text())
+    kept = workflow["jobs"]["bench"]["steps"][-1]["with"]["path"].split()
+    run = {path.removeprefix("results/core-*/") for path in kept}
+    assert MANIFEST in run
+    assert {*FILES} - {"report.html", "report.json", "report.md"} <= run
+    assert "report.*" in run
+    assert {f"{folder}/" for folder in SUFFIXES} - {"imported/"} <= run
 
 
 def test_no_word_of_a_pull_request_reaches_a_shell() -> None:
