@@ -16,7 +16,10 @@ from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
 
 plugin = GradientAccumulationPlugin(num_steps=1)
-given = {"plugin": {"gradient_accumulation_plugin": plugin}, "argument": {"gradient_accumulation_steps": 1}}
+given = {
+    "plugin": {"gradient_accumulation_plugin": plugin},
+    "argument": {"gradient_accumulation_steps": 1},
+}
 accelerator = Accelerator(cpu=True, **given[sys.argv[1]])
 model = accelerator.prepare(torch.nn.Linear(1, 1, bias=False))
 loss = model(torch.tensor([[6.0]])).sum()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# pyarrow 26.0.1, datasets 4.8.5: an Arrow file that ends between two batches is read as a short one.
+# pyarrow 26.0.1, datasets 4.8.5: an Arrow stream that ends between two batches is read as whole.
 #
 # `datasets` keeps its rows as Arrow *streams*. A stream has an end mark, and nothing asks for it: a
 # file of which a full disk, a stopped download or a killed writer left some whole batches is read

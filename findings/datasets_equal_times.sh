@@ -24,7 +24,8 @@ def rows(values, seconds):
     pq.write_table(pa.table({"x": values}), "rows.parquet")
     os.utime("rows.parquet", (seconds, seconds))
     loaded = datasets.load_dataset("parquet", data_files="rows.parquet", split="train")
-    print(f"in the file {str(values)[:30]} ({os.path.getsize('rows.parquet')} bytes), loaded {loaded['x'][:]}")
+    size = os.path.getsize("rows.parquet")
+    print(f"in the file {str(values)[:30]} ({size} bytes), loaded {loaded['x'][:]}")
     return loaded["x"][:]
 
 

@@ -22,7 +22,8 @@ import torch
 warnings.simplefilter("error", UserWarning)
 datasets.disable_progress_bars()
 pq.write_table(pa.table({"index": pa.array([16777217, 3, None], pa.int64())}), "rows.parquet")
-rows = datasets.load_dataset("parquet", data_files="rows.parquet", split="train").with_format("torch")
+rows = datasets.load_dataset("parquet", data_files="rows.parquet", split="train")
+rows = rows.with_format("torch")
 with_null, without, alone = rows[:3]["index"], rows[:2]["index"], rows[2]["index"]
 print("features:", rows.features)
 print("rows 0 to 2:", with_null.dtype, with_null.tolist())

@@ -23,7 +23,7 @@ deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 def step(stage, more):
-    """The step of a weight whose gradient is 5, at learning rate 1, and the norm that is reported."""
+    """The step of a weight whose gradient is 5, at learning rate 1, and the norm reported."""
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(model.weight)
     config = {

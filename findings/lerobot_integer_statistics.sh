@@ -46,5 +46,6 @@ saved = cut.state_dict()
 print("saved afterwards:", saved)
 std = saved[f"{STATE}.std"]
 same = by_float == [1.0, 2.0] and by_integer[0] > 9e7 and by_integer[1] == 2.5
-sys.exit(0 if same and std.dtype == torch.int64 and std.tolist() == [0, 2] else "the behaviour has changed")
+same = same and std.dtype == torch.int64 and std.tolist() == [0, 2]
+sys.exit(0 if same else "the behaviour has changed")
 PYTHON

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# robosuite 1.4.0: importing it opens /tmp/robosuite.log, so one user of a computer stops the others.
+# robosuite 1.4.0: importing it opens /tmp/robosuite.log, so one user stops the others.
 #
 # The import opens that one file for appending, whatever TMPDIR says, to note that the package has
 # no `macros_private.py`. The first user's file cannot be written by the second, whose import ends
-# with a PermissionError. If `macros_private.py` is there, even an empty one, the file is not opened.
+# with a PermissionError. With a `macros_private.py`, even an empty one, the file is not opened.
 # But what that file sets has no effect: its names land in `robosuite`, and all modules read
 # `robosuite.macros`. IMAGE_CONVENTION = "opencv" in it leaves images upside down.
 # robosuite also imports termcolor, which it does not ask for: a fresh installation fails without.
@@ -31,4 +31,5 @@ echo 'IMAGE_CONVENTION = "opencv"' >venv/lib/python3.12/site-packages/robosuite/
 private=$("$python" -W ignore opened.py 2>errors)
 echo "opened with a macros_private.py that says opencv: $private"
 [ "${without##*$'\n'}" = "ModuleNotFoundError: No module named 'termcolor'" ] &&
-    [ "$opened; $private" = "['/tmp/robosuite.log'] opengl; [] opengl" ] || { echo "the behaviour has changed"; exit 1; }
+    [ "$opened; $private" = "['/tmp/robosuite.log'] opengl; [] opengl" ] ||
+    { echo "the behaviour has changed"; exit 1; }

@@ -38,7 +38,8 @@ def play(rotation):
 
 def apart(one, other):
     """Millimetres and degrees between two poses."""
-    turn = 2 * np.arccos(min(1, abs(one[1] @ other[1]) / np.prod([*map(np.linalg.norm, (one[1], other[1]))])))
+    lengths = np.linalg.norm(one[1]) * np.linalg.norm(other[1])
+    turn = 2 * np.arccos(min(1, abs(one[1] @ other[1]) / lengths))
     return 1000 * np.linalg.norm(one[0] - other[0]), np.degrees(turn)
 
 

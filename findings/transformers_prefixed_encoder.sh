@@ -40,7 +40,8 @@ for prefix in ("", "vjepa2.", "backbone.", "encoder_model."):
     first, second = (transformers.VJEPA2Model.from_pretrained("encoder") for _ in range(2))
     _, info = transformers.VJEPA2Model.from_pretrained("encoder", output_loading_info=True)
     seen[prefix] = equal(first, model), equal(first, second), len(info["missing_keys"])
-    print("prefix {!r}: as saved {}, two loads equal {}, {} keys missing".format(prefix, *seen[prefix]))
+    said = "prefix {!r}: as saved {}, two loads equal {}, {} keys missing"
+    print(said.format(prefix, *seen[prefix]))
 good, bad = (True, True, 0), (False, False, len(weights))
 same = [*seen.values()] == [good, good, bad, bad]
 sys.exit(0 if same else "the behaviour has changed")
