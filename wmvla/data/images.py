@@ -13,6 +13,8 @@ from lerobot.datasets.video_utils import decode_video_frames
 from PIL import Image
 from torch import Tensor
 
+from wmvla.errors import UserError, cause
+
 
 class StoredImages:
     """Images of the cameras ``keys``, stored one by one or in videos; ``ends`` of episodes are
@@ -33,11 +35,20 @@ class StoredImages:
         cells = self.table[first : first + len(rows)] if consecutive else self.table[rows.tolist()]
         times = np.asarray(cells["timestamp"], np.float64).reshape(-1)
         return [
-            torch.stack([decode_image(cell) for cell in cells[key]])
+            torch.stack([self._decode(key, *cell) for cell in zip(rows, cells[key], strict=True)])
             if key in cells
             else self._decode_video(key, rows, times)
             for key in self.keys
         ]
+
+    def _decode(self, key: str, row: int, cell: dict[str, Any]) -> Tensor:
+        try:
+            return decode_image(cell)
+        except Exception as error:
+            raise UserError(
+                f"{self.root}: the image {key} of row {row} cannot be read ({cause(error)}): fetch"
+                " the dataset again."
+            ) from error
 
     def _decode_video(self, key: str, rows: np.ndarray, timestamps: np.ndarray) -> Tensor:
         """One run of the decoder for each stretch of consecutive rows of an episode: it keeps all
@@ -50,8 +61,15 @@ class StoredImages:
             start = self.metadata.episodes[number][f"videos/{key}/from_timestamp"]
             path = self.root / self.metadata.get_video_file_path(number, key)
             times = [float(start + time) for time in timestamps[run]]
-            found = decode_video_frames(path, times, self.tolerance, "pyav", return_uint8=True)
-            parts.append(found)
+            try:
+                parts.append(
+                    decode_video_frames(path, times, self.tolerance, "pyav", return_uint8=True)
+                )
+            except Exception as error:
+                raise UserError(
+                    f"{path}: the frames of episode {number} at {times[0]:g} s to {times[-1]:g} s"
+                    f" cannot be read ({cause(error)}): fetch the dataset again."
+                ) from error
         return torch.cat(parts)
 
 

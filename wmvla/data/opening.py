@@ -15,10 +15,10 @@ from lerobot.utils.constants import HF_LEROBOT_HOME, HF_LEROBOT_HUB_CACHE
 
 from wmvla.data.cameras import camera_keys
 from wmvla.data.rows import Rows, read_rows
-from wmvla.data.statistics import refuse_unsound_statistics
+from wmvla.data.statistics import refuse_other_than_numbers, refuse_unsound_statistics
 from wmvla.data.stored import read_as_stored, read_json
 from wmvla.data.videos import refuse_contradicting_videos
-from wmvla.errors import UserError
+from wmvla.errors import UserError, cause
 
 CONVERTER = "python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id={} --root={}"
 
@@ -100,6 +100,13 @@ def fetching(repo_id: str, root: Path | None) -> Iterator[None]:
             f"{where}, and they cannot be fetched from the hub ({reason}): set dataset.repo_id "
             "and dataset.root."
         ) from error
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{root or repo_id}: LeRobot cannot open this dataset ({cause(error)}): its meta/ and"
+            " its files contradict each other; fetch the dataset again."
+        ) from error
 
 
 def _cached(repo_id: str, revision: str | None) -> Path | None:
@@ -136,8 +143,16 @@ def _refuse_unreadable(folder: Path, repo_id: str) -> None:
         )
     if not version.startswith("v3."):
         raise UserError(_older(str(path), repo_id, f"codebase_version {version}", folder))
+    for key, feature in info["features"].items():
+        shape = feature.get("shape") if isinstance(feature, dict) else None
+        whole = isinstance(shape, list) and all(type(n) is int and n > 0 for n in shape)
+        if not whole or not isinstance(feature.get("dtype"), str):
+            raise UserError(
+                f"{path}: features.{key} has no dtype, or no shape of whole numbers: correct it, or"
+                " fetch the dataset again."
+            )
     with suppress(FileNotFoundError):
-        read_json(folder / "meta" / "stats.json")
+        refuse_other_than_numbers(folder / "meta" / "stats.json")
 
 
 def _older(where: str, repo_id: str, version: str, root: Path | None) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from wmvla.errors import UserError
 from wmvla.resources import ranks_on_these_cores, usable_cores
 
 MOST_READERS = 8
@@ -51,7 +52,23 @@ def read_ahead(
         worker_init_fn=ignore_sigterm,
         generator=torch.Generator(),  # never drawn from; without it torch's own would be
     )
-    return iter(made)
+    return _in_its_own_words(iter(made))
+
+
+def _in_its_own_words(batches: Iterator[list[Tensor]]) -> Iterator[list[Tensor]]:
+    """A reader's UserError, which torch hands on with the reader's traceback as its text.
+
+    Non-obvious: it is raised where nothing holds the readers any more, so that they end before this
+    process waits for them.
+    """
+    words = None
+    try:
+        yield from batches
+    except UserError as error:
+        words = str(error).rpartition("UserError: ")[2].strip()
+    if words is not None:
+        del batches
+        raise UserError(words)
 
 
 def ignore_sigterm(worker: int) -> None:

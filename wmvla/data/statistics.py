@@ -6,6 +6,7 @@ import numpy as np
 from lerobot.datasets import LeRobotDatasetMetadata
 
 from wmvla.data.rows import Rows
+from wmvla.data.stored import read_json
 from wmvla.errors import UserError
 
 SHIFT = 0.25
@@ -19,6 +20,23 @@ FIX = (
     "make the statistics again, with `lerobot-edit-dataset --operation.type=recompute_stats`, or"
     " fetch the dataset again."
 )
+
+
+def refuse_other_than_numbers(path: Path) -> None:
+    """Refuse statistics, of whatever feature, that are no arrays of numbers.
+
+    Raises:
+        FileNotFoundError: there are none. UserError: naming the key.
+    """
+    found = read_json(path)
+    for key, values in found.items() if isinstance(found, dict) else [("", None)]:
+        for name, value in values.items() if isinstance(values, dict) else [("", None)]:
+            try:
+                sound = np.asarray(value).dtype.kind in "biuf"
+            except ValueError:
+                sound = False
+            if not sound:
+                raise UserError(f"{path}: {key}.{name} is no array of numbers: {FIX}")
 
 
 def refuse_unsound_statistics(metadata: LeRobotDatasetMetadata, rows: Rows) -> None:
@@ -35,19 +53,17 @@ def refuse_unsound_statistics(metadata: LeRobotDatasetMetadata, rows: Rows) -> N
         if not isinstance(known, dict):
             raise UserError(f"{path}: {key} is missing: {FIX}")
         found: dict[str, np.ndarray] = {}
-        for name in ("mean", "std", "min", "max"):
-            if name not in known and name in ("mean", "std"):
+        for name in ("mean", "std"):
+            if name not in known:
                 raise UserError(f"{path}: {key}.{name} is missing: {FIX}")
-            if name in known:
+        for name in known:
+            if name != "count":
                 found[name] = _vector(path, f"{key}.{name}", known[name], data.shape[1])
         _refuse_contradicted(path, key, found, data.astype(np.float64))
 
 
 def _vector(path: Path, name: str, values: object, width: int) -> np.ndarray:
-    try:
-        found: np.ndarray = np.asarray(values, np.float64).reshape(-1)
-    except (TypeError, ValueError):
-        found = np.array([np.nan] * width)
+    found = np.asarray(values, np.float64).reshape(-1)
     if len(found) != width:
         raise UserError(
             f"{path}: {name} has {len(found)} numbers, but meta/info.json says {width}: {FIX}"

@@ -116,7 +116,10 @@ def load_tasks(root: Path) -> pd.DataFrame:
     """
     path = root / "meta" / "tasks.parquet"
     _require_parquet(path)
-    table = pd.read_parquet(path)
+    try:
+        table = pd.read_parquet(path)
+    except Exception as error:
+        raise UserError(why_unreadable(path, error)) from error
     for column in ("task", "__index_level_0__"):
         if column in table:
             table = table.set_index(column)

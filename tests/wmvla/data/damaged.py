@@ -138,6 +138,16 @@ def mean_of_other_data(dataset: Path) -> None:
     statistics(dataset, lambda found: found["action"]["mean"].__setitem__(6, 3.0))
 
 
+def text_in_statistics(dataset: Path) -> None:
+    statistics(dataset, lambda found: found["observation.images.image"].update(q99="high"))
+
+
+def shape_of_text(dataset: Path) -> None:
+    change_json(
+        dataset / "meta/info.json", lambda found: found["features"]["action"].update(shape=["7"])
+    )
+
+
 def null_action(dataset: Path) -> None:
     change_column(dataset, "action", lambda values: values[4].__setitem__(1, None))
 
@@ -205,6 +215,8 @@ REFUSED: list[tuple[Callable[[Path], None], str]] = [
     (std_of_0, r"observation.state.std\[0\] is 0, but that of the data is 0\.\d+"),
     (std_of_whole_numbers, r"action.std\[0\] is 0, but"),
     (mean_of_other_data, r"action.mean\[6\] is 3, but"),
+    (text_in_statistics, r"stats.json: observation.images.image.q99 is no array of numbers"),
+    (shape_of_text, r"info.json: features.action has no dtype, or no shape of whole numbers"),
     (null_action, r"file-000.parquet: action has 1 null values"),
     (null_row, r"file-000.parquet: action has 1 null values"),
     (nan_action, r"file-000.parquet: action\[1\] of row 4 is nan"),

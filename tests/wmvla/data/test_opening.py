@@ -165,3 +165,10 @@ def test_a_video_that_is_a_pointer_is_called_one(video_dataset: Path, tmp_path: 
     next(copy.glob("videos/*/*/*.mp4")).write_text(damaged.POINTER)
     with pytest.raises(UserError, match=r"file-000.mp4 is a Git LFS pointer"):
         open_dataset("toy/video", copy)
+
+
+def test_an_image_that_cannot_be_read_is_named(toy, dataset: Path):
+    key = "observation.images.image2"
+    change_column(dataset, key, lambda cells: cells[7].update(bytes=cells[7]["bytes"][:200]))
+    with pytest.raises(UserError, match=rf"the image {key} of row 7 cannot be read"):
+        open_data(dataset, toy.repo_id, 4)
