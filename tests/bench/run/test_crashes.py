@@ -40,7 +40,9 @@ SHARDS = (None, *(Shard(number, of) for of in (2, 3) for number in range(1, of +
 OWNERS = st.tuples(
     st.sampled_from(SHARDS), st.lists(st.sampled_from(CASES), max_size=2, unique=True)
 )
-FAULTS = st.tuples(st.sampled_from((None, "kill", "kill", "full", "broken")), st.integers(1, 80))
+FAULTS = st.tuples(
+    st.sampled_from((None, "kill", "kill", "full", "broken", "short")), st.integers(1, 80)
+)
 Key = tuple[str, int]
 Owner = tuple[Shard | None, Sequence[str]]
 
@@ -115,7 +117,8 @@ class Crashes(RuleBasedStateMachine):
             except (Killed, Interrupted):
                 pass
             except Exception as error:
-                if not self.disk.met and not (self.torn and isinstance(error, UserError)):
+                excused = self.disk.met and fault[0] != "short"
+                if not excused and not (self.torn and isinstance(error, UserError)):
                     raise
         self.disk.lies = False
 
