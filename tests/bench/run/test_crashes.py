@@ -123,7 +123,7 @@ class Crashes(RuleBasedStateMachine):
         self.disk.lies = False
 
     @precondition(lambda self: self.worked)
-    @rule(luck=st.randoms(use_true_random=False))
+    @rule(luck=st.integers(0, 2**32).map(Random))
     def the_power_fails(self, luck: Random) -> None:
         self.torn, self.worked = self.torn or self.disk.has_lied, False
         self.disk.power_fails(luck)
@@ -133,7 +133,7 @@ class Crashes(RuleBasedStateMachine):
         self.model.power_came_back(self._found())
 
     @precondition(lambda self: self.worked)
-    @rule(case=st.sampled_from(CASES), luck=st.randoms(use_true_random=False))
+    @rule(case=st.sampled_from(CASES), luck=st.integers(0, 2**32).map(Random))
     def lines_are_reordered(self, case: str, luck: Random) -> None:
         if (self.run_dir / "cases" / f"{case}.json").exists():
             return  # its sum is of the order that there was
