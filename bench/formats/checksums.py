@@ -20,8 +20,8 @@ BEGAN_WITH = ("plan.json", "provenance.json")
 
 def sha256_of(path: Path) -> str:
     """Of a file's bytes; of a folder over a line ``<sum>  <path in it>`` for each of its files, as
-    ``sha256sum`` prints them, but of hidden ones. Links are followed. OSError if something cannot be
-    read."""
+    ``sha256sum`` prints them, hidden ones left out. Links are followed. OSError if something cannot
+    be read."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
