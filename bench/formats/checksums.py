@@ -20,11 +20,17 @@ BEGAN_WITH = ("plan.json", "provenance.json")
 
 def sha256_of(path: Path) -> str:
     """Of a file's bytes; of a folder over a line ``<sum>  <path in it>`` for each of its files, as
-    ``sha256sum`` prints them. Links are followed. OSError if something cannot be read."""
+    ``sha256sum`` prints them, hidden ones left out. Links are followed. OSError if something cannot
+    be read."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+    inside = {file.relative_to(path): file for file in path.rglob("*") if file.is_file()}
+    files = {
+        name.as_posix(): file
+        for name, file in inside.items()
+        if not any(part.startswith(".") for part in name.parts)
+    }
     if not files:
         raise FileNotFoundError(2, "No such file, or an empty folder", str(path))
     return sha256_of_lines({name: sha256_of(file) for name, file in files.items()})

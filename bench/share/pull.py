@@ -156,7 +156,7 @@ def _take_over(stage: Path, destination: Path) -> Pulled:
         else:
             changed.append(name)
         _replace(path, target)
-    for failure in (destination / "failures").glob("*.json"):
+    for failure in (destination / "failures").glob("[!.]*.json"):
         if f"failures/{failure.name}" not in arrived:  # the case has succeeded since
             failure.unlink()
     return Pulled(destination, tuple(new), tuple(changed), tuple(kept))

@@ -33,7 +33,8 @@ class Disk:
     """The disk below `root`, which is durable as it is now.
 
     A program that runs in `failing` meets at most one fault: `after` so many calls it is killed,
-    or one call fails (EIO), or all that need room fail from there on (ENOSPC).
+    or one call fails (EIO), or all that need room fail from there on (ENOSPC), or all writes take
+    about half of what they are given, and say so.
     """
 
     def __init__(self, root: Path) -> None:
@@ -47,7 +48,7 @@ class Disk:
 
     @contextlib.contextmanager
     def failing(self, fault: str | None, after: int) -> Iterator[None]:
-        """A process that meets `fault`: ``kill``, ``full`` or ``broken``; None: it meets none."""
+        """A process that meets `fault`: ``kill``, ``full``, ``broken`` or ``short``; None: it meets none."""
         self.fault, self.left = fault, after
         try:
             with pytest.MonkeyPatch.context() as patch:
@@ -117,6 +118,8 @@ class Disk:
             if not self._is_ours(first):
                 return self.real[name](first, *arguments, **named)
             self._meet(name, first, *arguments)
+            if self.fault == "short" and self.left <= 0 and name in ("write", "pwrite"):
+                arguments = (arguments[0][: 1 + len(arguments[0]) // 2], *arguments[1:])
             if name == "fsync":
                 return self._sync(first)
             new = name == "mkdir" or (name == "open" and not Path(first).exists())
@@ -134,7 +137,7 @@ class Disk:
         self.left -= 1
         if self.fault is None or self.left > 0:
             return
-        if self.left == 0 and name in ("write", "pwrite") and self.fault != "broken":
+        if self.left == 0 and name in ("write", "pwrite") and self.fault in ("kill", "full"):
             data, *place = arguments
             self.real[name](first, data[: len(data) // 2], *place)  # a short one
         if self.fault == "kill":

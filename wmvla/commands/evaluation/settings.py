@@ -46,7 +46,7 @@ def settings_of(config: EvalConfig, checkpoint: Path) -> Settings:
 def checkpoint_hash(folder: Path) -> str:
     """Hash of the configuration, weights and processors in ``folder``."""
     digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.glob("[!.]*")):
         if path.suffix in (".json", ".safetensors") and path.name not in UNREAD:
             with path.open("rb") as file:
                 own = hashlib.file_digest(file, "sha256").hexdigest()
