@@ -136,16 +136,27 @@ class Section:
             assert row(cells) in self.lines(), f"docs/damages.md must have the row:\n{row(cells)}"
 
     def write(self) -> None:
-        """Put what was found in the place of the committed section."""
-        parts = []
+        """Put what was found in the place of the committed rows about the same damages."""
+        tables, header = dict[str, dict[str, str]](), ""
+        for line in self.lines():
+            header = "" if not line else header or line
+            if line.startswith("| ") and line != header:
+                tables.setdefault(header, {})[about(line)] = line
         for table, rows in self.found.items():
-            rule = re.sub(r"[^|]+", "---", table)
-            parts.append("\n".join([table, rule, *rows]))
-        text = PAGE.read_text()
-        head, _, rest = text.partition(f"\n## {self.title}\n")
+            tables.setdefault(table, {}).update({about(line): line for line in rows})
+        parts = [
+            "\n".join([table, re.sub(r"[^|]+", "---", table), *sorted(rows.values())])
+            for table, rows in tables.items()
+        ]
+        head, _, rest = PAGE.read_text().partition(f"\n## {self.title}\n")
         after = rest.partition("\n## ")[2]
         made = f"{head.rstrip()}\n\n## {self.title}\n\n" + "\n\n".join(parts) + "\n"
         PAGE.write_text(made + (f"\n## {after}" if after else ""))
+
+
+def about(line: str) -> str:
+    """The file and the damage that a row is about."""
+    return "|".join(line.split("|")[1:3])
 
 
 def copied(source: Path, target: Path) -> Path:

@@ -1,7 +1,6 @@
 """Each LeRobot command answers each damage to each of its files in one line; docs/damages.md lists
 what it says."""
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path

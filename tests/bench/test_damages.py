@@ -1,0 +1,101 @@
+"""Each command of `wmbench` answers each damage to each file of a run in its own words;
+docs/damages.md lists them."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+from tests.damages import OF_FILES, OF_JSON, REWRITE, Section, cell, copied, refusal, said_by
+
+pytestmark = pytest.mark.slow
+
+RESOURCES = Path(__file__).parents[1] / "resources"
+COMMANDS = ("status", "report", "verify", "pack", "compare", "import --into")
+FILES: dict[str, dict[str, Callable[[Path], None]]] = {
+    "plan.json": OF_JSON,
+    "provenance.json": OF_JSON,
+    "manifest.json": OF_JSON,
+    "report.json": OF_JSON,
+    "cases/E2-train-s0.json": OF_JSON,
+    "cases/E2-pred-s0.json": OF_JSON,
+    "episodes/E2-pred-s0.jsonl": OF_JSON,
+    "metrics/E2-train-s0.jsonl": OF_JSON,
+    "replays/E2-replay-s0.jsonl": OF_JSON,
+}
+ROWS = [(file, kind) for file, kinds in FILES.items() for kind in kinds]
+
+
+@pytest.fixture(scope="module")
+def section() -> Iterator[Section]:
+    found = Section("The commands of wmbench")
+    yield found
+    if REWRITE:
+        found.write()
+
+
+def flags_of(command: str, run_dir: Path, good: Path, out: Path) -> list[str]:
+    name, *more = command.split()
+    if name == "pack":
+        return [name, str(run_dir), f"--out={out / 'run.tar.gz'}", "--with-names"]
+    if name == "compare":
+        return [name, str(good), str(run_dir)]
+    if name == "import":
+        info = RESOURCES / "eval_info" / "stock_lerobot_0.6.1.json"
+        return [name, str(info), "--as=E0-none", *more, str(run_dir)]
+    return [name, str(run_dir)]
+
+
+@pytest.mark.parametrize(("file", "kind"), ROWS)
+def test_each_command_answers_each_damage(
+    file: str, kind: str, original: Path, tmp_path: Path, section: Section
+) -> None:
+    said = []
+    for command in COMMANDS:
+        run_dir = copied(original, tmp_path / "run")
+        FILES[file][kind](run_dir / file)
+        code, out, err = said_by(lambda: main(flags_of(command, run_dir, original, tmp_path)))
+        places = {f"{run_dir}/": "", str(run_dir): "RUN", f"{tmp_path}/": ""}
+        assert "Traceback" not in out + err
+        if command == "verify" and code == 1:
+            (first, *_) = (line for line in out.splitlines() if line.startswith("WRONG: "))
+            assert file in out
+            said.append(f"1: {cell(first.removeprefix('WRONG: '), places)}")
+        elif code == 2:
+            said.append(f"2: {cell(refusal(code, err, [file, str(run_dir)]), places)}")
+        else:
+            said.append(f"{code}: ?")
+            assert code == 0
+    section.add(f"| run | damage | {' | '.join(COMMANDS)} |", [file, kind, *said])
+
+
+INFO = "eval_info.json"
+BAD = sorted((RESOURCES / "bad" / "eval_info").glob("*.json"))
+
+
+@pytest.mark.parametrize("kind", [*OF_JSON, *(path.stem for path in BAD)])
+def test_an_import_answers_each_damage(kind: str, tmp_path: Path, section: Section) -> None:
+    info = tmp_path / INFO
+    made = {path.stem: path for path in BAD}
+    shutil.copy(made.get(kind, RESOURCES / "eval_info" / "stock_lerobot_0.6.1.json"), info)
+    if kind in OF_JSON:
+        OF_JSON[kind](info)
+    flags = ["import", str(info), "--as=E0-none", f"--results={tmp_path / 'results'}"]
+    code, _, err = said_by(lambda: main(flags))
+    line = cell(refusal(code, err, [INFO]), {f"{tmp_path}/": ""})
+    assert not (tmp_path / "results").exists()
+    section.add("| results | damage | import |", [INFO, kind.replace("_", " "), f"2: {line}"])
+
+
+@pytest.mark.parametrize("kind", OF_FILES)
+def test_a_packed_run_answers_each_damage(
+    kind: str, original: Path, tmp_path: Path, section: Section
+) -> None:
+    packed = tmp_path / "run.tar.gz"
+    assert said_by(lambda: main(flags_of("pack", original, original, tmp_path)))[0] == 0
+    OF_FILES[kind](packed)
+    code, _, err = said_by(lambda: main(["verify", str(packed)]))
+    line = cell(refusal(code, err, [packed.name]), {f"{tmp_path}/": ""})
+    section.add("| packed run | damage | verify |", [packed.name, kind, f"2: {line}"])
