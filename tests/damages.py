@@ -129,6 +129,11 @@ class Section:
         _, _, rest = text.partition(f"\n## {self.title}\n")
         return rest.partition("\n## ")[0].splitlines()
 
+    def rows(self) -> list[str]:
+        """Its rows as they are committed, without headers and rules."""
+        lines = [line for line in self.lines() if line.startswith("| ")]
+        return [line for line in lines if line.split("|")[2].strip() != "damage"]
+
     def add(self, table: str, cells: list[str]) -> None:
         """A row of ``table``, whose header that is; it must be on the page."""
         self.found.setdefault(table, []).append(row(cells))

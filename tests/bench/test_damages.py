@@ -1,6 +1,7 @@
 """Each command of `wmbench` answers each damage to each file of a run in its own words;
 docs/damages.md lists them."""
 
+import functools
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,10 +9,20 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from tests.damages import OF_FILES, OF_JSON, REWRITE, Section, cell, copied, refusal, said_by
+from tests.damages import (
+    OF_FILES,
+    OF_JSON,
+    REWRITE,
+    Section,
+    about,
+    cell,
+    copied,
+    refusal,
+    row,
+    said_by,
+)
 
-pytestmark = pytest.mark.slow
-
+TITLE = "The commands of wmbench"
 RESOURCES = Path(__file__).parents[1] / "resources"
 COMMANDS = ("status", "report", "verify", "pack", "compare", "import --into")
 FILES: dict[str, dict[str, Callable[[Path], None]]] = {
@@ -30,7 +41,7 @@ ROWS = [(file, kind) for file, kinds in FILES.items() for kind in kinds]
 
 @pytest.fixture(scope="module")
 def section() -> Iterator[Section]:
-    found = Section("The commands of wmbench")
+    found = Section(TITLE)
     yield found
     if REWRITE:
         found.write()
@@ -48,6 +59,7 @@ def flags_of(command: str, run_dir: Path, good: Path, out: Path) -> list[str]:
     return [name, str(run_dir)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "kind"), ROWS)
 def test_each_command_answers_each_damage(
     file: str, kind: str, original: Path, tmp_path: Path, section: Section
@@ -56,9 +68,11 @@ def test_each_command_answers_each_damage(
     for command in COMMANDS:
         run_dir = copied(original, tmp_path / "run")
         FILES[file][kind](run_dir / file)
-        code, out, err = said_by(lambda: main(flags_of(command, run_dir, original, tmp_path)))
+        flags = flags_of(command, run_dir, original, tmp_path)
+        code, out, err = said_by(functools.partial(main, flags))
         places = {f"{run_dir}/": "", str(run_dir): "RUN", f"{tmp_path}/": ""}
-        assert "Traceback" not in out + err
+        assert "Traceback" not in out
+        assert "Traceback" not in err
         if command == "verify" and code == 1:
             (first, *_) = (line for line in out.splitlines() if line.startswith("WRONG: "))
             assert file in out
@@ -75,7 +89,11 @@ INFO = "eval_info.json"
 BAD = sorted((RESOURCES / "bad" / "eval_info").glob("*.json"))
 
 
-@pytest.mark.parametrize("kind", [*OF_JSON, *(path.stem for path in BAD)])
+IMPORTED = [*OF_JSON, *(path.stem for path in BAD)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", IMPORTED)
 def test_an_import_answers_each_damage(kind: str, tmp_path: Path, section: Section) -> None:
     info = tmp_path / INFO
     made = {path.stem: path for path in BAD}
@@ -89,6 +107,7 @@ def test_an_import_answers_each_damage(kind: str, tmp_path: Path, section: Secti
     section.add("| results | damage | import |", [INFO, kind.replace("_", " "), f"2: {line}"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OF_FILES)
 def test_a_packed_run_answers_each_damage(
     kind: str, original: Path, tmp_path: Path, section: Section
@@ -99,3 +118,10 @@ def test_a_packed_run_answers_each_damage(
     code, _, err = said_by(lambda: main(["verify", str(packed)]))
     line = cell(refusal(code, err, [packed.name]), {f"{tmp_path}/": ""})
     section.add("| packed run | damage | verify |", [packed.name, kind, f"2: {line}"])
+
+
+def test_the_page_has_these_rows() -> None:
+    rows = [*ROWS, *((INFO, kind.replace("_", " ")) for kind in IMPORTED)]
+    rows += [("run.tar.gz", kind) for kind in OF_FILES]
+    found = [about(line) for line in Section(TITLE).rows()]
+    assert sorted(found) == sorted(about(row(each)) for each in rows)

@@ -7,18 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.damages import OF_FILES, OF_JSON, REWRITE, Section, cell, copied, refusal, said_by
+from tests.damages import (
+    OF_FILES,
+    OF_JSON,
+    REWRITE,
+    Section,
+    about,
+    cell,
+    copied,
+    refusal,
+    row,
+    said_by,
+)
 from tests.wmvla.commands.planned import make_planned
 from tests.wmvla.conftest import SIZE, Toy
-from tests.wmvla.data import damaged
 from tests.wmvla.policy import cases
 from wmvla.commands import convert, latents, train
 from wmvla.commands.evaluation import main as evaluation
 from wmvla.commands.evaluation import run
 from wmvla.world.latents.cache import latents_path, metadata_path
 
-pytestmark = pytest.mark.slow
-
+TITLE = "The commands of LeRobot"
 PROCESSORS = ("policy_preprocessor.json", "policy_postprocessor.json")
 STATES = (
     "policy_preprocessor_step_5_normalizer_processor.safetensors",
@@ -52,10 +61,8 @@ COMMANDS = {
     "latents": ("train", "latents --check"),
     "encoder": ("latents",),
 }
-WHOLE = {
-    "checkpoint": {case.__name__: case for case in cases.REFUSED},
-    "dataset": {case.__name__: case for case, _ in damaged.REFUSED},
-}
+WHOLE = {"checkpoint": {case.__name__: case for case in cases.REFUSED}}
+"""Those of datasets are in docs/datasets.md and ``test_damaged_data``."""
 ROWS = [
     (part, file, kind) for part, files in FILES.items() for file in files for kind in files[file]
 ] + [(part, "", kind) for part, kinds in WHOLE.items() for kind in kinds]
@@ -65,7 +72,7 @@ PLAYED: dict[tuple[str, str, str], str] = {}
 
 @pytest.fixture(scope="module")
 def section() -> Iterator[Section]:
-    found = Section("The commands of LeRobot")
+    found = Section(TITLE)
     yield found
     if REWRITE:
         found.write()
@@ -108,6 +115,7 @@ def commands(toy: Toy, base: Path, world_flags, data_flags, tmp_path, monkeypatc
     return given
 
 
+@pytest.mark.slow  # 5 seconds each
 @pytest.mark.parametrize(("part", "file", "kind"), ROWS)
 def test_each_command_answers_each_damage(
     part: str, file: str, kind: str, toy: Toy, base: Path, commands, section: Section, tmp_path
@@ -132,4 +140,13 @@ def test_each_command_answers_each_damage(
             said.append(f"2: {cell(refusal(code, err, names), places)}")
             assert not (tmp_path / f"out-{name.replace(' ', '')}").exists()
     header = f"| {part} | damage | {' | '.join(COMMANDS[part])} |"
-    section.add(header, [file or "as a whole", kind.replace("_", " "), *said])
+    section.add(header, [*named(file, kind), *said])
+
+
+def named(file: str, kind: str) -> list[str]:
+    return [file or "as a whole", kind.replace("_", " ")]
+
+
+def test_the_page_has_these_rows() -> None:
+    found = [about(line) for line in Section(TITLE).rows()]
+    assert sorted(found) == sorted(about(row(named(file, kind))) for _, file, kind in ROWS)
