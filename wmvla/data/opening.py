@@ -136,8 +136,10 @@ def _refuse_unreadable(folder: Path, repo_id: str) -> None:
         )
     if not version.startswith("v3."):
         raise UserError(_older(str(path), repo_id, f"codebase_version {version}", folder))
+    statistics = folder / "meta" / "stats.json"
     with suppress(FileNotFoundError):
-        read_json(folder / "meta" / "stats.json")
+        if not isinstance(read_json(statistics), dict):
+            raise UserError(f"{statistics} is not a JSON object: fetch it again.")
 
 
 def _older(where: str, repo_id: str, version: str, root: Path | None) -> str:
