@@ -36,6 +36,8 @@ FILES: dict[str, dict[str, Callable[[Path], None]]] = {
     "metrics/E2-train-s0.jsonl": OF_JSON,
     "replays/E2-replay-s0.jsonl": OF_JSON,
 }
+LOST = ("missing", "empty", "half of it", "other bytes")
+"""Journals that lost whole lines, as a killed writer or a repair leaves them."""
 ROWS = [(file, kind) for file, kinds in FILES.items() for kind in kinds]
 
 
@@ -68,6 +70,10 @@ def why_played(file: str, kind: str, command: str) -> str:
     made = {"manifest.json", "report.json"}
     if file in made and command == "report":
         return "it is written anew"
+    if file.startswith("episodes/") and kind in LOST and command in ("status", "report", "compare"):
+        return "the episodes count as not played, and that is said"
+    if command == "compare" and file.startswith(("metrics/", "replays/")):
+        return "it is not read"
     if command == "pack" and file != "plan.json":
         return "it is packed as it is, and verify finds it"
     others = command == "import --into" and file != "plan.json"
