@@ -2,6 +2,7 @@
 docs/damages.md lists them."""
 
 import functools
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from bench.cli import main
 from tests.damages import (
     OF_FILES,
     OF_JSON,
+    PAGE,
     REWRITE,
     Section,
     about,
@@ -147,3 +149,6 @@ def test_the_page_has_these_rows() -> None:
     rows += [("run.tar.gz", kind) for kind in OF_FILES]
     found = [about(line) for line in Section(TITLE).rows()]
     assert sorted(found) == sorted(about(row(each)) for each in rows)
+    cells = re.findall(r"\| ([012]): [^|]+ (?=\|)", PAGE.read_text())
+    assert len(cells) >= 150
+    assert cells.count("2") > cells.count("0")
