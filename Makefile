@@ -63,7 +63,7 @@ test: $(READY) ## all tests but those of test-slow, with a smoke run of the core
 
 # Each file that has tests marked `slow` is in one of these; tests/test_slow_parts.py looks.
 SLOW_sim := tests/wmvla/sim
-SLOW_train := tests/wmvla/train tests/wmvla/rollout tests/wmvla/wiring tests/wmvla/policy
+SLOW_train := tests/wmvla/train tests/wmvla/rollout tests/wmvla/wiring tests/wmvla/policy tests/wmvla/commands
 SLOW_bench := tests/bench --ignore=tests/bench/run/slurm
 SLOW_slurm := tests/bench/run/slurm
 SLOW_pages := tests/test_pages.py tests/test_end_to_end.py tests/test_full_scale.py tests/test_wheel.py

@@ -18,6 +18,7 @@ from bench.plan.seeds import derive_seed
 from bench.record.external import Table
 from wmvla.rollout.tally import Tally
 
+UNPLAYED = "no common episode is finished in both"
 LeftOut = tuple[str, str, str]
 """Later side, rollout, and why it cannot be compared."""
 
@@ -57,7 +58,7 @@ def paired_candidates(
             continue
         outcomes = outcomes_of(pairing, baseline.run, side.run, rollout)
         if not len(outcomes.left):
-            left_out.append((side.name, rollout, "no common episode is finished in both"))
+            left_out.append((side.name, rollout, UNPLAYED))
             continue
         plan = pairing.plan
         seed = derive_seed(plan.hash, "comparison", side.run.plan.hash, rollout)

@@ -10,7 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.compare.candidates import Candidate, LeftOut, paired_candidates, unpaired_candidates
+from bench.compare.candidates import (
+    UNPLAYED,
+    Candidate,
+    LeftOut,
+    paired_candidates,
+    unpaired_candidates,
+)
 from bench.compare.common_episodes import pair_runs
 from bench.compare.sides import Side
 from bench.judge.claim_evidence import READINGS
@@ -60,7 +66,12 @@ class Comparison:
     @property
     def passes(self) -> bool:
         """No regression is shown, and nothing is missing that could show one."""
-        return all(each.status == "none shown" for each in self.rollouts)
+        return not self.unplayed and all(each.status == "none shown" for each in self.rollouts)
+
+    @property
+    def unplayed(self) -> list[str]:
+        """Rollouts that are in both plans, and of which no common episode is finished."""
+        return list(dict.fromkeys(name for _, name, why in self.left_out if why == UNPLAYED))
 
 
 def compare(sides: Sequence[Side], threshold: float = 0.0, unpaired: bool = False) -> Comparison:

@@ -70,10 +70,11 @@ def verdict(comparison: Comparison) -> str:
         return (
             f"OPEN: because of errors or timeouts it is not known whether {names['broken']} lost."
         )
-    if by_status["incomplete"]:
+    if by_status["incomplete"] or comparison.unplayed:
+        begun = [_name(comparison, each) for each in by_status["incomplete"]]
         return (
-            f"OPEN: episodes are still missing in {names['incomplete']}; so far no regression is "
-            "shown."
+            f"OPEN: episodes are still missing in {listed([*begun, *comparison.unplayed])}; so far"
+            " no regression is shown."
         )
     least = max(each.not_excluded for each in comparison.rollouts)
     number = len(comparison.rollouts)

@@ -89,10 +89,17 @@ def _refuse_names(files: dict[str, Path]) -> None:
 def _write(stream: IO[bytes], plan: Plan, files: dict[str, Path]) -> None:
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for name, path in files.items():
-            with path.open("rb") as file:
+            with _opened(path) as file:
                 member = tarfile.TarInfo(f"{plan.run_name}/{name}")
                 member.size, member.mode, member.mtime = path.stat().st_size, 0o644, 0
                 archive.addfile(member, file)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 @contextlib.contextmanager

@@ -101,8 +101,8 @@ def open_data_of(config: TrainPipelineConfig) -> None:
     """Open the dataset as strictly as our own training does, and set where it lies.
 
     Raises:
-        UserError: it is not whole; it lacks an episode that is asked for; the latents are those of
-        another one.
+        UserError: it is not whole; it lacks an episode that is asked for; the latents are
+        missing, damaged or those of another one.
     """
     asked = config.dataset
     root = Path(asked.root) if asked.root else None
@@ -117,8 +117,7 @@ def open_data_of(config: TrainPipelineConfig) -> None:
             )
     if isinstance(config.policy, SmolVLAWorldConfig):
         step = latents_step(config.policy)
-        if Path(step.path).is_file():
-            refuse_other_dataset(PolicyProcessorPipeline([step]), metadata)
+        refuse_other_dataset(PolicyProcessorPipeline([step]), metadata)
 
 
 def lerobots_arguments(arguments: list[str]) -> list[str]:

@@ -29,7 +29,9 @@ def refuse_other_than_numbers(path: Path) -> None:
         FileNotFoundError: there are none. UserError: naming the key.
     """
     found = read_json(path)
-    for key, values in found.items() if isinstance(found, dict) else [("", None)]:
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is not a JSON object: fetch it again.")
+    for key, values in found.items():
         for name, value in values.items() if isinstance(values, dict) else [("", None)]:
             try:
                 sound = np.asarray(value).dtype.kind in "biuf"

@@ -30,7 +30,8 @@ def checkpoint_folder(source: str | Path, revision: str | None = None) -> Path:
         revision: branch, tag or commit of a hub id; None for its newest.
 
     Raises:
-        UserError: neither; a folder without ``config.json``; a revision of a folder.
+        UserError: neither; a folder without a ``config.json`` that can be read; a revision of a
+        folder.
     """
     folder = Path(source)
     if folder.is_dir() and revision and commit_of(folder) != revision:
@@ -64,6 +65,7 @@ def checkpoint_folder(source: str | Path, revision: str | None = None) -> Path:
         if (folder / ADAPTER).is_file():
             hint = f"it is an adapter: give its base {adapter_base(folder)} with the adapter merged"
         raise UserError(f"{folder} has no config.json, so it is not a checkpoint: {hint}.")
+    checkpoint_fields(folder)
     return folder
 
 
