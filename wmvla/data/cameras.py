@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from lerobot.datasets import LeRobotDatasetMetadata
 
 WRIST = re.compile(r"wrist|hand|gripper")
-FRONT = re.compile(r"front|agentview|base|main|image|camera_?1|top|exterior")
+FRONT = (
+    re.compile(r"front|agentview"),
+    re.compile(r"front|agentview|base|main|image|camera_?1|top|exterior"),
+)
+"""Names of a front camera: what says so, and what else is one if only one has such a name."""
 
 
 def camera_keys(metadata: "LeRobotDatasetMetadata") -> list[str]:
@@ -55,9 +59,12 @@ def _front(keys: Sequence[str]) -> str | None:
     others = [key for key in keys if not WRIST.search(_name(key))]
     if len(others) > 1 and (numbered := _numbered(others)):
         return numbered[0]
-    if len(others) > 1:
-        others = [key for key in others if FRONT.search(_name(key))]
-    return others[0] if len(others) == 1 else None
+    if len(others) == 1:
+        return others[0]
+    for names in FRONT:
+        if len(found := [key for key in others if names.search(_name(key))]) == 1:
+            return found[0]
+    return None
 
 
 def _wrist(keys: Sequence[str]) -> str | None:

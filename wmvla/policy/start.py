@@ -38,7 +38,7 @@ def take_first_weights(policy: nn.Module, config: SmolVLAWorldConfig) -> None:
     logging.info("Weights and processors come from %s", source)
     if lacking or unknown:
         text = "%s lacks %d of SmolVLA's weights and has %d unknown ones"
-        logging.warning(text, source, lacking, len(unknown))
+        logging.warning(text, source, len(lacking), len(unknown))
     config.leave_start()
 
 

@@ -17,6 +17,7 @@ from wmvla.errors import UserError
         ("top", "gripper_cam", []),
         ("front", "wrist", ["side"]),
         ("front", None, []),
+        ("front", None, ["image2"]),
         ("camera_1", "camera_10", []),
     ],
 )

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from datasets import Dataset
 
 from bench.run.stages.published import refuse_other_data
 from wmvla.errors import UserError
@@ -35,7 +36,7 @@ def right(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
     pq.write_table(
         pa.table({"episode_index": [0, 0, 1, 1, 1], "index": range(5)}), data / "file-000.parquet"
     )
-    episodes = Episodes({"episode_index": [0, 1], "length": [2, 3]})
+    episodes = Dataset.from_dict({"episode_index": [0, 1], "length": [2, 3]})
     image = {"dtype": "image", "shape": (256, 256, 3), "names": ["height", "width", "channel"]}
     features: dict[str, Any] = dict.fromkeys(KEYS, image)
     features |= {
@@ -51,11 +52,6 @@ def right(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
         total_episodes=2,
         total_frames=5,
     )
-
-
-class Episodes(dict):  # type: ignore[type-arg]
-    def with_format(self, kind: str) -> "Episodes":
-        return self
 
 
 def test_the_simulations_data_is_taken_as_it_is(right: Any) -> None:
@@ -89,7 +85,7 @@ def test_tasks_that_it_does_not_teach_are_refused(right: Any) -> None:
 
 
 def test_lengths_that_are_not_those_of_the_frames_are_refused(right: Any) -> None:
-    right.episodes["length"] = [3, 2]
+    right.episodes = Dataset.from_dict({"episode_index": [0, 1], "length": [3, 2]})
     with pytest.raises(
         UserError, match="not as long as meta/episodes says: fetch the dataset again"
     ):
