@@ -30,20 +30,20 @@ def beside(
     figures.
     """
     rollouts = list(rollout_names(plan.arms))
-    told = [
+    fitting = [
         (each, table)
         for each in externals
         for table in each.tables
         if table.rollout in rollouts
         and (each.kind != "published" or plan.recipe.environment.suite.startswith("libero"))
     ]
-    if not told:
+    if not fitting:
         return None
-    told.sort(key=lambda pair: rollouts.index(pair[1].rollout))
-    sources = dict.fromkeys(each for each in externals if any(each == one for one, _ in told))
+    fitting.sort(key=lambda pair: rollouts.index(pair[1].rollout))
+    sources = dict.fromkeys(each for each in externals if any(each == one for one, _ in fitting))
     return {
         "note": BESIDE,
-        "rows": [_row(plan, rows, each, table) for each, table in told],
+        "rows": [_row(plan, rows, each, table) for each, table in fitting],
         "sources": [
             {
                 "name": each.name,

@@ -73,7 +73,7 @@ def _check_totals(info: dict[str, Any], counts: dict[str, list[TaskCount]], path
     """What the file says of all tasks together, and of each suite's, must be what its tasks say."""
     groups = info.get("per_group")
     whole = [count for each in counts.values() for count in each]
-    for key, told, tasks in (
+    for key, figures, tasks in (
         ("overall", info.get("overall"), whole),
         *(
             (f"per_group.{suite}", found, counts.get(suite, []))
@@ -82,7 +82,7 @@ def _check_totals(info: dict[str, Any], counts: dict[str, list[TaskCount]], path
     ):
         episodes = sum(count.episodes for count in tasks)
         rate = 100 * sum(count.successes for count in tasks) / episodes if episodes else None
-        said = told if isinstance(told, dict) else {}
+        said = figures if isinstance(figures, dict) else {}
         if said.get("n_episodes") != episodes:
             raise UserError(
                 f"{path}: '{key}.n_episodes' is {said.get('n_episodes')!r}, but its tasks have"

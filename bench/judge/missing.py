@@ -36,5 +36,5 @@ def as_ranges(indices: Sequence[int], most: int = MOST_RANGES) -> str:
             ranges[-1][1] = index
         else:
             ranges.append([index, index])
-    told = [str(first) if first == last else f"{first}-{last}" for first, last in ranges]
-    return ", ".join(told if len(told) <= most else [*told[: most - 1], "...", told[-1]])
+    texts = [str(first) if first == last else f"{first}-{last}" for first, last in ranges]
+    return ", ".join(texts if len(texts) <= most else [*texts[: most - 1], "...", texts[-1]])

@@ -23,7 +23,7 @@ from bench.plan.document import Plan
 from bench.plan.suite import Claim
 
 GAINS = (0.02, 0.03, 0.05, 0.10)
-"""True gains for which the number of episodes is told."""
+"""True gains for which the number of episodes is reported."""
 
 
 @dataclass(frozen=True)

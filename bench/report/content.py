@@ -56,7 +56,7 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
         "seeds": list(plan.seeds),
         "alpha": plan.alpha,
         "method": {**asdict(plan.method), **method_in_words(plan.method)},
-        **({"looks": told} if (told := wording.looks_sentence(plan)) else {}),
+        **({"looks": text} if (text := wording.looks_sentence(plan)) else {}),
         "verdict": {
             "decision": verdict.decision,
             "why": verdict.why,
@@ -144,9 +144,9 @@ def _hardware(provenance: Record) -> str | None:
             f"{number} x {name}" if number > 1 else name for name, number in Counter(names).items()
         )
     cpu = _part(provenance, "cpu")
-    told = [str(cpu["model"])] if cpu.get("model") else []
+    parts = [str(cpu["model"])] if cpu.get("model") else []
     return (
-        ", ".join([*told, *([f"{cpu['cores_usable']} cores"] if "cores_usable" in cpu else [])])
+        ", ".join([*parts, *([f"{cpu['cores_usable']} cores"] if "cores_usable" in cpu else [])])
         or None
     )
 

@@ -41,7 +41,7 @@ def filmed(found: Sequence[Content], films: frozenset[str]) -> list[Content]:
             {**each, "filmed": 0, "episodes": [{**one, "film": None} for one in each["episodes"]]}
             for each in listed(found)
         ]
-    told = []
+    shown = []
     for each in found:
         names = [
             f"{each['left']}-s{one['seed']}-vs-{each['right']}-s{one['seed']}-{one['index']}.mp4"
@@ -54,14 +54,14 @@ def filmed(found: Sequence[Content], films: frozenset[str]) -> list[Content]:
         episodes.sort(
             key=lambda episode: episode["film"] is None
         )  # stable: the table's order holds within
-        told.append(
+        shown.append(
             {
                 **each,
                 "filmed": sum(name in films for name in names),
                 "episodes": episodes[:MOST_LISTED],
             }
         )
-    return told
+    return shown
 
 
 def single_films(run: Run) -> list[str]:
@@ -88,8 +88,8 @@ def _of_claim(run: Run, claim: Claim) -> Content:
                 "seed": seed,
                 **{key: row[key] for key in ("index", "task", "init", "repeat")},
                 "solved_by": claim.left if succeeded(row) else claim.right,
-                "left_told": _told(row),
-                "right_told": _told(other),
+                "left_told": _ending(row),
+                "right_told": _ending(other),
             }
             for place, its in zip(places[wanted].tolist(), others[wanted].tolist(), strict=True)
             for row, other in [(left[place], right[its])]
@@ -114,7 +114,7 @@ def _differing(
     return places[differ], others[differ]
 
 
-def _told(row: Row) -> str:
+def _ending(row: Row) -> str:
     if broken(row):
         return str(row["status"])
     return f"{'solved' if succeeded(row) else 'not solved'}, {row['steps']} steps"

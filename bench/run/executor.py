@@ -282,10 +282,10 @@ class Executor:
         record_path(self.context.run_dir, case.id).unlink(missing_ok=True)
 
     def _write_failure(self, case: Case, error: Exception) -> None:
-        path, told = failure_path(self.context.run_dir, case.id), anonymous(str(error))
-        attempt = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "error": told}
+        path, reason = failure_path(self.context.run_dir, case.id), anonymous(str(error))
+        attempt = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "error": reason}
         attempts = [*failed_attempts(path), attempt]
-        write_json(path, {"case": case.id, "error": told, "attempts": attempts})
+        write_json(path, {"case": case.id, "error": reason, "attempts": attempts})
 
     def _write_record(self, case: Case, record: dict[str, Any]) -> None:
         write_json(record_path(self.context.run_dir, case.id), signed(record))
@@ -328,7 +328,7 @@ class Executor:
 
     def _joules_since(self, before: Mapping[str, float] | None) -> dict[str, Any]:
         """``joules`` since that reading and ``joules_of``, what counted them; nothing where it is
-        not told (`bench.host.energy`)."""
+        not recorded (`bench.host.energy`)."""
         after = reading(self._energy)
         if self._energy is None or before is None or after is None:
             return {}
@@ -340,13 +340,15 @@ class Executor:
 
 def _whole(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The record of a rollout that was played in parts, each of which holds those before it."""
-    told = ("joules",) if all("joules" in part for part in parts) else ()
+    measured = ("joules",) if all("joules" in part for part in parts) else ()
     summed = {
         key: round(sum(part[key] for part in parts), 3)
-        for key in ("seconds", "cpu_seconds", "played", *told)
+        for key in ("seconds", "cpu_seconds", "played", *measured)
     }
     workers = [part["rollout_workers"] for part in parts if part["rollout_workers"]]
-    last = {key: value for key, value in parts[-1].items() if told or not key.startswith("joules")}
+    last = {
+        key: value for key, value in parts[-1].items() if measured or not key.startswith("joules")
+    }
     return {**last, **summed, "rollout_workers": max(workers, default=None)}
 
 

@@ -114,18 +114,18 @@ def _shown(discordant: Sequence[bool], most: int) -> list[int]:
 
 
 def _cell(case_id: str, init: int, played: _Played | None, planned: int) -> Content:
-    told = f"{case_id}, init {init}: "
+    title = f"{case_id}, init {init}: "
     if played is None:
-        return {"share": None, "broken": False, "title": f"{told}not played yet"}
+        return {"share": None, "broken": False, "title": f"{title}not played yet"}
     if planned == 1:
         row = played.first
-        told += (
+        title += (
             row["status"]
             if played.broken
             else f"{'solved' if played.wins else 'not solved'} in {row['steps']} steps"
         )
     else:
-        told += f"{played.wins} of {played.number} solved" + (
+        title += f"{played.wins} of {played.number} solved" + (
             f", {played.broken} broken" if played.broken else ""
         )
-    return {"share": played.share, "broken": played.broken > 0, "title": told}
+    return {"share": played.share, "broken": played.broken > 0, "title": title}

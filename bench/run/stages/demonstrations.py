@@ -10,7 +10,7 @@ from bench.run.stages.published import refuse_other_data
 
 def run(context: Context, case: Case) -> dict[str, Any]:
     """Make the dataset, or open the hub's; figures: episodes and frames."""
-    from wmvla.data.dataset import open_metadata
+    from wmvla.data.opening import open_metadata
 
     recipe, root = context.plan.recipe, context.dataset_root
     if root is not None and not root.exists():

@@ -20,7 +20,7 @@ from pathlib import Path
 import yaml
 
 from wmvla.errors import UserError, cause
-from wmvla.sim.quiet import robosuite_writes_no_log
+from wmvla.sim.library_logs import robosuite_writes_no_log
 from wmvla.sim.renderer import choose_renderer
 
 ASSET_PARTS = 5
@@ -96,11 +96,12 @@ def _refuse_elsewhere(config: Path, libero: Path) -> None:
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"{config} cannot be read ({cause(error)}): remove it.") from error
     for key, folder in (("bddl_files", "bddl_files"), ("init_states", "init_files")):
-        told = found.get(key) if isinstance(found, dict) else None
-        if not isinstance(told, str) or Path(told).resolve() != (libero / folder).resolve():
+        place = found.get(key) if isinstance(found, dict) else None
+        if not isinstance(place, str) or Path(place).resolve() != (libero / folder).resolve():
             raise UserError(
-                f"{config}: {key} leads to {told}, but the tasks and initial states that are played"
-                f" are those of {libero / folder}: unset LIBERO_CONFIG_PATH, or remove this file."
+                f"{config}: {key} leads to {place}, but the tasks and initial states that are"
+                f" played are those of {libero / folder}: unset LIBERO_CONFIG_PATH, or remove this"
+                " file."
             )
 
 
