@@ -110,7 +110,7 @@ PINS = (
     ),
     Pin("lerobot", "lerobot.datasets.io_utils:load_stats", "wmvla/data/frames.py", "local_dir"),
     *(
-        Pin("lerobot", f"lerobot.datasets.{place}", "wmvla/data/stored.py", parameters)
+        Pin("lerobot", f"lerobot.datasets.{place}", "wmvla/data/lerobot_files.py", parameters)
         for place, parameters in (
             ("io_utils:load_nested_dataset", "pq_dir features episodes"),
             ("dataset_reader:load_nested_dataset", "pq_dir features episodes"),

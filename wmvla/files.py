@@ -88,6 +88,17 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file that came from elsewhere. UserError: there is none."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(why_unreadable(path, error)) from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is not a JSON object: fetch it again.")
+    return found
+
+
 def why_unreadable(path: Path, error: Exception) -> str:
     """One sentence about a file that is there and cannot be read: a Git LFS pointer is called one.
 

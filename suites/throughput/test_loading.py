@@ -16,7 +16,8 @@ import torch
 from lerobot.datasets import LeRobotDataset
 from torch.utils.data import default_collate
 
-from wmvla.data.dataset import StreamedData, as_floats, open_metadata
+from wmvla.data.dataset import StreamedData, as_floats
+from wmvla.data.opening import open_dataset
 
 REPO_ID = "toy/loading"
 CAMERAS = ("observation.images.image", "observation.images.image2")
@@ -64,7 +65,7 @@ def test_reading_samples(benchmark: Any, tmp_path: Path, kind: str) -> None:
     root = write_dataset(tmp_path / "dataset", kind)
     ahead = {"action": [step / FPS for step in range(CHUNK)]}
     stock = LeRobotDataset(REPO_ID, root=root, video_backend="pyav", delta_timestamps=ahead)
-    ours = StreamedData(open_metadata(root, REPO_ID), root, CHUNK)
+    ours = StreamedData(*open_dataset(REPO_ID, root), CHUNK)
     rows = np.random.default_rng(1).permutation(sum(EPISODES))[:BATCH]
 
     def read_here() -> dict[str, Any]:

@@ -22,13 +22,13 @@ from wmvla.commands.lerobot_main import (
     without,
 )
 from wmvla.commands.rename_map import needed_renames
+from wmvla.data.lerobot_files import read_as_stored
 from wmvla.data.opening import locate, open_dataset
-from wmvla.data.stored import read_as_stored
 from wmvla.errors import UserError
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
-from wmvla.policy.gate import gated
 from wmvla.policy.processor_smolvla_world import latents_step
 from wmvla.policy.weights import checkpoint_folder
+from wmvla.policy.whole_checkpoint import strictly_loading
 from wmvla.train.start import refuse_other_dataset
 
 PROGRAM = "lerobot-wm-train"
@@ -54,7 +54,7 @@ def train(arguments: list[str]) -> None:
         prepare_libero()
     if not config.dataset.streaming:
         open_data_of(config)
-    with read_as_stored(), gated(lerobot_train), finite_steps(lerobot_train):
+    with read_as_stored(), strictly_loading(lerobot_train), finite_steps(lerobot_train):
         lerobot_train.train(config)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from wmvla.data.cameras import camera_keys
 from wmvla.data.images import StoredImages
-from wmvla.data.opening import open_dataset, open_metadata
+from wmvla.data.opening import open_dataset
 from wmvla.data.readers import read_ahead
 from wmvla.data.rows import Rows
 from wmvla.resources import local_rank, usable_memory
@@ -44,15 +44,16 @@ class TrainingData(Protocol):
 def open_data(root: Path | None, repo_id: str, chunk: int) -> TrainingData:
     """The dataset (``root``: None for the hub cache), decoded now if it is small, else while it is
     trained on."""
-    metadata = open_metadata(root, repo_id)
+    dataset, rows = open_dataset(repo_id, root)
+    metadata = dataset.meta
     cameras = camera_keys(metadata)
     shapes = (metadata.features[camera]["shape"] for camera in cameras)
     size = metadata.total_frames * sum(int(np.prod(shape)) for shape in shapes)
     stored = all(metadata.features[camera]["dtype"] == "image" for camera in cameras)
     _, ranks = local_rank()
     if stored and size <= min(MEMORY_BYTES, MEMORY_FRACTION * usable_memory() / ranks):
-        return InMemoryData(metadata, root, chunk)
-    return StreamedData(metadata, root, chunk)
+        return InMemoryData(dataset, rows, chunk)
+    return StreamedData(dataset, rows, chunk)
 
 
 def action_is_pad(ends: np.ndarray, rows: np.ndarray, chunk: int) -> Tensor:
@@ -88,8 +89,7 @@ class Numbers:
 class InMemoryData(Numbers):
     """Every frame of an image-typed LeRobotDataset, decoded once."""
 
-    def __init__(self, metadata: LeRobotDatasetMetadata, root: Path | None, chunk: int) -> None:
-        dataset, rows = open_dataset(metadata.repo_id, root)
+    def __init__(self, dataset: LeRobotDataset, rows: Rows, chunk: int) -> None:
         super().__init__(dataset, rows, chunk)
         images = StoredImages(dataset, self.cameras, self.ends).read(np.arange(self.ends[-1]))
         self.images = dict(zip(self.cameras, images, strict=True))
@@ -103,8 +103,7 @@ class InMemoryData(Numbers):
 class StreamedData(Numbers):
     """A LeRobotDataset of any size: reader processes decode images, ahead of the training."""
 
-    def __init__(self, metadata: LeRobotDatasetMetadata, root: Path | None, chunk: int) -> None:
-        dataset, rows = open_dataset(metadata.repo_id, root)
+    def __init__(self, dataset: LeRobotDataset, rows: Rows, chunk: int) -> None:
         super().__init__(dataset, rows, chunk)
         self.images = StoredImages(dataset, self.cameras, self.ends)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from lerobot.datasets import LeRobotDatasetMetadata
 
-from wmvla.data.stored import of_episodes, parquet_files
+from wmvla.data.lerobot_files import of_episodes, parquet_files
 from wmvla.errors import UserError
 
 

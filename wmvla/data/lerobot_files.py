@@ -3,11 +3,9 @@ content, and row n of the tasks is task number n."""
 
 import functools
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
@@ -140,20 +138,6 @@ def load_tasks(root: Path) -> pd.DataFrame:
     rows = range(max(numbers) + 1) if numbers else []
     index = pd.Index([named.get(number, NO_TASK) for number in rows], name="task")
     return pd.DataFrame({"task_index": list(rows)}, index=index)
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file of a dataset.
-
-    Raises:
-        FileNotFoundError: there is none. UserError: it cannot be read.
-    """
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
-        raise UserError(why_unreadable(path, error)) from error
 
 
 def _require_parquet(file: Path) -> None:

@@ -1,7 +1,7 @@
 """The one way in which this project opens a LeRobotDataset: what is not whole is refused here."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -14,11 +14,12 @@ from lerobot.datasets.utils import CompatibilityError
 from lerobot.utils.constants import HF_LEROBOT_HOME, HF_LEROBOT_HUB_CACHE
 
 from wmvla.data.cameras import camera_keys
+from wmvla.data.lerobot_files import read_as_stored
 from wmvla.data.rows import Rows, read_rows
 from wmvla.data.statistics import refuse_other_than_numbers, refuse_unsound_statistics
-from wmvla.data.stored import read_as_stored, read_json
 from wmvla.data.videos import refuse_contradicting_videos
 from wmvla.errors import UserError, cause
+from wmvla.files import read_object
 
 CONVERTER = "python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id={} --root={}"
 
@@ -134,8 +135,8 @@ def _cached(repo_id: str, revision: str | None) -> Path | None:
 
 def _refuse_unreadable(folder: Path, repo_id: str) -> None:
     path = folder / "meta" / "info.json"
-    info = read_json(path)
-    version = info.get("codebase_version") if isinstance(info, dict) else None
+    info = read_object(path)
+    version = info.get("codebase_version")
     if not isinstance(version, str) or not isinstance(info.get("features"), dict):
         raise UserError(
             f"{path} is not the description of a LeRobotDataset (it lacks codebase_version or"
@@ -151,8 +152,8 @@ def _refuse_unreadable(folder: Path, repo_id: str) -> None:
                 f"{path}: features.{key} has no dtype, or no shape of whole numbers: correct it, or"
                 " fetch the dataset again."
             )
-    with suppress(FileNotFoundError):
-        refuse_other_than_numbers(folder / "meta" / "stats.json")
+    if (statistics := folder / "meta" / "stats.json").exists():
+        refuse_other_than_numbers(statistics)
 
 
 def _older(where: str, repo_id: str, version: str, root: Path | None) -> str:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from lerobot.datasets import LeRobotDatasetMetadata
 
 from wmvla.data.episodes import ends_of
-from wmvla.data.stored import NO_TASK, parquet_files
+from wmvla.data.lerobot_files import NO_TASK, parquet_files
 from wmvla.errors import UserError
 from wmvla.files import why_unreadable
 

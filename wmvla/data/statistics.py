@@ -6,8 +6,8 @@ import numpy as np
 from lerobot.datasets import LeRobotDatasetMetadata
 
 from wmvla.data.rows import Rows
-from wmvla.data.stored import read_json
 from wmvla.errors import UserError
+from wmvla.files import read_object
 
 SHIFT = 0.25
 """How far the mean of normalised data may lie from 0, in standard deviations."""
@@ -26,12 +26,9 @@ def refuse_other_than_numbers(path: Path) -> None:
     """Refuse statistics, of whatever feature, that are no arrays of numbers.
 
     Raises:
-        FileNotFoundError: there are none. UserError: naming the key.
+        UserError: naming the key.
     """
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise UserError(f"{path} is not a JSON object: fetch it again.")
-    for key, values in found.items():
+    for key, values in read_object(path).items():
         for name, value in values.items() if isinstance(values, dict) else [("", None)]:
             try:
                 sound = np.asarray(value).dtype.kind in "biuf"

@@ -6,7 +6,7 @@ from pathlib import Path
 from lerobot.datasets import LeRobotDatasetMetadata
 from lerobot.datasets.video_utils import get_video_duration_in_s
 
-from wmvla.data.stored import of_episodes
+from wmvla.data.lerobot_files import of_episodes
 from wmvla.errors import UserError
 from wmvla.files import why_unreadable
 

@@ -8,9 +8,10 @@ from lerobot.configs import PreTrainedConfig
 from lerobot.processor import NormalizerProcessorStep
 from lerobot.processor.rename_processor import rename_stats
 
-from wmvla.policy.gate import Pipelines, checked_processors
 from wmvla.policy.inheritance import data_names, own_rename_map, rename_features, smolvla_config
+from wmvla.policy.normalisation import Pipelines
 from wmvla.policy.weights import checkpoint_folder
+from wmvla.policy.whole_checkpoint import checked_processors
 
 
 def load_processors(
@@ -24,7 +25,7 @@ def load_processors(
 
     Args:
         overrides: fields of the preprocessor's steps, by the steps' names.
-        widths: see ``wmvla.policy.gate.check_statistics``.
+        widths: see ``wmvla.policy.normalisation.check_statistics``.
     """
     moved = {"device_processor": {"device": config.device}, **(overrides or {})}
     return checked_processors(config, checkpoint, widths, preprocessor_overrides=moved)

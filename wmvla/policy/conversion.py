@@ -15,11 +15,12 @@ from wmvla.errors import UserError
 from wmvla.files import new_folder, temporary_files_removed
 from wmvla.policy.base_processors import base_processors, load_processors
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
-from wmvla.policy.gate import Pipelines, as_user_error, check_files
 from wmvla.policy.inheritance import data_names, rename_features, smolvla_config
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
+from wmvla.policy.normalisation import Pipelines
 from wmvla.policy.processor_smolvla_world import WorldLatentsProcessorStep, latents_step
 from wmvla.policy.weights import WEIGHTS, checkpoint_fields, checkpoint_folder, load_weights
+from wmvla.policy.whole_checkpoint import as_user_error, check_files
 
 
 def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> PreTrainedPolicy:
@@ -56,7 +57,7 @@ def load_with_processors(
     checkpoint: Path, device: str, widths: Mapping[str, int] | None = None
 ) -> tuple[PreTrainedPolicy, Pipelines]:
     """The policy of ``checkpoint`` with its processors, on ``device``; ``widths``: see
-    ``wmvla.policy.gate.check_statistics``."""
+    ``wmvla.policy.normalisation.check_statistics``."""
     policy = load_policy(checkpoint, {"device": device})
     return policy, load_processors(policy.config, checkpoint, widths=widths)
 

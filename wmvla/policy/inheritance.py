@@ -9,8 +9,8 @@ from lerobot.configs import FeatureType, PolicyFeature, PreTrainedConfig, parser
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 
 from wmvla.errors import UserError
-from wmvla.files import temporary_files_removed
-from wmvla.policy.weights import checkpoint_fields, checkpoint_folder, read_json
+from wmvla.files import read_object, temporary_files_removed
+from wmvla.policy.weights import checkpoint_fields, checkpoint_folder
 
 OF_THE_RUN = frozenset(
     [
@@ -135,7 +135,7 @@ def own_rename_map(folder: Path) -> dict[str, str]:
             f"{folder} has no {file.name}: a checkpoint from before LeRobot had processors; "
             "convert it with python -m lerobot.processor.migrate_policy_normalization."
         )
-    steps = read_json(file).get("steps", [])
+    steps = read_object(file).get("steps", [])
     maps = [
         step["config"]["rename_map"]
         for step in steps

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from wmvla.errors import UserError
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
-from wmvla.policy.gate import check_files
 from wmvla.policy.processor_smolvla_world import FUTURE, HISTORY, LATENTS_PATH, latents_step
 from wmvla.policy.weights import WEIGHTS, checkpoint_folder, load_weights
+from wmvla.policy.whole_checkpoint import check_files
 from wmvla.world.latents.cache import LatentCache
 
 

@@ -1,6 +1,5 @@
 """Checkpoints as files: where one lies, and its weights, loaded strictly."""
 
-import json
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from wmvla.errors import UserError
-from wmvla.files import why_unreadable
+from wmvla.files import read_object, why_unreadable
 
 WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
@@ -76,23 +75,12 @@ def commit_of(folder: Path) -> str | None:
 
 def checkpoint_fields(folder: Path) -> dict[str, Any]:
     """``config.json`` as it stands."""
-    return read_json(folder / "config.json")
+    return read_object(folder / "config.json")
 
 
 def adapter_base(folder: Path) -> str | None:
     """The base that an adapter of peft was made for."""
-    return read_json(folder / ADAPTER).get("base_model_name_or_path")
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """UserError where ``file`` is not a JSON object."""
-    try:
-        fields = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(why_unreadable(file, error)) from error
-    if not isinstance(fields, dict):
-        raise UserError(f"{file} is not a JSON object.")
-    return fields
+    return read_object(folder / ADAPTER).get("base_model_name_or_path")
 
 
 def load_weights(
@@ -113,7 +101,7 @@ def load_weights(
     refused = [key for key in missing if not may_lack(key)] if strict else []
     if reshaped or refused or (unknown and strict):
         raise UserError(not_its_weights(file, refused, unknown if strict else [], reshaped))
-    # past what ``wmvla.policy.gate`` puts in its way, where more may be missing than that allows
+    # past what ``wmvla.policy.whole_checkpoint`` puts in its way: more may be missing here
     (nn.Module if missing or unknown else type(policy)).load_state_dict(
         policy, loaded, strict=False
     )
@@ -164,7 +152,7 @@ def weight_files(file: Path) -> Collection[Path]:
     index = file.with_name(INDEX)
     if file.is_file() or not index.is_file():
         return [file]
-    names = read_json(index).get("weight_map")
+    names = read_object(index).get("weight_map")
     if not isinstance(names, dict) or not names:
         raise UserError(f"{index} has no 'weight_map': fetch it again.")
     return [file.with_name(name) for name in sorted(set(names.values()))]

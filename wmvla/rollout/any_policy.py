@@ -12,7 +12,7 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 from torch import nn
 
 from wmvla.errors import UserError
-from wmvla.policy.gate import Pipelines
+from wmvla.policy.normalisation import Pipelines
 from wmvla.rollout.episode import Answer, Query
 from wmvla.rollout.policy import one_thread_on_cpu
 from wmvla.streams import query_stream

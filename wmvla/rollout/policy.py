@@ -11,8 +11,8 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 
 from wmvla.errors import UserError
 from wmvla.policy.conversion import load_policy, load_processors
-from wmvla.policy.gate import Pipelines
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
+from wmvla.policy.normalisation import Pipelines
 from wmvla.rollout.episode import Answer, Query
 from wmvla.rollout.latents import HistoryLatents
 from wmvla.streams import query_stream

@@ -28,7 +28,6 @@ from torch import Tensor, distributed
 
 from wmvla.data.cameras import camera_keys
 from wmvla.data.dataset import Numbers, as_floats
-from wmvla.data.episodes import ends_of
 from wmvla.data.images import StoredImages
 from wmvla.data.opening import open_dataset
 from wmvla.data.readers import read_ahead
@@ -164,8 +163,8 @@ def _make(
     group: distributed.ProcessGroup | None,
 ) -> None:
     device = accelerator.device.type
-    dataset, _ = open_dataset(job.dataset_repo_id, dataset_root(job))
-    images = StoredImages(dataset, [file.camera], ends_of(dataset.meta))
+    dataset, frames = open_dataset(job.dataset_repo_id, dataset_root(job))
+    images = StoredImages(dataset, [file.camera], frames.ends)
 
     def make(ranges: list[Range]) -> Iterator[tuple[int, np.ndarray]]:
         rows = [np.arange(*bounds) for bounds in ranges]

@@ -8,7 +8,8 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 
-from wmvla.data.dataset import TrainingData, open_data, open_metadata
+from wmvla.data.dataset import TrainingData, open_data
+from wmvla.data.opening import open_metadata
 from wmvla.progress import Progress
 from wmvla.recipe import Training
 from wmvla.train.batches import step_batches

@@ -17,8 +17,8 @@ from lerobot.datasets import LeRobotDataset
 from wmvla.data import opening
 from wmvla.data.dataset import open_data
 from wmvla.data.frames import DatasetFrames
+from wmvla.data.lerobot_files import read_as_stored
 from wmvla.data.opening import open_dataset
-from wmvla.data.stored import read_as_stored
 from wmvla.errors import UserError
 
 from . import damaged

@@ -13,8 +13,10 @@ from lerobot.policies.pi0.modeling_pi0 import GemmaConfig
 
 from wmvla.commands.convert import main as convert
 from wmvla.errors import UserError
+from wmvla.policy.camera_names import check_cameras
 from wmvla.policy.conversion import load_with_processors
-from wmvla.policy.gate import check_cameras, check_statistics, whole_weights
+from wmvla.policy.normalisation import check_statistics
+from wmvla.policy.whole_checkpoint import whole_weights
 
 from ..rollout.test_any_policy import FEATURES, STATISTICS, act, diffusion
 from . import cases

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from tests.forked import Forked, run_module
-from wmvla.data.dataset import StreamedData, open_metadata
+from wmvla.data.dataset import StreamedData
+from wmvla.data.opening import open_dataset
 from wmvla.data.readers import reader_count
 from wmvla.errors import UserError
 from wmvla.train.checkpoint import latest_step
@@ -143,7 +144,7 @@ def test_a_gradient_that_is_not_finite_is_never_saved(
 def test_readers_of_data_outlive_sigterm(toy):
     """Slurm signals every process of a job; the training needs its readers for the step that it
     finishes."""
-    data = StreamedData(open_metadata(toy.dataset, toy.repo_id), toy.dataset, 4)
+    data = StreamedData(*open_dataset(toy.repo_id, toy.dataset), 4)
     before = set(psutil.Process().children())
     batches = data.batches([np.array([row, row + 1]) for row in range(0, 30, 2)])
     begun = [next(batches) for _ in range(reader_count())]  # one of each reader

@@ -83,11 +83,11 @@ def _evaluate_with_lerobot(arguments: list[str], reason: str) -> None:
     from lerobot.scripts import lerobot_eval
     from lerobot.utils.utils import init_logging
 
-    from wmvla.policy.gate import gated
+    from wmvla.policy.whole_checkpoint import strictly_loading
 
     print(f"LeRobot's own evaluation plays this: ours has no {reason}.", file=sys.stderr)
     init_logging()
-    with gated(lerobot_eval):
+    with strictly_loading(lerobot_eval):
         lerobot_eval.eval_main(parse(EvalPipelineConfig, arguments, PROGRAM))
 
 

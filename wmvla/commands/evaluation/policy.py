@@ -12,7 +12,9 @@ from lerobot.utils.device_utils import get_safe_torch_device
 from wmvla.commands.evaluation.flags import EvalConfig
 from wmvla.errors import UserError
 from wmvla.policy.base_processors import load_processors
-from wmvla.policy.gate import check_cameras, pads_state, whole_policy
+from wmvla.policy.camera_names import check_cameras
+from wmvla.policy.normalisation import pads_state
+from wmvla.policy.whole_checkpoint import whole_policy
 from wmvla.rollout.any_policy import AnyPolicy
 from wmvla.rollout.policy import CAMERA, RolloutPolicy
 from wmvla.sim.libero.fast.cameras import MUJOCO_CAMERAS
@@ -53,7 +55,7 @@ def load_rollout_policy(config: EvalConfig, checkpoint: Path) -> RolloutPolicy |
 
 
 def check_inputs(config: EvalConfig, names: dict[str, str]) -> None:
-    """What the policy reads is what LIBERO shows, by name; a camera without an image is told.
+    """What the policy reads is what LIBERO shows, by name; a camera without an image is reported.
 
     Args:
         names: see ``to_policy_names``.

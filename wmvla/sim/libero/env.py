@@ -27,8 +27,8 @@ from wmvla.sim.libero.fast.cameras import (
     as_policy_sees,
     make_current,
 )
+from wmvla.sim.library_logs import mujoco_warns_on_stderr
 from wmvla.sim.observation import Observation, StepResult
-from wmvla.sim.quiet import mujoco_warns_on_stderr
 from wmvla.watch.phase import phase
 
 prepare_libero()

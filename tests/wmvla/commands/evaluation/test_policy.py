@@ -21,8 +21,8 @@ from wmvla.commands.evaluation.policy import load_rollout_policy, to_policy_name
 from wmvla.commands.lerobot_main import parse
 from wmvla.errors import UserError
 from wmvla.policy.conversion import load_policy
-from wmvla.policy.gate import gated
 from wmvla.policy.weights import WEIGHTS
+from wmvla.policy.whole_checkpoint import strictly_loading
 from wmvla.recipe import EpisodeRow
 from wmvla.rollout.episode import Query
 from wmvla.rollout.policy import RolloutPolicy
@@ -254,7 +254,7 @@ def test_lerobots_own_evaluation_passes_the_same_gate(base, configured, tmp_path
     headless = cases.copy(base, tmp_path / "headless", cases.missing_head)
     foreign = cases.copy(base, tmp_path / "foreign", cases.foreign_statistics_keys)
     config = configured(headless, kind=EvalPipelineConfig)
-    with gated(lerobot_eval):
+    with strictly_loading(lerobot_eval):
         with pytest.raises(UserError, match=cases.REFUSED[cases.missing_head]):
             lerobot_eval.make_policy(cfg=config.policy, env_cfg=config.env)
         with pytest.raises(UserError, match=cases.REFUSED[cases.foreign_statistics_keys]):
