@@ -9,7 +9,8 @@ import torch
 from lerobot.datasets import LeRobotDataset
 
 from wmvla.data import dataset, readers
-from wmvla.data.dataset import InMemoryData, StreamedData, open_data, open_metadata
+from wmvla.data.dataset import InMemoryData, StreamedData, open_data
+from wmvla.data.opening import open_metadata
 from wmvla.data.readers import read_ahead, reader_count
 
 from .conftest import CAMERAS

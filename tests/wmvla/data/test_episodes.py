@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wmvla.data.dataset import open_data, open_metadata
+from wmvla.data.dataset import open_data
 from wmvla.data.episodes import ends_of, ends_of_frames
+from wmvla.data.opening import open_metadata
 from wmvla.errors import UserError
 
 

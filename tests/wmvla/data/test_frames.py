@@ -9,8 +9,8 @@ import pytest
 from lerobot.datasets import LeRobotDataset
 
 from wmvla.data import opening
-from wmvla.data.dataset import open_metadata
 from wmvla.data.frames import DatasetFrames, dataset_fingerprint
+from wmvla.data.opening import open_metadata
 
 from ..conftest import EPISODES, Toy
 

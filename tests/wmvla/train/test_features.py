@@ -24,7 +24,8 @@ from lerobot.policies.factory import make_policy
 from lerobot.processor import NormalizerProcessorStep
 from safetensors.torch import load_file
 
-from wmvla.data.dataset import open_data, open_metadata
+from wmvla.data.dataset import open_data
+from wmvla.data.opening import open_metadata
 from wmvla.errors import UserError
 from wmvla.policy.conversion import load_policy, load_with_processors
 from wmvla.policy.frozen_vision import encode_images, is_vision_frozen, take_features

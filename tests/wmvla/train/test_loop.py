@@ -14,7 +14,8 @@ from lerobot.datasets import LeRobotDataset
 from lerobot.policies.factory import make_policy, make_pre_post_processors
 from safetensors.torch import load_file
 
-from wmvla.data.dataset import InMemoryData, StreamedData, action_is_pad, open_metadata
+from wmvla.data.dataset import InMemoryData, StreamedData, action_is_pad
+from wmvla.data.opening import open_dataset
 from wmvla.policy.conversion import load_policy
 from wmvla.recipe import Training
 from wmvla.train.checkpoint import latest_step, pretrained_folder
@@ -137,7 +138,7 @@ def test_missing_latents_end_in_one_line_and_exit_2(arm, toy, tmp_path, monkeypa
 
 @pytest.mark.parametrize("kind", [InMemoryData, StreamedData])
 def test_batches_are_those_of_lerobot(toy, kind):
-    data = kind(open_metadata(toy.dataset, toy.repo_id), toy.dataset, MODEL.chunk_size)
+    data = kind(*open_dataset(toy.repo_id, toy.dataset), MODEL.chunk_size)
     ahead = {"action": [step / 20 for step in range(MODEL.chunk_size)]}
     stock = LeRobotDataset(
         toy.repo_id, root=toy.dataset, video_backend="pyav", delta_timestamps=ahead

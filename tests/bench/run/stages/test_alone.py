@@ -46,7 +46,7 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "wmvla.sim.demonstrations.make_demonstrations", lambda *given, **named: make(given[2])
     )
-    monkeypatch.setattr("wmvla.data.dataset.open_metadata", lambda root, repo_id: Metadata(root))
+    monkeypatch.setattr("wmvla.data.opening.open_metadata", lambda root, repo_id: Metadata(root))
     monkeypatch.setattr(base, "run_job", train)
 
 

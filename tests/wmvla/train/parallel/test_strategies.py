@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from tests.wmvla.conftest import SIZE, TRAINING, Toy
 from tests.wmvla.train.running import kill, metrics, start
-from wmvla.data.dataset import open_metadata
+from wmvla.data.opening import open_metadata
 from wmvla.sim.libero.assets import prepare_libero
 from wmvla.train.checkpoint import latest_step, load_optimizer_state, pretrained_folder
 from wmvla.train.job import TrainingJob
