@@ -30,7 +30,11 @@ def new_folder(folder: Path) -> Iterator[Path]:
     try:
         yield unfinished
         if not folder.exists():
-            rename_durably(unfinished, folder)
+            try:
+                rename_durably(unfinished, folder)
+            except OSError as error:  # the other took the name while this copy went to the disk
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

@@ -3,6 +3,7 @@ all."""
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,15 @@ def fill(folder: Path) -> None:
 def hold(folder: Path) -> None:
     with lock(folder):
         pass
+
+
+def test_a_copy_that_another_overtakes_while_it_goes_to_the_disk_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wmvla.files.sync_tree", lambda made: shutil.copytree(made, tmp_path / "x"))
+    fill(tmp_path / "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x" / "weights").read_text() == "w"
 
 
 @pytest.mark.parametrize(
