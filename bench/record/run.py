@@ -174,7 +174,7 @@ def _under_common_names(line: Record) -> Record:
 
 def _read_speeds(path: Path) -> list[Record] | None:
     """The figures in what pytest-benchmark wrote. UserError where they are not what the throughput
-    suite tells."""
+    suite reports."""
     document = read_object(path)
     if document is None:
         return None
