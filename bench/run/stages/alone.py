@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 
 from wmvla.errors import UserError
 from wmvla.files import refuse_no_locks
+from wmvla.lock_probe import refuse_ignored_lock
 
 POLL_SECONDS = 0.5
 REPEAT_SECONDS = 60.0
@@ -21,7 +22,7 @@ def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[None
 
     Waits as long as another holds it, and reports so. There is no longest wait, for the kernel lets
     go of the lock of a process that is gone: no child of it holds the lock. UserError if the folder
-    cannot be written.
+    cannot be written, or its file system has no locks or ignores them.
 
     Non-obvious: the file beside it is never deleted: two could then hold two of one name.
     """
@@ -47,4 +48,5 @@ def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[None
                 show(f"  {label:<15} waiting for another run that makes {thing} ({minutes})")
                 reported = now
             time.sleep(POLL_SECONDS)
+        refuse_ignored_lock(path)
         yield
