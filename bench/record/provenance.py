@@ -204,7 +204,7 @@ def refuse_other_tasks(run_dir: Path, sums: Mapping[str, str]) -> None:
             now = "is missing" if here is None else f"is {here[:12]}..."
             raise UserError(
                 f"libero/libero/{name}: its checksum {now}, but {path} says {began[:12]}...: the"
-                " run began with another file; put that back (make setup), or give another --results"
+                " run began with another file; put it back (make setup), or give another --results"
             )
 
 
