@@ -32,8 +32,8 @@ POSITION = 3
 FARTHEST = 2.0
 """How far outside what was trained on a first state may lie, in widths of that range, summed over
 orientation and fingers; measured, see ``outside``."""
-NAMED = 0.5
-"""Numbers that lie farther outside are named."""
+NAMED = 0.4
+"""Numbers that lie farther outside are named: a fifth of what is refused, so there is one."""
 DEVIATIONS = 3.0
 """A mean and standard deviation stand for a range of so many of them to each side."""
 GRIPPER = 6
@@ -130,12 +130,13 @@ def _refuse_other_state(
     seen = transition.get(TransitionKey.OBSERVATION) or {}
     for key, feature in step.features.items():
         known = (step.stats or {}).get(key, {})
-        if feature.type is not FeatureType.STATE or key not in seen or mode not in STATISTICS:
+        names = STATISTICS.get(mode, ("min", "max"))  # kept also where nothing is normalised
+        if feature.type is not FeatureType.STATE or key not in seen or not set(names) <= set(known):
             continue
-        states = np.atleast_2d(seen[key].cpu().numpy().astype(np.float64))[:, : len(STATE)]
+        given = seen[key].cpu().numpy().astype(np.float64)
+        states = given.reshape(-1, given.shape[-1])[:, : len(STATE)]
         first, second = (
-            np.asarray(known[name], np.float64).reshape(-1)[: len(STATE)]
-            for name in STATISTICS[mode]
+            np.asarray(known[name], np.float64).reshape(-1)[: len(STATE)] for name in names
         )
         if states.shape[1] != len(STATE) or len(first) != len(STATE):
             continue

@@ -1,11 +1,13 @@
 """A checkpoint that was trained on other states or another gripper than LIBERO's is not played."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from lerobot.configs import FeatureType, NormalizationMode, PolicyFeature
+from lerobot.policies.factory import make_policy_config, make_pre_post_processors
 from lerobot.processor import (
     DeviceProcessorStep,
     NormalizerProcessorStep,
@@ -157,3 +159,32 @@ def test_liberos_gripper_is_played(numbers: dict[str, float]) -> None:
 
 def test_what_a_further_step_makes_of_the_gripper_is_left_to_it() -> None:
     made(PUBLISHED, MODES[0], last({"min": 0.0, "max": 1.0}), RenameObservationsProcessorStep({}))
+
+
+CAMERA = {"observation.images.image": PolicyFeature(FeatureType.VISUAL, (3, 32, 32))}
+STATE = PolicyFeature(FeatureType.STATE, (8,))
+
+
+@pytest.mark.parametrize("kind", ["act", "diffusion", "vqbet", "tdmpc"])
+def test_so_it_is_with_the_processors_of_other_types(kind: str) -> None:
+    config = make_policy_config(kind, device="cpu")
+    config.input_features = {**CAMERA, "observation.state": STATE}
+    config.output_features = {"action": PolicyFeature(FeatureType.ACTION, (7,))}
+    action = {"min": [-1.0] * 7, "max": [1.0] * 7, "mean": [0.0] * 7, "std": [1.0] * 7}
+    image = {name: [[[value]]] * 3 for name, value in zip(action, (0, 1, 0.5, 0.2), strict=True)}
+    given = torch.zeros(1, 3, 32, 32)
+    for known, refused in ((PUBLISHED, False), (OF_JOINTS, True)):
+        numbers = {"observation.state": known, "action": action, **dict.fromkeys(CAMERA, image)}
+        statistics = {
+            key: {name: torch.tensor(value) for name, value in one.items()}
+            for key, one in numbers.items()
+        }
+        processors = make_pre_post_processors(config, dataset_stats=statistics)
+        check_conventions(processors, FOLDER)
+        states = torch.tensor([STARTS["libero_10 0"]])
+        batch = {"observation.state": states, **dict.fromkeys(CAMERA, given), "task": ["wait"]}
+        with (
+            pytest.raises(UserError, match="axis-angle x") if refused else contextlib.nullcontext()
+        ):
+            processors[0](batch)
+        assert not processors[0].before_step_hooks, "it has looked"
