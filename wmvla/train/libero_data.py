@@ -78,8 +78,7 @@ def refuse_turned_images(
             raise UserError(
                 f"dataset {dataset.repo_id}: the images of {camera} are LIBERO's {way}: the first"
                 f" frames of '{wanted}' differ by {least:.1f} of 255 {way}, and by"
-                f" {found['as it is']:.1f} as they are; LeRobot's LIBERO shows them turned by 180"
-                " degrees from MuJoCo's: turn the dataset's."
+                f" {found['as it is']:.1f} as they are: turn them to how LeRobot's LIBERO is seen."
             )
     return figures
 
