@@ -1,5 +1,4 @@
-"""The `wmbench` command line. Exit code 0: yes, done. 1: the answer is no. 2: bad usage or input,
-one line.
+"""The `wmbench` command line. Exit code 0: yes. 1: the answer is no. 2: bad usage, in one line.
 
 143: SIGTERM stopped it in order.
 """

@@ -1,5 +1,4 @@
-"""Turns plans into pytest items: ``pytest suites/ -k E2`` runs the cases of arm E2 and what they
-need, nothing else."""
+"""Turns plans into pytest items: ``pytest suites/ -k E2`` runs the cases of E2 and their needs."""
 
 import re
 import sys
@@ -81,8 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def arms_by_keyword(expression: str, arms: Collection[str]) -> str:
     """A ``-k`` expression in which the name of an arm means that arm and no other.
 
-    Non-obvious: for pytest a name stands for all that contain it, in any case, and ``E2`` would be
-    ``E2-detached`` too.
+    Non-obvious: for pytest a name stands for all that contain it: ``E2`` for ``E2-detached`` too.
     """
     known = {arm.lower() for arm in arms}
     return NAME.sub(
@@ -94,8 +92,7 @@ def arms_by_keyword(expression: str, arms: Collection[str]) -> str:
 def stop(config: pytest.Config, error: UserError | TripwireError) -> NoReturn:
     """End the session; the last line on standard error says why.
 
-    Exit code 2 for what only the user can repair, 1 for a tripwire: the answer to whether anything
-    may be trained is no.
+    Exit code 2 for what only the user can repair, 1 for a tripwire: nothing may be trained.
     """
     config.stash[MISTAKE] = f"error: {error}"
     pytest.exit(
@@ -109,8 +106,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    """What `--benchmark-json` writes is sent to others, and lies in run directories: it does not
-    name the host."""
+    """`--benchmark-json` is sent to others, and lies in run directories: it names no host."""
     machine_info["node"] = anonymous(machine_info["node"])
 
 
@@ -124,8 +120,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """An item for each case that is to be done here. Its name is the case's; of several suites'
-    plans, with the suite's."""
+    """An item for each case to be done here, by its name; of several plans, with the suite's."""
     if "case_id" not in metafunc.fixturenames:
         return
     stash = metafunc.config.stash
@@ -155,8 +150,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def session_of(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Session]]:
-    """The session of a suite's plan; it holds the run directory until that of another suite
-    begins."""
+    """The session of a suite's plan; it holds the run directory until another begins."""
     config, options = request.config, request.config.option
     capture = config.pluginmanager.getplugin("capturemanager")
     opened: dict[str, Session] = {}

@@ -23,8 +23,7 @@ from bench.judge.stats.rates import wilson_interval
 
 RARE = 0.001
 """A count fails where it would be rarer than this if the promise were just kept: 60 checks then
-raise a false alarm in at most one of 17 calibrations, and less where promises are kept with
-room."""
+raise a false alarm in one of 17 calibrations at most."""
 BOOTSTRAP_COST = 0.03
 """Power that equivalence may lose to the bootstrap's part of its interval, which no plan counts."""
 LOOKS_COST = 0.03
@@ -59,8 +58,7 @@ class Check:
 def experiment_checks(tally: Tally) -> list[Check]:
     """Errors, power and coverage of one scenario's experiments.
 
-    Where trainings differ, nothing is promised: a few seeds do not show by how much, and the
-    numbers say what that costs.
+    Where trainings differ, nothing is promised: the numbers say what few seeds cost.
     """
     scenario, of = tally.scenario, tally.experiments
     most, least = (
@@ -99,8 +97,7 @@ def experiment_checks(tally: Tally) -> list[Check]:
 
 
 def exact_checks(alpha: float) -> list[Check]:
-    """By enumeration, no simulation: McNemar's size and power, and the coverage of Wilson's and
-    Tango's intervals."""
+    """By enumeration: McNemar's size and power, coverage of Wilson's and Tango's intervals."""
     checks: list[Check] = []
 
     def add(name: str, kind: Kind, what: str, share: float, low: float, high: float) -> None:
@@ -163,8 +160,7 @@ def _planned(tally: Tally, one: ClaimTally) -> tuple[float, float]:
 
 
 def within(found: int, of: int, at_least: float, at_most: float) -> bool:
-    """Whether `found` of `of` could come from a chance inside the range, by more than ``RARE`` on
-    either side."""
+    """Whether `found` of `of` could come from a chance inside the range, by more than ``RARE``."""
     low, high = max(0.0, at_least), min(1.0, at_most)
     return bool(binom.sf(found - 1, of, high) > RARE and binom.cdf(found, of, low) > RARE)
 

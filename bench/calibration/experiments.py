@@ -34,8 +34,7 @@ class ClaimTally:
     covered: int
     """Experiments whose interval at 1 - alpha holds the true difference."""
     naive: int
-    """Experiments in which McNemar's test, blind to clusters and unadjusted, would have
-    rejected."""
+    """Experiments that McNemar's test, blind to clusters and unadjusted, would have rejected."""
     bias: float
     """Mean of what the experiments estimated, less what is true."""
 

@@ -1,5 +1,4 @@
-"""Known truths: how often each rollout really succeeds, how its episodes hang together, and which
-of them break."""
+"""Known truths: how often each rollout succeeds, how its episodes hang together, what breaks."""
 
 import dataclasses
 from dataclasses import dataclass, replace
@@ -25,11 +24,9 @@ Rates = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Scenario:
-    """A truth. The difficulty of an initial state is normal; an episode succeeds where it is below
-    its rollout's threshold.
+    """A truth. An initial state's difficulty is normal; below a rollout's threshold it succeeds.
 
-    So a rollout succeeds in exactly its rate of the episodes of a task, whatever the correlations
-    are.
+    So a rollout succeeds in exactly its rate of a task's episodes, whatever the correlations.
     """
 
     name: str
@@ -41,11 +38,9 @@ class Scenario:
     repeats: int = 1
     """Episodes from each of them."""
     shared: float = 0.8
-    """Share of the difficulty's variance that an initial state has for every rollout: what makes
-    pairs agree."""
+    """Share of the difficulty's variance that an initial state has for all: pairs agree by it."""
     own: float = 0.0
-    """Share that an initial state has for one rollout, in all its repeats: what makes the
-    differences of a cluster agree."""
+    """Share that it has for one rollout, in all repeats: a cluster's differences agree by it."""
     seeds: int = 1
     """Training seeds."""
     training: float = 0.0
@@ -59,8 +54,7 @@ class Scenario:
     spending: Spending | None = None
     """How a sequential plan spends its error over five looks; None: of fixed size."""
     errors_hide: bool = False
-    """Only successes of E0-none, E2-zero and E2-random break: the worst that errors can do to the
-    claims' truth."""
+    """Only successes of E0-none, E2-zero and E2-random break: the worst for the claims' truth."""
 
     @property
     def tasks(self) -> int:
@@ -126,8 +120,7 @@ def simulated_plan(scenario: Scenario) -> Plan:
 def draw(
     scenario: Scenario, generator: np.random.Generator
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """One experiment: (succeeds, breaks), each of shape (rollouts, seeds, episodes) in the order of
-    the episode table."""
+    """One experiment: (succeeds, breaks), each (rollouts, seeds, episodes) in table order."""
     states = (scenario.seeds, scenario.tasks, 1, scenario.inits)
     shape = (len(ROLLOUTS), scenario.seeds, scenario.tasks, scenario.repeats, scenario.inits)
     arms = [name.split("-")[0] for name in ROLLOUTS]

@@ -57,8 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0: no regression is shown, or parity. 1: one is, or is left open; or something differs. 2:
-    not comparable, bad usage."""
+    """0: parity, or no regression is shown. 1: one is, or is left open. 2: not comparable."""
     return _parity(options) if options.parity else _compare(options)
 
 

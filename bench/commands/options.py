@@ -31,8 +31,7 @@ _OVERRIDES = {
 
 
 def add_plan_options(add: Callable[..., Any]) -> None:
-    """Call `add` (`parser.addoption` of pytest, `parser.add_argument` of argparse) once for each
-    option."""
+    """Call `add` (pytest's `parser.addoption`, argparse's `add_argument`) for each option."""
     add(
         "--scale",
         default=None,
@@ -118,8 +117,7 @@ def add_run_options(add: Callable[..., Any]) -> None:
 
 
 def shard_from(options: Any, *plans: Plan) -> Shard | None:
-    """The part of the episodes to play; None for all of them, and for the ranks of a training that
-    is named.
+    """The part of the episodes to play; None: all, and for the ranks of a named training.
 
     UserError for what is no shard, and in a sequential run.
     """
@@ -140,8 +138,7 @@ def shard_from(options: Any, *plans: Plan) -> Shard | None:
 def cases_from(plan: Plan, options: Any) -> tuple[str, ...]:
     """The cases that are to be carried out alone, in the plan's order; () for all.
 
-    UserError for an unknown one, for a shard of what is no rollout, and for a part of a sequential
-    plan's rollouts.
+    UserError: an unknown one, a shard of no rollout, a part of a sequential plan's rollouts.
     """
     wanted = {plan.case(case_id) for case_id in options.cases}
     shard = shard_from(options, plan) if wanted else None
@@ -161,8 +158,7 @@ def cases_from(plan: Plan, options: Any) -> tuple[str, ...]:
 
 
 def overrides_from(options: Any) -> Overrides:
-    """The overrides in a namespace filled by those options. UserError names the one that is
-    wrong."""
+    """The overrides in a namespace filled by those options. UserError names a wrong one."""
     return parse_overrides(**{name: getattr(options, name) for name in (*_OVERRIDES, "sequential")})
 
 

@@ -161,8 +161,7 @@ def describe(plan: Plan, past_runs: Sequence["Run"] = ()) -> list[str]:
 
 
 def _pipeline(plan: Plan, options: argparse.Namespace) -> str:
-    """The child pipeline as YAML. UserError where the run directory lies outside the project: it is
-    not handed on."""
+    """The child pipeline as YAML. UserError if the run directory lies outside the project."""
     import yaml
 
     from bench.run.gitlab import gitlab_pipeline
@@ -206,8 +205,7 @@ def _power_lines(plan: Plan, past_runs: Sequence["Run"], width: int) -> list[str
 
 
 def _cost_lines(plan: Plan, past_runs: Sequence["Run"]) -> list[str]:
-    """Wall time, CPU or GPU time and disk, and what they rest on: comparable runs, or an estimate
-    if there are none."""
+    """Wall time, CPU or GPU time, disk, by comparable runs, or else an estimate."""
     from bench import wording
     from bench.forecast.by_operations import Estimator
     from bench.forecast.costs import estimate, fill

@@ -47,8 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0: every film is there. 1: an episode went otherwise than the journal says and has none. 2:
-    bad usage or input."""
+    """0: every film is there. 1: an episode went otherwise than recorded. 2: bad usage."""
     from bench.forecast.requirements import require
     from bench.plan.files import load_plan
     from bench.record.journal import read_journals

@@ -1,5 +1,4 @@
-"""What can be compared of two sides, rollout by rollout, before it is known how many comparisons
-there are. Pure."""
+"""What can be compared of two sides, rollout by rollout, before comparisons are counted. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,4 @@
-"""Which episodes two runs have in common: equal rows of the episode tables, begun in equal
-scenes."""
+"""Which episodes two runs have in common: equal rows of the tables, begun in equal scenes."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -29,8 +28,7 @@ class Pairing:
 def pair_runs(baseline: Run, other: Run) -> Pairing | str:
     """The common episodes of two runs, or one sentence on why they are no pairs.
 
-    A pair is one initial state, one seed of the environment and one of the policy's noise, in one
-    scene.
+    A pair: one initial state, one seed of the environment, one of the noise, in one scene.
     """
     one, two = baseline.plan, other.plan
     rows = {_key(row): row for row in two.episodes}

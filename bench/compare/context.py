@@ -1,5 +1,4 @@
-"""What others measured of a run's rollouts, as rows that stand beside its own success. Pure; it
-decides nothing.
+"""What others measured of a run's rollouts, beside its own success. Pure; it decides nothing.
 
 Shown are imported results, and published tables where the run plays LIBERO. Our own success stands
 beside a row only where this run plays all of its tasks, and is then of those tasks alone.
@@ -22,12 +21,10 @@ Content = dict[str, Any]
 def beside(
     plan: Plan, rows: Mapping[str, Sequence[Row]], externals: Sequence[External]
 ) -> Content | None:
-    """``{"note", "rows", "sources"}`` as JSON types; None where nobody else measured a rollout of
-    the plan.
+    """``{"note", "rows", "sources"}`` as JSON types; None if nobody measured a rollout of it.
 
-    A row: who, rollout, label, where, rate, lower, upper (95 %), successes, episodes, note;
-    ``ours`` and ``ours_episodes``, or ``why_not_ours``. A source: name, kind, source, flaws,
-    figures.
+    A row: who, rollout, label, where, rate, lower, upper (95 %), successes, episodes, note,
+    ``ours``, ``ours_episodes`` or ``why_not_ours``. A source: name, kind, source, flaws, figures.
     """
     rollouts = list(rollout_names(plan.arms))
     fitting = [

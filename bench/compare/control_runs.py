@@ -1,5 +1,4 @@
-"""What the control suites showed of the code that a run was made with: looked for once, and kept
-beside the run.
+"""What the control suites showed of a run's code: looked for once, and kept beside the run.
 
 A report is a function of its run directory alone, so it cannot look at other runs. `write_controls`
 looks, when ``wmbench run`` ends, and leaves ``controls.json``; the report repeats what it says.
@@ -35,8 +34,7 @@ NOTHING_SAID = ("scale", "not asked", "sanity", "incomplete", "broken")
 
 
 def write_controls(plan: Plan, run_dir: Path) -> None:
-    """Look for control runs beside `run_dir` and write what was found into it; a control itself
-    gets no such file.
+    """Write what control runs beside `run_dir` showed into it; a control itself gets no file.
 
     UserError where a control suite's file is wrong, or where nothing can be written.
     """
@@ -76,16 +74,14 @@ def control_suites() -> list[Suite]:
 
 
 def code_of(run: Run) -> str | None:
-    """The hash of a run's code; None if it is not recorded, and if cases were done after an edit.
-    UserError where a file is damaged."""
+    """The hash of a run's code; None if not recorded, or edited in between. UserError: damage."""
     began = run.recorded("code_sha256")
     later = {record.get("code_sha256") for record in run.cases.values()} - {None}
     return began if isinstance(began, str) and later <= {began} else None
 
 
 def outcome_of(kind: Control, verdict: Verdict) -> Outcome:
-    """A positive control must be SUPPORTED as a whole; a negative one must have been free to claim
-    a gain, and claim none."""
+    """A positive control must be SUPPORTED; a negative one free to claim a gain, and claim none."""
     if kind == "positive":
         return "shown" if verdict.decision == "SUPPORTED" else "failed"
     if any(gain.decision == "SUPPORTED" for gain in _gains(verdict)):
@@ -100,8 +96,7 @@ def _gains(verdict: Verdict) -> list[ClaimResult]:
 def _runs_by_suite(suites: list[Suite], results: Path) -> list[tuple[Suite, list[Path]]]:
     """The run directories of each suite, by the names that plans give them.
 
-    Non-obvious: `controls-negative-mini-...` begins with the name of the suite `controls` too; the
-    longest name is right.
+    Non-obvious: `controls-negative-mini-...` begins with `controls` too; the longest is right.
     """
     names = known_suites()
     by_suite: dict[str, list[Path]] = {suite.name: [] for suite in suites}

@@ -1,5 +1,4 @@
-"""In what two runs differ besides their episodes: the plan, and the recorded code, machine and
-renderer."""
+"""In what two runs differ beside their episodes: plan, recorded code, machine and renderer."""
 
 from bench.record.differences import differences
 from bench.record.run import Run

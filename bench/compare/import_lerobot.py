@@ -18,8 +18,7 @@ from wmvla.errors import UserError
 
 
 def read_eval_info(path: Path, rollout: str) -> External:
-    """The episodes of an ``eval_info.json`` as `rollout`'s, a table a suite. UserError names the
-    key."""
+    """An ``eval_info.json`` as results of `rollout`, a table a suite. UserError names the key."""
     try:
         content = path.read_bytes()
         info = json.loads(content)

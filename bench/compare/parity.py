@@ -1,9 +1,8 @@
 """Whether two runs of one plan on two machines, for instance ROCm and CUDA, are one experiment.
 
-Pure: two runs in, what is the same and what differs out. Sameness is asked first, of what cannot
-differ by chance: the plan, the code, the renderer, the scenes. Success is compared by two one-sided
-tests on the same episodes, for training on another device gives other weights. Speed is shown and
-decides nothing.
+Pure: two runs in, what is the same and what differs out. Sameness is asked of what cannot differ by
+chance: plan, code, renderer, scenes. Success is compared by two one-sided tests on the same
+episodes, for training on another device gives other weights. Speed decides nothing.
 """
 
 import dataclasses
@@ -51,15 +50,13 @@ class Success:
 
 @dataclass(frozen=True)
 class Speed:
-    """A figure of both machines, and by how much the second is faster once each is divided by its
-    own matrix product."""
+    """A figure of both machines, plain and divided by each one's own matrix product."""
 
     figure: str
     unit: str
     values: tuple[float, float]
     normalised: tuple[float, float] | None
-    """For each 10^12 operations a second of the measured matrix product. None of the matrix product
-    itself."""
+    """For each 10^12 operations a second of the matrix product. None of that itself."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +74,7 @@ class Parity:
 
 
 def compare(one: Run, other: Run) -> Parity:
-    """Everything in which the two runs may differ. Rollouts are compared where both plans have them
-    and episodes."""
+    """All in which two runs may differ; rollouts if both plans have them and their episodes."""
     aspects = (
         _plans(one.plan, other.plan),
         _recorded(one, other, "code", [("code_sha256",)]),
@@ -160,9 +156,8 @@ def _scenes(one: Run, other: Run) -> Aspect:
 def _success(one: Run, other: Run, rollout: str, margin: float) -> Success:
     """Two one-sided tests on the paired episodes, with broken ones read in each way.
 
-    Non-obvious: parity asks that *every* rollout is equivalent. An intersection of tests, each at
-    alpha, errs with alpha at most, so nothing is corrected (R. L. Berger (1982), Technometrics
-    24:295-300).
+    Non-obvious: *every* rollout must be equivalent. An intersection of tests at alpha errs with
+    alpha at most: nothing is corrected (R. L. Berger (1982), Technometrics 24:295-300).
     """
     rows: dict[str, Sequence[Row]] = {}
     for side, run in (("first", one), ("second", other)):

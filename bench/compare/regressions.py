@@ -1,8 +1,7 @@
 """Compares later runs with a baseline. Pure: what was read in, findings out.
 
-A regression is a loss beyond the threshold that is shown at alpha, with Holm's procedure over
-everything that is compared. Where none is shown, ``not_excluded`` is the loss that may still be
-there.
+A regression is a loss beyond the threshold that is shown at alpha, by Holm's procedure over all
+comparisons. If none is shown, ``not_excluded`` is the loss that may still be there.
 """
 
 import functools
@@ -36,8 +35,7 @@ class Compared:
     candidate: Candidate
     status: Status
     difference: float
-    """Later minus baseline; where tasks have other shares of the episodes, with equal weights in
-    both."""
+    """Later minus baseline; tasks with other shares of the episodes weigh the same in both."""
     interval: Interval
     """At 1 - alpha, of this rollout alone."""
     p: float
@@ -47,8 +45,7 @@ class Compared:
     not_excluded: float
     """Loss up to which the one-sided interval at 1 - alpha reaches; 0 where none is left."""
     findable: float | None
-    """Least loss that so many pairs would show four times in five, at Holm's first level; None
-    without pairs, or of none."""
+    """Least loss that so many pairs show four times in five at Holm's first level, if any."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
-"""What a case would cost if no run shows it: an estimate from counts of operations, and from what
-a simulator's parts cost.
+"""What a case would cost if no run shows it: by counts of operations, and a simulator's parts.
 
-None of it was measured on the machine it speaks of. The assumptions are the constants below, and
-`assumptions` lists them.
+Nothing of it was measured there. The assumptions are the constants below (`assumptions`).
 """
 
 import math

@@ -1,10 +1,8 @@
 """What a plan needs of the hub: which files must lie where, which do, and what fetches them.
 
-Looks at local folders only. A run fetches nothing by itself: what is missing is named before
-anything is done.
+Looks at local folders only. A run fetches nothing: what is missing is named before it begins.
 
-A hub name in a suite file may end in ``@revision``: a commit, a tag or a branch. Without it, what
-was fetched last counts.
+A hub name may end in ``@revision``: a commit, tag or branch; else what was fetched last counts.
 """
 
 import dataclasses
@@ -75,8 +73,7 @@ def split_name(name: str) -> tuple[str, str | None]:
 def find_folder(name: str, kind: Kind) -> Path | None:
     """The local folder of a hub name or of a folder's path; None where neither is here.
 
-    Non-obvious: LeRobot asks the network for a dataset's tags even where its files are in the
-    cache. So it is given the folder.
+    Non-obvious: LeRobot, given no folder, asks the network for a dataset's tags even if cached.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -129,11 +126,9 @@ def _camera_names(folder: Path, rename_map: Mapping[str, str]) -> dict[str, str]
 
 
 def unseen_cameras(plan: Plan) -> list[str]:
-    """A sentence where the base policy does not know an image of the suite, with the map that would
-    fit.
+    """A sentence if the base policy does not know an image of the suite, with the fitting map.
 
-    Non-obvious: SmolVLA plays without those of its cameras that get no image, so that it may have
-    more of them.
+    Non-obvious: SmolVLA plays without those of its cameras that get no image: it may have more.
     """
     base = plan.recipe.base
     folder = find_folder(base.checkpoint, "model") if base.source == "hub" else None

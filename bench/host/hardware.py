@@ -75,8 +75,7 @@ def _answer(what: str, *arguments: str) -> str:
     """The last line that Python prints with ``arguments``, however long it takes.
 
     Non-obvious: a first import from a cold network disk takes minutes, and is no fault; so there is
-    no time-out, but a line on stderr from time to time. ``RuntimeError`` with the last line on its
-    stderr where it fails.
+    no time-out, but a line on stderr from time to time. RuntimeError with the last line of its own.
     """
     command, pipe = [sys.executable, *arguments], subprocess.PIPE
     child = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=CODE)
@@ -114,8 +113,7 @@ def gl_renderer() -> str:
 
 
 def golden_frame() -> str:
-    """Hash of the frame of ``bench.host.golden_frame`` as it is drawn here, in a child process,
-    which alone a broken driver can take down."""
+    """Hash of ``bench.host.golden_frame``, drawn in a child: a broken driver may take it down."""
     from wmvla.sim.libero import assets
 
     assets.prepare_libero()

@@ -64,8 +64,7 @@ class ClaimEvidence:
 
 
 def contrasts_at(plan: Plan, claim: Claim, outcomes: Outcomes, look: int) -> dict[str, Contrast]:
-    """The contrasts at a look, with repeated intervals, which bear the confidence that they have
-    over all looks together."""
+    """The contrasts at a look; repeated intervals bear their confidence over all looks."""
     found = contrast_readings(
         plan,
         claim,

@@ -13,8 +13,7 @@ MOST_RANGES = 12
 def missing_episodes(
     plan: Plan, rows_by_case: Mapping[str, Sequence[Row]], progress: Progress | None = None
 ) -> dict[str, list[int]]:
-    """Indices of the table's rows that lack in each rollout case up to where it is needed next, in
-    order; cases that lack none are left out.
+    """Indices of the table's rows that each rollout case lacks up to where it is needed next.
 
     `progress` of these rows, if it is at hand.
     """

@@ -163,9 +163,8 @@ def contrast(
 ) -> Contrast:
     """The paired difference of `differences` (left - right of each pair, shape (pairs,)).
 
-    `confidences` of the interval that is shown and of the one that shows equivalence. `groups`
-    labels what is resampled before the clusters, where that is to be done: the training seed of
-    each pair.
+    `confidences`: of the interval that is shown and of the one that shows equivalence. `groups`:
+    what is resampled before the clusters, if at all: the training seed of each pair.
     """
     pairs = len(differences)
     left_only, right_only = int((differences > 0).sum()), int((differences < 0).sum())
@@ -192,8 +191,7 @@ def contrast(
 
 
 def contrast_steps(outcomes: Outcomes, most_steps: int) -> StepsContrast | None:
-    """How fast the two rollouts succeed; errors and timeouts count as failures, and failures as
-    slower than any success."""
+    """How fast the two rollouts succeed; whatever is no success is slower than any."""
     left, right, clusters = outcomes.left_steps, outcomes.right_steps, outcomes.clusters
     return compare_steps(left, right, outcomes.left, outcomes.right, clusters, most_steps)
 

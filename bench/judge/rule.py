@@ -12,11 +12,9 @@ Reading = tuple[Decision, bool]
 
 
 def decide(plan: Plan, claim: Claim, found: Contrast, rejects: bool) -> Reading:
-    """The decision on one claim; `rejects`: whether its one-sided test does, of a claim of
-    superiority.
+    """The decision on a claim; `rejects`: whether a superiority claim's one-sided test does.
 
-    Two readings that exclude equivalence on opposite sides do not agree, so the side is part of
-    that decision.
+    Readings that exclude equivalence on opposite sides disagree: the side is part of a decision.
     """
     if claim.kind == "equivalence":
         assert claim.margin is not None
@@ -37,9 +35,8 @@ def decide_superiority(
 ) -> Decision:
     """SUPPORTED where the one-sided test `rejects`.
 
-    NOT SUPPORTED where the two-sided interval at 1 - alpha leaves no gain, that is, where its upper
-    bound is not above 0; and, of a claim that seeks an `effect`, where that bound lies below it and
-    the plan had the `power` to find it.
+    NOT SUPPORTED if the upper bound of the two-sided interval at 1 - alpha is not above 0, or below
+    the `effect` that is sought and that the plan had the `power` to find.
     """
     if rejects:
         return "SUPPORTED"

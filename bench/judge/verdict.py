@@ -23,8 +23,7 @@ from bench.plan.suite import Claim, Decision
 from wmvla.rollout.tally import Tally, tally_by_task
 
 Why = Literal["scale", "not asked", "sanity", "incomplete", "broken", "data"]
-"""What decided: the scale, the choice of arms, the sanity gate, missing or broken episodes, or the
-data."""
+"""What decided: scale, choice of arms, sanity gate, missing or broken episodes, or the data."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,7 @@ class Rate:
     errors: int
     timeouts: int
     rate: float | None
-    """Successes of the finished episodes; errors and timeouts count as failures. None without
-    episodes."""
+    """Of the finished episodes; errors and timeouts are failures. None without episodes."""
     best_rate: float | None
     """The same, had every broken episode succeeded."""
     interval: tuple[float, float]
@@ -71,21 +69,17 @@ class ClaimResult:
     """With broken episodes as failures."""
     planned: int
     p_adjusted: float | None
-    """Holm over the asked superiority claims; None for equivalence and of a plan with several
-    looks."""
+    """Holm over the asked superiority claims; None for equivalence and of several looks."""
     p_two_sided: float
-    """Exact McNemar, pairs taken as independent: for comparison with other reports, decides
-    nothing."""
+    """Exact McNemar, pairs taken as independent: for comparison, decides nothing."""
     broken: int
     """Pairs of which one episode or both ended in an error or a timeout."""
     bounds: tuple[float, float] | None
-    """The difference with broken episodes read against and for the left rollout; None without
-    episodes."""
+    """The difference with broken episodes read against and for left; None without episodes."""
     discordance: Discordance
     """What the pairs say about how many it takes."""
     power: float | None
-    """Chance that the planned episodes find the effect that the claim seeks, at that discordance;
-    None where it names none."""
+    """Chance that the planned episodes find the effect, at that discordance; None without one."""
     steps: StepsContrast | None
     """Steps to success: decides nothing. None without episodes."""
     stop: Stop
@@ -123,8 +117,7 @@ class Verdict:
 
 
 def judge(plan: Plan, rows_by_case: RowsByCase) -> Verdict:
-    """The verdict on the plan's claims, from the rows of its rollout cases (as
-    `bench.record.journal.read_journals`)."""
+    """The verdict on the plan's claims, from the rows of its rollout cases."""
     progress = progress_of(plan, rows_by_case)
     count = _Counted(plan, rows_by_case, progress)
     rates = tuple(count.rate(rollout) for rollout in progress.ends)

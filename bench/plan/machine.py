@@ -27,24 +27,19 @@ class Machine:
     name: str
     accelerator: Accelerator
     training_processes: Positive
-    """Processes that share one optimizer step, one for each GPU of all nodes; the batch is split
-    evenly over them."""
+    """Processes that share an optimizer step, one a GPU of all nodes; the batch is split evenly."""
     rollout_workers: Natural
     """Simulator processes; 0: as many as cores and memory allow. Results do not depend on it."""
     precision: Literal["fp32", "bf16"]
     default_scale: str
     strategy: Literal["ddp", "zero1", "zero2", "zero3", "fsdp"] = "ddp"
-    """What the training processes share (docs/training.md). Losses do not depend on it but by
-    rounding."""
+    """What training processes share (docs/training.md). Losses depend on it by rounding only."""
     accumulation_steps: Positive = 1
-    """Parts in which each process works off its share of a batch, where all of it does not fit into
-    memory."""
+    """Parts in which a process works off its share of a batch that memory cannot take at once."""
     nodes: Positive = 1
-    """Computers that the training processes are spread over evenly, by Slurm. Everything else runs
-    on one of them."""
+    """Computers that a training is spread over evenly, by Slurm. All else runs on one of them."""
     cache_vision: bool = False
-    """Whether images are encoded once for all trainings, where the policy's vision tower is frozen
-    (docs/training.md)."""
+    """Whether images are encoded once for all trainings with frozen vision (docs/training.md)."""
 
     @property
     def processes_per_node(self) -> int:
@@ -68,8 +63,7 @@ def load_performance(name: str, folder: Path = MACHINES) -> Performance:
 def detect_accelerator() -> Accelerator:
     """``cuda``, ``rocm`` or ``cpu``: what torch finds here. UserError: a GPU and no usable torch.
 
-    Non-obvious: without a GPU device node under /dev torch cannot find a GPU, so it is not asked,
-    which saves seconds.
+    Non-obvious: without a GPU device node torch is not asked, which saves seconds.
     """
     if not any(any(Path("/dev").glob(pattern)) for pattern in _GPU_DEVICE_NODES):
         return "cpu"

@@ -1,8 +1,7 @@
 """How fast a machine is: peaks of its data sheet, measured references, and judging by them.
 
-As in ReFrame a benchmark is judged twice: that it is right (the test's own asserts) and, apart from
-that, that it is as fast as the reference says. A machine without a reference for it has no second
-judgement: nothing is invented.
+As in ReFrame a benchmark is judged twice: that it is right (the test's own asserts), and that it is
+as fast as the reference says. Without a reference there is no second judgement.
 """
 
 import datetime
@@ -20,8 +19,7 @@ Reason = Annotated[str, Meta(pattern=r"\S", extra={"says": "a reason"})]
 
 @dataclass(frozen=True)
 class Peak:
-    """What one device could do at most, by its vendor's data sheet: dense, without structured
-    sparsity."""
+    """What one device could do at most, by its data sheet: dense, no structured sparsity."""
 
     source: str
     bf16_tflops: AboveZero
@@ -45,8 +43,7 @@ class PerformanceReference:
     command: str
     """What measured it."""
     lower: Annotated[float, Meta(ge=-1, le=0)] | None = None
-    """The least that passes, as a fraction of `value`: -0.1 is a tenth less. None: anything less
-    passes."""
+    """The least that passes, as a fraction of `value`: -0.1 is a tenth less. None: anything."""
     upper: Number | None = None
     """The most that passes, likewise: 0.1 is a tenth more."""
 
@@ -61,11 +58,9 @@ class PerformanceReference:
 @dataclass(frozen=True)
 class Performance:
     device: str = ""
-    """A regular expression for the names that torch gives this machine's GPUs; empty: the machine
-    is never detected by it."""
+    """A regular expression for torch's names of its GPUs; empty: never detected by it."""
     device_batch: Natural = 0
-    """Samples that one device takes at once when training is timed; 0: the benchmark's own small
-    number."""
+    """Samples that a device takes at once in a timed training; 0: the benchmark's few."""
     peak: Peak | None = None
     references: dict[str, PerformanceReference] = field(default_factory=dict)
     """By benchmark, for instance ``gemm_bf16``."""
@@ -76,8 +71,7 @@ class Performance:
 @dataclass(frozen=True)
 class Judgement:
     status: Literal["pass", "fail", "no reference", "expected failure", "unexpected pass"]
-    """An expected failure fails nothing. An unexpected pass does: the reason given for it no longer
-    holds."""
+    """An expected failure fails nothing. An unexpected pass does: its reason no longer holds."""
     sentence: str
 
 

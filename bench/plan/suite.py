@@ -39,14 +39,12 @@ class Arm:
     memory: Literal["none", "pred", "oracle", "zero", "shuffle", "random", "history"] = "none"
     """What fills the world memory in training; ``none`` for a policy without one."""
     fields: ArmFields = dataclasses.field(default_factory=ArmFields)
-    """What else of the policy the arm changes: fusion points, the imagination bank, where gradients
-    stop."""
+    """What else the arm changes: fusion points, the imagination bank, where gradients stop."""
 
 
 @dataclass(frozen=True)
 class Sanity:
-    """Nothing is concluded unless `rollout` succeeds in at least the share `floor` of its
-    episodes."""
+    """Nothing is concluded unless `rollout` succeeds in the share `floor` of its episodes."""
 
     rollout: str
     floor: Share
@@ -66,8 +64,7 @@ class Claim:
     asked: bool = True
     """False in a plan whose ARMS leave out an arm that the claim needs."""
     effect: Between | None = None
-    """Superiority only: the gain sought (a share). NOT SUPPORTED where the episodes exclude it and
-    had the power to find it."""
+    """Superiority only: the gain sought (a share). NOT SUPPORTED if excluded with enough power."""
 
 
 @dataclass(frozen=True, kw_only=True)

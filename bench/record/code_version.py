@@ -43,8 +43,7 @@ SAYS_ONLY = frozenset({"title", "says", "question", "summary", "cannot_say"})
 
 @functools.cache
 def code_sha256(root: Path = CODE) -> str:
-    """SHA-256 in hex over paths and contents below `root`, when first asked; takes half a second.
-    OSError if a source cannot be read."""
+    """SHA-256 over paths and contents below `root`; takes half a second. OSError: unreadable."""
     digest = hashlib.sha256()
     for path in counted_sources(root):
         content = hashlib.sha256(_what_counts(root / path)).hexdigest()

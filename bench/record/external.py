@@ -1,5 +1,4 @@
-"""Success that others measured: published tables, and what LeRobot's own evaluation wrote. It is
-shown beside ours as context.
+"""Success that others measured: published tables, and LeRobot's own evaluation; as context.
 
 Nobody can verify it here: there are no scene hashes and no noise seeds, so its episodes are
 nobody's pairs, and it enters no verdict. The files are JSON
@@ -25,8 +24,7 @@ Sentence = Annotated[str, Meta(pattern=r"\.$", extra={"says": "a sentence, which
 FOLDER = "imported"
 """Of external results, in a run directory and in the folder of run directories."""
 PUBLISHED = Path(__file__).parent / "published"
-"""The published tables: part of the code, so that every report shows them; results/reference links
-them."""
+"""The published tables: part of the code, so that every report shows them."""
 
 
 @dataclass(frozen=True)

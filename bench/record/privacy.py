@@ -41,8 +41,7 @@ NOBODY = ("", "root", "user", "nobody", "runner", "ubuntu", "docker")
 
 
 def anonymous(text: str) -> str:
-    """`text` without secrets and the names of this user and host, and with the home folder as
-    ``~``.
+    """`text` without secrets and the names of user and host, the home folder as ``~``.
 
     Non-obvious: a user or host whose name is a word of the text, say ``core``, takes that word with
     it. What is sent says too little then, and never too much.

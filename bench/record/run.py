@@ -29,19 +29,16 @@ Record = dict[str, Any]
 
 STEPS = msgspec.json.Decoder(dict[str, int | float | list[int | float]])
 THROUGHPUT = "throughput.json"
-"""What pytest-benchmark wrote of the throughput suite on the run's machine, laid into the run
-directory."""
+"""What pytest-benchmark wrote of the throughput suite, laid into the run directory."""
 VIDEOS, FILM = "videos", "[!.]*.mp4"
-"""Folder of the films, and which files in it are films: one that is being written has a name that
-begins with a dot."""
+"""Folder of the films, and its films: one that is being written begins with a dot."""
 PROVENANCE = "provenance.json"
 PARTS = ("metrics", "failures", "controls", "externals", "speeds", "films")
 """What `read_run` reads besides records, journals and provenance."""
 
 
 class Run:
-    """A run directory. Each part is read when it is first asked for, and once; what is not there
-    yet is empty or None.
+    """A run directory. Each part is read once, when asked for; what is not there is empty or None.
 
     Args:
         plan: the plan of `run_dir`, if it is at hand. parts: other parts that are at hand.
@@ -106,8 +103,7 @@ class Run:
 
     @functools.cached_property
     def speeds(self) -> list[Record] | None:
-        """What the throughput suite says of each figure, in its order; None if it was not
-        measured."""
+        """What the throughput suite says of each figure; None if it was not measured."""
         return _read_speeds(self.run_dir / THROUGHPUT)
 
     @functools.cached_property
@@ -159,8 +155,7 @@ def films_in(run_dir: Path) -> frozenset[str]:
 
 
 def _under_common_names(line: Record) -> Record:
-    """``loss``, and ``world_gate``: of an arm whose memory enters elsewhere the gate there, the
-    widest one of several."""
+    """``loss``, and ``world_gate``: wherever the memory enters, of several the widest."""
     gates = [
         value
         for key, value in line.items()
@@ -173,8 +168,7 @@ def _under_common_names(line: Record) -> Record:
 
 
 def _read_speeds(path: Path) -> list[Record] | None:
-    """The figures in what pytest-benchmark wrote. UserError where they are not what the throughput
-    suite tells."""
+    """The figures that pytest-benchmark wrote. UserError if they are none of the suite's."""
     document = read_object(path)
     if document is None:
         return None

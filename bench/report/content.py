@@ -1,5 +1,4 @@
-"""The content of a report as plain JSON types: what report.json holds, and what the templates show.
-Pure."""
+"""The content of a report as plain JSON types, for report.json and the templates. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -28,8 +27,7 @@ from wmvla.rollout.journal import values
 
 REPORT_VERSION = 1
 LAST_SHARE = 0.1
-"""The figures at the end of a training are means over this share of its logged steps: single steps
-are noisy."""
+"""Figures at the end of a training are means over this share of its noisy steps."""
 
 Content = dict[str, Any]
 
@@ -131,8 +129,7 @@ def _unfinished(run: Run, verdict: Verdict) -> str | None:
 
 
 def _hardware(provenance: Record) -> str | None:
-    """The GPUs, or where there is none the processor: ``2 x AMD Instinct MI300X``; None where
-    nothing is recorded."""
+    """The GPUs, or else the processor: ``2 x AMD Instinct MI300X``; None if not recorded."""
     devices = _part(provenance, "torch").get("devices")
     names = (
         [str(device["name"]) for device in devices if "name" in device]
@@ -180,8 +177,7 @@ def reproduce_command(plan: Plan) -> str:
 
 
 def _controls(run: Run) -> Content:
-    """What the controls of the instrument showed: nothing of a control itself, nor of runs from
-    before they were looked for."""
+    """What the controls showed: nothing of a control itself, nor of runs older than the look."""
     found = run.controls
     if run.plan.control or (found is None and "code_sha256" not in (run.provenance or {})):
         return {}
@@ -211,8 +207,7 @@ def _controls(run: Run) -> Content:
 
 
 def _cannot_say(plan: Plan, verdict: Verdict) -> list[str]:
-    """The scale's own limits, then those of the seeds, of the arms left out, and of the number of
-    episodes."""
+    """The limits of the scale, the seeds, the arms left out, and the number of episodes."""
     said = [*plan.cannot_say, wording.seeds_note(plan)]
     left_out = [result.claim.id for result in verdict.claims if not result.claim.asked]
     if left_out:
@@ -306,8 +301,7 @@ def _claim(plan: Plan, result: ClaimResult, played: dict[str, Content]) -> Conte
 
 
 def _hours_a_pair(plan: Plan, claim: Claim, played: dict[str, Content]) -> tuple[float | None, str]:
-    """Hours of playing one more episode of both rollouts, by what theirs have cost in this run, and
-    in which unit."""
+    """Hours of playing one more pair, by what both rollouts have cost here, and the unit."""
     on_cpu = plan.machine.accelerator == "cpu"
     hours = 0.0
     for rollout in (claim.left, claim.right):
@@ -350,8 +344,7 @@ def _training(plan: Plan, case_id: str, lines: list[Record]) -> Content:
 
 
 def _means_by_k(lines: list[Record], key: str) -> list[float]:
-    """Means of each k over the lines that have a list of finite numbers there; none where no line
-    has."""
+    """Means of each k over the lines that have a list of finite numbers there."""
     rows = [
         values
         for line in lines

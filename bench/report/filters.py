@@ -60,8 +60,7 @@ def no_markup(value: Any) -> Any:
 
 
 def grouped(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """A record as titled groups of keys and values: plain values first, then a group for each key
-    with a table."""
+    """A record as titled groups of keys and values: plain values first, then each table."""
     tables = {key: value for key, value in record.items() if isinstance(value, Mapping)}
     plain = [(key, _shown(value)) for key, value in record.items() if key not in tables]
     groups = [

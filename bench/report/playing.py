@@ -1,5 +1,4 @@
-"""How the episodes were played, and what they cost: of each rollout case, from its journal and its
-record. Pure."""
+"""How the episodes were played, and what they cost, by rollout case. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,11 +16,9 @@ Content = dict[str, Any]
 
 
 def playing(case_id: str, rows: Sequence[Row], record: Record | None) -> Content:
-    """Means over the episodes that were played to their end; those of old journals lack resets and
-    batches.
+    """Means over the episodes that were played to their end; old journals lack some keys.
 
-    ``episodes_per_minute`` is that of the last session which played any, with its number of
-    simulators.
+    ``episodes_per_minute``, with its number of simulators, is of the last session that played.
     """
     played = values(rows, "status") == "ok"
     resets = values(rows, "reset")

@@ -16,9 +16,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Templates:
-    """Renders templates by name. `folder` is a user's: a template there replaces ours of the same
-    name, and may include or import ours. UserError if it is none, or nothing in it has the name of
-    a template.
+    """Renders templates by name. One in `folder`, a user's, replaces ours of the same name, and may
+    include or import ours. UserError if it is no folder, or replaces none.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -50,8 +49,7 @@ class Templates:
 
 
 def own_sha256(folder: Path) -> str:
-    """SHA-256 over the files of a user's folder, as ``sha256sum`` prints them, but for hidden ones.
-    UserError if it replaces no template."""
+    """SHA-256 over the visible files of a user's folder. UserError if it replaces no template."""
     _check(folder)
     files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
     hidden = {name for name in files if any(part.startswith(".") for part in name.parts)}

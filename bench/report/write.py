@@ -47,9 +47,8 @@ def make_reports(
     refresh: int | None = None,
     films: frozenset[str] | None = None,
 ) -> dict[str, bytes]:
-    """The reports of a run directory by file name, as `write_report` writes them. `films`: names of
-    the files that are taken to be in ``videos/``, instead of those that are. UserError if the run
-    directory is none or is damaged.
+    """The reports by file name. `films`: names that are taken to be in ``videos/``, instead of
+    those that are. UserError if the run directory is none or is damaged.
     """
     with _no_garbage_collection():
         run = read_run(run_dir)

@@ -1,5 +1,4 @@
-"""A plan as a GitLab child pipeline: one job a case, each after the cases that it needs; then the
-report.
+"""A plan as a GitLab child pipeline: one job a case, after the cases it needs; then the report.
 
 Non-obvious: jobs may run on different computers, which share no disk. A job hands its own files on
 as artifacts and takes those of all cases before it, not only of the ones it needs directly: a
@@ -59,8 +58,7 @@ def gitlab_pipeline(plan: Plan, flags: Sequence[str], run_dir: Path) -> dict[str
 
 
 def _groups(plan: Plan) -> dict[str, tuple[Case, ...]]:
-    """The cases of each job: one, but all rollouts of a plan with several looks together, because
-    those need them in one place."""
+    """The cases of each job: one, or all rollouts of a plan with several looks, in one place."""
     rollouts = tuple(plan.rollout_cases()) if plan.last_look > 1 else ()
     groups: dict[str, tuple[Case, ...]] = {}
     for case in plan.cases:

@@ -1,5 +1,4 @@
-"""Where output goes: what libraries and child processes print into a case's log, progress to the
-terminal."""
+"""Where output goes: of libraries and children into a case's log, progress to the terminal."""
 
 import os
 import sys

@@ -91,8 +91,7 @@ def session(
 def _refuse_undone_needs(executor: Executor, chosen: Sequence[str], flags: Sequence[str]) -> None:
     """UserError if what is chosen needs an undone case that is another process's to do.
 
-    Non-obvious: of several named cases the others are carried out, and those that lack something
-    fail by themselves.
+    Non-obvious: of several named cases those that lack something fail by themselves.
     """
     needs = {
         case_id: need
@@ -112,8 +111,7 @@ def contradiction(
 ) -> str | None:
     """What a case's record says otherwise than its plan, in one sentence; None where they agree.
 
-    A rollout has the whole episode table, its shard of it, or all episodes up to a look; a replay
-    every held-out demonstration of every task.
+    A rollout has the whole table, its shard, or all up to a look; a replay all held-out ones.
     """
     wanted: dict[str, Sequence[Any]] = {"case": [case.id], "kind": [case.kind]}
     if case.kind == "train":

@@ -1,8 +1,7 @@
 """A run directory as one file that is the same wherever it is packed, and its safe unpacking.
 
-Without weights unless they are asked for, and never with what names a machine or a user: logs, jobs
-and batch scripts stay where they are. `wmbench verify` works on the file; the sums of what was left
-out stand in ``manifest.json``.
+Without weights unless asked for, and never with what names a machine or a user: logs, jobs and
+scripts. `wmbench verify` works on the file; sums of what was left out are in ``manifest.json``.
 """
 
 import contextlib
@@ -127,9 +126,8 @@ def _zstd() -> str:
 def unpack(packed: Path, folder: Path) -> Path:
     """Unpack into an empty `folder`, and give the run directory in it.
 
-    Only plain files below one folder are taken; anything else (links, devices, paths that lead out)
-    is refused, so is more than the disk can take. UserError if `pack` did not make the file, or it
-    is damaged.
+    Only plain files below one folder are taken; links, devices, paths that lead out, and more than
+    the disk can take are refused. UserError also if damaged, or not by `pack`.
     """
     try:
         with packed.open("rb", buffering=0) as raw, _decompressed(raw, packed) as stream:

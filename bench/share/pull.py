@@ -1,8 +1,7 @@
 """Fetches the small files of a run on another machine: again and again, never for the worse.
 
-rsync fills a folder of its own inside the destination; only what arrived whole leaves it. What is
-here is replaced by what is there, but for journals: one that lacks an episode which is recorded
-here stays as it is.
+rsync fills a folder inside the destination; only what arrived whole leaves it and replaces what is
+here, but for journals that lack an episode which is recorded here.
 """
 
 import contextlib
@@ -48,8 +47,7 @@ class Pulled:
 
 
 def pull(source: str, destination: Path | None = None, weights: bool = False) -> Pulled:
-    """Fetch ``HOST:DIR``, or a folder of this machine, into `destination` (``results/<its name>``);
-    `weights`: with the checkpoints.
+    """Fetch ``HOST:DIR``, or a folder here, into `destination` (``results/<its name>``).
 
     UserError if rsync is not there or fails (nothing has changed here then), another run lies here,
     or another pull is at work.

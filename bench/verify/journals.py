@@ -1,5 +1,4 @@
-"""Row by row: whether each journal is the plan's episode table, every episode once, every scene the
-same in all arms."""
+"""Row by row: is each journal the plan's table, every episode once, scenes alike in all arms?"""
 
 from collections import defaultdict
 from operator import itemgetter

@@ -1,8 +1,7 @@
 """``manifest.json``: the sums of all files of a finished run, and the seal over its evidence.
 
-Written when the report of a finished run is; a file that changes later no longer matches its line.
-The *seal* is one SHA-256 over the evidence, that is all files that a verdict rests on: whoever
-publishes it can be held to it.
+Written with the report of a finished run; a file that changes later no longer matches. The *seal*
+is one SHA-256 over the evidence that a verdict rests on: who publishes it can be held to it.
 """
 
 import functools
@@ -85,8 +84,7 @@ def seal_of(run_dir: Path) -> str:
 
 
 def write_manifest(run_dir: Path, ran: bool) -> str | None:
-    """Seal a finished run whose report has just been written, and give its seal; None, and nothing
-    is written, of another run.
+    """Seal a finished run whose report was just written: its seal; None, unwritten, of another.
 
     Non-obvious: to write a report must not bless a damage. What the manifest says of a file stays
     as it was, unless the file is a report, or its case's record is intact and vouches for it, or a

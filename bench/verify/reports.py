@@ -71,9 +71,8 @@ def _made_again(
 ) -> dict[str, bytes] | None:
     """The reports by name, but for those of other templates that are not here; None if impossible.
 
-    Non-obvious: a page links the films that there were when it was made. Where it is not what the
-    films that are here give, it is made again with those that the manifest lists: a run may be
-    packed or sent without them.
+    Non-obvious: a page links the films that there were. If it is not what today's films give, it is
+    made again with those that the manifest lists: a run may be packed or sent without them.
     """
     made_with = _made_with(found)
     if templates is not None and own_sha256(templates) != made_with:

@@ -14,8 +14,7 @@ LEFT_OUT = ("checkpoints/", "jobs/", "logs/", "slurm/", "videos/")
 
 
 def check_manifest(found: Findings) -> dict[str, Any] | None:
-    """Compare every file with the manifest: changed, missing and unknown ones are named. The
-    manifest; None if none can be read."""
+    """Compare every file with the manifest: what differs is named. None if it cannot be read."""
     if not (found.run_dir / MANIFEST).exists():
         return None
     manifest = found.read(MANIFEST)

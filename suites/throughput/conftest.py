@@ -1,5 +1,4 @@
-"""What the benchmarks of a device share: which machine this is, and judging a figure by its
-references."""
+"""What the benchmarks of a device share: which machine this is, and judging a figure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,14 +56,11 @@ def here(request: pytest.FixtureRequest) -> Here:
 
 @pytest.fixture
 def measured(here: Here, benchmark: Any) -> Callable[..., None]:
-    """``measured(name, value, unit, **beside)``: report a figure, put it into pytest-benchmark's
-    JSON, judge it by its reference.
+    """``measured(name, value, unit, **beside)``: report a figure, and judge it by its reference.
 
-    Memory and energy beside it are figures too, ``<name>_<key>``: they are judged where they have a
-    reference.
+    Memory and energy beside it are figures too, ``<name>_<key>``, judged by references.
 
-    Non-obvious: this comes after the test's own asserts. That a benchmark is right, and that it is
-    fast, are two judgements.
+    Non-obvious: this comes after the test's own asserts: being right and fast are two things.
     """
 
     def measured_is(name: str, value: float, unit: str, **beside: float) -> None:

@@ -1,5 +1,4 @@
-"""What the device itself can do: a matrix product, and copying its memory. All other speeds are
-stand beside these."""
+"""What the device itself can do: a matrix product, a memory copy. All speeds stand beside these."""
 
 import time
 from collections.abc import Callable
@@ -15,8 +14,7 @@ REPEATS = {"cpu": 5, "cuda": 50}
 def seconds_of(work: Callable[[], object], device: str, repeats: int) -> float:
     """Mean seconds of `work` when it is asked for `repeats` times in a row.
 
-    Non-obvious: a GPU works behind the caller's back. It is waited for before the clock starts and
-    stops, not between.
+    Non-obvious: a GPU works behind the caller's back. It is waited for at both ends, not between.
     """
     _wait(device)
     began = time.perf_counter()
@@ -42,8 +40,7 @@ def memory_copy(device: str) -> tuple[Callable[[], torch.Tensor], float]:
 
 
 def measured_tflops(device: str, dtype: torch.dtype) -> float:
-    """10^12 floating-point operations a second of the matrix product, after a warm-up; the best of
-    three."""
+    """10^12 operations a second of the matrix product, after a warm-up; the best of three."""
     work, operations = matrix_product(device, dtype)
     seconds_of(work, device, 3)
     return operations / min(seconds_of(work, device, REPEATS[device]) for _ in range(3)) / 1e12

@@ -1,5 +1,4 @@
-"""A simulator whose steps cost a known time, in a module of its own: every simulator process
-imports it."""
+"""A simulator whose steps cost a known time, in a module that every simulator process imports."""
 
 import time
 

@@ -1,5 +1,4 @@
-"""How fast the device is, and how much of it training and encoding use: at the published sizes on a
-GPU, tiny ones on a CPU.
+"""How fast the device is, and how well used: published sizes on a GPU, tiny ones on a CPU.
 
 The machine's references decide: pass, fail, or no reference. Every figure of a model stands beside
 the matrix product that was measured on the same device, for a peak on paper is reached by nothing.
@@ -33,8 +32,7 @@ def gemm(here: Here) -> float:
 
 
 def fastest(benchmark: Any, work: Callable[[], object], device: str, repeats: int) -> float:
-    """Seconds of `work`: the best round of several, after one that warms up. The benchmark's time
-    is that of a round."""
+    """Seconds of `work`: the best of several rounds, which the benchmark times, after a warm-up."""
     spent: list[float] = []
     benchmark.pedantic(
         lambda: spent.append(seconds_of(work, device, repeats)), rounds=ROUNDS, warmup_rounds=1
@@ -82,8 +80,7 @@ def test_training(
 
 
 def test_step_ratio(benchmark: Any, here: Here, measured: Measure, tmp_path: Path) -> None:
-    """What memory costs in training: seconds of a step of E2 over those of E0, in turns, so that a
-    neighbour slows both."""
+    """What memory costs in training: seconds of a step of E2 over those of E0, in turns."""
     from training_step import TrainingStep
 
     steps = {arm: TrainingStep(here, arm, tmp_path / arm) for arm in ("E0", "E2")}
@@ -140,8 +137,7 @@ def test_encoding(
 
 
 def shares(here: Here, tflops: float, gemm: float) -> dict[str, float]:
-    """Per cent of the matrix product that was measured, and of the data sheet's peak where there is
-    one."""
+    """Per cent of the measured matrix product, and of the data sheet's peak if there is one."""
     peak = here.performance.peak
     of_peak = (
         {"percent_of_peak": 100 * tflops / getattr(peak, f"{here.machine.precision}_tflops")}
@@ -158,8 +154,7 @@ def begin_memory(device: str) -> None:
 
 
 def peak_memory(device: str) -> dict[str, float]:
-    """GiB that torch had allocated at most. Non-obvious: of a CPU nothing, for the process's peak
-    is not this benchmark's."""
+    """GiB that torch had allocated at most; of a CPU nothing: that is the whole process's."""
     return (
         {"peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30} if device == "cuda" else {}
     )

@@ -1,5 +1,4 @@
-"""What a report costs: from a run directory of core's five rollouts to the three files, in a
-process of its own."""
+"""What a report costs: from a run directory of five rollouts to three files, in a process."""
 
 import dataclasses
 import json

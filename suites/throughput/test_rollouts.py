@@ -1,5 +1,4 @@
-"""Closed-loop evaluation: LeRobot's own loop against the engine, the same checkpoints and episodes,
-in turn, in one run.
+"""LeRobot's own loop against the engine: the same checkpoints and episodes, in turn, in one run.
 
 The checkpoints are suite core's (at ``--scale``), trained where they are not there yet. LeRobot's
 side is ``lerobot.scripts.lerobot_eval.rollout`` with its own environment and processors, one
@@ -45,8 +44,7 @@ Outcome = tuple[int, bool, int]
 
 @dataclass
 class Side:
-    """What one way of playing cost, episodes apart from what is made once; outcomes: row, success,
-    steps."""
+    """What one way of playing cost, starts apart; outcomes: row, success, steps."""
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -79,8 +77,7 @@ def checkpoint_of(executor: Executor, arm: str) -> Path:
 
 
 class SameNoise(torch.nn.Module):
-    """A policy for LeRobot's loop whose noise is that of a row of the episode table, query by
-    query."""
+    """A policy for LeRobot's loop whose noise is that of an episode's row, query by query."""
 
     def __init__(self, policy: Any) -> None:
         super().__init__()

@@ -1,5 +1,4 @@
-"""What the memory costs: CPU seconds of a fine-tune step of E2 against one of E0, at mini scale,
-side by side.
+"""What memory costs: CPU seconds of a fine-tune step of E2 against E0's, at mini, side by side.
 
 A step is the loop's: rows, augmentation, preprocessing (with E2's latents), forward, backward,
 clipping, update, metrics.
@@ -36,8 +35,7 @@ EPISODES = (130, 120)
 TURNS, STEPS = 12, 10
 """The arms take turns of ``STEPS`` steps, so that a busy neighbour slows both."""
 MOST_RATIO = 1.10
-"""Issue 3. On two cores of an EPYC it was missed by a hundredth (docs/mini.md), which shows as an
-expected failure."""
+"""Issue 3. Missed by a hundredth on two cores (docs/mini.md): then an expected failure."""
 RECIPE = load_suite("core").scales["mini"].recipe
 
 
@@ -122,8 +120,7 @@ def turns(job: TrainingJob) -> Callable[[], float]:
 def test_a_step_with_memory_against_a_plain_one(
     benchmark: Any, jobs: dict[str, TrainingJob], measured: Callable[..., None]
 ) -> None:
-    """The benchmark's time is E2's; ``extra_info`` has both arms' CPU milliseconds a step, of their
-    fastest turns."""
+    """The benchmark's time is E2's; ``extra_info`` has both arms' CPU ms a step, of fast turns."""
     plain, memory = turns(jobs["E0"]), turns(jobs["E2"])
     spent: dict[str, list[float]] = {"E0": [], "E2": []}
 

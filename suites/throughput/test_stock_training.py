@@ -1,5 +1,4 @@
-"""Training samples/s of our loop against stock ``lerobot-train``: one checkpoint (E0), one dataset,
-one batch size, in one run.
+"""Training samples/s of our loop against stock ``lerobot-train``: same checkpoint, data, batch.
 
 Each side is its own command, in a process of its own, for few steps and for many; the difference is
 what steps cost, without start-up: imports, opening the data (ours decodes all of it once), the
@@ -30,8 +29,7 @@ BATCH = {"cpu": 32, "cuda": 32}
 READERS = {"cpu": 0, "cuda": 4}
 """LeRobot's ``num_workers``: its default where there are cores for them."""
 IMAGE = {"cpu": 64, "cuda": 256}
-"""Pixels of a side in the dataset: the mini scale's, and those of LIBERO's published
-demonstrations."""
+"""Pixels of a side in the dataset: the mini scale's, and those of published demonstrations."""
 EPISODES = (130, 120)
 LEAST_RATIO = 1.3
 """Issue 6, where a GPU is at hand."""

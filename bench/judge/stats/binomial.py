@@ -1,5 +1,4 @@
-"""The binomial distribution, from `scipy.special`: to import `scipy.stats` for it would cost every
-command half a second."""
+"""The binomial distribution, from `scipy.special`: `scipy.stats` takes half a second to import."""
 
 import functools
 import math

@@ -5,8 +5,7 @@ them each. A true gain comes on top: the left arm alone solves discordant_rate /
 pairs, the right one alone discordant_rate / 2.
 
 Non-obvious: R. J. Connor (1987) and most sample-size formulas hold the discordance fixed, so that a
-gain takes from the losses. Then a gain as large as the discordance has none left, and a handful of
-pairs seems to be enough. Ours asks for more.
+gain takes from the losses: one as large as the discordance seems to need a handful of pairs only.
 """
 
 import functools
@@ -59,11 +58,9 @@ def gain_power(pairs: int, gain: float, discordant_rate: float, alpha: float) ->
 def equivalence_power(
     pairs: int, margin: float, discordant_rate: float, confidence: float
 ) -> float:
-    """Chance that two one-sided score tests show equivalence within `margin` of arms that do not
-    differ at all.
+    """Chance that two one-sided score tests show that equal arms are equal within `margin`.
 
-    `confidence` is that of the interval which must lie inside the margin. Summed over the outcomes,
-    as for McNemar's test.
+    `confidence`: of the interval that must lie inside. Summed over the outcomes, as McNemar's.
 
     Non-obvious: of equally many discordant pairs, those that fall to the right arm bring the upper
     bound down. So for each number of them the tests succeed from some least number of either kind
@@ -85,8 +82,7 @@ def equivalence_power(
 
 
 def smallest_gain(pairs: int, discordant_rate: float, alpha: float) -> float | None:
-    """Smallest true gain, to 0.1 points, that is found with chance `POWER`; None where no gain
-    is."""
+    """Smallest true gain, to 0.1 points, that is found with chance `POWER`, if any is."""
     if pairs < 1 or gain_power(pairs, 1.0, discordant_rate, alpha) < POWER:
         return None
     low, high = 0, 1000
@@ -100,8 +96,7 @@ def smallest_gain(pairs: int, discordant_rate: float, alpha: float) -> float | N
 
 
 def smallest_wins(pairs: int, alpha: float) -> int | None:
-    """Fewest pairs that left must win, losing none, for the one-sided test to reject; None above
-    `pairs`."""
+    """Fewest wins, without a loss, for which the one-sided test rejects; None above `pairs`."""
     wins = next(wins for wins in range(1, 1100) if mcnemar_one_sided(wins, 0) <= alpha)
     return wins if wins <= pairs else None
 
@@ -120,8 +115,7 @@ def episodes_for_gain(gain: float, discordant_rate: float, alpha: float) -> int 
 def episodes_for_equivalence(
     margin: float, discordant_rate: float, confidence: float
 ) -> int | None:
-    """About how many pairs show with chance `POWER` that equal arms are equal; None above
-    `MOST_EPISODES`.
+    """About how many pairs show with chance `POWER` that equal arms are equal, as there.
 
     With `discordant_rate` 0 it is the least number of pairs that can show it, whatever they are.
     """
@@ -131,8 +125,7 @@ def episodes_for_equivalence(
 
 
 def planning_rate(discordant: int, pairs: int) -> float:
-    """The discordant rate to plan with where a pilot of `pairs` had `discordant` of them: its 80 %
-    upper confidence limit.
+    """The discordant rate to plan with after a pilot of `pairs`: its 80 % upper limit.
 
     Source: R. H. Browne (1995), Stat. Med. 14:1933-1940, who shows that a plan made with the
     pilot's own figure is too small more often than not. The limit is Wilson's.
@@ -141,8 +134,7 @@ def planning_rate(discordant: int, pairs: int) -> float:
 
 
 def design_effect(differences: NDArray[np.integer], clusters: NDArray[np.integer]) -> float:
-    """How many pairs of these clusters are worth one independent pair, for the mean difference; at
-    least 1.
+    """How many pairs of these clusters are worth one independent pair, at least 1.
 
     `differences` holds left - right of each pair, `clusters` a label for each. It is the variance
     of the mean as clusters show it, by what independent pairs would have, both without bias.

@@ -1,5 +1,4 @@
-"""Group-sequential tests: looks at the data before all of it is there, at one alpha for all looks
-together.
+"""Group-sequential tests: looks before all the data is there, at one alpha together.
 
 Two kinds. The flip test is exact for paired episodes: it decides. The normal one, for which there
 are published tables, tells before the data what looks cost and save.
@@ -17,8 +16,7 @@ from scipy.special import ndtr
 from bench.judge.stats.mcnemar import flip_distribution
 
 NODES = 100
-"""Of the Gauss-Legendre rule at each look: boundaries of 5 looks then agree with those of 1200
-nodes to 12 digits."""
+"""Of the Gauss-Legendre rule at each look: 5 looks then agree with 1200 nodes to 12 digits."""
 FARTHEST = 10.0
 """Standard deviations below the mean beyond which nothing is integrated."""
 
@@ -85,8 +83,7 @@ def nested_flip_boundaries(
 def _lattice_boundaries(
     steps: Sequence[NDArray[np.float64]], may_spend: Sequence[float], spent: Sequence[float]
 ) -> tuple[list[int], list[float]]:
-    """The smallest boundary at each look that spends no more than `may_spend`, and how far it stays
-    below `spent`.
+    """The smallest boundary at each look within `may_spend`, and how far it stays below `spent`.
 
     `steps`: for each look, the chances of what it adds to the total, from least to most.
     """
@@ -112,8 +109,7 @@ def _lattice_boundaries(
 
 @functools.cache
 def normal_boundaries(fractions: tuple[float, ...], spent: tuple[float, ...]) -> tuple[float, ...]:
-    """One-sided upper boundaries of a standardised statistic at each look: a normal one, with
-    independent increments.
+    """One-sided upper boundaries of a normal statistic with independent increments, by look.
 
     `fractions` of the information, increasing to 1; `spent` as in `flip_boundaries`, increasing.
     Source: the recursive integration of Armitage, McPherson and Rowe (1969), as in C. Jennison and
@@ -149,15 +145,13 @@ def crossing_chances(
 
 
 Paths = tuple[NDArray[np.float64], NDArray[np.float64], float]
-"""Where the score stands at the last look, the chance of standing there without having crossed, and
-that look's fraction."""
+"""Where the score stands at the last look, with which chance, uncrossed; that look's fraction."""
 
 
 def _uncrossed(fractions: Sequence[float], boundaries: Sequence[float], drift: float) -> Paths:
     """After as many looks as there are `boundaries`: nodes and weights of a Gauss-Legendre rule.
 
-    The score at fraction t has mean drift x t and variance t; the standardised statistic is score /
-    sqrt(t).
+    The score at fraction t has mean drift x t and variance t; the statistic is score / sqrt(t).
     """
     rule, weights = _gauss_legendre()
     nodes: NDArray[np.float64] = np.zeros(1)

@@ -1,5 +1,4 @@
-"""The grids of episodes: for each training seed and task, rollouts down, initial states across.
-Pure."""
+"""The grids of episodes, by training seed and task: rollouts down, initial states across. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -38,8 +37,7 @@ def grids(run: Run) -> list[Content]:
     """The first `MOST_GRIDS` grids; each says of how many columns (``of``) those that it shows are.
 
     A cell sums up the repeats of its initial state. A column is discordant where not all rollouts
-    that have played it agree. Where there are too many columns, discordant ones go before the
-    others.
+    that played it agree; of too many columns the discordant ones stay.
     """
     plan, found = run.plan, []
     places = [(seed, task) for seed in plan.seeds for task in plan.recipe.environment.tasks][

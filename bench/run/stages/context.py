@@ -43,8 +43,7 @@ class Context:
     def held_out(self) -> "Context":
         """The same run with its held-out demonstrations in the place of those for training.
 
-        Non-obvious: so what makes demonstrations and latents makes these too, in a dataset and a
-        latent cache of their own.
+        Non-obvious: what makes demonstrations and latents then makes these too, apart.
         """
         demonstrations = self.plan.recipe.demonstrations
         apart = replace(
@@ -168,8 +167,7 @@ class Context:
             hide_names(logs.parent.glob(f"{logs.name}.simulator-*.log"))
 
     def relative(self, artefacts: dict[str, Path]) -> dict[str, str]:
-        """Artefact paths as recorded: relative to the folder of ``results/`` and ``cache/``, or
-        ``~``."""
+        """Artefact paths as recorded: from the folder of ``results/`` and ``cache/``, or ``~``."""
         top, home = self.cache.parent, Path("~").expanduser()
 
         def recorded(path: Path) -> str:

@@ -27,8 +27,7 @@ def run(
 ) -> tuple[list[Path], list[str]]:
     """Make the films into ``videos/``; `rows` are the journals' by case and index.
 
-    Returns the files that are there now, and one sentence for each episode that has none because it
-    went otherwise than the journal says.
+    Returns the files that are there, and a sentence for each episode that went otherwise.
     """
     from wmvla.rollout.film import side_by_side, write_film
 

@@ -36,8 +36,7 @@ def run(
 ) -> dict[str, Any]:
     """Play the episodes that no journal of the case has; figures: how many, successes, CPU time.
 
-    ``played`` of them in this session, by ``rollout_workers`` simulator processes. ``episodes``:
-    those that are wanted; None: all of the plan.
+    ``played`` of them here, by ``rollout_workers`` simulators. ``episodes``: wanted; None: all.
     """
     path = journal_path(context.run_dir, case.id)
     mine = rows_of(context.shard, context.plan.episodes if episodes is None else episodes)
@@ -158,8 +157,7 @@ def journals_played_by(context: Context, training: str) -> list[Path]:
 
 
 def _remedy(context: Context, training: str) -> str:
-    """Non-obvious: a training that is made again may end in other weights, and no journal may hold
-    episodes of both."""
+    """Non-obvious: no journal may hold episodes of a training and of its repetition."""
     journals = [f"episodes/{file.name}" for file in journals_played_by(context, training)]
     gone = " ".join([f"checkpoints/{training}", *journals])
     return (

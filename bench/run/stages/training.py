@@ -58,8 +58,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
 def _refuse_to_mix(context: Context, case: Case) -> None:
     """UserError if episodes of a checkpoint that is gone are recorded.
 
-    Non-obvious: trained again it may have other weights, and on a GPU it will. No journal may hold
-    episodes of both.
+    Non-obvious: trained again it may have other weights; no journal may hold episodes of both.
     """
     from wmvla.train.checkpoint import latest_step
 
@@ -111,8 +110,7 @@ def world_fields(context: Context, arm: Arm | None = None) -> dict[str, Any]:
 def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
     """Run a job in the machine's training processes; show its progress; record its end.
 
-    Non-obvious: if srun started the others they train too, and wait for this one even if nothing is
-    left to train.
+    Non-obvious: others that srun started wait for this one even if all is trained.
 
     UserError: its metrics are not those of its checkpoint. KeyboardInterrupt: SIGTERM stopped the
     training, here or there; its newest checkpoint is that of its last step.
@@ -167,8 +165,7 @@ def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
 
 
 def _launcher(machine: Machine) -> list[str]:
-    """What starts the training processes: torchrun, unless there is one or srun did. UserError if
-    neither could."""
+    """What starts the processes: torchrun, unless one or srun's. UserError: neither can."""
     if machine.training_processes == 1 or by_srun():
         return []
     if machine.nodes > 1:
@@ -185,8 +182,7 @@ def job_path(run_dir: Path, case_id: str) -> Path:
 def _has_failed(log: Path) -> bool:
     """Whether the log shows a failure.
 
-    Non-obvious: the exit code need not. SIGTERM that comes while Python ends with a traceback is
-    that of its process.
+    Non-obvious: the exit code need not: SIGTERM may come while Python ends with a traceback.
     """
     return bool(said(log, "error: ")) or has_traceback(log)
 
