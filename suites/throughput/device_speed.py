@@ -1,27 +1,14 @@
 """What the device itself can do: a matrix product, a memory copy. All speeds stand beside these."""
 
-import time
 from collections.abc import Callable
 
 import torch
+from clocks import seconds_of
 
 GEMM_SIDE = {"cpu": 512, "cuda": 8192}
 """Rows and columns of the square matrices. On a GPU large enough that the launch does not count."""
 COPY_BYTES = {"cpu": 2**26, "cuda": 2**32}
 REPEATS = {"cpu": 5, "cuda": 50}
-
-
-def seconds_of(work: Callable[[], object], device: str, repeats: int) -> float:
-    """Mean seconds of `work` when it is asked for `repeats` times in a row.
-
-    Non-obvious: a GPU works behind the caller's back. It is waited for at both ends, not between.
-    """
-    _wait(device)
-    began = time.perf_counter()
-    for _ in range(repeats):
-        work()
-    _wait(device)
-    return (time.perf_counter() - began) / repeats
 
 
 def matrix_product(device: str, dtype: torch.dtype) -> tuple[Callable[[], torch.Tensor], float]:
@@ -44,8 +31,3 @@ def measured_tflops(device: str, dtype: torch.dtype) -> float:
     work, operations = matrix_product(device, dtype)
     seconds_of(work, device, 3)
     return operations / min(seconds_of(work, device, REPEATS[device]) for _ in range(3)) / 1e12
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from clocks import take_turns
 from noise_dataset import REPO_ID, write_noise
 
 from bench.plan.suite import load_suite
@@ -121,13 +122,8 @@ def test_a_step_with_memory_against_a_plain_one(
     benchmark: Any, jobs: dict[str, TrainingJob], measured: Callable[..., None]
 ) -> None:
     """The benchmark's time is E2's; ``extra_info`` has both arms' CPU ms a step, of fast turns."""
-    plain, memory = turns(jobs["E0"]), turns(jobs["E2"])
-    spent: dict[str, list[float]] = {"E0": [], "E2": []}
-
-    def both() -> None:
-        spent["E0"].append(plain())
-
-    benchmark.pedantic(lambda: spent["E2"].append(memory()), setup=both, rounds=TURNS)
+    turn = take_turns(benchmark, turns(jobs["E0"]), turns(jobs["E2"]), TURNS)
+    spent = dict(zip(("E0", "E2"), turn, strict=True))
     fastest = {arm: sorted(times[1:])[: TURNS // 3] for arm, times in spent.items()}
     cost = {arm: 1e3 * sum(times) / len(times) / STEPS for arm, times in fastest.items()}
     ratio = cost["E2"] / cost["E0"]
