@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.compare.differences import differences
 from bench.judge.claim_evidence import contrast_readings
 from bench.judge.pairing import Contrast, pair_outcomes
 from bench.judge.stats.difference import tost_confidence
 from bench.plan.document import Plan
 from bench.plan.suite import Claim
-from bench.record.differences import differences
 from bench.record.journal import check_scenes
 from bench.record.run import Run
 from wmvla.rollout.journal import Row
@@ -77,12 +77,13 @@ def compare(one: Run, other: Run) -> Parity:
     """All in which two runs may differ; rollouts if both plans have them and their episodes."""
     aspects = (
         _plans(one.plan, other.plan),
-        _recorded(one, other, "code", [("code_sha256",)]),
-        _recorded(one, other, "renderer", [("gl_renderer",), ("packages", "mujoco")]),
-        _recorded(one, other, "golden frame", [("golden_frame_sha256",)]),
+        _recorded(one, other, "code", ("code_sha256",)),
+        _recorded(one, other, "renderer", ("gl_renderer",), ("packages", "mujoco")),
+        _recorded(one, other, "golden frame", ("golden_frame_sha256",)),
         _scenes(one, other),
     )
-    margin = margin_of(one.plan)
+    margins = [claim.margin for claim in one.plan.claims if claim.margin is not None]
+    margin = min(margins, default=USUAL_MARGIN)
     # Other episodes are no pairs.
     comparable = one.plan.episodes == other.plan.episodes and one.plan.seeds == other.plan.seeds
     names = dict.fromkeys(case.rollout for case in one.plan.rollout_cases()) if comparable else {}
@@ -96,13 +97,6 @@ def compare(one: Run, other: Run) -> Parity:
     )
 
 
-def margin_of(plan: Plan) -> float:
-    """The narrowest margin of the plan's claims of equivalence."""
-    return min(
-        (claim.margin for claim in plan.claims if claim.margin is not None), default=USUAL_MARGIN
-    )
-
-
 def _plans(one: Plan, other: Plan) -> Aspect:
     moved = dataclasses.replace(other, machine=one.machine)
     if moved.hash == one.hash:
@@ -112,26 +106,25 @@ def _plans(one: Plan, other: Plan) -> Aspect:
     return Aspect("plan", "differs", (*differing[:MOST_NAMED], *more))
 
 
-def _recorded(one: Run, other: Run, what: str, paths: Sequence[tuple[str, ...]]) -> Aspect:
+def _recorded(one: Run, other: Run, what: str, *paths: tuple[str, ...]) -> Aspect:
     """Entries of both runs' provenance."""
     statuses: list[Status] = []
     lines = []
     for path in paths:
-        left, right = _text(one, path), _text(other, path)
+        found = {run: run.recorded(*path) for run in (one, other)}
         name = path[-1].removesuffix("_sha256").replace("_", " ")
-        if left is None or right is None:
-            lacking = [
-                run.run_dir.name for run, value in ((one, left), (other, right)) if value is None
-            ]
+        lacking = [run.run_dir.name for run, value in found.items() if not isinstance(value, str)]
+        if lacking:
             statuses.append("not shown")
             lines.append(f"{name}: not recorded in {' and '.join(lacking)}")
-        elif left == right:
-            statuses.append("same")
-            lines.append(f"{name}: {_short(path, left)}")
-        else:
-            statuses.append("differs")
-            lines.append(f"{name}: {_short(path, left)} and {_short(path, right)}")
-    return Aspect(what, _worst(statuses), tuple(lines))
+            continue
+        hashed = path[-1].endswith("_sha256")
+        different = dict.fromkeys(found.values())
+        statuses.append("differs" if len(different) > 1 else "same")
+        shown = (value[:16] if hashed else value for value in different)
+        lines.append(f"{name}: {' and '.join(shown)}")
+    worst: tuple[Status, ...] = ("differs", "not shown", "same")
+    return Aspect(what, next(each for each in worst if each in statuses), tuple(lines))
 
 
 def _scenes(one: Run, other: Run) -> Aspect:
@@ -205,19 +198,3 @@ def _speeds(one: Run, other: Run) -> tuple[Speed, ...]:
 def _figures(run: Run) -> dict[str, Record]:
     """Of the throughput suite, by name; empty if it was not measured."""
     return {str(speed["figure"]): speed for speed in run.speeds or ()}
-
-
-def _text(run: Run, path: Sequence[str]) -> str | None:
-    """A text of the provenance; None if it is missing or could not be found out."""
-    found = run.recorded(*path)
-    return found if isinstance(found, str) else None
-
-
-def _short(path: Sequence[str], value: str) -> str:
-    return value[:16] if path[-1].endswith("_sha256") else value
-
-
-def _worst(statuses: Sequence[Status]) -> Status:
-    if "differs" in statuses:
-        return "differs"
-    return "not shown" if "not shown" in statuses else "same"

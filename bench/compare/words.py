@@ -53,28 +53,26 @@ def comparison_markdown(comparison: Comparison) -> str:
 
 def verdict(comparison: Comparison) -> str:
     """One sentence, the answer first."""
-    by_status = {
-        status: [each for each in comparison.rollouts if each.status == status] for status in STATUS
-    }
-    names = {
-        status: listed([_name(comparison, each) for each in found])
-        for status, found in by_status.items()
-    }
-    if found := by_status["regression"]:
+
+    def having(status: Status) -> list[Compared]:
+        return [each for each in comparison.rollouts if each.status == status]
+
+    def names(found: list[Compared]) -> list[str]:
+        return [_name(comparison, each) for each in found]
+
+    if found := having("regression"):
         losses = [f"{_name(comparison, each)} ({points(each.difference)} points)" for each in found]
         return (
             f"REGRESSION: {listed(losses)} {'is' if len(found) == 1 else 'are'} worse than in"
             f" {comparison.sides[0].name}."
         )
-    if by_status["broken"]:
+    if found := having("broken"):
+        lost = listed(names(found))
+        return f"OPEN: because of errors or timeouts it is not known whether {lost} lost."
+    if (found := having("incomplete")) or comparison.unplayed:
         return (
-            f"OPEN: because of errors or timeouts it is not known whether {names['broken']} lost."
-        )
-    if by_status["incomplete"] or comparison.unplayed:
-        begun = [_name(comparison, each) for each in by_status["incomplete"]]
-        return (
-            f"OPEN: episodes are still missing in {listed([*begun, *comparison.unplayed])}; so far"
-            " no regression is shown."
+            "OPEN: episodes are still missing in "
+            f"{listed([*names(found), *comparison.unplayed])}; so far no regression is shown."
         )
     least = max(each.not_excluded for each in comparison.rollouts)
     number = len(comparison.rollouts)
