@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.compare.external_words import IMPORT_FLAWS, IMPORT_NAME, import_source
-from bench.record.external import EXTERNAL_VERSION, External, Table, TaskCount, check
-from wmvla.documents import build
+from bench.record.external import EXTERNAL_VERSION, External, Table, TaskCount, external_from
 from wmvla.errors import UserError
 
 
@@ -50,8 +49,7 @@ def read_eval_info(path: Path, rollout: str) -> External:
         tables=tuple(_table(rollout, suite, each, broken[suite]) for suite, each in counts.items()),
         file_sha256=hashlib.sha256(content).hexdigest(),
     )
-    check(build(External, external.to_json(), str(path)), str(path))
-    return external
+    return external_from(external.to_json(), str(path))
 
 
 def _task(task: Any, where: str) -> tuple[str, TaskCount]:

@@ -1,8 +1,9 @@
 """Where a suite runs: `bench/plan/machines/<name>.toml`, and which of them this computer is."""
 
 import dataclasses
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from bench.formats.toml import read_toml
 from bench.host import hardware
 from bench.host.hardware import Accelerator
-from bench.plan.machine_performance import Performance, check_performance
+from bench.plan.machine_performance import Performance, performance_faults
 from wmvla.documents import build, did_you_mean
 from wmvla.errors import UserError
 from wmvla.ranges import Natural, Positive
@@ -117,20 +118,24 @@ def _load(name: str, folder: Path) -> tuple[Machine, Performance]:
     keys = {field.name for field in dataclasses.fields(Performance)}
     fast: dict[str, Any] = {key: content.pop(key) for key in keys & set(content)}
     machine = build(Machine, content, str(path))
-    if machine.name != name:
-        raise UserError(
-            f"{path}: 'name' is {machine.name!r} but the file is '{name}.toml'; make them equal"
-        )
+    performance = build(Performance, fast, str(path))
+    faults = itertools.chain(_faults(machine, name), performance_faults(performance))
+    if fault := next(faults, None):
+        raise UserError(f"{path}: {fault}")
+    return machine, performance
+
+
+def _faults(machine: Machine, file: str) -> Iterator[str]:
+    """What types cannot say."""
+    if machine.name != file:
+        yield f"'name' is {machine.name!r} but the file is '{file}.toml'; make them equal"
     if machine.training_processes % machine.nodes:
-        raise UserError(
-            f"{path}: 'training_processes' is {machine.training_processes}, for all nodes "
-            f"together, but not a multiple of 'nodes' = {machine.nodes}; make it one"
+        yield (
+            f"'training_processes' is {machine.training_processes}, for all nodes together, but "
+            f"not a multiple of 'nodes' = {machine.nodes}; make it one"
         )
     if machine.strategy != "ddp" and machine.training_processes < 2:
-        raise UserError(
-            f"{path}: 'strategy' is '{machine.strategy}', which splits the policy over several "
-            "processes, but there is only one; use 'ddp'"
+        yield (
+            f"'strategy' is '{machine.strategy}', which splits the policy over several processes, "
+            "but there is only one; use 'ddp'"
         )
-    performance = build(Performance, fast, str(path))
-    check_performance(performance, str(path))
-    return machine, performance

@@ -6,6 +6,7 @@ as fast as the reference says. Without a reference there is no second judgement.
 
 import datetime
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -100,27 +101,21 @@ def judge(performance: Performance, benchmark: str, value: float, unit: str) -> 
     return Judgement("expected failure", f"{sentence}; expected: {reason}")
 
 
-def check_performance(performance: Performance, file: str) -> None:
-    """UserError for what no type says: a pattern, dates, and names that must exist."""
+def performance_faults(performance: Performance) -> Iterator[str]:
+    """What no type says: a pattern, dates, and names that must exist."""
     try:
         re.compile(performance.device)
     except re.error as error:
-        raise UserError(f"{file}: 'device' is not a regular expression: {error}") from None
+        yield f"'device' is not a regular expression: {error}"
     for benchmark, reference in performance.references.items():
         key = f"references.{benchmark}"
         if reference.lower is None and reference.upper is None:
-            raise UserError(
-                f"{file}: '{key}' has neither 'lower' nor 'upper', so nothing could fail; give one"
-            )
+            yield f"'{key}' has neither 'lower' nor 'upper', so nothing could fail; give one"
         try:
             datetime.date.fromisoformat(reference.date)
         except ValueError:
-            raise UserError(
-                f"{file}: '{key}.date' must be like 2026-11-23, not '{reference.date}'"
-            ) from None
+            yield f"'{key}.date' must be like 2026-11-23, not '{reference.date}'"
     for benchmark in performance.expected_failures:
         if benchmark not in performance.references:
-            raise UserError(
-                f"{file}: 'expected_failures.{benchmark}' has no reference, so it cannot fail; "
-                "remove it"
-            )
+            key = f"expected_failures.{benchmark}"
+            yield f"'{key}' has no reference, so it cannot fail; remove it"

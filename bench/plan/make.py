@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 
 from bench.plan.cases import make_cases
 from bench.plan.document import PLAN_VERSION, Method, Plan
@@ -42,7 +43,8 @@ def make_plan(
     if recipe.base.source == "tiny":  # trained here with its vision: there is nothing to cache
         machine = dataclasses.replace(machine, cache_vision=False)
     where = f"suite '{suite.name}', scale '{scale}'"
-    _check_recipe(recipe, machine, where)
+    if fault := next(_faults(recipe, machine), None):
+        raise UserError(f"{where}: {fault}")
     seeds = overrides.seeds or suite.seeds
     sequential = None
     if overrides.sequential is not None:
@@ -126,34 +128,30 @@ def _override_training(training: Training, overrides: Overrides) -> Training:
     return dataclasses.replace(training, steps=steps, batch_size=batch)
 
 
-def _check_recipe(recipe: Recipe, machine: Machine, where: str) -> None:
-    rollout, tasks = recipe.rollout, recipe.environment.tasks
-    demonstrations = recipe.demonstrations
-    if demonstrations.held_out and demonstrations.source != "expert":
-        raise UserError(
-            f"{where}: 'demonstrations.held_out' needs source 'expert'; a {demonstrations.source}"
-            " dataset has none"
+def _faults(recipe: Recipe, machine: Machine) -> Iterator[str]:
+    """What types cannot say of a recipe on a machine."""
+    held_out, source = recipe.demonstrations.held_out, recipe.demonstrations.source
+    if held_out and source != "expert":
+        yield f"'demonstrations.held_out' needs source 'expert'; a {source} dataset has none"
+    if seen_twice := sorted(set(held_out) & set(recipe.demonstrations.inits)):
+        yield (
+            f"'demonstrations.held_out' has {seen_twice[0]}, which 'demonstrations.inits' uses for"
+            " training"
         )
-    seen_twice = sorted(set(demonstrations.held_out) & set(demonstrations.inits))
-    if seen_twice:
-        raise UserError(
-            f"{where}: 'demonstrations.held_out' has {seen_twice[0]}, which "
-            "'demonstrations.inits' uses for training"
-        )
-    for key, values in (("rollout.inits", rollout.inits), ("environment.tasks", tasks)):
+    tasks = recipe.environment.tasks
+    for key, values in (("rollout.inits", recipe.rollout.inits), ("environment.tasks", tasks)):
         if len(set(values)) < len(values):
-            raise UserError(f"{where}: '{key}' has an entry twice; it is {list(values)}")
+            yield f"'{key}' has an entry twice; it is {list(values)}"
     if machine.cache_vision and recipe.training.image_shift:
-        raise UserError(
-            f"{where}: 'training.image_shift' is {recipe.training.image_shift}, so that images"
-            " differ from step to step and their features cannot be cached; set 'cache_vision ="
-            f" false' for machine '{machine.name}'"
+        yield (
+            f"'training.image_shift' is {recipe.training.image_shift}, so that images differ from"
+            " step to step and their features cannot be cached; set 'cache_vision = false' for"
+            f" machine '{machine.name}'"
         )
-    if recipe.training.batch_size % (machine.training_processes * machine.accumulation_steps):
-        parts = (
-            f" in {machine.accumulation_steps} parts each" if machine.accumulation_steps > 1 else ""
-        )
-        raise UserError(
-            f"{where}: batch size {recipe.training.batch_size} cannot be split evenly over the "
-            f"{machine.training_processes} training processes of machine '{machine.name}'{parts}"
+    parts = machine.accumulation_steps
+    if recipe.training.batch_size % (machine.training_processes * parts):
+        yield (
+            f"batch size {recipe.training.batch_size} cannot be split evenly over the "
+            f"{machine.training_processes} training processes of machine '{machine.name}'"
+            f"{f' in {parts} parts each' if parts > 1 else ''}"
         )
