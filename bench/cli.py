@@ -45,8 +45,6 @@ DOCTOR_HELP = "show what this machine has, and how to fix what is missing"
 
 
 class _OneLineParser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line."""
-
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
@@ -65,7 +63,6 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     outlive_readers()
     try:

@@ -187,7 +187,6 @@ def table(checks: Sequence[Check]) -> list[str]:
 
 
 def promised(check: Check) -> str:
-    """The range in words."""
     low, high = 100 * max(0.0, check.at_least), 100 * min(1.0, check.at_most)
     if low <= 0 and high >= 100:
         return "-"

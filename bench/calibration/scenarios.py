@@ -66,7 +66,6 @@ class Scenario:
 
 
 def level(rate: float, tasks: int = TASKS) -> Rates:
-    """The same rate in every task."""
     return (rate,) * tasks
 
 
@@ -168,7 +167,6 @@ def _few(name: str, says: str, *gains: float) -> Scenario:
 
 
 def _looked_at(name: str, spending: Spending) -> Scenario:
-    """The scenario of that name, in a sequential plan."""
     found = next(scenario for scenario in SCENARIOS if scenario.name == name)
     return replace(found, name=f"{name}, {spending} looks", spending=spending)
 

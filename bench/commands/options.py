@@ -179,12 +179,10 @@ def trackers_from(options: Any) -> tuple[str, ...]:
 
 
 def plan_from(suite: str, options: Any) -> Plan:
-    """The plan that those options ask for."""
     return resolve_plan(suite, options.scale, options.machine, overrides_from(options))
 
 
 def run_dir_of(plan: Plan, options: Any) -> Path:
-    """Where the plan's run lives."""
     return Path(options.results or RESULTS) / plan.run_name
 
 

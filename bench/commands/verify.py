@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0: nothing is wrong. 1: something is, each on a line. 2: no run directory."""
-    from bench.share.packed import verify_packed
+    from bench.share.pack import verify_packed
     from bench.verify.verify import verify
 
     path: Path = options.run_dir

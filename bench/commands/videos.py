@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _shown_in_report(run_dir: Path) -> str:
     """Write an existing report again, with the films, and the manifest; what was done, in words."""
-    from bench.formats.json_file import read_object
+    from bench.formats.strict_json import read_object
     from bench.report.write import write_report
     from bench.verify.manifest import write_manifest
 

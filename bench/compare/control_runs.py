@@ -25,7 +25,7 @@ from bench.record.controls import (
 )
 from bench.record.privacy import anonymous
 from bench.record.run import Run
-from bench.wording import verdict_sentence
+from bench.wording.verdicts import verdict_sentence
 from wmvla.errors import UserError
 from wmvla.files import write_json
 

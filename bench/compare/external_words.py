@@ -24,7 +24,6 @@ def import_source(file: str) -> str:
 
 
 def imported_line(rollout: str, suite: str, successes: int, episodes: int, not_played: int) -> str:
-    """What was imported of one suite, in one line."""
     line = (
         f"{rollout} in {suite}: {successes} of {episodes} solved ({percent(successes / episodes)}),"
         f" {UNPAIRED}"

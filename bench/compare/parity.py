@@ -30,8 +30,6 @@ MOST_NAMED = 8
 
 @dataclass(frozen=True)
 class Aspect:
-    """In what two runs must be the same."""
-
     what: str
     status: Status
     lines: tuple[str, ...]
@@ -39,8 +37,6 @@ class Aspect:
 
 @dataclass(frozen=True)
 class Success:
-    """One rollout on both machines."""
-
     rollout: str
     planned: int
     contrast: Contrast
@@ -107,7 +103,6 @@ def _plans(one: Plan, other: Plan) -> Aspect:
 
 
 def _recorded(one: Run, other: Run, what: str, *paths: tuple[str, ...]) -> Aspect:
-    """Entries of both runs' provenance."""
     statuses: list[Status] = []
     lines = []
     for path in paths:

@@ -117,7 +117,6 @@ def compare(sides: Sequence[Side], threshold: float = 0.0, unpaired: bool = Fals
 
 
 def _weigh(candidates: Sequence[Candidate], alpha: float, threshold: float) -> list[Compared]:
-    """All of them together."""
     adjusted = holm_adjusted([each.evidence["failures"].p for each in candidates])
     rejected = {
         reading: holm_rejected(

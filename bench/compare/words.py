@@ -41,7 +41,6 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """For a pull request."""
     baseline, *others = (side.name for side in comparison.sides)
     lines = [f"### {listed(others)} against {baseline}", "", f"**{verdict(comparison)}**"]
     for section in sections(comparison):
@@ -96,7 +95,6 @@ def rule(comparison: Comparison) -> str:
 
 
 def sections(comparison: Comparison) -> list[Section]:
-    """All that stands below the answer."""
     found = [_success(comparison)]
     if any(each.candidate.steps for each in comparison.rollouts):
         found.append(_steps(comparison))

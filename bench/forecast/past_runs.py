@@ -42,7 +42,6 @@ def find_past_runs(plan: Plan, folders: Iterable[Path]) -> tuple[list[Run], list
 
 
 def processor_of(run: Run) -> str:
-    """The processor that a run was made on."""
     model, cores = run.recorded("cpu", "model"), run.recorded("cpu", "cores_usable")
     return f"{model}, {cores} cores" if model and cores else "processor not recorded"
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.formats.json_file import read_object
+from bench.formats.strict_json import read_object
 
 OWN = "sha256"
 """Key of a document's sum over the rest of it."""

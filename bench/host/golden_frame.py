@@ -39,7 +39,6 @@ def draw() -> "tuple[NDArray[np.uint8], str]":
 
 
 def digest(frame: "NDArray[np.uint8]") -> str:
-    """SHA-256 of the frame's bytes."""
     assert frame.std() > 0, "an empty frame was drawn"
     return hashlib.sha256(frame.tobytes()).hexdigest()
 

@@ -21,8 +21,6 @@ READINGS = ("failures", "against", "for")
 
 @dataclass(frozen=True)
 class Stop:
-    """Where a claim stands."""
-
     look: int
     """The look that it ended at; of one that goes on, the last that it was taken at, 0 for none."""
     of: int
@@ -43,8 +41,6 @@ class Stop:
 
 @dataclass(frozen=True)
 class ClaimEvidence:
-    """What is known about one claim."""
-
     outcomes: Outcomes
     contrasts: dict[str, Contrast]
     """By reading."""

@@ -144,7 +144,6 @@ class Plan:
 
     @property
     def last_look(self) -> int:
-        """How many looks there are."""
         return len(self.rows_by_look)
 
     @property

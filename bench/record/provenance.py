@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from bench.formats.json_file import read_object
+from bench.formats.strict_json import read_object
 from bench.host import hardware
 from bench.host.folders import CODE, is_checkout
 from bench.record.code_version import code_sha256

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from bench.formats.json_file import read_object
 from bench.formats.one_line import one_line
+from bench.formats.strict_json import read_object
 from bench.plan.cases import Case
 from bench.plan.document import Plan
 from bench.plan.files import load_plan

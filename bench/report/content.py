@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench import wording
 from bench.compare.context import beside
 from bench.compare.control_words import BROKEN, control_sentence, controls_note
 from bench.judge.missing import as_ranges, missing_episodes
@@ -22,7 +21,9 @@ from bench.report.drawings.curves import CURVES_BY_K, is_number
 from bench.report.playing import hard_resets, largest_batch, playing
 from bench.report.spent import spent
 from bench.report.throughput import throughput
+from bench.wording import notes, plans, verdicts
 from bench.wording.methods import method_in_words
+from bench.wording.text import sentence_case
 from wmvla.rollout.journal import values
 
 REPORT_VERSION = 1
@@ -54,13 +55,13 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
         "seeds": list(plan.seeds),
         "alpha": plan.alpha,
         "method": {**asdict(plan.method), **method_in_words(plan.method)},
-        **({"looks": text} if (text := wording.looks_sentence(plan)) else {}),
+        **({"looks": text} if (text := plans.looks_sentence(plan)) else {}),
         "verdict": {
             "decision": verdict.decision,
             "why": verdict.why,
-            "reason": wording.sentence_case(wording.overall_reason(plan, verdict)),
-            "sentence": wording.verdict_sentence(plan, verdict),
-            "line": wording.verdict_line(plan, verdict),
+            "reason": sentence_case(verdicts.overall_reason(plan, verdict)),
+            "sentence": verdicts.verdict_sentence(plan, verdict),
+            "line": verdicts.verdict_line(plan, verdict),
         },
         **_controls(run),
         "complete": verdict.complete,
@@ -77,14 +78,14 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
             for case, lacking in missing_episodes(plan, run.rows, verdict.progress).items()
         ],
         "playing": list(played.values()),
-        "resets_note": wording.resets_note(
+        "resets_note": notes.resets_note(
             hard_resets(run.rows),
             sum(int((values(rows, "reset") == "cheap").sum()) for rows in run.rows.values()),
         ),
-        "batch_note": wording.batch_note(max(map(largest_batch, run.rows.values()), default=1)),
+        "batch_note": notes.batch_note(max(map(largest_batch, run.rows.values()), default=1)),
         "sanity": {
             **asdict(verdict.sanity),
-            "sentence": wording.sentence_case(wording.sanity_sentence(verdict.sanity)),
+            "sentence": sentence_case(verdicts.sanity_sentence(verdict.sanity)),
         },
         "cannot_say": _cannot_say(plan, verdict),
         "rates": [_rate(plan, verdict, rate) for rate in verdict.rates],
@@ -92,7 +93,7 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
         "claims": [_claim(plan, result, played) for result in verdict.claims],
         "training": [_training(plan, case_id, lines) for case_id, lines in run.metrics.items()],
         "replays": (replays := _replays(run)),
-        "replays_note": wording.replays_note(plan, len(replays)),
+        "replays_note": notes.replays_note(plan, len(replays)),
         "discordant": listed(differing),
         "throughput": throughput(run),
         "spent": spent(run),
@@ -120,8 +121,8 @@ def _unfinished(run: Run, verdict: Verdict) -> str | None:
     undone = [case.id for case in run.plan.cases if case.id not in run.cases]
     if not undone:
         return None
-    named = ", ".join(undone[: wording.MOST_NAMED]) + (
-        ", ..." if len(undone) > wording.MOST_NAMED else ""
+    named = ", ".join(undone[: verdicts.MOST_NAMED]) + (
+        ", ..." if len(undone) > verdicts.MOST_NAMED else ""
     )
     return (
         f"All episodes are finished; {len(undone)} of {len(run.plan.cases)} cases are not: {named}."
@@ -208,19 +209,19 @@ def _controls(run: Run) -> Content:
 
 def _cannot_say(plan: Plan, verdict: Verdict) -> list[str]:
     """The limits of the scale, the seeds, the arms left out, and the number of episodes."""
-    said = [*plan.cannot_say, wording.seeds_note(plan)]
+    said = [*plan.cannot_say, verdicts.seeds_note(plan)]
     left_out = [result.claim.id for result in verdict.claims if not result.claim.asked]
     if left_out:
-        said.append(wording.not_asked_note(left_out))
+        said.append(verdicts.not_asked_note(left_out))
     early = [result.claim.id for result in verdict.claims if result.stop.decided_early]
     if early:
-        said.append(wording.ended_early_note(early))
+        said.append(verdicts.ended_early_note(early))
     said += [
         note
         for claim in plan.claims
         if claim.asked
         and plan.concludes
-        and (note := wording.out_of_reach_note(claim, limit_of(plan, claim)))
+        and (note := plans.out_of_reach_note(claim, limit_of(plan, claim)))
     ]
     return said
 
@@ -269,11 +270,11 @@ def _claim(plan: Plan, result: ClaimResult, played: dict[str, Content]) -> Conte
         "decision": result.decision,
         "why": result.why,
         "complete": result.complete,
-        "sentence": wording.claim_sentence(plan, result),
-        "bounds_note": wording.bounds_note(result),
-        "takes": wording.limit_sentence(limit) if undecided else None,
+        "sentence": verdicts.claim_sentence(plan, result),
+        "bounds_note": verdicts.bounds_note(result),
+        "takes": plans.limit_sentence(limit) if undecided else None,
         "effort": (
-            wording.effort_note(limit, *_hours_a_pair(plan, claim, played))
+            plans.effort_note(limit, *_hours_a_pair(plan, claim, played))
             if undecided and result.why == "data"
             else None
         ),
@@ -293,7 +294,7 @@ def _claim(plan: Plan, result: ClaimResult, played: dict[str, Content]) -> Conte
         "bounds": list(result.bounds) if result.bounds else None,
         "design_effect": contrast.design_effect,
         "steps": (
-            {**asdict(result.steps), "sentence": wording.steps_sentence(claim, result.steps)}
+            {**asdict(result.steps), "sentence": notes.steps_sentence(claim, result.steps)}
             if result.steps
             else None
         ),
@@ -354,7 +355,6 @@ def _means_by_k(lines: list[Record], key: str) -> list[float]:
 
 
 def _replays(run: Run) -> list[Content]:
-    """What each replayed training showed on the held-out demonstrations."""
     replayed = [case for case in run.plan.cases if case.kind == "replay" and case.id in run.cases]
     return [_replay(run.plan, case, run.cases[case.id]) for case in replayed]
 

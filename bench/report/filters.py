@@ -34,7 +34,6 @@ def figure(value: float | None, digits: int = 3) -> str:
 
 
 def cosine(value: float) -> str:
-    """A cosine, to two decimal places."""
     return f"{value:.2f}"
 
 

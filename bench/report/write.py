@@ -57,7 +57,6 @@ def make_reports(
 
 
 def _reports(run: Run, templates: Templates, refresh: int | None) -> dict[str, bytes]:
-    """The reports of a run by file name."""
     differing = discordant(run)
     content = _rounded(report_content(run, differing))
     shown = {

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from bench.formats.checksums import signed, sums_of
-from bench.formats.json_file import read_object
+from bench.formats.strict_json import read_object
 from bench.host.energy import Counter, NoReading, find_counter, reading
 from bench.judge.pairing import RowsByCase
 from bench.judge.progress import Progress, progress_of, wanted_looks
@@ -60,7 +60,6 @@ STAGES: dict[str, Callable[[Context, Case], dict[str, Any]]] = {
 
 
 def record_path(run_dir: Path, case_id: str) -> Path:
-    """Where a finished case is recorded."""
     return run_dir / "cases" / f"{case_id}.json"
 
 
@@ -176,7 +175,6 @@ class Executor:
         )
 
     def is_done(self, case_id: str) -> bool:
-        """Whether nothing is left to do of a case."""
         return self._finished(self.context.plan.case(case_id)) is not None
 
     def _finished(self, case: Case) -> dict[str, Any] | None:

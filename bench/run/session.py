@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.forecast.requirements import require
-from bench.formats.json_file import read_object
+from bench.formats.strict_json import read_object
 from bench.plan.cases import Case
 from bench.plan.document import Plan
 from bench.plan.files import write_plan

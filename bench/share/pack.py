@@ -10,6 +10,7 @@ import io
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from bench.plan.document import Plan
 from bench.plan.files import load_plan
 from bench.record.privacy import anonymous
 from bench.verify.manifest import BESIDE, files_of
+from bench.verify.verify import Verified, verify
 from wmvla.errors import UserError
 from wmvla.files import rename_durably
 
@@ -121,6 +123,17 @@ def _zstd() -> str:
     if found is None:
         raise UserError("zstd is not installed: install it, or use .tar.gz")
     return found
+
+
+def verify_packed(packed: Path, seal: str | None = None, templates: Path | None = None) -> Verified:
+    """As `verify`, of what `wmbench pack` made. UserError if it is damaged, or was not packed here.
+
+    Non-obvious: it is unpacked two levels deep: a run directory lies beside a cache two levels up.
+    """
+    with tempfile.TemporaryDirectory(prefix="wmbench-unpacked-") as folder:
+        results = Path(folder) / "results"
+        results.mkdir()
+        return verify(unpack(packed, results), seal, templates)
 
 
 def unpack(packed: Path, folder: Path) -> Path:

@@ -11,8 +11,6 @@ from bench.formats.strict_json import NotStrictError, parse
 
 @dataclass(frozen=True)
 class Damage:
-    """One thing that is wrong."""
-
     file: str
     """Path in the run directory."""
     what: str
@@ -23,8 +21,6 @@ class Damage:
 
 @dataclass
 class Findings:
-    """Collects what the checks of one run directory find."""
-
     run_dir: Path
     damages: list[Damage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

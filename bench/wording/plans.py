@@ -15,7 +15,6 @@ USUAL_GAIN = 0.05
 
 
 def limit_sentence(limit: Limit) -> str:
-    """What it would take."""
     if isinstance(limit, EquivalenceLimit):
         return (
             f"{sentence_case(discordance_note(limit.discordance))}, {limit.pairs} paired episodes "
@@ -67,7 +66,6 @@ def looks_sentence(plan: Plan) -> str | None:
 
 
 def power_heading(plan: Plan) -> str:
-    """What `plan_sentences` are about."""
     alike = ", if training seeds do not differ" if len(plan.seeds) > 1 else ""
     return f"What {pairs_of(plan)} paired episodes can show, with a chance of 80 %{alike}:"
 

@@ -30,7 +30,6 @@ class Here:
     """None if this computer does not report it."""
 
     def joules(self) -> dict[str, float] | None:
-        """Joules so far, by what counts them."""
         return reading(self.energy)
 
     @property

@@ -27,8 +27,6 @@ MOST_OVERHEAD = 1e-3
 
 
 class FreePolicy:
-    """Answers at once."""
-
     def __init__(self, largest_batch: int) -> None:
         self.largest_batch = largest_batch
 

@@ -17,8 +17,6 @@ MOST_COUNTED = 1000
 
 @dataclass(frozen=True)
 class StepsContrast:
-    """How fast two arms are, pair by pair."""
-
     quicker: int
     """Pairs in which the left arm succeeds in fewer steps, or succeeds alone."""
     slower: int

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.compare.speed import costs
+from bench.forecast.past_runs import COMMITTED
 from bench.judge.verdict import judge
 from bench.plan.document import PLAN_FILE
 from bench.record.external import FOLDER, PUBLISHED, External, read_externals
 from bench.record.run import Run
-from bench.wording import verdict_sentence
+from bench.wording.verdicts import verdict_sentence
 from wmvla.errors import UserError
 
-COMMITTED = "reference"
-"""Folder of runs inside the folder of run directories."""
 TRACES = (PLAN_FILE, "provenance.json", "report.json", "cases", "episodes")
 """What makes a folder a run, whole or damaged."""
 

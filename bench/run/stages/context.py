@@ -36,7 +36,6 @@ class Context:
 
     @property
     def cache(self) -> Path:
-        """The shared cache folder."""
         return self.run_dir.resolve().parent.parent / "cache"
 
     @property
@@ -113,7 +112,6 @@ class Context:
 
     @property
     def base_folder(self) -> Path:
-        """Checkpoints of the base policy."""
         recipe = self.plan.recipe
         parts = recipe.base.to_dict(), asdict(recipe.base_training), recipe.rollout.n_action_steps
         return (
@@ -143,7 +141,6 @@ class Context:
         return worker_count(episodes, policy_on_gpu, simulator_bytes(self.plan.recipe.environment))
 
     def progress(self, label: str, total: int, done: int = 0) -> Progress:
-        """A progress line for one stage."""
         return Progress(label, total, done, show=self.show)
 
     def alone(self, label: str, thing: Path) -> AbstractContextManager[None]:
@@ -152,7 +149,6 @@ class Context:
         return alone(thing, label, show)
 
     def log_path(self, case_id: str) -> Path:
-        """Where the output of a case's processes goes."""
         return self.run_dir / "logs" / f"{case_id}.log"
 
     @contextmanager

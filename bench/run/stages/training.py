@@ -175,7 +175,6 @@ def _launcher(machine: Machine) -> list[str]:
 
 
 def job_path(run_dir: Path, case_id: str) -> Path:
-    """Where the description of a training is."""
     return run_dir / "jobs" / f"{case_id}.json"
 
 
