@@ -164,18 +164,16 @@ def overrides_from(options: Any) -> Overrides:
 
 def trackers_from(options: Any) -> tuple[str, ...]:
     """Where metrics go beside their file. UserError names an unknown tracker."""
-    names = (
-        [name.strip() for name in options.trackers.split(",")]
-        if options.trackers is not None
-        else []
-    )
+    if options.trackers is None:
+        return ()
+    names = tuple(name.strip() for name in options.trackers.split(","))
     for name in names:
         if name not in TRACKERS:
             raise UserError(
                 f"TRACKERS={options.trackers}: unknown tracker '{name}';"
                 f" {did_you_mean(name, TRACKERS)}"
             )
-    return tuple(names)
+    return names
 
 
 def plan_from(suite: str, options: Any) -> Plan:

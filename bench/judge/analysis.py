@@ -18,7 +18,7 @@ from bench.judge.pairing import Contrast, Outcomes, RowsByCase, pair_all
 from bench.judge.power import spent_by_look
 from bench.judge.rule import Reading, decide
 from bench.judge.stats.holm import holm_adjusted
-from bench.judge.stats.sequential import nested_flip_boundaries
+from bench.judge.stats.sequential import flip_boundaries
 from bench.plan.document import Plan
 from bench.plan.suite import Claim
 
@@ -157,7 +157,7 @@ def _test(
         new = (chosen & ~before)[pairs.rows]
         sums.append(np.bincount(pairs.clusters[new], weights=differences[new]).astype(np.int64))
     levels = [spent_by_look(plan, plan.alpha / left) for left in range(len(family(plan)), 0, -1)]
-    boundaries = nested_flip_boundaries(sums, levels)[::-1]
+    boundaries = flip_boundaries(sums, levels)[::-1]
     return _LeadTest(
         tuple(np.cumsum([part.sum() for part in sums]).tolist()), tuple(map(tuple, boundaries))
     )

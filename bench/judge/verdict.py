@@ -26,6 +26,9 @@ Why = Literal["scale", "not asked", "sanity", "incomplete", "broken", "data"]
 """What decided: scale, choice of arms, sanity gate, missing or broken episodes, or the data."""
 
 
+SanityStatus = Literal["passed", "failed", "incomplete", "not asked"]
+
+
 @dataclass(frozen=True)
 class Rate:
     """Success of one rollout, of one training seed or (`seed` None) of all of them, in one task or
@@ -56,7 +59,7 @@ class Rate:
 class SanityResult:
     rollout: str
     floor: float
-    status: Literal["passed", "failed", "incomplete", "not asked"]
+    status: SanityStatus
     rate: float | None
 
 
@@ -190,11 +193,10 @@ def _sanity(plan: Plan, rates: tuple[Rate, ...]) -> SanityResult:
     rate = next((rate for rate in rates if rate.rollout == gate.rollout), None)
     if rate is None:
         return SanityResult(gate.rollout, gate.floor, "not asked", None)
-    if not rate.complete or rate.rate is None:
-        return SanityResult(gate.rollout, gate.floor, "incomplete", rate.rate)
-    return SanityResult(
-        gate.rollout, gate.floor, "passed" if rate.rate >= gate.floor else "failed", rate.rate
-    )
+    status: SanityStatus = "incomplete"
+    if rate.complete and rate.rate is not None:
+        status = "passed" if rate.rate >= gate.floor else "failed"
+    return SanityResult(gate.rollout, gate.floor, status, rate.rate)
 
 
 def _claim_result(

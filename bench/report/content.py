@@ -48,7 +48,7 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
         "suite": plan.suite,
         "scale": plan.scale,
         "machine": plan.machine.name,
-        "hardware": _hardware(run.provenance or {}),
+        "hardware": _hardware(run),
         "question": plan.question,
         "summary": plan.summary,
         "concludes": plan.concludes,
@@ -92,12 +92,18 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
         **({"beside": others} if (others := beside(plan, run.rows, run.externals)) else {}),
         "claims": [_claim(plan, result, played) for result in verdict.claims],
         "training": [_training(plan, case_id, lines) for case_id, lines in run.metrics.items()],
-        "replays": (replays := _replays(run)),
+        "replays": (
+            replays := [
+                _replay(plan, case, run.cases[case.id])
+                for case in plan.cases
+                if case.kind == "replay" and case.id in run.cases
+            ]
+        ),
         "replays_note": notes.replays_note(plan, len(replays)),
         "discordant": listed(differing),
         "throughput": throughput(run),
         "spent": spent(run),
-        "stages": [_stage(plan, case.id, case.kind, run.cases.get(case.id)) for case in plan.cases],
+        "stages": [_stage(case, run.cases.get(case.id)) for case in plan.cases],
         "broken": [
             {
                 key: row[key]
@@ -107,7 +113,7 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
             for place in (values(rows, "status") != "ok").nonzero()[0].tolist()
             for row in [rows[place]]
         ],
-        "source": _source(run.provenance or {}),
+        "source": _source(run),
         "provenance": run.provenance,
         **({"made": found} if (found := made(run.cases)) else {}),
         "reproduce": reproduce_command(plan),
@@ -129,40 +135,24 @@ def _unfinished(run: Run, verdict: Verdict) -> str | None:
     )
 
 
-def _hardware(provenance: Record) -> str | None:
+def _hardware(run: Run) -> str | None:
     """The GPUs, or else the processor: ``2 x AMD Instinct MI300X``; None if not recorded."""
-    devices = _part(provenance, "torch").get("devices")
-    names = (
-        [str(device["name"]) for device in devices if "name" in device]
-        if isinstance(devices, list)
-        else []
-    )
-    if names:
-        return ", ".join(
-            f"{number} x {name}" if number > 1 else name for name, number in Counter(names).items()
-        )
-    cpu = _part(provenance, "cpu")
-    parts = [str(cpu["model"])] if cpu.get("model") else []
-    return (
-        ", ".join([*parts, *([f"{cpu['cores_usable']} cores"] if "cores_usable" in cpu else [])])
-        or None
-    )
+    devices = run.recorded("torch", "devices")
+    names = [str(each["name"]) for each in devices or () if "name" in each]
+    parts = [
+        f"{number} x {name}" if number > 1 else name for name, number in Counter(names).items()
+    ]
+    if not parts:
+        model, cores = run.recorded("cpu", "model"), run.recorded("cpu", "cores_usable")
+        parts = [str(model)] if model else []
+        parts += [] if cores is None else [f"{cores} cores"]
+    return ", ".join(parts) or None
 
 
-def _source(provenance: Record) -> Content | None:
+def _source(run: Run) -> Content | None:
     """The commit, and whether there were changes beside it; None where none is recorded."""
-    git = _part(provenance, "git")
-    return (
-        {"commit": str(git["commit"]), "dirty": bool(git.get("dirty"))}
-        if git.get("commit")
-        else None
-    )
-
-
-def _part(record: Record, key: str) -> Record:
-    """What lies under a key, where that is a record."""
-    found = record.get(key)
-    return found if isinstance(found, dict) else {}
+    commit, dirty = run.recorded("git", "commit"), run.recorded("git", "dirty")
+    return {"commit": str(commit), "dirty": bool(dirty)} if commit else None
 
 
 def reproduce_command(plan: Plan) -> str:
@@ -265,6 +255,11 @@ def _claim(plan: Plan, result: ClaimResult, played: dict[str, Content]) -> Conte
     claim, contrast = result.claim, result.contrast
     limit = limit_of(plan, claim, result.discordance)
     undecided = claim.asked and result.decision != "SUPPORTED"
+    effort, steps = None, None
+    if undecided and result.why == "data":
+        effort = plans.effort_note(limit, *_hours_a_pair(plan, claim, played))
+    if result.steps:
+        steps = {**asdict(result.steps), "sentence": notes.steps_sentence(claim, result.steps)}
     return {
         **asdict(claim),
         "decision": result.decision,
@@ -273,11 +268,7 @@ def _claim(plan: Plan, result: ClaimResult, played: dict[str, Content]) -> Conte
         "sentence": verdicts.claim_sentence(plan, result),
         "bounds_note": verdicts.bounds_note(result),
         "takes": plans.limit_sentence(limit) if undecided else None,
-        "effort": (
-            plans.effort_note(limit, *_hours_a_pair(plan, claim, played))
-            if undecided and result.why == "data"
-            else None
-        ),
+        "effort": effort,
         "power": result.power,
         "pairs": contrast.pairs,
         "planned": result.planned,
@@ -293,11 +284,7 @@ def _claim(plan: Plan, result: ClaimResult, played: dict[str, Content]) -> Conte
         "broken": result.broken,
         "bounds": list(result.bounds) if result.bounds else None,
         "design_effect": contrast.design_effect,
-        "steps": (
-            {**asdict(result.steps), "sentence": notes.steps_sentence(claim, result.steps)}
-            if result.steps
-            else None
-        ),
+        "steps": steps,
     }
 
 
@@ -354,11 +341,6 @@ def _means_by_k(lines: list[Record], key: str) -> list[float]:
     return [sum(column) / len(column) for column in zip(*rows, strict=False)]
 
 
-def _replays(run: Run) -> list[Content]:
-    replayed = [case for case in run.plan.cases if case.kind == "replay" and case.id in run.cases]
-    return [_replay(run.plan, case, run.cases[case.id]) for case in replayed]
-
-
 def _replay(plan: Plan, case: Case, record: Record) -> Content:
     figures = ("episodes", "frames", "queries", "actions", "prophet", "action_error")
     memory = plan.arms[str(case.arm)].memory
@@ -375,11 +357,6 @@ def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _stage(plan: Plan, case_id: str, kind: str, record: Record | None) -> Content:
-    return {
-        "case": case_id,
-        "kind": kind,
-        "done": record is not None,
-        "seconds": record.get("seconds") if record else None,
-        "cpu_seconds": record.get("cpu_seconds") if record else None,
-    }
+def _stage(case: Case, record: Record | None) -> Content:
+    spent = {key: (record or {}).get(key) for key in ("seconds", "cpu_seconds")}
+    return {"case": case.id, "kind": case.kind, "done": record is not None, **spent}

@@ -145,11 +145,8 @@ class Executor:
 
     def join(self, case_id: str) -> int:
         """Train beside the process that carries the case out: this one's exit code."""
-        return (
-            0
-            if self.is_done(case_id)
-            else joining.run(self.context, self.context.plan.case(case_id))
-        )
+        case = self.context.plan.case(case_id)
+        return 0 if self._finished(case) else joining.run(self.context, case)
 
     def film(
         self, films: Films, rows: Mapping[str, Mapping[int, Row]]

@@ -22,46 +22,33 @@ FARTHEST = 10.0
 
 
 def flip_boundaries(
-    cluster_sums: Sequence[NDArray[np.integer]], spent: Sequence[float]
-) -> list[int]:
-    """For each look the smallest total of left - right at which the one-sided test of left > right
-    rejects.
+    cluster_sums: Sequence[NDArray[np.integer]], levels: Sequence[Sequence[float]]
+) -> list[list[int]]:
+    """For each level and look the smallest total of left - right at which the one-sided test of
+    left > right rejects.
 
     Args:
         cluster_sums: for each look, the sum of left - right over each cluster that is new since the
         look before. Of these only
             the sizes are used, not the signs. They may end before the last look.
-        spent: error that may have been spent by each look, non-decreasing.
+        levels: for each, the strictest first, the error that may have been spent by each look,
+        non-decreasing.
 
     If left and right do not differ, every cluster sum is as likely with the other sign. Given the
     sizes, the paths of the total over the looks are then known with their chances, and each
-    boundary is the smallest that keeps the chance of having crossed any so far within `spent`: an
-    exact test at the last of `spent`. A total beyond reach (every sum positive, plus one) is the
-    boundary of a look that cannot reject.
+    boundary is the smallest that keeps the chance of having crossed so far within what may be
+    spent: an exact test. A total beyond reach (every sum positive, plus one) cannot be crossed.
 
     Sources: the sign flips are those of `bench.judge.stats.mcnemar.cluster_flip_one_sided`; the
     recursion is that of P. Armitage, C. K. McPherson and B. C. Rowe (1969), J. R. Stat. Soc. A
     132:235-244, on a lattice, where it needs no integration.
 
-    Non-obvious: error that a coarse lattice left unspent at one look is available at the next.
-    """
-    return nested_flip_boundaries(cluster_sums, [spent])[0]
-
-
-def nested_flip_boundaries(
-    cluster_sums: Sequence[NDArray[np.integer]], levels: Sequence[Sequence[float]]
-) -> list[list[int]]:
-    """`flip_boundaries` at several levels, the strictest first, where no level's boundary lies
-    above a stricter one's.
-
-    `levels` are spent errors as there; between two looks a milder level may spend at least as much
-    as a stricter one.
-
-    Holm's procedure needs it: who is rejected at the strictest level must be rejected at every
-    milder one (W. Maurer and F. Bretz (2013), Stat. Biopharm. Res. 5:311-320, for normal
-    boundaries, which have it by themselves). On a lattice a milder level can spend at one look what
-    it then lacks at the next. So before the last look it leaves as much unspent as the stricter
-    level did; its boundaries then cost it no more than that one's would.
+    Non-obvious: error that a coarse lattice left unspent at one look is available at the next. And
+    no level's boundary lies above a stricter one's: Holm's procedure needs that (W. Maurer and F.
+    Bretz (2013), Stat. Biopharm. Res. 5:311-320, for normal boundaries, which have it by
+    themselves). On a lattice a milder level can spend at one look what it then lacks at the next.
+    So before the last look it leaves as much unspent as the stricter level did; its boundaries then
+    cost it no more than that one's would.
     """
     steps = [flip_distribution(new) for new in cluster_sums]
     last = len(levels[0]) - 1
