@@ -52,8 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Resolve the plans before anything is collected, so that bad usage ends in one line and exit
-    code 2."""
+    """Resolve the plans before collection: bad usage ends in one line and exit code 2."""
     stack = ExitStack()
     stack.enter_context(interrupt_on_sigterm())
     config.add_cleanup(stack.close)

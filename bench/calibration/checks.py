@@ -22,8 +22,7 @@ from bench.judge.stats.power import equivalence_power, mcnemar_power
 from bench.judge.stats.rates import wilson_interval
 
 RARE = 0.001
-"""A count fails where it would be rarer than this if the promise were just kept: 60 checks then
-raise a false alarm in one of 17 calibrations at most."""
+"""A count fails that would be rarer if the promise were just kept: 1 of 17 calibrations at most."""
 BOOTSTRAP_COST = 0.03
 """Power that equivalence may lose to the bootstrap's part of its interval, which no plan counts."""
 LOOKS_COST = 0.03

@@ -77,8 +77,7 @@ def equivalence_chance(
 ) -> float:
     """Chance that the score interval at 1 - 2 alpha lies inside +-`margin`: TOST's power or error.
 
-    The likely outcomes only (``LEAST_CHANCE``), their intervals in full:
-    `bench.judge.stats.power.equivalence_power` needs none.
+    The likely outcomes only (``LEAST_CHANCE``), their intervals in full.
     """
     wins, losses = _outcomes(pairs)
     win_rate, loss_rate = (discordant_rate + difference) / 2, (discordant_rate - difference) / 2

@@ -185,8 +185,7 @@ def run_dir_of(plan: Plan, options: Any) -> Path:
 
 
 def as_flags(options: Any) -> list[str]:
-    """The same options as a command line, to hand them on; without ``--shard`` and ``--case``, each
-    process's own."""
+    """The same options as a command line, without ``--shard`` and ``--case``: a process's own."""
     flags = []
     for name in ("scale", "machine", *_OVERRIDES, "sequential", "trackers", "results"):
         value = getattr(options, name)

@@ -32,8 +32,7 @@ def watch(
     console: Console,
 ) -> None:
     """Draw what ``read`` gives until all cases are done; ``in_words`` puts one into words. With
-    jobs in a queue (``has_jobs``) it is read every time: their news are in no file. UserError by
-    ``read``.
+    jobs in a queue (``has_jobs``) it is read every time: their news are in no file.
     """
     seen = None
     with Live(console=console, auto_refresh=False) as live:

@@ -1,8 +1,6 @@
-"""LeRobot's ``eval_info.json`` as an external result. Read from what lerobot 0.6.1 writes
-(``eval_policy_all``), and ``lerobot-wm-eval`` in its shape.
+"""LeRobot 0.6.1's ``eval_info.json``, and ``lerobot-wm-eval``'s, as an external result.
 
-Non-obvious: its episodes have no seed, no initial state and no scene. Two files of the same command
-may have played different scenes, which no file shows.
+Non-obvious: its episodes have no seed, no initial state, no scene: equal commands may differ.
 """
 
 import hashlib

@@ -35,8 +35,7 @@ class LossEvidence:
     """Two-sided, by its confidence."""
 
     def loses_more_than(self, threshold: float, level: float) -> bool:
-        """Whether a loss beyond `threshold` is shown at a one-sided `level`: by the exact test for
-        0, else by the interval."""
+        """Whether a loss beyond `threshold` is shown: of 0 by the exact test, else the interval."""
         if threshold == 0:
             return self.p <= level
         return self.interval(1 - 2 * level).upper < -threshold

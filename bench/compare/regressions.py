@@ -26,8 +26,7 @@ from wmvla.errors import UserError
 
 MOST_REASONS = 3
 Status = Literal["regression", "broken", "incomplete", "none shown"]
-"""``broken``: errors or timeouts decide whether it is a regression. ``incomplete``: none so far,
-but episodes are missing."""
+"""``broken``: errors or timeouts decide. ``incomplete``: none so far, but episodes are missing."""
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,7 @@ class Estimator:
     peak: Peak
 
     def of(self, case: Case) -> Estimate:
-        """The case, if nothing of it is done yet. `cpu_seconds`: of simulators, and of one process
-        beside a GPU."""
+        """The case from its start. `cpu_seconds`: of simulators, and one process beside a GPU."""
         made: dict[str, Estimate] = {
             "demonstrations": self._demonstrations(self._episodes),
             "held-out": self._held_out(),

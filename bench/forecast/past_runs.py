@@ -21,8 +21,7 @@ def find_past_runs(plan: Plan, folders: Iterable[Path]) -> tuple[list[Run], list
     """All runs below `folders`, and below ``reference`` in them, that are comparable with `plan`
     (of copies, which have one name, the last), and those that cannot be read.
 
-    A run is comparable on a machine of the same name, with the same recipe but for how many steps
-    are trained and which and how many episodes are played.
+    Comparable: a machine of the same name, the same recipe but for trained steps and episodes.
     """
     found: dict[str, Run] = {}
     not_used: dict[Path, str] = {}

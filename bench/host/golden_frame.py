@@ -1,7 +1,6 @@
 """One frame whose every pixel is the renderer's alone: no state is simulated, no asset is read.
 
-``python -m bench.host.golden_frame`` prints the frame's hash. Two computers with one hash draw
-alike; the image build draws it too (scripts/image/render_check.py).
+``python -m bench.host.golden_frame`` prints its hash: equal hashes, equal drawing.
 """
 
 import hashlib

@@ -27,8 +27,7 @@ def missing_episodes(
 
 
 def as_ranges(indices: Sequence[int], most: int = MOST_RANGES) -> str:
-    """``0-3, 7, 9-10``: rising numbers, neighbours drawn together; of more than `most` ranges the
-    first ones and the last."""
+    """``0-3, 7, 9-10``: rising numbers; of more than `most` ranges the first and the last."""
     ranges: list[list[int]] = []
     for index in indices:
         if ranges and index == ranges[-1][1] + 1:

@@ -105,8 +105,7 @@ def pair_all(
 
 @dataclass(frozen=True)
 class _Played:
-    """What one rollout did in every episode of the table; arrays of shape (training seeds, rows of
-    the table)."""
+    """What one rollout did in every episode; arrays (training seeds, rows of the table)."""
 
     finished: NDArray[np.bool_]
     success: NDArray[np.bool_]

@@ -1,7 +1,6 @@
 """How far each rollout of a plan plays. Pure.
 
-A rollout ends with the last claim that needs it. Only looks before the last can end one, so of a
-plan of fixed size this reads no outcome at all.
+A rollout ends with the last claim that needs it. With one look this reads no outcome at all.
 """
 
 from collections.abc import Sequence

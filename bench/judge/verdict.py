@@ -1,5 +1,4 @@
-"""From a plan and its episodes to a verdict. Pure: no files, no clock, no sentence (those are
-bench.wording's).
+"""From a plan and its episodes to a verdict. Pure: no file, clock or sentence (`bench.wording`).
 
 The order is fixed. A scale that cannot conclude never does. Then the sanity gate. Then each claim,
 if all its episodes are there. The whole is SUPPORTED only if every claim of the suite is.
@@ -31,8 +30,7 @@ SanityStatus = Literal["passed", "failed", "incomplete", "not asked"]
 
 @dataclass(frozen=True)
 class Rate:
-    """Success of one rollout, of one training seed or (`seed` None) of all of them, in one task or
-    (`task` None) in all."""
+    """Success of one rollout, of one training seed or (None) all, in one task or (None) all."""
 
     rollout: str
     seed: int | None

@@ -67,8 +67,7 @@ class Plan:
     episodes: Several[EpisodeRow]
     cases: Several[Case]
     control: Control | None = None
-    """Which control of the instrument this is; None of an experiment. It decides nothing in the run
-    itself."""
+    """Which control of the instrument this is, if any. It decides nothing in the run itself."""
     sequential: Sequential | None = None
     """Looks at the data on the way; None: all episodes are played, and then is judged."""
 

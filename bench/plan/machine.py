@@ -22,8 +22,7 @@ _GPU_DEVICE_NODES = ("nvidia*", "nvhost*", "nvmap", "kfd", "dxg")
 
 @dataclass(frozen=True)
 class Machine:
-    """What a plan says of the machine. How fast it is, which changes no result, is
-    `load_performance`'s."""
+    """What a plan says of the machine. Its speed, which changes no result: `load_performance`."""
 
     name: str
     accelerator: Accelerator
@@ -94,8 +93,7 @@ def choose_machine(
 ) -> str:
     """The machine for GPUs of these names: the one that trains on most of them.
 
-    Non-obvious: GPUs of several kinds in one computer are no known machine. The generic machine,
-    called like its accelerator, trains on one of them.
+    Non-obvious: GPUs of several kinds are no known machine; the generic one trains on one of them.
     """
     fitting: list[tuple[int, str]] = [(1, accelerator)]
     for name in known_machines(folder):

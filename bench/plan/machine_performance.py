@@ -77,8 +77,7 @@ class Judgement:
 
 
 def judge(performance: Performance, benchmark: str, value: float, unit: str) -> Judgement:
-    """`value` against the machine's reference; the bounds, fractions of it as in ReFrame, pass.
-    UserError if the reference is in another unit."""
+    """`value` against the machine's reference and bounds. UserError: another unit."""
     reference = performance.references.get(benchmark)
     if reference is None:
         return Judgement("no reference", f"{benchmark}: {value:.4g} {unit}, no reference")

@@ -1,7 +1,6 @@
 """What the files of a run hold: records of cases, logged steps, replays, provenance, manifest.
 
-They are read as dicts, whose keys, types and ranges stand here. The JSON Schemas in
-``bench/formats/schemas`` are made of these classes.
+They are read as dicts. The JSON Schemas in ``bench/formats/schemas`` are made of these.
 """
 
 from collections.abc import Iterator

@@ -124,8 +124,7 @@ class Run:
 
 
 def read_run(run_dir: Path) -> Run:
-    """A run with every part read, and held against the sums in its records. UserError where a file
-    is damaged or was changed, or where `run_dir` is no run."""
+    """A run with every part read, held against the sums in its records. UserError: damage."""
     run = Run(run_dir)
     require_unchanged(run_dir, run.cases, {case: len(rows) for case, rows in run.rows.items()})
     require_form(run_dir / PROVENANCE, run.provenance, Provenance)

@@ -34,8 +34,7 @@ Content = dict[str, Any]
 
 
 def report_content(run: Run, differing: Sequence[Content]) -> Content:
-    """Everything that the report tells about a run; `differing` are its discordant episodes
-    (``bench.report.discordant``)."""
+    """Everything that a report says of a run; `differing`: its discordant episodes."""
     plan, verdict = run.plan, judge(run.plan, run.rows)
     played = {
         case.id: playing(case.id, run.rows[case.id], run.cases.get(case.id))

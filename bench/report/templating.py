@@ -30,8 +30,7 @@ class Templates:
         self._markdown = _environment(loader, finalize=filters.no_markup)
 
     def render(self, name: str, shown: Mapping[str, Any]) -> str:
-        """The text of a template; ``*.md.j2`` is Markdown, all else HTML. UserError, with its file
-        and line, if a user's template is broken."""
+        """The text; ``*.md.j2`` is Markdown, else HTML. UserError: the line of a user's fault."""
         environment = self._markdown if name.endswith(".md.j2") else self._html
         try:
             return environment.get_template(name).render(shown)

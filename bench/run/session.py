@@ -45,8 +45,7 @@ class Session:
 def cases_here(
     plan: Plan, shard: Shard | None = None, cases: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Ids of the cases that are carried out here, in the plan's order: the named ones; else, of a
-    shard, all rollouts; else all."""
+    """Ids of the cases to do here, in order: the named; of a shard, all rollouts; else all."""
     every = plan.rollout_cases() if shard else plan.cases
     return tuple(cases) or tuple(case.id for case in every)
 

@@ -70,8 +70,7 @@ def pull(source: str, destination: Path | None = None, weights: bool = False) ->
 def _alone(destination: Path) -> Iterator[IO[str]]:
     """The lock file of a destination, taken. UserError if another pull has it.
 
-    Non-obvious: rsync holds it too, and needs a moment to end if the pull that started it is
-    killed. So the lock is tried for ``LOCK_SECONDS``.
+    Non-obvious: rsync holds it too, and outlives a killed pull for a moment: ``LOCK_SECONDS``.
     """
     with (destination / f"{STAGE}.lock").open("w") as file:
         deadline = time.monotonic() + LOCK_SECONDS

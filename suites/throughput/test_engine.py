@@ -1,5 +1,4 @@
-"""The engine's own cost, with simulators whose steps cost a known time and a policy that costs
-nothing.
+"""The engine's own cost: steps of a known time, and a policy that costs nothing.
 
 Efficiency is that of two simulator processes against one: seconds of one / (2 x seconds of two).
 The overhead is CPU seconds of the engine's process, starts of the simulators included, over all
@@ -48,8 +47,7 @@ def play(episodes: int, workers: int, make: Any, world_frames: int = 0) -> tuple
 
 
 def test_two_simulators_against_one(benchmark: Any) -> None:
-    """The benchmark's time is that of two; ``extra_info`` has both, each the faster of three rounds
-    taken in turn."""
+    """The benchmark's time is that of two; ``extra_info`` has both, of three rounds in turn."""
     play(2, 2, known_cost.Slow)  # the fork server starts once in a process
     sides = (lambda: play(8, 1, known_cost.Slow)[0], lambda: play(8, 2, known_cost.Slow)[0])
     alone, together = map(min, take_turns(benchmark, *sides, 3))
@@ -66,8 +64,7 @@ def test_two_simulators_against_one(benchmark: Any) -> None:
 
 @pytest.mark.parametrize("world_frames", [0, 7])
 def test_overhead_at_64_environments(benchmark: Any, world_frames: int) -> None:
-    """A query of two 128-pixel images every 10 steps, with 7 more for the memory: the least that is
-    asked each step."""
+    """A query of two 128-pixel images every 10 steps, with 7 more for the memory."""
     episodes = 256
     play(2, 2, known_cost.Free)
     spent: list[float] = []

@@ -26,8 +26,7 @@ TURNS = 3
 
 @pytest.mark.parametrize("kind", ["image", "video"])
 def test_reading_samples(benchmark: Any, tmp_path: Path, kind: str) -> None:
-    """The benchmark's time is this training's; ``extra_info`` has both, in samples for each CPU
-    second."""
+    """The benchmark's time is this training's; ``extra_info`` has both."""
     torch.set_num_threads(1)
     root = write_noise(tmp_path / "dataset", SIZE, EPISODES, kind, moving=True)
     ahead = {"action": [step / FPS for step in range(CHUNK)]}

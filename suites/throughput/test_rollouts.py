@@ -164,8 +164,7 @@ class Stock:
 def play_with_the_engine(
     plan: Plan, policy: RolloutPolicy, rows: list[EpisodeRow], side: Side
 ) -> None:
-    """Seconds end with the last episode and begin when the first could: when every simulator has
-    its scene."""
+    """Seconds from when every simulator has its scene to the end of the last episode."""
     environment = plan.recipe.environment
     simulators = Simulators(environment, policy.world_frames, policy.world_cameras, make_simulation)
     workers = plan.machine.rollout_workers or worker_count(len(rows), policy_on_gpu=False)
@@ -192,8 +191,7 @@ def play_with_the_engine(
 def test_the_engine_against_lerobots_own_loop(
     benchmark: Any, trained: Executor, measured: Callable[..., None], arm: str
 ) -> None:
-    """The benchmark's time is the engine's; ``extra_info`` has both sides. The bounds hold for
-    episodes worth the name."""
+    """The benchmark's time is the engine's; ``extra_info`` has both. Bounds: long episodes."""
     plan = trained.context.plan
     chunk = min(N_ACTION_STEPS, plan.recipe.base.chunk_size)
     checkpoint = checkpoint_of(trained, arm)

@@ -123,8 +123,7 @@ def test_our_loop_against_stock_lerobot_train(
     parts: tuple[Path, Path],
     tmp_path: Path,
 ) -> None:
-    """The benchmark's time is that of all four trainings. The ratio is of wall seconds on a GPU, of
-    CPU seconds on a CPU."""
+    """The benchmark's time is of all four trainings. The ratio: wall on a GPU, CPU on a CPU."""
     costs: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
 
     def all_four() -> None:

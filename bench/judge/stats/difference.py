@@ -1,7 +1,6 @@
 """Confidence intervals of a paired difference: success(left) - success(right) on the same episodes.
 
-A Wald interval has zero width where no pair is discordant, and would "prove" equivalence from three
-episodes. The intervals here do not: see `score_interval`.
+A Wald interval has no width without discordant pairs: equivalence from three episodes.
 """
 
 from dataclasses import dataclass

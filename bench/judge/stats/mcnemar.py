@@ -34,8 +34,7 @@ def cluster_flip_one_sided(cluster_sums: NDArray[np.integer]) -> float:
     With one pair a cluster this is `mcnemar_one_sided`. Source: R. A. Fisher's randomisation test
     for paired data; E. S. Edgington and P. Onghena (2007), Randomization Tests, chapter 6.
 
-    Non-obvious: no pattern is drawn or listed. The distribution of the total is a convolution of
-    scaled binomials, one for each size of cluster sum.
+    Non-obvious: the total's distribution is a convolution of binomials, one a size of sum.
     """
     distribution = flip_distribution(cluster_sums)
     centre = (len(distribution) - 1) // 2

@@ -50,8 +50,7 @@ def mcnemar_power(pairs: int, gain: float, loss_rate: float, alpha: float) -> fl
 
 @functools.cache
 def gain_power(pairs: int, gain: float, discordant_rate: float, alpha: float) -> float:
-    """`mcnemar_power` where equal arms would have that discordant rate, or as much of it as a gain
-    so large leaves room for."""
+    """`mcnemar_power` if equal arms had that discordant rate, as far as the gain allows."""
     return mcnemar_power(pairs, gain, min(discordant_rate, 1 - gain) / 2, alpha)
 
 
@@ -105,8 +104,7 @@ def smallest_wins(pairs: int, alpha: float) -> int | None:
 def episodes_for_gain(gain: float, discordant_rate: float, alpha: float) -> int | None:
     """About how many pairs find a true `gain` with chance `POWER`; None above `MOST_EPISODES`.
 
-    Non-obvious: power is not quite monotone in the number of pairs, because the test is exact; the
-    bisection returns a number at which it is reached.
+    Non-obvious: power is not quite monotone in the pairs; the bisection finds where it is reached.
     """
     return _bisect(lambda pairs: gain_power(pairs, gain, discordant_rate, alpha) >= POWER)
 

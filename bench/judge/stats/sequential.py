@@ -1,7 +1,6 @@
 """Group-sequential tests: looks before all the data is there, at one alpha together.
 
-Two kinds. The flip test is exact for paired episodes: it decides. The normal one, for which there
-are published tables, tells before the data what looks cost and save.
+Two kinds: the flip test, exact for paired episodes, decides; the normal one plans.
 """
 
 import functools
@@ -123,8 +122,7 @@ def normal_boundaries(fractions: tuple[float, ...], spent: tuple[float, ...]) ->
 def crossing_chances(
     fractions: Sequence[float], boundaries: Sequence[float], drift: float
 ) -> list[float]:
-    """Chance to cross first at each look, where the statistic of all the data has mean `drift` and
-    variance 1."""
+    """Chance to cross first at each look; all the data has mean `drift` and variance 1."""
     return [
         _beyond(_uncrossed(fractions, boundaries[:look], drift), fractions[look], bound, drift)
         for look, bound in enumerate(boundaries)

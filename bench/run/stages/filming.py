@@ -70,8 +70,7 @@ def _play_again(
 ) -> list[str]:
     """Play rows of a rollout: ``on_film(journal row, frames (T, H, W, 3))``, or why there is none.
 
-    Non-obvious: the policy answers one query at a time here, as it does on a CPU. What was played
-    in batches on a GPU may go otherwise when it is played alone.
+    Non-obvious: the policy answers one query at a time. What was played in batches may differ.
     """
     from wmvla.rollout.engine import roll_out
 

@@ -128,8 +128,7 @@ def simulators_of(
 def checkpoint_of(context: Context, case: Case) -> Path:
     """The checkpoint of the case's arm, as its training left it. UserError if it changed since.
 
-    Non-obvious: it is hashed again each time that it is to be loaded, before any episode is played.
-    A record from before there were sums is believed.
+    Non-obvious: it is hashed each time before it is loaded. A record without sums is believed.
     """
     training = case.needs[0]
     record = json.loads((context.run_dir / "cases" / f"{training}.json").read_text())

@@ -187,9 +187,7 @@ def _has_failed(log: Path) -> bool:
 
 
 def _explain(log: Path, case: str) -> None:
-    """Raise what the log says of a failed training. KeyboardInterrupt: SIGTERM stopped it, and it
-    is to be continued later, as this run would be.
-    """
+    """Raise what the log says. KeyboardInterrupt: SIGTERM stopped it, it is to be continued."""
     stopped, mistake = said(log, "stopped: "), said(log, "error: ")
     if stopped:
         raise KeyboardInterrupt(stopped)
