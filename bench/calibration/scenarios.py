@@ -65,10 +65,6 @@ class Scenario:
         return self.seeds * self.tasks * self.inits * self.repeats
 
 
-def level(rate: float, tasks: int = TASKS) -> Rates:
-    return (rate,) * tasks
-
-
 def true_difference(scenario: Scenario, claim: Claim) -> float:
     """True success(left) - success(right), the mean over tasks."""
     left, right = (
@@ -153,7 +149,7 @@ def _unequal(*shifts: float) -> Rates:
 def _rates(*gains: float) -> tuple[Rates, ...]:
     """Each rollout's rates: so much more than ``SAME`` in all tasks; no more for those left out."""
     padded = (*gains, *[0.0] * (len(ROLLOUTS) - len(gains)))
-    return tuple(level(SAME + gain) for gain in padded)
+    return tuple((SAME + gain,) * TASKS for gain in padded)
 
 
 def _clusters(name: str, says: str, rates: tuple[Rates, ...]) -> Scenario:

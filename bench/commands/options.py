@@ -7,7 +7,7 @@ from typing import Any
 from bench.host.folders import working_folder
 from bench.plan.document import Plan
 from bench.plan.make import resolve_plan
-from bench.plan.overrides import Overrides, parse_overrides
+from bench.plan.overrides import parse_overrides
 from bench.run.srun import are_shared
 from wmvla.documents import did_you_mean
 from wmvla.errors import UserError
@@ -157,11 +157,6 @@ def cases_from(plan: Plan, options: Any) -> tuple[str, ...]:
     return tuple(case.id for case in plan.cases if case in wanted)
 
 
-def overrides_from(options: Any) -> Overrides:
-    """The overrides in a namespace filled by those options. UserError names a wrong one."""
-    return parse_overrides(**{name: getattr(options, name) for name in (*_OVERRIDES, "sequential")})
-
-
 def trackers_from(options: Any) -> tuple[str, ...]:
     """Where metrics go beside their file. UserError names an unknown tracker."""
     if options.trackers is None:
@@ -177,7 +172,9 @@ def trackers_from(options: Any) -> tuple[str, ...]:
 
 
 def plan_from(suite: str, options: Any) -> Plan:
-    return resolve_plan(suite, options.scale, options.machine, overrides_from(options))
+    """UserError names the option that is wrong."""
+    texts = {name: getattr(options, name) for name in (*_OVERRIDES, "sequential")}
+    return resolve_plan(suite, options.scale, options.machine, parse_overrides(**texts))
 
 
 def run_dir_of(plan: Plan, options: Any) -> Path:

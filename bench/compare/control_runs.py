@@ -53,7 +53,10 @@ def write_controls(plan: Plan, run_dir: Path) -> None:
 def look_for_controls(plan: Plan, run_dir: Path) -> Controls:
     """What the control runs beside `run_dir` showed of its code on a machine of the same name."""
     code, machine = code_of(Run(run_dir, plan)), plan.machine.name
-    suites = control_suites()
+    declared = [
+        name for name in known_suites() if "control" in read_toml(SUITES / name / "suite.toml")
+    ]
+    suites = sorted(map(load_suite, declared), key=lambda suite: suite.control != "positive")
     return Controls(
         version=CONTROLS_VERSION,
         machine=machine,
@@ -63,14 +66,6 @@ def look_for_controls(plan: Plan, run_dir: Path) -> Controls:
             for suite, runs in _runs_by_suite(suites, run_dir.parent)
         ),
     )
-
-
-def control_suites() -> list[Suite]:
-    """The suites that say that they are controls, positive ones first."""
-    declared = [
-        name for name in known_suites() if "control" in read_toml(SUITES / name / "suite.toml")
-    ]
-    return sorted(map(load_suite, declared), key=lambda suite: suite.control != "positive")
 
 
 def code_of(run: Run) -> str | None:

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from bench.compare.external_words import IMPORT_FLAWS, IMPORT_NAME, import_source
+from bench.compare.external_words import IMPORT_FLAWS, IMPORT_NAME
 from bench.record.external import EXTERNAL_VERSION, External, Table, TaskCount, external_from
 from wmvla.errors import UserError
 
@@ -42,7 +42,7 @@ def read_eval_info(path: Path, rollout: str) -> External:
         version=EXTERNAL_VERSION,
         kind="lerobot",
         name=IMPORT_NAME,
-        source=import_source(path.name),
+        source=(f"LeRobot's evaluation, as written in {path.name}; imported, not played here."),
         flaws=IMPORT_FLAWS,
         tables=tuple(_table(rollout, suite, each, broken[suite]) for suite, each in counts.items()),
         file_sha256=hashlib.sha256(content).hexdigest(),

@@ -78,13 +78,17 @@ def find_folder(name: str, kind: Kind) -> Path | None:
     if Path(name).is_dir():
         return Path(name)
     from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.constants import HF_HOME, HF_HUB_CACHE
 
     repo_id, revision = split_name(name)
     revisions = [revision] if revision else ["main"]
     caches, sentinel = [Path(HF_HUB_CACHE)], "config.json"
     if kind == "dataset":
-        home, sentinel = _lerobot_home(), "meta/info.json"
+        home, sentinel = (
+            Path(os.environ.get("HF_LEROBOT_HOME", f"{HF_HOME}/lerobot")),
+            "meta/info.json",
+        )
+        home = home.expanduser()
         if revision is None and (home / repo_id / sentinel).is_file():
             return home / repo_id
         revisions += [] if revision else [LEROBOT_TAG]
@@ -262,9 +266,3 @@ def _json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _lerobot_home() -> Path:
-    from huggingface_hub.constants import HF_HOME
-
-    return Path(os.environ.get("HF_LEROBOT_HOME", Path(HF_HOME) / "lerobot")).expanduser()

@@ -10,7 +10,7 @@ from bench.plan.episode_table import make_episode_table
 from bench.plan.looks import spread_looks
 from bench.plan.machine import Machine, detect_machine, load_machine
 from bench.plan.overrides import Overrides
-from bench.plan.suite import SUITES, Arm, Suite, load_suite
+from bench.plan.suite import SUITES, Arm, Suite, load_suite, rollout_names
 from wmvla.documents import did_you_mean
 from wmvla.errors import UserError
 from wmvla.recipe import Recipe, Training
@@ -32,7 +32,9 @@ def make_plan(
 ) -> Plan:
     """Pure. UserError for an unknown scale or arm, and for impossible numbers."""
     overrides = overrides or Overrides()
-    scale = _default_scale(suite, machine) if scale is None else scale
+    if scale is None:  # of a suite that stops short of the machine's, as controls do, its largest
+        known = machine.default_scale in suite.scales
+        scale = machine.default_scale if known else list(suite.scales)[-1]
     if scale not in suite.scales:
         raise UserError(
             f"unknown scale '{scale}' of suite '{suite.name}'; {did_you_mean(scale, suite.scales)}"
@@ -67,9 +69,7 @@ def make_plan(
         ),
         sanity=suite.sanity,
         claims=tuple(
-            dataclasses.replace(
-                claim, asked=all(_arm_of(name) in arms for name in (claim.left, claim.right))
-            )
+            dataclasses.replace(claim, asked={claim.left, claim.right} <= set(rollout_names(arms)))
             for claim in suite.claims
         ),
         arms=arms,
@@ -79,16 +79,6 @@ def make_plan(
         control=suite.control,
         sequential=sequential,
     )
-
-
-def _default_scale(suite: Suite, machine: Machine) -> str:
-    """The machine's; of a suite that stops short of it, as the controls do, its largest scale."""
-    known = machine.default_scale in suite.scales
-    return machine.default_scale if known else list(suite.scales)[-1]
-
-
-def _arm_of(rollout: str) -> str:
-    return rollout.rsplit("-", 1)[0]
 
 
 def _chosen_arms(suite: Suite, wanted: tuple[str, ...] | None) -> dict[str, Arm]:

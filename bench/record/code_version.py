@@ -91,13 +91,13 @@ def _drop_sentences(node: ast.AST) -> None:
     for name in ("body", "orelse", "finalbody", "handlers", "cases"):
         inner = getattr(node, name, None)
         if isinstance(inner, list):
-            inner[:] = [each for each in inner if not _is_text(each)]
+            inner[:] = [
+                each
+                for each in inner
+                if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
+            ]
             for each in inner:
                 _drop_sentences(each)
-
-
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _is_sentence(node: ast.expr) -> bool:

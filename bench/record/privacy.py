@@ -74,17 +74,11 @@ def hide_names(paths: Iterable[Path]) -> None:
             continue
         text = path.read_bytes().decode(errors="replace")
         if path.suffix == ".json":
-            hide_in_json(path, text)
+            content = json.loads(text)
+            if (shown := _hidden(content)) != content:  # string by string, so that it stays JSON
+                write_json(path, shown)
         elif (hidden := anonymous(text)) != text:
             write_file(path, hidden.encode())
-
-
-def hide_in_json(path: Path, text: str) -> None:
-    """The same of a JSON file, string by string, so that it stays one."""
-    content = json.loads(text)
-    hidden = _hidden(content)
-    if hidden != content:
-        write_json(path, hidden)
 
 
 def _hidden(content: Any, key: str = "") -> Any:

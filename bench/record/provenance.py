@@ -62,6 +62,7 @@ def collect(root: Path = CODE, command: str | None = None) -> dict[str, Any]:
 
     What cannot be found out is ``{"error": one line}``: no run is lost for want of a version.
     """
+    installed = {_canonical(each.name): each.version for each in distributions()}
     return {
         "collected_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": anonymous(command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
@@ -70,7 +71,10 @@ def collect(root: Path = CODE, command: str | None = None) -> dict[str, Any]:
         "uv_lock_sha256": _or_error(lambda: _lock_sha256(root)),
         "image_digest": _or_error(image_digest),
         "python": platform.python_version(),
-        "packages": {**{name: _version(name) for name in PACKAGES}, **_vendor_packages()},
+        "packages": {
+            **{name: _version(name) for name in PACKAGES},
+            **{name: installed[name] for name in sorted(installed) if VENDOR_PACKAGES.match(name)},
+        },
         "installed_sha256": _or_error(installed_sha256),
         "platform": platform.platform(),
         "cpu": {
@@ -85,7 +89,9 @@ def collect(root: Path = CODE, command: str | None = None) -> dict[str, Any]:
         "mesa": mesa_version(renderer),
         "golden_frame_sha256": _or_error(hardware.golden_frame),
         "environment": {
-            name: anonymous(os.environ[name]) for name in sorted(os.environ) if _matters(name)
+            name: anonymous(os.environ[name])
+            for name in sorted(os.environ)
+            if name in ENVIRONMENT or name.startswith(ENVIRONMENT_PREFIXES)
         },
     }
 
@@ -170,18 +176,9 @@ def _git(root: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _vendor_packages() -> dict[str, str]:
-    found = {_canonical(each.name): each.version for each in distributions()}
-    return {name: found[name] for name in sorted(found) if VENDOR_PACKAGES.match(name)}
-
-
 def _canonical(name: str) -> str:
     """A package's name as indexes compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _matters(name: str) -> bool:
-    return name in ENVIRONMENT or name.startswith(ENVIRONMENT_PREFIXES)
 
 
 def _version(package: str) -> str | None:

@@ -85,7 +85,11 @@ class Run:
             if case.id not in self.cases:
                 failed = read_object(self.run_dir / "failures" / f"{case.id}.json")
                 if failed is not None:
-                    found[case.id] = _failed(failed, f"failures/{case.id}.json")
+                    found[case.id] = str(failed.get("error"))
+                    attempts = failed.get("attempts")
+                    if isinstance(attempts, list) and len(attempts) > 1:
+                        earlier = f"the earlier ones: failures/{case.id}.json"
+                        found[case.id] += f" (attempt {len(attempts)}; {earlier})"
         return found
 
     @functools.cached_property
@@ -138,14 +142,6 @@ def entry(record: object, *path: str) -> Any:
     for key in path:
         record = record.get(key) if isinstance(record, dict) else None
     return record
-
-
-def _failed(failure: Record, file: str) -> str:
-    """Why the last attempt failed, and where it is said why those before it did."""
-    attempts = failure.get("attempts")
-    number = len(attempts) if isinstance(attempts, list) else 1
-    error = str(failure.get("error"))
-    return error if number < 2 else f"{error} (attempt {number}; the earlier ones: {file})"
 
 
 def films_in(run_dir: Path) -> frozenset[str]:

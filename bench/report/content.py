@@ -293,17 +293,16 @@ def _hours_a_pair(plan: Plan, claim: Claim, played: dict[str, Content]) -> tuple
     hours = 0.0
     for rollout in (claim.left, claim.right):
         each = [played[case.id] for case in plan.rollout_cases(rollout)]
-        costs = [cost["cpu_seconds"] if on_cpu else _seconds_each(cost) for cost in each]
+        if on_cpu:
+            costs = [cost["cpu_seconds"] for cost in each]
+        else:  # several are played at once
+            rates = (cost["episodes_per_minute"] for cost in each)
+            costs = [60 / rate if rate else None for rate in rates]
         known = [cost for cost in costs if cost is not None]
         if not known:
             return None, ""
         hours += sum(known) / len(known) / 3600
     return hours, "CPU-hours" if on_cpu else "GPU-hours"
-
-
-def _seconds_each(cost: Content) -> float | None:
-    """Seconds that an episode takes the machine, several being played at once."""
-    return 60 / cost["episodes_per_minute"] if cost["episodes_per_minute"] else None
 
 
 def _interval(interval: Interval) -> Content:

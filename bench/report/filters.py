@@ -33,10 +33,6 @@ def figure(value: float | None, digits: int = 3) -> str:
     return f"{value:.0f}" if "e+" in text and abs(value) < MOST_WHOLE else text
 
 
-def cosine(value: float) -> str:
-    return f"{value:.2f}"
-
-
 def typeset(text: str) -> str:
     """With true minus signs and quotation marks, a dash for what is missing, and no line break
     before a per cent sign, or in a short name of a claim, as what is quoted here is.

@@ -82,7 +82,7 @@ def _environment(loader: jinja2.BaseLoader, **options: Any) -> jinja2.Environmen
         "p_value": numbers.p_value,
         "duration": filters.duration,
         "figure": filters.figure,
-        "cosine": filters.cosine,
+        "cosine": "{:.2f}".format,
         "typeset": filters.typeset,
         "one_line": filters.one_line,
         "grouped": filters.grouped,

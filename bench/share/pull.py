@@ -142,7 +142,7 @@ def _take_over(stage: Path, destination: Path) -> Pulled:
         path, target = arrived[name], destination / name
         if not target.exists():
             new.append(name)
-        elif _same(path, target):
+        elif path.samefile(target) or filecmp.cmp(path, target, shallow=False):
             continue
         elif name.startswith("episodes/") and (lacks := _lacks(path, target)):
             kept.append(
@@ -164,10 +164,6 @@ def _lacks(theirs: Path, ours: Path) -> str | None:
     lines = set(theirs.read_bytes().split(b"\n"))
     lacking = sum(line not in lines for line in ours.read_bytes().split(b"\n")[:-1])
     return f"{lacking} line{'s' if lacking > 1 else ''}" if lacking else None
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
 
 
 def _replace(path: Path, target: Path) -> None:

@@ -54,11 +54,6 @@ class Context:
         recipe = replace(self.plan.recipe, demonstrations=apart)
         return replace(self, plan=replace(self.plan, recipe=recipe))
 
-    @property
-    def is_tiny(self) -> bool:
-        """Whether base policy and encoder are made here instead of coming from the hub."""
-        return self.plan.recipe.base.source == "tiny"
-
     def _key(self, *parts: Any) -> str:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -157,8 +157,11 @@ def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
                     progress.update(last["step"], f"loss {last['loss_total']:.4f}")
         except KeyboardInterrupt:
             code = stop(child, life_path(path))
-            if by_srun() and code not in (0, STOPPED) and _has_failed(log):
-                _explain(log, job.case)  # srun ends all where one of them fails: that is no stop
+            # srun ends all if one fails: that is no stop. The exit code need not show which: SIGTERM
+            # may come while Python ends with a traceback.
+            failed = said(log, "error: ") or has_traceback(log)
+            if by_srun() and code not in (0, STOPPED) and failed:
+                _explain(log, job.case)
             raise
     if child.returncode != 0:
         _explain(log, job.case)
@@ -176,14 +179,6 @@ def _launcher(machine: Machine) -> list[str]:
 
 def job_path(run_dir: Path, case_id: str) -> Path:
     return run_dir / "jobs" / f"{case_id}.json"
-
-
-def _has_failed(log: Path) -> bool:
-    """Whether the log shows a failure.
-
-    Non-obvious: the exit code need not: SIGTERM may come while Python ends with a traceback.
-    """
-    return bool(said(log, "error: ")) or has_traceback(log)
 
 
 def _explain(log: Path, case: str) -> None:
