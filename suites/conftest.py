@@ -77,10 +77,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def arms_by_keyword(expression: str, arms: Collection[str]) -> str:
-    """A ``-k`` expression in which the name of an arm means that arm and no other.
-
-    Non-obvious: for pytest a name stands for all that contain it: ``E2`` for ``E2-detached`` too.
-    """
+    """A ``-k`` expression in which the name of an arm means that arm and no other. Non-obvious: for
+    pytest a name stands for all that contain it: ``E2`` for ``E2-detached`` too."""
     known = {arm.lower() for arm in arms}
     return NAME.sub(
         lambda found: KEYWORD.format(found[0]) if found[0].lower() in known else found[0],
@@ -89,10 +87,8 @@ def arms_by_keyword(expression: str, arms: Collection[str]) -> str:
 
 
 def stop(config: pytest.Config, error: UserError | TripwireError) -> NoReturn:
-    """End the session; the last line on standard error says why.
-
-    Exit code 2 for what only the user can repair, 1 for a tripwire: nothing may be trained.
-    """
+    """End the session; the last line on standard error says why. Exit code 2 for what only the user
+    can repair, 1 for a tripwire: nothing may be trained."""
     config.stash[MISTAKE] = f"error: {error}"
     pytest.exit(
         "stopped; the last line says why", returncode=1 if isinstance(error, TripwireError) else 2
@@ -189,10 +185,8 @@ def carry_out(
     session_of: Callable[[str], Session], benchmark: Any, request: pytest.FixtureRequest
 ) -> Callable[[str, str], None]:
     """Carries out one case under pytest-benchmark, and fails where its record is not the plan's.
-
     Non-obvious: a case that is done already is not done again; then the benchmark's time is that of
-    finding so, and ``extra_info`` holds the seconds of the run that did the work.
-    """
+    finding so, and ``extra_info`` holds the seconds of the run that did the work."""
 
     def timed(suite: str, case_id: str) -> None:
         try:

@@ -55,10 +55,8 @@ class Check:
 
 
 def experiment_checks(tally: Tally) -> list[Check]:
-    """Errors, power and coverage of one scenario's experiments.
-
-    Where trainings differ, nothing is promised: the numbers say what few seeds cost.
-    """
+    """Errors, power and coverage of one scenario's experiments. Where trainings differ, nothing is
+    promised: the numbers say what few seeds cost."""
     scenario, of = tally.scenario, tally.experiments
     most, least = (
         (1.0, 0.0)
@@ -132,9 +130,7 @@ def exact_checks(alpha: float) -> list[Check]:
 
 def _planned(tally: Tally, one: ClaimTally) -> tuple[float, float]:
     """The range of power of the plan: for a gain between Holm's strictest level and its mildest.
-
-    Anything where the plan's assumptions are broken on purpose: clusters, errors, unequal tasks.
-    """
+    Anything where the plan's assumptions are broken on purpose: clusters, errors, unequal tasks."""
     scenario, alpha = tally.scenario, tally.alpha
     if (
         scenario.own

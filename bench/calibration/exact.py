@@ -76,9 +76,7 @@ def equivalence_chance(
     pairs: int, margin: float, difference: float, discordant_rate: float, alpha: float
 ) -> float:
     """Chance that the score interval at 1 - 2 alpha lies inside +-`margin`: TOST's power or error.
-
-    The likely outcomes only (``LEAST_CHANCE``), their intervals in full.
-    """
+    The likely outcomes only (``LEAST_CHANCE``), their intervals in full."""
     wins, losses = _outcomes(pairs)
     win_rate, loss_rate = (discordant_rate + difference) / 2, (discordant_rate - difference) / 2
     chances = _chances(pairs, wins, losses, win_rate, loss_rate)

@@ -59,10 +59,8 @@ def run_scenario(
     seed: int,
     on_experiment: Callable[[int], None] = lambda done: None,
 ) -> Tally:
-    """Draw and judge that many experiments; the same numbers for the same seed.
-
-    `on_experiment` gets the number that are done.
-    """
+    """Draw and judge that many experiments; the same numbers for the same seed. `on_experiment`
+    gets the number that are done."""
     plan = simulated_plan(scenario)
     table = _RowTable(plan)
     verdicts: list[Verdict] = []

@@ -117,10 +117,8 @@ def add_run_options(add: Callable[..., Any]) -> None:
 
 
 def shard_from(options: Any, *plans: Plan) -> Shard | None:
-    """The part of the episodes to play; None: all, and for the ranks of a named training.
-
-    UserError for what is no shard, and in a sequential run.
-    """
+    """The part of the episodes to play; None: all, and for the ranks of a named training. UserError
+    for what is no shard, and in a sequential run."""
     if options.shard is not None:
         shard: Shard | None = parse_shard(options.shard)
     elif any(are_shared(plan, options.cases) for plan in plans):
@@ -136,10 +134,8 @@ def shard_from(options: Any, *plans: Plan) -> Shard | None:
 
 
 def cases_from(plan: Plan, options: Any) -> tuple[str, ...]:
-    """The cases that are to be carried out alone, in the plan's order; () for all.
-
-    UserError: an unknown one, a shard of no rollout, a part of a sequential plan's rollouts.
-    """
+    """The cases that are to be carried out alone, in the plan's order; () for all. UserError: an
+    unknown one, a shard of no rollout, a part of a sequential plan's rollouts."""
     wanted = {plan.case(case_id) for case_id in options.cases}
     shard = shard_from(options, plan) if wanted else None
     for case in wanted:

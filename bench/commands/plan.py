@@ -97,7 +97,6 @@ def _file_lines(needs: Iterable[Needed]) -> list[str]:
 
 def describe(plan: Plan, past_runs: Sequence["Run"] = ()) -> list[str]:
     """The plan in lines of text; times, sizes and discordance from `past_runs`."""
-    from bench.judge.power import limit_of
     from bench.wording import plans, verdicts
     from bench.wording.methods import method_in_words
 
@@ -151,21 +150,12 @@ def describe(plan: Plan, past_runs: Sequence["Run"] = ()) -> list[str]:
         )
     if plan.concludes:
         lines += ["", *_power_lines(plan, past_runs, claim_width)]
-    notes = [
-        plans.out_of_reach_note(claim, limit_of(plan, claim))
-        for claim in plan.claims
-        if claim.asked
-    ]
-    said = [
-        *plan.cannot_say,
-        verdicts.seeds_note(plan),
-        *(note for note in notes if note and plan.concludes),
-    ]
+    limits = [*plan.cannot_say, verdicts.seeds_note(plan), *plans.out_of_reach_notes(plan)]
     return [
         *lines,
         "",
         "This plan cannot say:",
-        *(f"- {note}" for note in said),
+        *(f"- {note}" for note in limits),
         "",
         f"hash           {plan.hash}",
     ]

@@ -73,9 +73,7 @@ def read_status(run_dir: Path) -> dict[str, Any]:
 
 def add_jobs(status: dict[str, Any], submitted: Sequence[Submitted], queue: Sequence[Task]) -> None:
     """Add each case's jobs and their tasks in the queue, and the report's job to the status itself.
-
-    A case that is done has none: what its jobs did is in its record.
-    """
+    A case that is done has none: what its jobs did is in its record."""
     for case in status["cases"]:
         if not case["done"]:
             case["jobs"] = [_job(job, queue) for job in submitted if case["case"] in job.cases]

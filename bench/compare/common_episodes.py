@@ -25,10 +25,8 @@ class Pairing:
 
 
 def pair_runs(baseline: Run, other: Run) -> Pairing | str:
-    """The common episodes of two runs, or one sentence on why they are no pairs.
-
-    A pair: one initial state, one seed of the environment, one of the noise, in one scene.
-    """
+    """The common episodes of two runs, or one sentence on why they are no pairs. A pair: one
+    initial state, one seed of the environment, one of the noise, in one scene."""
     one, two = baseline.plan, other.plan
     rows = {_key(row): row for row in two.episodes}
     common = {row: rows[_key(row)] for row in one.episodes if _key(row) in rows}

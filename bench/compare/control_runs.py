@@ -35,9 +35,7 @@ NOTHING_SAID = ("scale", "not asked", "sanity", "incomplete", "broken")
 
 def write_controls(plan: Plan, run_dir: Path) -> None:
     """Write what control runs beside `run_dir` showed into it; a control itself gets no file.
-
-    UserError where a control suite's file is wrong, or where nothing can be written.
-    """
+    UserError where a control suite's file is wrong, or where nothing can be written."""
     if plan.control:
         return
     path = Path(run_dir) / CONTROLS_FILE
@@ -89,10 +87,8 @@ def _gains(verdict: Verdict) -> list[ClaimResult]:
 
 
 def _runs_by_suite(suites: list[Suite], results: Path) -> list[tuple[Suite, list[Path]]]:
-    """The run directories of each suite, by the names that plans give them.
-
-    Non-obvious: `controls-negative-mini-...` begins with `controls` too; the longest is right.
-    """
+    """The run directories of each suite, by the names that plans give them. Non-obvious:
+    `controls-negative-mini-...` begins with `controls` too; the longest is right."""
     names = known_suites()
     by_suite: dict[str, list[Path]] = {suite.name: [] for suite in suites}
     for folder in sorted(path.parent for path in results.glob(f"*/{PLAN_FILE}")):
@@ -170,9 +166,7 @@ def _weigh(suite: Suite, folder: Path, machine: str, code: str | None) -> Contro
 
 def _as_its_suite_says(suite: Suite, plan: Plan) -> bool:
     """Whether a run is the control that its suite describes: all claims, the same training, and no
-    fewer episodes.
-    Non-obvious: with a handful of episodes any negative control claims nothing.
-    """
+    fewer episodes. Non-obvious: with a handful of episodes any negative control claims nothing."""
     if plan.scale not in suite.scales or not all(claim.asked for claim in plan.claims):
         return False
     asked = make_plan(suite, plan.scale, plan.machine, Overrides(seeds=plan.seeds)).recipe

@@ -142,11 +142,9 @@ def _scenes(one: Run, other: Run) -> Aspect:
 
 
 def _success(one: Run, other: Run, rollout: str, margin: float) -> Success:
-    """Two one-sided tests on the paired episodes, with broken ones read in each way.
-
-    Non-obvious: *every* rollout must be equivalent. An intersection of tests at alpha errs with
-    alpha at most: nothing is corrected (R. L. Berger (1982), Technometrics 24:295-300).
-    """
+    """Two one-sided tests on the paired episodes, with broken ones read in each way. Non-obvious:
+    *every* rollout must be equivalent. An intersection of tests at alpha errs with alpha at most:
+    nothing is corrected (R. L. Berger (1982), Technometrics 24:295-300)."""
     rows: dict[str, Sequence[Row]] = {}
     for side, run in (("first", one), ("second", other)):
         rows |= {f"{side}:{case.id}": run.rows[case.id] for case in run.plan.rollout_cases(rollout)}

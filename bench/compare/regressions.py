@@ -71,10 +71,8 @@ class Comparison:
 
 
 def compare(sides: Sequence[Side], threshold: float = 0.0, unpaired: bool = False) -> Comparison:
-    """Compare all later sides with the first, episode by episode where the plans allow.
-
-    UserError where one cannot be compared at all, or only ``unpaired``, which was not asked for.
-    """
+    """Compare all later sides with the first, episode by episode where the plans allow. UserError
+    where one cannot be compared at all, or only ``unpaired``, which was not asked for."""
     baseline, *others = sides
     assert baseline.run is not None
     candidates: list[Candidate] = []

@@ -1,6 +1,7 @@
 """What a comparison of runs says: one sentence, tables, and its limits; as text and as Markdown."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from bench.compare.candidates import Candidate
 from bench.compare.differences import what_differs
@@ -48,6 +49,66 @@ def comparison_markdown(comparison: Comparison) -> str:
         lines += ["", *markdown_table(section.header, section.rows)] if section.rows else []
         lines += ["", *(f"- {note}" for note in section.notes)] if section.notes else []
     return "\n".join([*lines, ""])
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """What ``--json`` prints (``bench/formats/schemas/comparison.schema.json``)."""
+    baseline, *others = comparison.sides
+    assert baseline.run is not None
+    return {
+        "version": 1,
+        "passes": comparison.passes,
+        "verdict": verdict(comparison),
+        "rule": rule(comparison),
+        "alpha": comparison.alpha,
+        "threshold": comparison.threshold,
+        "baseline": baseline.name,
+        "rollouts": [_rollout_json(each) for each in comparison.rollouts],
+        "left_out": [
+            {"against": name, "rollout": rollout, "why": why}
+            for name, rollout, why in comparison.left_out
+        ],
+        "unpaired_because": dict(comparison.unpaired_because),
+        "costs": {
+            side.name: [asdict(cost) for cost in costs(side.run)]
+            for side in comparison.sides
+            if side.run
+        },
+        "differences": {
+            side.name: what_differs(baseline.run, side.run) for side in others if side.run
+        },
+    }
+
+
+def _rollout_json(each: Compared) -> dict[str, Any]:
+    candidate, interval = each.candidate, each.interval
+    return {
+        "rollout": candidate.rollout,
+        "against": candidate.other,
+        "label": candidate.label,
+        "paired": candidate.paired,
+        "status": each.status,
+        "baseline": _counts(candidate.baseline),
+        "later": _counts(candidate.later),
+        "missing": candidate.missing,
+        "difference": each.difference,
+        "interval": {
+            "confidence": interval.confidence,
+            "lower": interval.lower,
+            "upper": interval.upper,
+        },
+        "only_later": candidate.won,
+        "only_baseline": candidate.lost,
+        "p": each.p,
+        "p_adjusted": each.p_adjusted,
+        "not_excluded": each.not_excluded,
+        "findable": each.findable,
+        "steps": asdict(candidate.steps) if candidate.steps else None,
+    }
+
+
+def _counts(tally: Tally) -> dict[str, int]:
+    return {"successes": tally.successes, "episodes": tally.episodes, "broken": tally.broken}
 
 
 def verdict(comparison: Comparison) -> str:

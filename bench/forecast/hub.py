@@ -72,9 +72,7 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 def find_folder(name: str, kind: Kind) -> Path | None:
     """The local folder of a hub name or of a folder's path; None where neither is here.
-
-    Non-obvious: LeRobot, given no folder, asks the network for a dataset's tags even if cached.
-    """
+    Non-obvious: LeRobot, given no folder, asks the network for a dataset's tags even if cached."""
     if Path(name).is_dir():
         return Path(name)
     from huggingface_hub import try_to_load_from_cache
@@ -131,9 +129,7 @@ def _camera_names(folder: Path, rename_map: Mapping[str, str]) -> dict[str, str]
 
 def unseen_cameras(plan: Plan) -> list[str]:
     """A sentence if the base policy does not know an image of the suite, with the fitting map.
-
-    Non-obvious: SmolVLA plays without those of its cameras that get no image: it may have more.
-    """
+    Non-obvious: SmolVLA plays without those of its cameras that get no image: it may have more."""
     base = plan.recipe.base
     folder = find_folder(base.checkpoint, "model") if base.source == "hub" else None
     if folder is None:
@@ -191,9 +187,7 @@ def _checkpoint(name: str) -> Needed:
 
 def _language_model(checkpoint: str) -> Needed:
     """The SmolVLM2 that the checkpoint names: its weights only if the checkpoint wants them loaded.
-
-    Non-obvious: which one it is stands in the checkpoint's own configuration.
-    """
+    Non-obvious: which one it is stands in the checkpoint's own configuration."""
     what, folder = "vision-language model", find_folder(checkpoint, "model")
     fields = _json(folder / "config.json") if folder else {}
     name = fields.get("vlm_model_name")

@@ -19,10 +19,8 @@ NotUsed = tuple[str, str]
 
 def find_past_runs(plan: Plan, folders: Iterable[Path]) -> tuple[list[Run], list[NotUsed]]:
     """All runs below `folders`, and below ``reference`` in them, that are comparable with `plan`
-    (of copies, which have one name, the last), and those that cannot be read.
-
-    Comparable: a machine of the same name, the same recipe but for trained steps and episodes.
-    """
+    (of copies, which have one name, the last), and those that cannot be read. Comparable: a machine
+    of the same name, the same recipe but for trained steps and episodes."""
     found: dict[str, Run] = {}
     not_used: dict[Path, str] = {}
     for folder in folders:
@@ -47,9 +45,7 @@ def processor_of(run: Run) -> str:
 
 def discordances(plan: Plan, past_runs: Iterable[Run]) -> dict[str, Discordance]:
     """By claim the discordance of its rollouts, from the run with most pairs, else the assumed one.
-
-    Only a run that trains both arms as the plan does, with as many steps, counts.
-    """
+    Only a run that trains both arms as the plan does, with as many steps, counts."""
     found = {claim.id: ASSUMED for claim in plan.claims}
     for run in past_runs:
         trained_alike = [

@@ -63,20 +63,16 @@ def memory_bytes() -> int:
 @functools.cache
 def torch_build() -> dict[str, Any]:
     """``{"version", "cuda", "hip", "devices": [{"name", "memory_bytes"}]}`` of the installed torch.
-
     Non-obvious: a child process asks, so that no CUDA context is left in the caller, which may
-    fork. Raises ``RuntimeError`` with torch's own last line when it cannot be imported.
-    """
+    fork. Raises ``RuntimeError`` with torch's own last line when it cannot be imported."""
     build: dict[str, Any] = json.loads(_answer("torch", "-c", _PRINT_TORCH))
     return build
 
 
 def _answer(what: str, *arguments: str) -> str:
-    """The last line that Python prints with ``arguments``, however long it takes.
-
-    Non-obvious: a first import from a cold network disk takes minutes, and is no fault; so there is
-    no time-out, but a line on stderr from time to time. RuntimeError with the last line of its own.
-    """
+    """The last line that Python prints with ``arguments``, however long it takes. Non-obvious: a
+    first import from a cold network disk takes minutes, and is no fault; so there is no time-out,
+    but a line on stderr from time to time. RuntimeError with the last line of its own."""
     command, pipe = [sys.executable, *arguments], subprocess.PIPE
     child = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=CODE)
     began = time.monotonic()

@@ -44,10 +44,8 @@ def is_futile(plan: Plan, claim: Claim, found: Contrast, look: int, left: int) -
 
 
 def _last_se(found: Contrast, fraction: float, bound: float) -> float:
-    """Standard error of the estimate at the last look, if pairs go on to fall as they do.
-
-    By the width of Tango's interval, which has one even where no pair is discordant.
-    """
+    """Standard error of the estimate at the last look, if pairs go on to fall as they do. By the
+    width of Tango's interval, which has one even where no pair is discordant."""
     left, right, pairs = (
         round(count / fraction) for count in (found.left_only, found.right_only, found.pairs)
     )

@@ -14,9 +14,7 @@ def missing_episodes(
     plan: Plan, rows_by_case: Mapping[str, Sequence[Row]], progress: Progress | None = None
 ) -> dict[str, list[int]]:
     """Indices of the table's rows that each rollout case lacks up to where it is needed next.
-
-    `progress` of these rows, if it is at hand.
-    """
+    `progress` of these rows, if it is at hand."""
     looks = (progress or progress_of(plan, rows_by_case)).looks
     found = {}
     for case in plan.rollout_cases():

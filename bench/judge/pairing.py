@@ -56,10 +56,8 @@ class Outcomes:
 
     def readings(self) -> dict[str, NDArray[np.int64]]:
         """left - right of each pair, with the broken episodes read in each of three ways.
-
         ``failures``: all as failures, which is what is shown. ``against``, ``for``: as bad and as
-        good for the left rollout as can be. The truth lies between the last two.
-        """
+        good for the left rollout as can be. The truth lies between the last two."""
         best_left, best_right = self.left | self.left_broken, self.right | self.right_broken
         return {
             "failures": _minus(self.left, self.right),
@@ -161,10 +159,8 @@ def contrast(
     seed: int,
 ) -> Contrast:
     """The paired difference of `differences` (left - right of each pair, shape (pairs,)).
-
     `confidences`: of the interval that is shown and of the one that shows equivalence. `groups`:
-    what is resampled before the clusters, if at all: the training seed of each pair.
-    """
+    what is resampled before the clusters, if at all: the training seed of each pair."""
     pairs = len(differences)
     left_only, right_only = int((differences > 0).sum()), int((differences < 0).sum())
     intervals = [score_interval(left_only, right_only, pairs, level) for level in confidences]

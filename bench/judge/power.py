@@ -80,11 +80,9 @@ Limit = SuperiorityLimit | EquivalenceLimit
 
 
 def limit_of(plan: Plan, claim: Claim, discordance: Discordance = ASSUMED) -> Limit:
-    """The limit of one claim.
-
-    Superiority is taken at the strictest level of Holm's procedure, alpha over the number of
-    claims. Looks on the way cost some pairs, as many as they do where the chance is `POWER`.
-    """
+    """The limit of one claim. Superiority is taken at the strictest level of Holm's procedure,
+    alpha over the number of claims. Looks on the way cost some pairs, as many as they do where the
+    chance is `POWER`."""
     pairs = pairs_of(plan)
     rate, worth = discordance.rate, discordance.design_effect * looks_cost(plan, claim)
     effective = int(pairs / worth)
@@ -137,10 +135,8 @@ def looks_cost(plan: Plan, claim: Claim) -> float:
 
 
 def last_tost_confidence(plan: Plan) -> float:
-    """Confidence of the interval that shows equivalence at the last look.
-
-    Non-obvious: equality is hardly shown earlier, so its chance is what others left the last look.
-    """
+    """Confidence of the interval that shows equivalence at the last look. Non-obvious: equality is
+    hardly shown earlier, so its chance is what others left the last look."""
     return confidence_at(plan, plan.alpha, plan.last_look)
 
 

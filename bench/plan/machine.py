@@ -62,9 +62,7 @@ def load_performance(name: str, folder: Path = MACHINES) -> Performance:
 
 def detect_accelerator() -> Accelerator:
     """``cuda``, ``rocm`` or ``cpu``: what torch finds here. UserError: a GPU and no usable torch.
-
-    Non-obvious: without a GPU device node torch is not asked, which saves seconds.
-    """
+    Non-obvious: without a GPU device node torch is not asked, which saves seconds."""
     if not any(any(Path("/dev").glob(pattern)) for pattern in _GPU_DEVICE_NODES):
         return "cpu"
     try:
@@ -91,10 +89,8 @@ def detect_machine() -> str:
 def choose_machine(
     accelerator: Accelerator, devices: Sequence[str], folder: Path = MACHINES
 ) -> str:
-    """The machine for GPUs of these names: the one that trains on most of them.
-
-    Non-obvious: GPUs of several kinds are no known machine; the generic one trains on one of them.
-    """
+    """The machine for GPUs of these names: the one that trains on most of them. Non-obvious: GPUs
+    of several kinds are no known machine; the generic one trains on one of them."""
     fitting: list[tuple[int, str]] = [(1, accelerator)]
     for name in known_machines(folder):
         machine, performance = _load(name, folder)

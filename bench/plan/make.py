@@ -99,11 +99,9 @@ def _override_recipe(recipe: Recipe, overrides: Overrides) -> Recipe:
 
 
 def _override_training(training: Training, overrides: Overrides) -> Training:
-    """The scale's training with the given steps, batch and sample budget.
-
-    Non-obvious: a batch size given alone keeps the scale's sample budget (steps x batch), because
-    arms and machines are compared at equal samples. Steps given alone change the budget.
-    """
+    """The scale's training with the given steps, batch and sample budget. Non-obvious: a batch size
+    given alone keeps the scale's sample budget (steps x batch), because arms and machines are
+    compared at equal samples. Steps given alone change the budget."""
     batch = overrides.batch_size or training.batch_size
     steps = overrides.steps
     if overrides.total_samples is not None or steps is None:

@@ -10,9 +10,7 @@ CHECKPOINTS = "checkpoints/"
 
 def made(records: Mapping[str, Record]) -> list[dict[str, str]]:
     """``{"case", "what", "sha256"}`` of each recorded sum; none of a run that is older than sums.
-
-    ``what`` is a path in the run directory, beside ``results/`` and ``cache/``, or below ``~``.
-    """
+    ``what`` is a path in the run directory, beside ``results/`` and ``cache/``, or below ``~``."""
     found = []
     for case, record in records.items():
         sums, artefacts = _table(record, "sums"), _table(record, "artefacts")

@@ -28,10 +28,8 @@ def journal_path(run_dir: Path, case_id: str) -> Path:
 
 
 def check_against_plan(plan: Plan, case: Case, rows: Sequence[Row]) -> None:
-    """Every row is one of the plan's, recorded once, in one scene per (suite, task, init).
-
-    Raises UserError naming the episode.
-    """
+    """Every row is one of the plan's, recorded once, in one scene per (suite, task, init). Raises
+    UserError naming the episode."""
     _check_rows(plan, case, rows)
     check_scenes({case.id: rows})
 
@@ -79,11 +77,9 @@ def differing_key(row: Row, planned: EpisodeRow) -> str | None:
 
 
 def check_scene(known: Scenes, case_id: str, row: Row) -> None:
-    """The episode began in the scene that is `known` of its place; a new one is added.
-
-    Raises UserError naming the episode that did not: arms that saw different scenes are not paired.
-    A row without a scene hash (an error before the reset ended) says nothing.
-    """
+    """The episode began in the scene that is `known` of its place; a new one is added. Raises
+    UserError naming the episode that did not: arms that saw different scenes are not paired. A row
+    without a scene hash (an error before the reset ended) says nothing."""
     if row["scene_hash"] is None:
         return
     scene, by = known.setdefault(

@@ -41,11 +41,9 @@ NOBODY = ("", "root", "user", "nobody", "runner", "ubuntu", "docker")
 
 
 def anonymous(text: str) -> str:
-    """`text` without secrets and the names of user and host, the home folder as ``~``.
-
-    Non-obvious: a user or host whose name is a word of the text, say ``core``, takes that word with
-    it. What is sent says too little then, and never too much.
-    """
+    """`text` without secrets and the names of user and host, the home folder as ``~``. Non-obvious:
+    a user or host whose name is a word of the text, say ``core``, takes that word with it. What is
+    sent says too little then, and never too much."""
     for value in _secrets():
         text = text.replace(value, "<secret>")
     text = SECRET_SHAPES.sub("<secret>", text)
@@ -65,10 +63,8 @@ def anonymous(text: str) -> str:
 
 
 def hide_names(paths: Iterable[Path]) -> None:
-    """Rewrite text files as `anonymous` has them, if there is something to hide.
-
-    For files that nobody has open any more: a rewritten one is another file of the same name.
-    """
+    """Rewrite text files as `anonymous` has them, if there is something to hide. For files that
+    nobody has open any more: a rewritten one is another file of the same name."""
     for path in paths:
         if not path.is_file():
             continue

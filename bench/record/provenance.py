@@ -58,10 +58,8 @@ IMAGE_DIGEST = "WMBENCH_IMAGE_DIGEST"
 
 def collect(root: Path = CODE, command: str | None = None) -> dict[str, Any]:
     """The provenance of what runs now, as JSON types. Takes 3 s: torch and OpenGL answer in child
-    processes. `command`: what the user gave; None: this process's own command line.
-
-    What cannot be found out is ``{"error": one line}``: no run is lost for want of a version.
-    """
+    processes. `command`: what the user gave; None: this process's own command line. What cannot be
+    found out is ``{"error": one line}``: no run is lost for want of a version."""
     installed = {_canonical(each.name): each.version for each in distributions()}
     return {
         "collected_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -109,10 +107,8 @@ def image_digest() -> str | None:
 
 def refuse_another_renderer(run_dir: Path) -> None:
     """UserError if the run in `run_dir` began with another OpenGL or MuJoCo than is here.
-
     Non-obvious: a shard, or a run that is continued, may be on another machine. Equal scenes drawn
-    differently are not the same input, and no scene hash shows it.
-    """
+    differently are not the same input, and no scene hash shows it."""
     path = run_dir / "provenance.json"
     began = read_object(path)
     if began is None:

@@ -205,14 +205,7 @@ def _cannot_say(plan: Plan, verdict: Verdict) -> list[str]:
     early = [result.claim.id for result in verdict.claims if result.stop.decided_early]
     if early:
         said.append(verdicts.ended_early_note(early))
-    said += [
-        note
-        for claim in plan.claims
-        if claim.asked
-        and plan.concludes
-        and (note := plans.out_of_reach_note(claim, limit_of(plan, claim)))
-    ]
-    return said
+    return [*said, *plans.out_of_reach_notes(plan)]
 
 
 def _rate(plan: Plan, verdict: Verdict, rate: Rate) -> Content:

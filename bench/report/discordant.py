@@ -24,10 +24,8 @@ def discordant(run: Run) -> list[Content]:
 
 
 def listed(found: Sequence[Content]) -> list[Content]:
-    """The first `MOST_LISTED` of each claim.
-
-    Non-obvious: films change nothing here: figures must not hang on what a packed run lacks.
-    """
+    """The first `MOST_LISTED` of each claim. Non-obvious: films change nothing here: figures must
+    not hang on what a packed run lacks."""
     return [{**each, "episodes": each["episodes"][:MOST_LISTED]} for each in found]
 
 

@@ -17,9 +17,7 @@ Content = dict[str, Any]
 
 def playing(case_id: str, rows: Sequence[Row], record: Record | None) -> Content:
     """Means over the episodes that were played to their end; old journals lack some keys.
-
-    ``episodes_per_minute``, with its number of simulators, is of the last session that played.
-    """
+    ``episodes_per_minute``, with its number of simulators, is of the last session that played."""
     played = values(rows, "status") == "ok"
     resets = values(rows, "reset")
     hard, cheap = (int((resets == kind).sum()) for kind in ("hard", "cheap"))

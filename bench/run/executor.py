@@ -151,10 +151,8 @@ class Executor:
     def film(
         self, films: Films, rows: Mapping[str, Mapping[int, Row]]
     ) -> tuple[list[Path], list[str]]:
-        """Play episodes again and film them: the files, and why an episode has none.
-
-        UserError where a checkpoint is not here.
-        """
+        """Play episodes again and film them: the files, and why an episode has none. UserError
+        where a checkpoint is not here."""
         for case_id in films.episodes():
             need = self.undone_need(case_id)
             if need is not None:
@@ -188,11 +186,9 @@ class Executor:
         return record
 
     def _look_by_look(self, asked: Case) -> dict[str, Any]:
-        """Play the case that was ``asked`` for up to where it ends: its record.
-
-        If the plan has several looks, every rollout is played with it, all of them to one look
-        before any to the next. Another one that fails stops those alone that wait for its episodes.
-        """
+        """Play the case that was ``asked`` for up to where it ends: its record. If the plan has
+        several looks, every rollout is played with it, all of them to one look before any to the
+        next. Another one that fails stops those alone that wait for its episodes."""
         plan = self.context.plan
         together = plan.rollout_cases() if plan.last_look > 1 else [asked]
         parts: dict[str, list[dict[str, Any]]] = {case.id: [] for case in together}
@@ -340,9 +336,7 @@ def _whole(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _cpu_seconds() -> float:
     """CPU seconds of this process, its ended children, and its living ones with their ended ones.
-
-    Non-obvious: simulators are children of multiprocessing's fork server, which lives on.
-    """
+    Non-obvious: simulators are children of multiprocessing's fork server, which lives on."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     seconds = sum(usage.ru_utime + usage.ru_stime for usage in usages)
     for child in psutil.Process().children():

@@ -25,12 +25,9 @@ SHARED_KINDS = frozenset({"demonstrations", "base", "latents", "held-out"})
 
 
 def gitlab_pipeline(plan: Plan, flags: Sequence[str], run_dir: Path) -> dict[str, Any]:
-    """The pipeline as the content of a YAML file.
-
-    `flags` are the options that make the plan again; `run_dir` lies in the project, relative.
-
-    Non-obvious: pytest carries the cases out, because GitLab shows its JUnit report.
-    """
+    """The pipeline as the content of a YAML file. `flags` are the options that make the plan again;
+    `run_dir` lies in the project, relative. Non-obvious: pytest carries the cases out, because
+    GitLab shows its JUnit report."""
     groups = _groups(plan)
     command = [PYTEST, "suites/", f"--suite={plan.suite}", *flags]
     jobs = {name: _job(plan, name, groups, command, run_dir) for name in groups}

@@ -29,10 +29,8 @@ class Session:
 
     def carry_out(self, case_id: str) -> dict[str, Any]:
         """The record of a case, which is carried out, with what it needs, unless it is done.
-
         UserError, TripwireError: nothing may go on. RuntimeError: the record is not the plan's. Any
-        other exception: what stopped this case, or one that it needs.
-        """
+        other exception: what stopped this case, or one that it needs."""
         context, record = self.executor.context, self.executor.ensure(case_id)
         if wrong := contradiction(context.plan, context.plan.case(case_id), record, context.shard):
             raise RuntimeError(
@@ -89,9 +87,7 @@ def session(
 
 def _refuse_undone_needs(executor: Executor, chosen: Sequence[str], flags: Sequence[str]) -> None:
     """UserError if what is chosen needs an undone case that is another process's to do.
-
-    Non-obvious: of several named cases those that lack something fail by themselves.
-    """
+    Non-obvious: of several named cases those that lack something fail by themselves."""
     needs = {
         case_id: need
         for case_id in chosen
@@ -108,10 +104,8 @@ def _refuse_undone_needs(executor: Executor, chosen: Sequence[str], flags: Seque
 def contradiction(
     plan: Plan, case: Case, record: dict[str, Any], shard: Shard | None = None
 ) -> str | None:
-    """What a case's record says otherwise than its plan, in one sentence; None where they agree.
-
-    A rollout has the whole table, its shard, or all up to a look; a replay all held-out ones.
-    """
+    """What a case's record says otherwise than its plan, in one sentence; None where they agree. A
+    rollout has the whole table, its shard, or all up to a look; a replay all held-out ones."""
     wanted: dict[str, Sequence[Any]] = {"case": [case.id], "kind": [case.kind]}
     if case.kind == "train":
         wanted["steps"] = [plan.recipe.training.steps]

@@ -28,9 +28,7 @@ def _on_sigterm(act: Callable[[int], None]) -> Iterator[list[int]]:
 
 def interrupt_on_sigterm() -> AbstractContextManager[list[int]]:
     """Let the first SIGTERM interrupt this process as Ctrl-C does; yields the signals that came.
-
-    Non-obvious: Slurm may signal twice. The second must not cut short a checkpoint's writing.
-    """
+    Non-obvious: Slurm may signal twice. The second must not cut short a checkpoint's writing."""
 
     def interrupt(number_of_signals: int) -> None:
         if number_of_signals == 1:

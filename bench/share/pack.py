@@ -38,11 +38,9 @@ NO_NAME_NO_TIME = b"\0\0\0\0\0\x02\xff"
 def pack(
     run_dir: Path, out: Path | None = None, weights: bool = False, names: bool = False
 ) -> Path:
-    """Pack a run directory into `out` (``<run name>.tar.gz`` here), and give that path.
-
-    `weights`: with its checkpoints. `names`: although a file names this user or this host.
-    UserError if it is no run directory, a file names somebody, or `out` cannot be written.
-    """
+    """Pack a run directory into `out` (``<run name>.tar.gz`` here), and give that path. `weights`:
+    with its checkpoints. `names`: although a file names this user or this host. UserError if it is
+    no run directory, a file names somebody, or `out` cannot be written."""
     plan = load_plan(run_dir)
     out = Path(f"{plan.run_name}{SUFFIXES[0]}") if out is None else out
     if not out.name.endswith(SUFFIXES):
@@ -137,11 +135,9 @@ def verify_packed(packed: Path, seal: str | None = None, templates: Path | None 
 
 
 def unpack(packed: Path, folder: Path) -> Path:
-    """Unpack into an empty `folder`, and give the run directory in it.
-
-    Only plain files below one folder are taken; links, devices, paths that lead out, and more than
-    the disk can take are refused. UserError also if damaged, or not by `pack`.
-    """
+    """Unpack into an empty `folder`, and give the run directory in it. Only plain files below one
+    folder are taken; links, devices, paths that lead out, and more than the disk can take are
+    refused. UserError also if damaged, or not by `pack`."""
     try:
         with packed.open("rb", buffering=0) as raw, _decompressed(raw, packed) as stream:
             tops = _extract(stream, packed, folder)

@@ -47,11 +47,9 @@ class Pulled:
 
 
 def pull(source: str, destination: Path | None = None, weights: bool = False) -> Pulled:
-    """Fetch ``HOST:DIR``, or a folder here, into `destination` (``results/<its name>``).
-
-    UserError if rsync is not there or fails (nothing has changed here then), another run lies here,
-    or another pull is at work.
-    """
+    """Fetch ``HOST:DIR``, or a folder here, into `destination` (``results/<its name>``). UserError
+    if rsync is not there or fails (nothing has changed here then), another run lies here, or
+    another pull is at work."""
     name = source.rstrip("/").rpartition("/")[2].rpartition(":")[2]
     if not name:
         raise UserError(f"{source}: there is no run directory in it; give HOST:DIR")
@@ -68,10 +66,8 @@ def pull(source: str, destination: Path | None = None, weights: bool = False) ->
 
 @contextlib.contextmanager
 def _alone(destination: Path) -> Iterator[IO[str]]:
-    """The lock file of a destination, taken. UserError if another pull has it.
-
-    Non-obvious: rsync holds it too, and outlives a killed pull for a moment: ``LOCK_SECONDS``.
-    """
+    """The lock file of a destination, taken. UserError if another pull has it. Non-obvious: rsync
+    holds it too, and outlives a killed pull for a moment: ``LOCK_SECONDS``."""
     with (destination / f"{STAGE}.lock").open("w") as file:
         deadline = time.monotonic() + LOCK_SECONDS
         while not lock_descriptor(file.fileno(), blocking=False):

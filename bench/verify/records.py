@@ -37,9 +37,7 @@ def read_records(found: Findings, plan: Plan) -> Records:
 
 def check_images(found: Findings, provenance: dict[str, Any], records: Records) -> None:
     """Note which cases were carried out in another container's image than the run began in.
-
-    Non-obvious: no damage. A run may be continued in a later image; older records name none.
-    """
+    Non-obvious: no damage. A run may be continued in a later image; older records name none."""
     if "image_digest" not in provenance:
         return
     began, others = _image(provenance["image_digest"]), defaultdict(list)

@@ -108,10 +108,8 @@ def _hold(found: Findings, file: str, path: Path, expected: str, case_id: str) -
 
 
 def _note_outside(found: Findings, artefact: str | None, expected: str, case_id: str) -> bool:
-    """Whether an artefact outside of the run directory could be compared.
-
-    Non-obvious: the cache is no part of the run. Another run may have made it again, and otherwise.
-    """
+    """Whether an artefact outside of the run directory could be compared. Non-obvious: the cache is
+    no part of the run. Another run may have made it again, and otherwise."""
     path = found.run_dir.resolve().parent.parent / Path(artefact or "").expanduser()
     if artefact is None or not path.exists():
         return False

@@ -9,10 +9,8 @@ import torch
 
 
 def seconds_of(work: Callable[[], object], device: str, repeats: int) -> float:
-    """Mean seconds of `work` when it is asked for `repeats` times in a row.
-
-    Non-obvious: a GPU works behind the caller's back. It is waited for at both ends, not between.
-    """
+    """Mean seconds of `work` when it is asked for `repeats` times in a row. Non-obvious: a GPU
+    works behind the caller's back. It is waited for at both ends, not between."""
     _wait(device)
     began = time.perf_counter()
     for _ in range(repeats):

@@ -56,11 +56,8 @@ def here(request: pytest.FixtureRequest) -> Here:
 @pytest.fixture
 def measured(here: Here, benchmark: Any) -> Callable[..., None]:
     """``measured(name, value, unit, **beside)``: report a figure, and judge it by its reference.
-
     Memory and energy beside it are figures too, ``<name>_<key>``, judged by references.
-
-    Non-obvious: this comes after the test's own asserts: being right and fast are two things.
-    """
+    Non-obvious: this comes after the test's own asserts: being right and fast are two things."""
 
     def measured_is(name: str, value: float, unit: str, **beside: float) -> None:
         found = judge(here.performance, name, value, unit)

@@ -86,10 +86,8 @@ def size_for(device: str) -> Size:
 
 def make_vlm(folder: Path, size: Size, sentences: list[str]) -> Path:
     """A SmolVLM2 folder of this size: configuration, tokenizer, processor, no weights of its own.
-
     Non-obvious: SmolVLA takes its weights from itself (``load_vlm_weights`` is off): those of the
-    tiny model that this folder begins as are never read, and half a billion need not be written.
-    """
+    tiny model that this folder begins as are never read, and half a billion need not be written."""
     small = BaseModel(
         source="tiny",
         vision_patch=size.policy.vision_patch,

@@ -21,10 +21,8 @@ class Interval:
     confidence: float
 
     def inside(self, margin: float) -> bool:
-        """True where the whole interval lies strictly within +-margin.
-
-        At `tost_confidence(alpha)` this is the equivalence test at level alpha.
-        """
+        """True where the whole interval lies strictly within +-margin. At `tost_confidence(alpha)`
+        this is the equivalence test at level alpha."""
         return -margin < self.lower and self.upper < margin
 
 

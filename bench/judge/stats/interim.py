@@ -60,10 +60,8 @@ def mean_share(fractions: tuple[float, ...], spent: tuple[float, ...], drift: fl
 
 def chance_above(estimate: float, se: float, fraction: float, truth: float, least: float) -> float:
     """Chance that the final estimate is above `least`, given the one at `fraction` of the data.
-
     `se` is the standard error of that final estimate, `truth` what the rest of the data is drawn
-    around. Conditional power, as in Jennison and Turnbull (2000), section 10.2.
-    """
+    around. Conditional power, as in Jennison and Turnbull (2000), section 10.2."""
     assert 0 < fraction < 1
     mean = fraction * estimate + (1 - fraction) * truth
     return float(ndtr((mean - least) / (se * math.sqrt(1 - fraction))))

@@ -113,10 +113,8 @@ def episodes_for_gain(gain: float, discordant_rate: float, alpha: float) -> int 
 def episodes_for_equivalence(
     margin: float, discordant_rate: float, confidence: float
 ) -> int | None:
-    """About how many pairs show with chance `POWER` that equal arms are equal, as there.
-
-    With `discordant_rate` 0 it is the least number of pairs that can show it, whatever they are.
-    """
+    """About how many pairs show with chance `POWER` that equal arms are equal, as there. With
+    `discordant_rate` 0 it is the least number of pairs that can show it, whatever they are."""
     return _bisect(
         lambda pairs: equivalence_power(pairs, margin, discordant_rate, confidence) >= POWER
     )
@@ -149,11 +147,9 @@ def design_effect(differences: NDArray[np.integer], clusters: NDArray[np.integer
 
 
 def _likely(trials: int, rate: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The likely numbers of successes in `trials`, and their chances.
-
-    How far from their mean they may lie: S. Bernstein's inequality (S. Boucheron, G. Lugosi, P.
-    Massart (2013), Concentration Inequalities, corollary 2.11).
-    """
+    """The likely numbers of successes in `trials`, and their chances. How far from their mean they
+    may lie: S. Bernstein's inequality (S. Boucheron, G. Lugosi, P. Massart (2013), Concentration
+    Inequalities, corollary 2.11)."""
     mean, unlikely = trials * rate, math.log(2 / NEGLIGIBLE)
     reach = unlikely / 3 + math.sqrt(unlikely**2 / 9 + 2 * unlikely * mean * (1 - rate))
     lowest, highest = max(0, math.floor(mean - reach)), min(trials, math.ceil(mean + reach))

@@ -70,9 +70,7 @@ def _lattice_boundaries(
     steps: Sequence[NDArray[np.float64]], may_spend: Sequence[float], spent: Sequence[float]
 ) -> tuple[list[int], list[float]]:
     """The smallest boundary at each look within `may_spend`, and how far it stays below `spent`.
-
-    `steps`: for each look, the chances of what it adds to the total, from least to most.
-    """
+    `steps`: for each look, the chances of what it adds to the total, from least to most."""
     going: NDArray[np.float64] = np.ones(
         1
     )  # chance of each total, from -reach to reach, without having crossed
@@ -135,9 +133,7 @@ Paths = tuple[NDArray[np.float64], NDArray[np.float64], float]
 
 def _uncrossed(fractions: Sequence[float], boundaries: Sequence[float], drift: float) -> Paths:
     """After as many looks as there are `boundaries`: nodes and weights of a Gauss-Legendre rule.
-
-    The score at fraction t has mean drift x t and variance t; the statistic is score / sqrt(t).
-    """
+    The score at fraction t has mean drift x t and variance t; the statistic is score / sqrt(t)."""
     rule, weights = _gauss_legendre()
     nodes: NDArray[np.float64] = np.zeros(1)
     chances: NDArray[np.float64] = np.ones(1)

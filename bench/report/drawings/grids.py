@@ -35,10 +35,8 @@ class _Played:
 
 def grids(run: Run) -> list[Content]:
     """The first `MOST_GRIDS` grids; each says of how many columns (``of``) those that it shows are.
-
     A cell sums up the repeats of its initial state. A column is discordant where not all rollouts
-    that played it agree; of too many columns the discordant ones stay.
-    """
+    that played it agree; of too many columns the discordant ones stay."""
     plan, found = run.plan, []
     places = [(seed, task) for seed in plan.seeds for task in plan.recipe.environment.tasks][
         :MOST_GRIDS

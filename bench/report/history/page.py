@@ -7,8 +7,8 @@ from typing import Any
 
 import jinja2
 
-from bench.compare.external_words import BESIDE, where
-from bench.judge.stats.rates import wilson_interval
+from bench.compare.context import table_row
+from bench.compare.external_words import BESIDE
 from bench.report.history.charts import Chart, Series, Value, ceiling, draw
 from bench.report.history.runs import Entry, History
 from bench.wording import numbers
@@ -17,7 +17,6 @@ from wmvla.files import write_file
 
 TEMPLATES = Path(__file__).parent / "templates"
 TRAINING, EPISODE = "samples/s", "s an episode"
-CONFIDENCE = 0.95
 TITLE = "Runs over time"
 LEAD = (
     "Every run below this folder, by suite, scale and machine. Runs are drawn at equal "
@@ -62,16 +61,7 @@ def page_content(history: History) -> dict[str, Any]:
         "unreadable": history.unreadable,
         "beside": BESIDE,
         "others": [
-            {
-                "who": each.name,
-                "rollout": table.rollout,
-                "label": table.label,
-                "where": where(table.suite, table.tasks),
-                "rate": table.successes / table.episodes,
-                "interval": wilson_interval(table.successes, table.episodes, CONFIDENCE),
-                "episodes": table.episodes,
-                "flaws": each.flaws,
-            }
+            {**table_row(each, table), "flaws": each.flaws}
             for each in history.externals
             for table in each.tables
         ],

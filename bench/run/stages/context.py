@@ -41,9 +41,7 @@ class Context:
     @property
     def held_out(self) -> "Context":
         """The same run with its held-out demonstrations in the place of those for training.
-
-        Non-obvious: what makes demonstrations and latents then makes these too, apart.
-        """
+        Non-obvious: what makes demonstrations and latents then makes these too, apart."""
         demonstrations = self.plan.recipe.demonstrations
         apart = replace(
             demonstrations,

@@ -56,10 +56,8 @@ def run(context: Context, case: Case) -> dict[str, Any]:
 
 
 def _refuse_to_mix(context: Context, case: Case) -> None:
-    """UserError if episodes of a checkpoint that is gone are recorded.
-
-    Non-obvious: trained again it may have other weights; no journal may hold episodes of both.
-    """
+    """UserError if episodes of a checkpoint that is gone are recorded. Non-obvious: trained again
+    it may have other weights; no journal may hold episodes of both."""
     from wmvla.train.checkpoint import latest_step
 
     folder = context.run_dir / "checkpoints" / case.id
@@ -157,7 +155,7 @@ def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
                     progress.update(last["step"], f"loss {last['loss_total']:.4f}")
         except KeyboardInterrupt:
             code = stop(child, life_path(path))
-            # srun ends all if one fails: that is no stop. The exit code need not show which: SIGTERM
+            # srun ends all if one fails: that is no stop. The exit code need not show it: SIGTERM
             # may come while Python ends with a traceback.
             failed = said(log, "error: ") or has_traceback(log)
             if by_srun() and code not in (0, STOPPED) and failed:
