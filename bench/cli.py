@@ -1,7 +1,5 @@
 """The `wmbench` command line. Exit code 0: yes. 1: the answer is no. 2: bad usage, in one line.
-
-143: SIGTERM stopped it in order.
-"""
+143: SIGTERM stopped it in order."""
 
 import argparse
 import sys

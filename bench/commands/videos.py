@@ -1,8 +1,5 @@
-"""`wmbench videos`: make films of a run's episodes by playing them again.
-
-An episode that goes differently this time gets no film. If there is a report, it is written again
-with the films.
-"""
+"""`wmbench videos`: make films of a run's episodes by playing them again. An episode that goes
+differently this time gets no film. If there is a report, it is written again with the films."""
 
 import argparse
 import sys

@@ -1,8 +1,5 @@
-"""What the control suites showed of the code of a run.
-
-Non-obvious: these are not among the names of ``bench.wording`` itself, because
-``bench.compare.control_runs`` needs those.
-"""
+"""What the control suites showed of the code of a run. Non-obvious: these are not among the names
+of ``bench.wording`` itself, because ``bench.compare.control_runs`` needs those."""
 
 import typing
 

@@ -1,7 +1,5 @@
 """LeRobot 0.6.1's ``eval_info.json``, and ``lerobot-wm-eval``'s, as an external result.
-
-Non-obvious: its episodes have no seed, no initial state, no scene: equal commands may differ.
-"""
+Non-obvious: its episodes have no seed, no initial state, no scene: equal commands may differ."""
 
 import hashlib
 import json

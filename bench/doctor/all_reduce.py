@@ -1,7 +1,5 @@
 """Do the devices here add up? One process a GPU (NCCL or RCCL), or two on the CPU (gloo), check.
-
-``python -m bench.doctor.all_reduce DEVICE RANK PROCESSES RENDEZVOUS`` is one of them.
-"""
+``python -m bench.doctor.all_reduce DEVICE RANK PROCESSES RENDEZVOUS`` is one of them."""
 
 import functools
 import os

@@ -1,7 +1,5 @@
 """What a case would cost if no run shows it: by counts of operations, and a simulator's parts.
-
-Nothing of it was measured there. The assumptions are the constants below (`assumptions`).
-"""
+Nothing of it was measured there. The assumptions are the constants below (`assumptions`)."""
 
 import math
 from dataclasses import astuple, dataclass

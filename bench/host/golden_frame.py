@@ -1,7 +1,5 @@
 """One frame whose every pixel is the renderer's alone: no state is simulated, no asset is read.
-
-``python -m bench.host.golden_frame`` prints its hash: equal hashes, equal drawing.
-"""
+``python -m bench.host.golden_frame`` prints its hash: equal hashes, equal drawing."""
 
 import hashlib
 from typing import TYPE_CHECKING

@@ -1,7 +1,5 @@
-"""How far each rollout of a plan plays. Pure.
-
-A rollout ends with the last claim that needs it. With one look this reads no outcome at all.
-"""
+"""How far each rollout of a plan plays. Pure. A rollout ends with the last claim that needs it.
+With one look this reads no outcome at all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

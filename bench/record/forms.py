@@ -1,7 +1,5 @@
-"""What the files of a run hold: records of cases, logged steps, replays, provenance, manifest.
-
-They are read as dicts. The JSON Schemas in ``bench/formats/schemas`` are made of these.
-"""
+"""What the files of a run hold: records of cases, logged steps, replays, provenance, manifest. They
+are read as dicts. The JSON Schemas in ``bench/formats/schemas`` are made of these."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, NotRequired, TypedDict

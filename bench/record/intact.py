@@ -1,7 +1,5 @@
 """What is checked of a run's files before a number of theirs is believed: form and recorded sums.
-
-`wmbench verify` asks more and names everything; here the first fault ends the reading.
-"""
+`wmbench verify` asks more and names everything; here the first fault ends the reading."""
 
 import math
 from collections.abc import Mapping

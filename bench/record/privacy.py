@@ -1,7 +1,5 @@
 """Takes out of text what nobody wants to send: secrets, names of user and host, the home folder.
-
-Results are sent to others, so everything in a run directory that is text passes through here.
-"""
+Results are sent to others, so everything in a run directory that is text passes through here."""
 
 import getpass
 import json

@@ -1,7 +1,5 @@
-"""Writes report.json, report.md and report.html into a run directory.
-
-Pure: the bytes depend on what the run directory holds and on nothing else: clock, host or path.
-"""
+"""Writes report.json, report.md and report.html into a run directory. Pure: the bytes depend on
+what the run directory holds and on nothing else: clock, host or path."""
 
 import contextlib
 import gc

@@ -1,7 +1,5 @@
-"""How fast samples are read: by this training against LeRobot's own loader, in turns.
-
-Both are timed in one process, in CPU seconds, whatever readers and neighbours there are.
-"""
+"""How fast samples are read: by this training against LeRobot's own loader, in turns. Both are
+timed in one process, in CPU seconds, whatever readers and neighbours there are."""
 
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Confidence intervals of a paired difference: success(left) - success(right) on the same episodes.
-
-A Wald interval has no width without discordant pairs: equivalence from three episodes.
-"""
+A Wald interval has no width without discordant pairs: equivalence from three episodes."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
-"""Group-sequential tests: looks before all the data is there, at one alpha together.
-
-Two kinds: the flip test, exact for paired episodes, decides; the normal one plans.
-"""
+"""Group-sequential tests: looks before all the data is there, at one alpha together. Two kinds: the
+flip test, exact for paired episodes, decides; the normal one plans."""
 
 import functools
 import math
