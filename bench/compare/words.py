@@ -9,7 +9,7 @@ from bench.compare.external_words import UNPAIRED
 from bench.compare.regressions import Compared, Comparison, Status
 from bench.compare.sides import Side
 from bench.compare.speed import costs
-from bench.wording.numbers import interval_points, p_value, percent, points
+from bench.wording.numbers import interval_json, interval_points, p_value, percent, points
 from bench.wording.tables import markdown_table, text_table
 from bench.wording.text import listed
 from wmvla.rollout.tally import Tally
@@ -81,7 +81,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def _rollout_json(each: Compared) -> dict[str, Any]:
-    candidate, interval = each.candidate, each.interval
+    candidate = each.candidate
     return {
         "rollout": candidate.rollout,
         "against": candidate.other,
@@ -92,17 +92,10 @@ def _rollout_json(each: Compared) -> dict[str, Any]:
         "later": _counts(candidate.later),
         "missing": candidate.missing,
         "difference": each.difference,
-        "interval": {
-            "confidence": interval.confidence,
-            "lower": interval.lower,
-            "upper": interval.upper,
-        },
+        "interval": interval_json(each.interval),
         "only_later": candidate.won,
         "only_baseline": candidate.lost,
-        "p": each.p,
-        "p_adjusted": each.p_adjusted,
-        "not_excluded": each.not_excluded,
-        "findable": each.findable,
+        **{key: getattr(each, key) for key in ("p", "p_adjusted", "not_excluded", "findable")},
         "steps": asdict(candidate.steps) if candidate.steps else None,
     }
 

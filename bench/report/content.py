@@ -9,7 +9,6 @@ from bench.compare.context import beside
 from bench.compare.control_words import BROKEN, control_sentence, controls_note
 from bench.judge.missing import as_ranges, missing_episodes
 from bench.judge.power import limit_of
-from bench.judge.stats.difference import Interval
 from bench.judge.verdict import ClaimResult, Rate, Verdict, judge
 from bench.plan.cases import Case
 from bench.plan.document import Plan
@@ -23,6 +22,7 @@ from bench.report.spent import spent
 from bench.report.throughput import throughput
 from bench.wording import notes, plans, verdicts
 from bench.wording.methods import method_in_words
+from bench.wording.numbers import interval_json
 from bench.wording.text import sentence_case
 from wmvla.rollout.journal import values
 
@@ -41,27 +41,7 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
         for case in plan.rollout_cases()
     }
     return {
-        "version": REPORT_VERSION,
-        "run": plan.run_name,
-        "plan_hash": plan.hash,
-        "suite": plan.suite,
-        "scale": plan.scale,
-        "machine": plan.machine.name,
-        "hardware": _hardware(run),
-        "question": plan.question,
-        "summary": plan.summary,
-        "concludes": plan.concludes,
-        "seeds": list(plan.seeds),
-        "alpha": plan.alpha,
-        "method": {**asdict(plan.method), **method_in_words(plan.method)},
-        **({"looks": text} if (text := plans.looks_sentence(plan)) else {}),
-        "verdict": {
-            "decision": verdict.decision,
-            "why": verdict.why,
-            "reason": sentence_case(verdicts.overall_reason(plan, verdict)),
-            "sentence": verdicts.verdict_sentence(plan, verdict),
-            "line": verdicts.verdict_line(plan, verdict),
-        },
+        **_head(run, verdict),
         **_controls(run),
         "complete": verdict.complete,
         "finished": (unfinished := _unfinished(run, verdict)) is None,
@@ -119,6 +99,34 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
     }
 
 
+def _head(run: Run, verdict: Verdict) -> Content:
+    """Which run this is, what it asks and by which method, and the answer."""
+    plan = run.plan
+    return {
+        "version": REPORT_VERSION,
+        "run": plan.run_name,
+        "plan_hash": plan.hash,
+        "suite": plan.suite,
+        "scale": plan.scale,
+        "machine": plan.machine.name,
+        "hardware": _hardware(run),
+        "question": plan.question,
+        "summary": plan.summary,
+        "concludes": plan.concludes,
+        "seeds": list(plan.seeds),
+        "alpha": plan.alpha,
+        "method": {**asdict(plan.method), **method_in_words(plan.method)},
+        **({"looks": text} if (text := plans.looks_sentence(plan)) else {}),
+        "verdict": {
+            "decision": verdict.decision,
+            "why": verdict.why,
+            "reason": sentence_case(verdicts.overall_reason(plan, verdict)),
+            "sentence": verdicts.verdict_sentence(plan, verdict),
+            "line": verdicts.verdict_line(plan, verdict),
+        },
+    }
+
+
 def _unfinished(run: Run, verdict: Verdict) -> str | None:
     """How far an unfinished run is; None of one that has nothing left to do."""
     if not verdict.complete:
@@ -173,14 +181,11 @@ def _controls(run: Run) -> Content:
         return {}
     note = controls_note(found)
     controls = found.controls if found and note is None else ()
+    broken = any(each.found and each.found.outcome == "failed" for each in controls)
     return {
         "controls": {
             "note": note,
-            "warning": (
-                BROKEN
-                if any(control.found and control.found.outcome == "failed" for control in controls)
-                else None
-            ),
+            "warning": BROKEN if broken else None,
             "each": [
                 {
                     "suite": control.suite,
@@ -230,17 +235,9 @@ def _rate(plan: Plan, verdict: Verdict, rate: Rate) -> Content:
 
 
 def _rate_figures(rate: Rate) -> Content:
-    return {
-        "planned": rate.planned,
-        "finished": rate.finished,
-        "successes": rate.successes,
-        "errors": rate.errors,
-        "timeouts": rate.timeouts,
-        "rate": rate.rate,
-        "best_rate": rate.best_rate,
-        "lower": rate.interval[0] if rate.finished else None,
-        "upper": rate.interval[1] if rate.finished else None,
-    }
+    keys = ("planned", "finished", "successes", "errors", "timeouts", "rate", "best_rate")
+    lower, upper = rate.interval if rate.finished else (None, None)
+    return {**{key: getattr(rate, key) for key in keys}, "lower": lower, "upper": upper}
 
 
 def _claim(plan: Plan, result: ClaimResult, played: dict[str, Content]) -> Content:
@@ -267,8 +264,8 @@ def _claim(plan: Plan, result: ClaimResult, played: dict[str, Content]) -> Conte
         "left_only": contrast.left_only,
         "right_only": contrast.right_only,
         "difference": contrast.estimate,
-        "interval": _interval(contrast.interval),
-        "tost_interval": _interval(contrast.tost_interval),
+        "interval": interval_json(contrast.interval),
+        "tost_interval": interval_json(contrast.tost_interval),
         "p": contrast.p if result.stop.of == 1 else None,  # of several looks it says nothing
         **({"stop": asdict(result.stop)} if result.stop.of > 1 else {}),
         "p_adjusted": result.p_adjusted,
@@ -296,10 +293,6 @@ def _hours_a_pair(plan: Plan, claim: Claim, played: dict[str, Content]) -> tuple
             return None, ""
         hours += sum(known) / len(known) / 3600
     return hours, "CPU-hours" if on_cpu else "GPU-hours"
-
-
-def _interval(interval: Interval) -> Content:
-    return {"confidence": interval.confidence, "lower": interval.lower, "upper": interval.upper}
 
 
 def _training(plan: Plan, case_id: str, lines: list[Record]) -> Content:

@@ -13,6 +13,7 @@ from bench.record.run import Record
 from wmvla.rollout.journal import Row, values
 
 Content = dict[str, Any]
+FIGURES = ("seconds", "cpu_seconds", "steps", "queries", "renders")
 
 
 def playing(case_id: str, rows: Sequence[Row], record: Record | None) -> Content:
@@ -25,11 +26,7 @@ def playing(case_id: str, rows: Sequence[Row], record: Record | None) -> Content
     return {
         "case": case_id,
         "episodes": int(played.sum()),
-        "seconds": _mean(rows, played, "seconds"),
-        "cpu_seconds": _mean(rows, played, "cpu_seconds"),
-        "steps": _mean(rows, played, "steps"),
-        "queries": _mean(rows, played, "queries"),
-        "renders": _mean(rows, played, "renders"),
+        **{key: _mean(rows, played, key) for key in FIGURES},
         "rollout_workers": workers,
         "episodes_per_minute": 60 * session / record["seconds"]
         if record and session and record["seconds"]

@@ -25,15 +25,15 @@ class Templates:
         self.sha256 = None if folder is None else own_sha256(folder)
         folders = [TEMPLATES] if folder is None else [folder, TEMPLATES]
         loader = jinja2.ChoiceLoader([jinja2.FileSystemLoader(each) for each in folders])
-        self._html = _environment(loader, autoescape=True)
+        self._html = environment(loader, autoescape=True)
         # Escaped Markdown would be unreadable; without what readers take for a tag it is inert.
-        self._markdown = _environment(loader, finalize=filters.no_markup)
+        self._markdown = environment(loader, finalize=filters.no_markup)
 
     def render(self, name: str, shown: Mapping[str, Any]) -> str:
         """The text; ``*.md.j2`` is Markdown, else HTML. UserError: the line of a user's fault."""
-        environment = self._markdown if name.endswith(".md.j2") else self._html
+        chosen = self._markdown if name.endswith(".md.j2") else self._html
         try:
-            return environment.get_template(name).render(shown)
+            return chosen.get_template(name).render(shown)
         except jinja2.TemplateSyntaxError as error:
             if self.folder is None or not _lies_in(error.filename, self.folder):
                 raise
@@ -67,8 +67,8 @@ def _check(folder: Path) -> None:
         )
 
 
-def _environment(loader: jinja2.BaseLoader, **options: Any) -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment(loader: jinja2.BaseLoader, **options: Any) -> jinja2.Environment:
+    made = jinja2.Environment(
         loader=loader,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -76,7 +76,7 @@ def _environment(loader: jinja2.BaseLoader, **options: Any) -> jinja2.Environmen
         keep_trailing_newline=True,
         **options,
     )
-    environment.filters |= {
+    made.filters |= {
         "percent": numbers.percent,
         "points": numbers.points,
         "p_value": numbers.p_value,
@@ -90,7 +90,7 @@ def _environment(loader: jinja2.BaseLoader, **options: Any) -> jinja2.Environmen
         "pair_with": lambda value, other: (value, other),
         "k_heading": "k = {}".format,
     }
-    return environment
+    return made
 
 
 def _message(error: Exception) -> str:

@@ -57,28 +57,22 @@ def grids(run: Run) -> list[Content]:
             ]
             discordant = [len(each) > 1 for each in shares]
             shown = _shown(discordant, most)
+            columns = [inits[i] for i in shown]
+            rows = []
+            for case in cases:
+                cells = [
+                    _cell(case.id, init, played[case.id].get((task, init)), planned[task][init])
+                    for init in columns
+                ]
+                rows.append({"rollout": case.rollout, "cells": cells})
             found.append(
                 {
                     "seed": seed,
                     "task": task,
                     "of": len(inits),
-                    "inits": [inits[i] for i in shown],
+                    "inits": columns,
                     "discordant": [discordant[i] for i in shown],
-                    "rows": [
-                        {
-                            "rollout": case.rollout,
-                            "cells": [
-                                _cell(
-                                    case.id,
-                                    init,
-                                    played[case.id].get((task, init)),
-                                    planned[task][init],
-                                )
-                                for init in [inits[i] for i in shown]
-                            ],
-                        }
-                        for case in cases
-                    ],
+                    "rows": rows,
                 }
             )
     return found

@@ -11,7 +11,7 @@ from bench.compare.context import table_row
 from bench.compare.external_words import BESIDE
 from bench.report.history.charts import Chart, Series, Value, ceiling, draw
 from bench.report.history.runs import Entry, History
-from bench.wording import numbers
+from bench.report.templating import environment
 from wmvla.errors import UserError
 from wmvla.files import write_file
 
@@ -39,16 +39,8 @@ def write_page(history: History, path: Path) -> Path:
 
 
 def render(history: History) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"percent": numbers.percent}
-    return environment.get_template("history.html.j2").render(page_content(history))
+    shown = environment(jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
+    return shown.get_template("history.html.j2").render(page_content(history))
 
 
 def page_content(history: History) -> dict[str, Any]:
