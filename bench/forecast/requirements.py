@@ -9,9 +9,9 @@ from bench.plan.machine import detect_accelerator, detect_machine
 from wmvla.errors import UserError
 
 
-def missing_for(plan: Plan) -> list[str]:
-    """A sentence, with how to get it, for each thing that the plan needs and that is not here."""
-    return [*_missing_gpu(plan, ()), *_missing_files(plan)]
+def missing_for(plan: Plan, cases: Sequence[str] = ()) -> list[str]:
+    """A sentence, with how to get it, for each thing that the plan's `cases` need and lack."""
+    return [*_missing_gpu(plan, cases), *_missing_files(plan)]
 
 
 def require(plan: Plan, cases: Sequence[str] = ()) -> None:
