@@ -12,6 +12,10 @@ from pathlib import Path
 PAGE = Path(__file__).parents[1] / "docs" / "damages.md"
 REWRITE = bool(os.environ.get("REWRITE_DAMAGES"))
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n"
+MARKDOWN = str.maketrans(
+    {"`": "'", "|": "/", "<": "&lt;", ">": "&gt;", "*": r"\*", "[": r"\[", "]": r"\]", "\\": "/"}
+)
+"""What a table would take for more than a letter, and what stands for it."""
 SHOWN = 100
 """Letters of a line that the page shows."""
 
@@ -106,11 +110,13 @@ def refusal(code: int, err: str, names: Iterable[str]) -> str:
 
 
 def cell(text: str, places: Mapping[str, str]) -> str:
-    """``text`` with short paths, cut, safe in a table of Markdown."""
+    """``text`` with short paths, cut, safe in a table of Markdown. How JSON breaks off, and where,
+    hangs on the numbers in it, and is left out."""
     for path, name in sorted(places.items(), key=lambda item: -len(item[0])):
         text = text.replace(path, name)
-    text = re.sub(r"[`|<>*_\[\]\\]", " ", " ".join(text.split()))
-    return text if len(text) <= SHOWN else f"{text[:SHOWN].rstrip()} ..."
+    text = re.sub(r"[A-Z][^(:]*: line \d+ column \d+( \(char \d+\))?", "no JSON", text)
+    text = " ".join(text.split())
+    return (text if len(text) <= SHOWN else f"{text[:SHOWN].rstrip()} ...").translate(MARKDOWN)
 
 
 def row(cells: Iterable[str]) -> str:

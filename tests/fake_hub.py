@@ -53,12 +53,13 @@ def make_dataset(folder: Path, sentences: list[str]) -> Path:
     dataset.meta.update_chunk_settings(data_files_size_in_mb=1)
     draws = np.random.default_rng(0)
     for episode in range(EPISODES):
-        for _ in range(FRAMES + episode):
+        for frame in range(FRAMES + episode):
             images = {
                 f"observation.images.{name}": draws.integers(0, 255, (256, 256, 3), np.uint8)
                 for name in ("image", "image2")
             }
             state, action = (draws.normal(size=size).astype(np.float32) for size in (8, 7))
+            action[6] = -1 if frame == 0 else action[6]  # the hand begins open
             dataset.add_frame(
                 {
                     **images,

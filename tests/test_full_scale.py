@@ -117,6 +117,12 @@ def test_full_scale_runs_from_the_hub_cache_alone(hub: Path, project: Path) -> N
         frames,
         frames,
     )
+    images = record(run_dir, "demonstrations")["figures"]["images"]
+    assert [(name, "as it is" in found) for name, found in images.items()] == [
+        ("image", True),
+        ("image2", True),
+    ], images
+    assert len(json.loads((run_dir / "provenance.json").read_text())["task_files"]) == 4
     latents = (
         project / "cache" / "HuggingFaceVLA" / "libero" / "train_world_latents_vjepa_m4.fp16.npy"
     )

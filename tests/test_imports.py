@@ -34,6 +34,7 @@ WMVLA_LEAVES = (
     "documents",
     "errors",
     "files",
+    "lock_probe",
     "processes",
     "json_lines",
     "json_columns",
@@ -66,8 +67,8 @@ SHARED = (
     "wmvla.rollout.shard",
     "wmvla.rollout.tally",
 )
-"""What bench may use of wmvla anywhere: these import the standard library, filelock, msgspec, numpy
-and each other.
+"""What bench may use of wmvla anywhere: these import the standard library, filelock, msgspec, numpy,
+psutil and each other.
 
 Non-obvious: msgspec, because documents that both read are typed classes with ranges; numpy, because
 journals are read as columns."""
@@ -232,7 +233,7 @@ def test_wmvla_never_imports_bench_or_suites(module: str) -> None:
 @pytest.mark.parametrize("module", SHARED)
 def test_leaves_import_no_heavy_library(module: str) -> None:
     outside = {name.split(".")[0] for name in imports(module) if not inside(name, *SHARED)}
-    assert outside <= sys.stdlib_module_names | {"filelock", "msgspec", "numpy"}
+    assert outside <= sys.stdlib_module_names | {"filelock", "msgspec", "numpy", "psutil"}
 
 
 @pytest.mark.parametrize("module", modules("bench.judge.stats"))
@@ -264,7 +265,7 @@ def test_looking_at_the_machine_touches_the_simulator_only(module: str) -> None:
         name for name in imports(module) if inside(name, "wmvla") and not inside(name, *SHARED)
     }
     cameras = "wmvla.sim.libero.fast.cameras.MUJOCO_CAMERAS"
-    assert asked <= {"wmvla.sim.libero.assets", cameras}
+    assert asked <= {"wmvla.sim.libero.assets", "wmvla.sim.libero.task_files", cameras}
 
 
 @pytest.mark.parametrize("module", modules("bench"))

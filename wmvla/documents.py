@@ -109,6 +109,8 @@ def _choice(kind: inspect.UnionType, value: object) -> inspect.Type:
     others = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
     if value is None and len(others) < len(kind.types):
         return inspect.AnyType()
+    if len(others) == 1:
+        return others[0]
     return next((one for one in others if not any(_faults(one, value, ""))), others[0])
 
 

@@ -82,7 +82,7 @@ def cause(error: BaseException) -> str:
             return " ".join(str(link).split())
     innermost = ([link for link in links if not isinstance(link, KeyError)] or links)[-1]
     if isinstance(innermost, OSError) and innermost.filename and innermost.strerror:
-        return f"{innermost.filename}: {innermost.strerror}"
+        return f"{innermost.filename2 or innermost.filename}: {innermost.strerror}"
     said = " ".join(str(innermost).split())
     return said if " " in said else f"{type(innermost).__name__} {said}".strip()
 

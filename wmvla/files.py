@@ -14,6 +14,10 @@ from wmvla.errors import UserError, cause
 
 NO_LOCKS = frozenset((errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOLCK))
 """What `flock` answers where there are none."""
+LOCKS_REMEDY = (
+    "put results/ and cache/ on a local disk, or ask for a mount with locks (Lustre: -o flock; NFS:"
+    " without nolock)."
+)
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -130,8 +134,7 @@ def refuse_no_locks(path: Path, error: OSError) -> None:
     if error.errno in NO_LOCKS:
         raise UserError(
             f"{path}: its file system locks no files ({os.strerror(error.errno)}), and without"
-            " locks two runs would write over each other: put results/ and cache/ on a local disk,"
-            " or ask for a mount with locks (Lustre: -o flock; NFS: without nolock)."
+            f" locks two runs would write over each other: {LOCKS_REMEDY}"
         ) from error
 
 

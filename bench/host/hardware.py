@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,6 +107,13 @@ def gl_renderer() -> str:
     from wmvla.sim.libero import assets
 
     return assets.gl_renderer()
+
+
+def task_files(suite: str, tasks: Iterable[int]) -> dict[str, Path]:
+    """The files of LIBERO that decide these tasks, by name; none of a suite of our own."""
+    from wmvla.sim.libero import task_files
+
+    return task_files.task_files(suite, tasks)
 
 
 def golden_frame() -> str:

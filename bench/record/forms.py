@@ -177,6 +177,8 @@ class Provenance(TypedDict):
     gpu_driver: NotRequired[str | dict[str, Any] | None]
     gl_renderer: NotRequired[str | NotFound | None]
     golden_frame_sha256: NotRequired[str | NotFound | None]
+    task_files: NotRequired[dict[str, Sha256]]
+    """BDDL files and initial states of the plan's tasks, by their names in LIBERO."""
 
 
 class FileEntry(TypedDict):

@@ -13,19 +13,21 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from bench.formats.checksums import sha256_of
 from bench.formats.strict_json import read_object
 from bench.host import hardware
 from bench.host.folders import CODE, is_checkout
 from bench.record.code_version import code_sha256
 from bench.record.privacy import anonymous
 from wmvla.errors import UserError
+from wmvla.recipe import Environment
 
 PACKAGES = (
     "torch", "torchvision", "lerobot", "transformers", "tokenizers", "accelerate", "deepspeed",
@@ -52,6 +54,8 @@ ENVIRONMENT = (
 """Variables that can change a number, a pixel or a speed."""
 ENVIRONMENT_PREFIXES = ("NCCL_", "RCCL_", "GLOO_", "MIOPEN_", "HIPBLASLT_", "ROCBLAS_")
 """The same, of libraries with too many to list."""
+TASK_FILES = "task_files"
+"""Under this key stands what LIBERO's files were, where the suite is LIBERO's."""
 IMAGE_DIGEST = "WMBENCH_IMAGE_DIGEST"
 """A container cannot ask for its own digest: who starts it says it."""
 
@@ -123,6 +127,36 @@ def refuse_another_renderer(run_dir: Path) -> None:
                 f"{path}: the run's frames are drawn with {what} '{there[what]}', here it is '"
                 f"{here[what]}'; continue it on the machine where it began, or give another "
                 "--results"
+            )
+
+
+def sums_of_tasks(environment: Environment) -> dict[str, str]:
+    """SHA-256 of every file of LIBERO that decides the environment's tasks. UserError: one cannot
+    be read."""
+    sums = {}
+    for name, path in hardware.task_files(environment.suite, environment.tasks).items():
+        try:
+            sums[name] = sha256_of(path)
+        except OSError as error:
+            raise UserError(
+                f"{path}: cannot be read: {error.strerror}; install hf-libero again (make setup)"
+            ) from None
+    return sums
+
+
+def refuse_other_tasks(run_dir: Path, sums: Mapping[str, str]) -> None:
+    """UserError if a task's file is not what it was when the run in `run_dir` began; a run from
+    before there were sums is believed.
+
+    `sums`: see `sums_of_tasks`.
+    """
+    path = run_dir / "provenance.json"
+    for name, began in (read_object(path) or {}).get(TASK_FILES, {}).items():
+        if (here := sums.get(name)) != began:
+            now = "is missing" if here is None else f"is {here[:12]}..."
+            raise UserError(
+                f"libero/libero/{name}: its checksum {now}, but {path} says {began[:12]}...: the"
+                " run began with another file; put it back (make setup), or give another --results"
             )
 
 

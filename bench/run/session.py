@@ -12,7 +12,7 @@ from bench.formats.strict_json import read_object
 from bench.plan.cases import Case
 from bench.plan.document import Plan
 from bench.plan.files import write_plan
-from bench.record.provenance import collect
+from bench.record.provenance import TASK_FILES, collect, refuse_other_tasks, sums_of_tasks
 from bench.run.executor import Executor
 from bench.run.srun import refuse_several_nodes
 from wmvla.errors import UserError
@@ -70,8 +70,9 @@ def session(
         command: what the user gave, for provenance. flags: the options that make the plan, for what
         the user is to give. The others are `Executor`'s.
 
-    UserError if this computer lacks what the plan requires, if another run is at work there, or if
-    what is chosen needs what nobody here does.
+    UserError if this computer lacks what the plan requires, if another run is at work there, if
+    what is chosen needs what nobody here does, or if LIBERO's files are not what they were when the
+    run began.
     """
     require(plan, cases)
     with lock(run_dir, shard, cases):
@@ -80,8 +81,11 @@ def session(
         refuse_several_nodes(plan, chosen, executor.is_done)
         if shard or cases:
             _refuse_undone_needs(executor, chosen, flags)
+        tasks = sums_of_tasks(plan.recipe.environment)
         if read_object(run_dir / "provenance.json") is None:
-            write_json(run_dir / "provenance.json", collect(command=command))
+            files = {TASK_FILES: tasks} if tasks else {}
+            write_json(run_dir / "provenance.json", {**collect(command=command), **files})
+        refuse_other_tasks(run_dir, tasks)
         yield Session(executor)
 
 

@@ -243,7 +243,8 @@ def warm_up(policy: RolloutPolicy, plan: Plan) -> None:
     batch = {
         f"observation.images.{name}": torch.zeros(1, 3, size, size) for name in ("image", "image2")
     }
-    batch = policy.preprocessor({**batch, "observation.state": torch.zeros(1, 8), "task": ["wait"]})
+    state = torch.tensor([[-0.15, 0.0, 0.25, 3.14, 0.0, -0.09, 0.04, -0.04]])  # LIBERO's first ones
+    batch = policy.preprocessor({**batch, "observation.state": state, "task": ["wait"]})
     history = {}
     if policy.latents is not None:
         config = policy.config

@@ -19,6 +19,9 @@ from bench.verify.manifest import write_manifest
 from bench.verify.verify import verify
 from wmvla.rollout.journal import journal_files, read_all
 
+JOURNAL = "episodes/E2-pred-s0.jsonl"
+"""Of a rollout that claims speak of."""
+
 
 def small_plan(**overrides: Any) -> Plan:
     """The core suite at mini scale, shortened: it concludes, and has everything that a run has."""

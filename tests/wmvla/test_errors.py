@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
 from wmvla.errors import UserError, answer, disk_full_is_a_user_error
+from wmvla.files import write_json
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ from wmvla.errors import UserError, answer, disk_full_is_a_user_error
         ),
     ],
 )
-def test_a_full_disk_is_told_in_one_line(error):
+def test_a_full_disk_is_one_line(error):
     with pytest.raises(UserError, match="The disk is full") as caught, disk_full_is_a_user_error():
         raise error
     assert "\n" not in str(caught.value)
@@ -74,6 +75,18 @@ def test_what_a_library_raises_is_one_line(tmp_path: Path, capsys, read, said: s
     assert line.startswith("error: ")
     assert said in line
     assert "a step went wrong" not in line
+
+
+def test_of_a_rename_the_name_that_was_wanted_is_given(tmp_path: Path, capsys):
+    """The other is a temporary file's, which nobody knows."""
+    (tmp_path / "record.json").mkdir()
+
+    def command() -> int:
+        write_json(tmp_path / "record.json", {})
+        return 0
+
+    assert answer(command) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}/record.json: Is a directory")
 
 
 def test_an_error_of_our_own_keeps_its_traceback():

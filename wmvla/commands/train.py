@@ -29,6 +29,7 @@ from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.processor_smolvla_world import latents_step
 from wmvla.policy.weights import checkpoint_folder
 from wmvla.policy.whole_checkpoint import strictly_loading
+from wmvla.train.libero_data import refuse_other_gripper
 from wmvla.train.start import refuse_other_dataset
 
 PROGRAM = "lerobot-wm-train"
@@ -102,12 +103,16 @@ def open_data_of(config: TrainPipelineConfig) -> None:
 
     Raises:
         UserError: it is not whole; it lacks an episode that is asked for; the latents are
-        missing, damaged or those of another one.
+        missing, damaged or those of another one; its gripper is not that of the LIBERO that is to
+        be played on the way.
     """
     asked = config.dataset
     root = Path(asked.root) if asked.root else None
     _, place = locate(root, asked.repo_id, asked.revision)
-    metadata = open_dataset(asked.repo_id, place, asked.revision)[0].meta
+    dataset, rows = open_dataset(asked.repo_id, place, asked.revision)
+    if config.env is not None and config.env.type.startswith("libero"):
+        refuse_other_gripper(dataset, rows)
+    metadata = dataset.meta
     asked.root = None if place is None else str(place)
     for episode in asked.episodes or []:
         if episode >= metadata.total_episodes:

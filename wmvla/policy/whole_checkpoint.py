@@ -9,7 +9,7 @@ import contextlib
 import importlib.util
 import io
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -161,9 +161,21 @@ def checked_processors(
 
 
 @contextlib.contextmanager
-def strictly_loading(script: ModuleType) -> Iterator[None]:
-    """Inside the block LeRobot's ``script`` makes its policy and processors through this module."""
-    own = {"make_policy": whole_policy, "make_pre_post_processors": checked_processors}
+def strictly_loading(
+    script: ModuleType, check: Callable[[Pipelines, Path], None] | None = None
+) -> Iterator[None]:
+    """Inside the block LeRobot's ``script`` makes its policy and processors through this module;
+    ``check`` is asked about those of a checkpoint."""
+
+    def processors(
+        policy_cfg: PreTrainedConfig, pretrained_path: str | Path | None = None, **how: Any
+    ) -> Pipelines:
+        made = checked_processors(policy_cfg, pretrained_path, **how)
+        if check is not None and pretrained_path is not None:
+            check(made, Path(pretrained_path))
+        return made
+
+    own = {"make_policy": whole_policy, "make_pre_post_processors": processors}
     stock = {name: getattr(script, name) for name in own}
     for name, made in own.items():
         setattr(script, name, made)

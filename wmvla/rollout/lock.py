@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from wmvla.errors import UserError
 from wmvla.files import make_folder, refuse_no_locks
+from wmvla.lock_probe import network_locks, refuse_ignored_lock
 from wmvla.rollout.shard import Shard
 
 LOCK_SECONDS = 5.0
@@ -54,7 +56,8 @@ def lock(directory: Path, shard: Shard | None = None, cases: Sequence[str] = ())
 
     Shards of one split work beside each other, and so do different cases. UserError where a whole
     run, a shard of another split, this very shard, or one of these cases is at work there already;
-    a whole run stands for itself alone.
+    a whole run stands for itself alone. UserError too where the file system has no locks, or
+    ignores them; of a network's one line says what is known of its locks.
 
     Non-obvious: a killed run's file can stay open for a moment after the run is gone (in a child
     between fork and exec, or while the kernel still tears it down). So the lock is tried for
@@ -72,11 +75,14 @@ def lock(directory: Path, shard: Shard | None = None, cases: Sequence[str] = ())
                         f"{directory}: {busy} is running in this directory; wait for it or stop it"
                     )
                 time.sleep(0.1)
+            refuse_ignored_lock(directory / wanted[0].file)
         except OSError as error:
             refuse_no_locks(directory, error)
             raise UserError(
                 f"{directory}: cannot be used as a run directory: {error.strerror}"
             ) from None
+        if known := network_locks(directory):
+            print(known, file=sys.stderr, flush=True)
         yield
 
 

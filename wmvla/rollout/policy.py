@@ -13,6 +13,7 @@ from wmvla.errors import UserError
 from wmvla.policy.conversion import load_policy, load_processors
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
 from wmvla.policy.normalisation import Pipelines
+from wmvla.rollout.conventions import check_conventions
 from wmvla.rollout.episode import Answer, Query
 from wmvla.rollout.latents import HistoryLatents
 from wmvla.streams import query_stream
@@ -51,6 +52,7 @@ class RolloutPolicy:
                 f" with memory '{mode}': put the right checkpoint there."
             )
         processors = load_processors(policy.config, checkpoint)
+        check_conventions(processors, checkpoint)
         self._hold(policy, processors, n_action_steps, largest_batch)
 
     @classmethod

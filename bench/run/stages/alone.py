@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 
 from wmvla.errors import UserError
 from wmvla.files import refuse_no_locks
+from wmvla.lock_probe import refuse_ignored_lock
 
 POLL_SECONDS = 0.5
 REPEAT_SECONDS = 60.0
@@ -20,7 +21,8 @@ def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[None
     """Be the only one who makes `thing`, on all machines that share the file system.
 
     Waits as long as another holds it, and says so, without end: the kernel frees the lock of a
-    process that is gone, for no child holds it. UserError if the folder cannot be written.
+    process that is gone, for no child holds it. UserError if the folder cannot be written, or its
+    file system has no locks or ignores them.
 
     Non-obvious: the file beside it is never deleted: two could then hold two of one name.
     """
@@ -46,4 +48,5 @@ def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[None
                 show(f"  {label:<15} waiting for another run that makes {thing} ({minutes})")
                 reported = now
             time.sleep(POLL_SECONDS)
+        refuse_ignored_lock(path)
         yield

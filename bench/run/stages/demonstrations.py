@@ -9,7 +9,8 @@ from bench.run.stages.published import refuse_other_data
 
 
 def run(context: Context, case: Case) -> dict[str, Any]:
-    """Make the dataset, or open the hub's; figures: episodes and frames."""
+    """Make the dataset, or open the hub's; figures: episodes and frames, and of the hub's how far
+    its first images are from the simulator's (``wmvla.train.libero_data.turns``)."""
     from wmvla.data.opening import open_metadata
 
     recipe, root = context.plan.recipe, context.dataset_root
@@ -28,7 +29,21 @@ def run(context: Context, case: Case) -> dict[str, Any]:
                     progress=lambda done, _: progress.update(done),
                 )
     metadata = open_metadata(root, context.dataset_repo_id)
+    figures: dict[str, Any] = {"episodes": metadata.total_episodes, "frames": metadata.total_frames}
     if recipe.demonstrations.source == "hub":
         refuse_other_data(metadata, recipe.environment)
-    figures = {"episodes": metadata.total_episodes, "frames": metadata.total_frames}
+        figures["figures"] = {"images": _conventions(context)}
     return {"artefacts": {"dataset": Path(metadata.root)}, **figures}
+
+
+def _conventions(context: Context) -> dict[str, Any]:
+    """UserError where gripper or images of a published dataset are not LIBERO's; the images'
+    figures."""
+    from wmvla.data.opening import open_dataset
+    from wmvla.train.libero_data import refuse_other_gripper, refuse_turned_images
+
+    recipe = context.plan.recipe
+    dataset, rows = open_dataset(context.dataset_repo_id, context.dataset_root)
+    refuse_other_gripper(dataset, rows)
+    init, seed = recipe.rollout.inits[0], recipe.rollout.env_seed
+    return refuse_turned_images(dataset, rows, recipe.environment, init, seed)

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 def refuse_other_data(metadata: "LeRobotDatasetMetadata", environment: "Environment") -> None:
     """Compare a dataset's cameras, widths, instructions and order of frames with the simulation.
 
-    Non-obvious: whether its images stand the same way up cannot be known from metadata; LeRobot's
-    LIBERO turns those of the simulator by 180 degrees, and so do we.
-
     UserError: it is the data of another robot or of other tasks, or its frames are not in order.
     """
     from wmvla.data.cameras import camera_keys

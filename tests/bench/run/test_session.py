@@ -10,6 +10,8 @@ import pytest
 from fake_runs import EPISODES, ROOT, finished, run_here, start, trained
 from synthetic_run import core_plan
 
+from bench.formats.checksums import sha256_of
+from bench.host import hardware
 from bench.plan.document import Plan
 from bench.run.session import cases_here, contradiction
 from wmvla.rollout.shard import Shard
@@ -118,3 +120,44 @@ def test_a_run_needs_no_pytest(run_dir: Path) -> None:
     assert code == 0, out + err
     assert "  4 of 4 cases were done before" in out
     assert out.splitlines()[-1] == "imported []"
+
+
+def test_a_run_goes_on_with_the_files_of_libero_that_it_began_with_alone(
+    plan: Plan, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = {}
+    (task,) = plan.recipe.environment.tasks
+    for name, path in hardware.task_files(plan.recipe.environment.suite, [task]).items():
+        copies[name] = tmp_path / Path(name).name
+        copies[name].write_bytes(path.read_bytes())
+    monkeypatch.setattr(hardware, "task_files", lambda *_: copies)
+    provenance, episodes = run_dir / "provenance.json", run_dir / "episodes"
+    provenance.unlink()
+    code, out, err = run_here(run_dir, "--case=E0-none-s0")
+    assert code == 0, out + err
+    kept = json.loads(provenance.read_text())["task_files"]
+    assert sorted(kept) == sorted(copies)
+    assert all(kept[name] == sha256_of(path) for name, path in copies.items())
+
+    before = sorted(path.name for path in episodes.iterdir())
+    for name, path in copies.items():
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        code, out, err = run_here(run_dir, f"--case={E2}")
+        assert code == 2, out + err
+        assert err.startswith(f"error: libero/libero/{name}: its checksum is ")
+        assert err.count("\n") == 1
+        path.unlink()
+        code, out, err = run_here(run_dir, f"--case={E2}")
+        assert (code, err.count("\n")) == (2, 1), out + err
+        assert f"{path}: cannot be read: No such file" in err
+        path.write_bytes(content)
+    assert sorted(path.name for path in episodes.iterdir()) == before
+    code, out, err = run_here(run_dir, f"--case={E2}")
+    assert code == 0, out + err
+
+
+def test_a_run_from_before_there_were_sums_goes_on(plan: Plan, run_dir: Path) -> None:
+    assert "task_files" not in json.loads((run_dir / "provenance.json").read_text())
+    code, out, err = run_here(run_dir, f"--case={E2}")
+    assert code == 0, out + err

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.wmvla.conftest import EPISODES
 from tests.wmvla.data import damaged
 from wmvla.commands import latents, train
 from wmvla.data.frames import DatasetFrames
@@ -97,6 +98,25 @@ def test_an_episode_that_is_not_there_is_said(base, world_flags, data_flags, tmp
     assert train.main(flags) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert "there is no episode 55: toy/noise has 2, 0 to 1" in line
+
+
+def test_training_that_plays_libero_on_the_way_refuses_another_gripper(
+    base, toy, dataset: Path, data_flags, tmp_path, capsys
+):
+    """The hand closes before it holds anything."""
+
+    def close(actions: list[list[float]]) -> None:
+        for row in (0, EPISODES[0]):
+            actions[row][6] = 0.9
+
+    damaged.change_column(dataset, "action", close)
+    flags = [f"--policy.path={base}", *data_flags, f"--dataset.root={dataset}"]
+    flags += [f"--output_dir={tmp_path / 'run'}", "--env.type=libero"]
+    assert train.main(flags) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    said = "the gripper, is positive in the first frame of 2 of 2 episodes"
+    assert line.startswith(f"error: dataset {toy.repo_id}: action 6, {said}")
+    assert not (tmp_path / "run").exists()
 
 
 def swapped(dataset: Path) -> None:

@@ -112,6 +112,35 @@ def six_wide_state_statistics(folder: Path) -> None:
         )
 
 
+JOINT_ANGLES = {
+    "mean": [-0.016, 0.319, -0.046, -2.014, 0.012, 2.268, 0.702, 0.032],
+    "std": [0.134, 0.171, 0.24, 0.248, 0.108, 0.206, 0.425, 0.005],
+}
+"""Statistics of a Panda's joint angles and first finger in our expert's demonstrations."""
+GRIPPER = {"min": 0.0, "max": 1.0, "mean": 0.4, "std": 0.49}
+
+
+def joint_angles(folder: Path) -> None:
+    """Trained on states of joint angles, which are eight numbers too."""
+    known = {f"observation.state.{k}": torch.tensor(v) for k, v in JOINT_ANGLES.items()}
+    for file in statistics(folder):
+        edit_tensors(file, lambda found: found | known)
+
+
+def gripper_of_0_and_1(folder: Path) -> None:
+    """Trained on actions whose gripper is 0 or 1."""
+
+    def change(found: Tensors) -> Tensors:
+        last = {f"action.{name}": value for name, value in GRIPPER.items()}
+        return {
+            k: torch.cat([v[:6], torch.tensor([last[k]])]) if k in last else v
+            for k, v in found.items()
+        }
+
+    for file in statistics(folder):
+        edit_tensors(file, change)
+
+
 def ddp_prefix(folder: Path) -> None:
     edit_tensors(
         folder / "model.safetensors", lambda found: {f"module.{k}": v for k, v in found.items()}

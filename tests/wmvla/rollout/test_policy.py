@@ -14,6 +14,7 @@ from wmvla.rollout.replay import MODES, Recording, replay
 from wmvla.train.loop import train
 
 from ..conftest import SIZE
+from ..policy import cases
 from .fake import row
 
 CAMERAS = ("image", "image2")
@@ -136,6 +137,16 @@ def test_a_checkpoint_of_another_policy_is_one_line(checkpoints):
         RolloutPolicy(checkpoints["E0"], "pred", 2, "cpu")
     with pytest.raises(UserError, match=r"config\.json: 'type' is smolvla_world, .*memory 'none'"):
         RolloutPolicy(checkpoints["E2"], "none", 2, "cpu")
+
+
+def test_a_checkpoint_of_other_states_or_gripper_is_not_played(checkpoints, tmp_path):
+    other = cases.copy(checkpoints["E0"], tmp_path / "gripper", cases.gripper_of_0_and_1)
+    with pytest.raises(UserError, match="the gripper, was trained on from 0 to 1"):
+        RolloutPolicy(other, "none", 2, "cpu")
+    other = cases.copy(checkpoints["E0"], tmp_path / "joints", cases.joint_angles)
+    policy = RolloutPolicy(other, "none", 2, "cpu")
+    with pytest.raises(UserError, match="of LIBERO begins at axis-angle x"):
+        policy.act([make_query(0, 0, False)])
     nothing = Recording(checkpoints["E0"], "toy", checkpoints["E0"])
     with pytest.raises(UserError, match=r"config\.json: 'type' is smolvla, which has no world"):
         next(replay(checkpoints["E0"], nothing, checkpoints["E0"], MODES, 2, "cpu"))

@@ -84,11 +84,14 @@ def _evaluate_with_lerobot(arguments: list[str], reason: str) -> None:
     from lerobot.utils.utils import init_logging
 
     from wmvla.policy.whole_checkpoint import strictly_loading
+    from wmvla.rollout.conventions import check_conventions
 
     print(f"LeRobot's own evaluation plays this: ours has no {reason}.", file=sys.stderr)
     init_logging()
-    with strictly_loading(lerobot_eval):
-        lerobot_eval.eval_main(parse(EvalPipelineConfig, arguments, PROGRAM))
+    config = parse(EvalPipelineConfig, arguments, PROGRAM)
+    check = check_conventions if config.env.type.startswith("libero") else None
+    with strictly_loading(lerobot_eval, check):
+        lerobot_eval.eval_main(config)
 
 
 def _print(info: "Info", config: EvalConfig, shard: Shard | None) -> None:

@@ -16,6 +16,7 @@ from wmvla.policy.camera_names import check_cameras
 from wmvla.policy.normalisation import pads_state
 from wmvla.policy.whole_checkpoint import whole_policy
 from wmvla.rollout.any_policy import AnyPolicy
+from wmvla.rollout.conventions import check_conventions
 from wmvla.rollout.policy import CAMERA, RolloutPolicy
 from wmvla.sim.libero.fast.cameras import MUJOCO_CAMERAS
 
@@ -30,7 +31,8 @@ def load_rollout_policy(config: EvalConfig, checkpoint: Path) -> RolloutPolicy |
     """The policy of ``config`` from the folder ``checkpoint``, with its processors.
 
     Raises:
-        UserError: it is not whole, or asks for images or a state that LIBERO does not have.
+        UserError: it is not whole, asks for images or a state that LIBERO does not have, or was
+        trained on another gripper.
     """
     assert config.policy is not None
     assert isinstance(config.env, LiberoEnv)
@@ -48,6 +50,7 @@ def load_rollout_policy(config: EvalConfig, checkpoint: Path) -> RolloutPolicy |
     (action,) = config.policy.output_features[ACTION].shape
     widths = {names.get(STATE, STATE): STATE_WIDTH, ACTION: action}
     processors = load_processors(config.policy, checkpoint, overrides, widths)
+    check_conventions(processors, checkpoint)
     if config.policy.type in OWN_NOISE and not config.policy.use_peft:
         largest_batch = 1 if config.deterministic else None
         return RolloutPolicy.of(policy, processors, config.policy.n_action_steps, largest_batch)

@@ -24,6 +24,7 @@ from wmvla.policy.conversion import load_policy
 from wmvla.policy.weights import WEIGHTS
 from wmvla.policy.whole_checkpoint import strictly_loading
 from wmvla.recipe import EpisodeRow
+from wmvla.rollout.conventions import check_conventions
 from wmvla.rollout.episode import Query
 from wmvla.rollout.policy import RolloutPolicy
 from wmvla.streams import generator
@@ -259,6 +260,12 @@ def test_lerobots_own_evaluation_passes_the_same_gate(base, configured, tmp_path
             lerobot_eval.make_policy(cfg=config.policy, env_cfg=config.env)
         with pytest.raises(UserError, match=cases.REFUSED[cases.foreign_statistics_keys]):
             lerobot_eval.make_pre_post_processors(config.policy, pretrained_path=foreign)
+    other = cases.copy(base, tmp_path / "gripper", cases.gripper_of_0_and_1)
+    with strictly_loading(lerobot_eval, check_conventions):
+        with pytest.raises(UserError, match="the gripper, was trained on from 0 to 1"):
+            lerobot_eval.make_pre_post_processors(config.policy, pretrained_path=other)
+        before, _ = lerobot_eval.make_pre_post_processors(config.policy, pretrained_path=base)
+        assert before.before_step_hooks
     assert stock == (lerobot_eval.make_policy, lerobot_eval.make_pre_post_processors)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.wmvla.commands.planned import LOST, make_planned
 from tests.wmvla.conftest import SIZE
+from tests.wmvla.policy import cases
 from wmvla.commands.evaluation import run
 from wmvla.commands.evaluation.main import main
 
@@ -111,6 +112,26 @@ def test_settings_bind_once_there_are_episodes(command, tmp_path, capsys, monkey
     journal.write_text(journal.read_text().replace('"env_seed": 1000', '"env_seed": 7'))
     assert main([*command, "--policy.n_action_steps=3"]) == 2
     assert "episodes.jsonl: episode 0 belongs to another evaluation" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        (cases.joint_angles, "'observation.state' of LIBERO begins at axis-angle x = 0 (-2.76 to"),
+        (cases.gripper_of_0_and_1, "action 6, the gripper, was trained on from 0 to 1"),
+    ],
+)
+def test_a_checkpoint_of_other_states_or_gripper_plays_no_episode(
+    command, base, tmp_path, capsys, case, said
+):
+    other = cases.copy(base, tmp_path / "other", case)
+    assert main([f"--policy.path={other}", *command[1:]]) == 2
+    printed = capsys.readouterr()
+    errors = [line for line in printed.err.splitlines() if str(other) in line]
+    assert [said in line for line in errors] == [True], printed.err
+    assert "Traceback" not in printed.out + printed.err
+    assert not (tmp_path / "out" / "episodes.jsonl").exists()
+    assert main(command) == 0
 
 
 def test_ctrl_c_says_how_to_go_on(command, tmp_path, capsys, monkeypatch):
