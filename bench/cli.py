@@ -1,8 +1,5 @@
-"""The `wmbench` command line. Exit code 0: yes, done. 1: the answer is no. 2: bad usage or input,
-one line.
-
-143: SIGTERM stopped it in order.
-"""
+"""The `wmbench` command line. Exit code 0: yes. 1: the answer is no. 2: bad usage, in one line.
+143: SIGTERM stopped it in order."""
 
 import argparse
 import sys
@@ -46,8 +43,6 @@ DOCTOR_HELP = "show what this machine has, and how to fix what is missing"
 
 
 class _OneLineParser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line."""
-
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
@@ -66,7 +61,6 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     outlive_readers()
     try:

@@ -1,5 +1,4 @@
-"""Turns plans into pytest items: ``pytest suites/ -k E2`` runs the cases of arm E2 and what they
-need, nothing else."""
+"""Turns plans into pytest items: ``pytest suites/ -k E2`` runs the cases of E2 and their needs."""
 
 import re
 import sys
@@ -53,8 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Resolve the plans before anything is collected, so that bad usage ends in one line and exit
-    code 2."""
+    """Resolve the plans before collection: bad usage ends in one line and exit code 2."""
     stack = ExitStack()
     stack.enter_context(interrupt_on_sigterm())
     config.add_cleanup(stack.close)
@@ -79,11 +77,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def arms_by_keyword(expression: str, arms: Collection[str]) -> str:
-    """A ``-k`` expression in which the name of an arm means that arm and no other.
-
-    Non-obvious: for pytest a name stands for all that contain it, in any case, and ``E2`` would be
-    ``E2-detached`` too.
-    """
+    """A ``-k`` expression in which the name of an arm means that arm and no other. Non-obvious: for
+    pytest a name stands for all that contain it: ``E2`` for ``E2-detached`` too."""
     known = {arm.lower() for arm in arms}
     return NAME.sub(
         lambda found: KEYWORD.format(found[0]) if found[0].lower() in known else found[0],
@@ -92,11 +87,8 @@ def arms_by_keyword(expression: str, arms: Collection[str]) -> str:
 
 
 def stop(config: pytest.Config, error: UserError | TripwireError) -> NoReturn:
-    """End the session; the last line on standard error says why.
-
-    Exit code 2 for what only the user can repair, 1 for a tripwire: the answer to whether anything
-    may be trained is no.
-    """
+    """End the session; the last line on standard error says why. Exit code 2 for what only the user
+    can repair, 1 for a tripwire: nothing may be trained."""
     config.stash[MISTAKE] = f"error: {error}"
     pytest.exit(
         "stopped; the last line says why", returncode=1 if isinstance(error, TripwireError) else 2
@@ -109,8 +101,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    """What `--benchmark-json` writes is sent to others, and lies in run directories: it does not
-    name the host."""
+    """`--benchmark-json` is sent to others, and lies in run directories: it names no host."""
     machine_info["node"] = anonymous(machine_info["node"])
 
 
@@ -124,8 +115,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """An item for each case that is to be done here. Its name is the case's; of several suites'
-    plans, with the suite's."""
+    """An item for each case to be done here, by its name; of several plans, with the suite's."""
     if "case_id" not in metafunc.fixturenames:
         return
     stash = metafunc.config.stash
@@ -155,8 +145,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def session_of(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Session]]:
-    """The session of a suite's plan; it holds the run directory until that of another suite
-    begins."""
+    """The session of a suite's plan; it holds the run directory until another begins."""
     config, options = request.config, request.config.option
     capture = config.pluginmanager.getplugin("capturemanager")
     opened: dict[str, Session] = {}
@@ -196,10 +185,8 @@ def carry_out(
     session_of: Callable[[str], Session], benchmark: Any, request: pytest.FixtureRequest
 ) -> Callable[[str, str], None]:
     """Carries out one case under pytest-benchmark, and fails where its record is not the plan's.
-
     Non-obvious: a case that is done already is not done again; then the benchmark's time is that of
-    finding so, and ``extra_info`` holds the seconds of the run that did the work.
-    """
+    finding so, and ``extra_info`` holds the seconds of the run that did the work."""
 
     def timed(suite: str, case_id: str) -> None:
         try:

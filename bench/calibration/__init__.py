@@ -1,2 +1,1 @@
-"""Whether verdicts keep their word: simulated experiments with known truths, through the program's
-own pairing and judge."""
+"""Do verdicts keep their word? Simulated experiments with known truths, through our own judge."""

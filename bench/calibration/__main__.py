@@ -1,8 +1,5 @@
-"""`python -m bench.calibration`: simulate, enumerate, print a table, write docs/calibration.json
-and docs/calibration.png.
-
-Exit code 0: every promise is kept; 1: one is broken.
-"""
+"""`python -m bench.calibration`: simulate, print a table, write docs/calibration.json and .png.
+Exit code 0: every promise is kept; 1: one is broken."""
 
 import argparse
 import dataclasses

@@ -22,9 +22,7 @@ from bench.judge.stats.power import equivalence_power, mcnemar_power
 from bench.judge.stats.rates import wilson_interval
 
 RARE = 0.001
-"""A count fails where it would be rarer than this if the promise were just kept: 60 checks then
-raise a false alarm in at most one of 17 calibrations, and less where promises are kept with
-room."""
+"""A count fails that would be rarer if the promise were just kept: 1 of 17 calibrations at most."""
 BOOTSTRAP_COST = 0.03
 """Power that equivalence may lose to the bootstrap's part of its interval, which no plan counts."""
 LOOKS_COST = 0.03
@@ -57,11 +55,8 @@ class Check:
 
 
 def experiment_checks(tally: Tally) -> list[Check]:
-    """Errors, power and coverage of one scenario's experiments.
-
-    Where trainings differ, nothing is promised: a few seeds do not show by how much, and the
-    numbers say what that costs.
-    """
+    """Errors, power and coverage of one scenario's experiments. Where trainings differ, nothing is
+    promised: the numbers say what few seeds cost."""
     scenario, of = tally.scenario, tally.experiments
     most, least = (
         (1.0, 0.0)
@@ -99,8 +94,7 @@ def experiment_checks(tally: Tally) -> list[Check]:
 
 
 def exact_checks(alpha: float) -> list[Check]:
-    """By enumeration, no simulation: McNemar's size and power, and the coverage of Wilson's and
-    Tango's intervals."""
+    """By enumeration: McNemar's size and power, coverage of Wilson's and Tango's intervals."""
     checks: list[Check] = []
 
     def add(name: str, kind: Kind, what: str, share: float, low: float, high: float) -> None:
@@ -136,9 +130,7 @@ def exact_checks(alpha: float) -> list[Check]:
 
 def _planned(tally: Tally, one: ClaimTally) -> tuple[float, float]:
     """The range of power of the plan: for a gain between Holm's strictest level and its mildest.
-
-    Anything where the plan's assumptions are broken on purpose: clusters, errors, unequal tasks.
-    """
+    Anything where the plan's assumptions are broken on purpose: clusters, errors, unequal tasks."""
     scenario, alpha = tally.scenario, tally.alpha
     if (
         scenario.own
@@ -163,8 +155,7 @@ def _planned(tally: Tally, one: ClaimTally) -> tuple[float, float]:
 
 
 def within(found: int, of: int, at_least: float, at_most: float) -> bool:
-    """Whether `found` of `of` could come from a chance inside the range, by more than ``RARE`` on
-    either side."""
+    """Whether `found` of `of` could come from a chance inside the range, by more than ``RARE``."""
     low, high = max(0.0, at_least), min(1.0, at_most)
     return bool(binom.sf(found - 1, of, high) > RARE and binom.cdf(found, of, low) > RARE)
 
@@ -191,7 +182,6 @@ def table(checks: Sequence[Check]) -> list[str]:
 
 
 def promised(check: Check) -> str:
-    """The range in words."""
     low, high = 100 * max(0.0, check.at_least), 100 * min(1.0, check.at_most)
     if low <= 0 and high >= 100:
         return "-"

@@ -36,8 +36,7 @@ def mcnemar_size(pairs: int, discordant_rates: Sequence[float], alpha: float) ->
 def mcnemar_power_enumerated(
     pairs: int, gain: float, discordant_rate: float, alpha: float
 ) -> float:
-    """The same where left gains, by summing every outcome: `bench.judge.stats.power.mcnemar_power`
-    finds it another way."""
+    """The same where left gains: the sum over every outcome, unlike `mcnemar_power`'s."""
     wins, losses = _outcomes(pairs)
     rejects = _rejects(wins, losses, alpha)
     win_rate, loss_rate = (discordant_rate + gain) / 2, (discordant_rate - gain) / 2
@@ -57,8 +56,7 @@ def wilson_coverage(episodes: int, confidence: float, rates: Sequence[float]) ->
 
 
 def tango_coverage(pairs: int, confidence: float, steps: int) -> Coverage:
-    """Coverage of the corrected score interval of the difference, over true (win, loss) rates on a
-    grid of 1 / `steps`."""
+    """Coverage of `score_interval`, over true (win, loss) rates on a grid of 1 / `steps`."""
     wins, losses = _outcomes(pairs)
     intervals = [
         score_interval(int(one), int(other), pairs, confidence)
@@ -77,12 +75,8 @@ def tango_coverage(pairs: int, confidence: float, steps: int) -> Coverage:
 def equivalence_chance(
     pairs: int, margin: float, difference: float, discordant_rate: float, alpha: float
 ) -> float:
-    """Chance that the corrected score interval at 1 - 2 alpha lies inside +-`margin`: the power of
-    TOST, or its error.
-
-    The likely outcomes only (``LEAST_CHANCE``), their intervals in full:
-    `bench.judge.stats.power.equivalence_power` needs none.
-    """
+    """Chance that the score interval at 1 - 2 alpha lies inside +-`margin`: TOST's power or error.
+    The likely outcomes only (``LEAST_CHANCE``), their intervals in full."""
     wins, losses = _outcomes(pairs)
     win_rate, loss_rate = (discordant_rate + difference) / 2, (discordant_rate - difference) / 2
     chances = _chances(pairs, wins, losses, win_rate, loss_rate)

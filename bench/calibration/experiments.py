@@ -34,8 +34,7 @@ class ClaimTally:
     covered: int
     """Experiments whose interval at 1 - alpha holds the true difference."""
     naive: int
-    """Experiments in which McNemar's test, blind to clusters and unadjusted, would have
-    rejected."""
+    """Experiments that McNemar's test, blind to clusters and unadjusted, would have rejected."""
     bias: float
     """Mean of what the experiments estimated, less what is true."""
 
@@ -60,10 +59,8 @@ def run_scenario(
     seed: int,
     on_experiment: Callable[[int], None] = lambda done: None,
 ) -> Tally:
-    """Draw and judge that many experiments; the same numbers for the same seed.
-
-    `on_experiment` gets the number that are done.
-    """
+    """Draw and judge that many experiments; the same numbers for the same seed. `on_experiment`
+    gets the number that are done."""
     plan = simulated_plan(scenario)
     table = _RowTable(plan)
     verdicts: list[Verdict] = []

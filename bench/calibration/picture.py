@@ -61,7 +61,6 @@ def draw_picture(checks: Sequence[Check], title: str, path: Path) -> None:
 
 
 def _worst(checks: Sequence[Check], choose: Callable[..., Check], what: str) -> list[Check]:
-    """One of each scenario."""
     by_scenario: dict[str, list[Check]] = {}
     for check in checks:
         by_scenario.setdefault(check.scenario, []).append(check)

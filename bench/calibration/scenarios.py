@@ -1,5 +1,4 @@
-"""Known truths: how often each rollout really succeeds, how its episodes hang together, and which
-of them break."""
+"""Known truths: how often each rollout succeeds, how its episodes hang together, what breaks."""
 
 import dataclasses
 from dataclasses import dataclass, replace
@@ -25,11 +24,9 @@ Rates = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Scenario:
-    """A truth. The difficulty of an initial state is normal; an episode succeeds where it is below
-    its rollout's threshold.
+    """A truth. An initial state's difficulty is normal; below a rollout's threshold it succeeds.
 
-    So a rollout succeeds in exactly its rate of the episodes of a task, whatever the correlations
-    are.
+    So a rollout succeeds in exactly its rate of a task's episodes, whatever the correlations.
     """
 
     name: str
@@ -41,11 +38,9 @@ class Scenario:
     repeats: int = 1
     """Episodes from each of them."""
     shared: float = 0.8
-    """Share of the difficulty's variance that an initial state has for every rollout: what makes
-    pairs agree."""
+    """Share of the difficulty's variance that an initial state has for all: pairs agree by it."""
     own: float = 0.0
-    """Share that an initial state has for one rollout, in all its repeats: what makes the
-    differences of a cluster agree."""
+    """Share that it has for one rollout, in all repeats: a cluster's differences agree by it."""
     seeds: int = 1
     """Training seeds."""
     training: float = 0.0
@@ -59,8 +54,7 @@ class Scenario:
     spending: Spending | None = None
     """How a sequential plan spends its error over five looks; None: of fixed size."""
     errors_hide: bool = False
-    """Only successes of E0-none, E2-zero and E2-random break: the worst that errors can do to the
-    claims' truth."""
+    """Only successes of E0-none, E2-zero and E2-random break: the worst for the claims' truth."""
 
     @property
     def tasks(self) -> int:
@@ -69,11 +63,6 @@ class Scenario:
     @property
     def pairs(self) -> int:
         return self.seeds * self.tasks * self.inits * self.repeats
-
-
-def level(rate: float, tasks: int = TASKS) -> Rates:
-    """The same rate in every task."""
-    return (rate,) * tasks
 
 
 def true_difference(scenario: Scenario, claim: Claim) -> float:
@@ -126,8 +115,7 @@ def simulated_plan(scenario: Scenario) -> Plan:
 def draw(
     scenario: Scenario, generator: np.random.Generator
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """One experiment: (succeeds, breaks), each of shape (rollouts, seeds, episodes) in the order of
-    the episode table."""
+    """One experiment: (succeeds, breaks), each (rollouts, seeds, episodes) in table order."""
     states = (scenario.seeds, scenario.tasks, 1, scenario.inits)
     shape = (len(ROLLOUTS), scenario.seeds, scenario.tasks, scenario.repeats, scenario.inits)
     arms = [name.split("-")[0] for name in ROLLOUTS]
@@ -161,7 +149,7 @@ def _unequal(*shifts: float) -> Rates:
 def _rates(*gains: float) -> tuple[Rates, ...]:
     """Each rollout's rates: so much more than ``SAME`` in all tasks; no more for those left out."""
     padded = (*gains, *[0.0] * (len(ROLLOUTS) - len(gains)))
-    return tuple(level(SAME + gain) for gain in padded)
+    return tuple((SAME + gain,) * TASKS for gain in padded)
 
 
 def _clusters(name: str, says: str, rates: tuple[Rates, ...]) -> Scenario:
@@ -175,7 +163,6 @@ def _few(name: str, says: str, *gains: float) -> Scenario:
 
 
 def _looked_at(name: str, spending: Spending) -> Scenario:
-    """The scenario of that name, in a sequential plan."""
     found = next(scenario for scenario in SCENARIOS if scenario.name == name)
     return replace(found, name=f"{name}, {spending} looks", spending=spending)
 

@@ -1,2 +1,1 @@
-"""One module per `wmbench` command: `add_arguments(parser)`, and `run(options)` giving the exit
-code."""
+"""One module a command: `add_arguments(parser)`, and `run(options)` giving the exit code."""

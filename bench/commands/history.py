@@ -28,9 +28,8 @@ def run(options: argparse.Namespace) -> int:
     """0, also where a run cannot be read: it is named, on the page and on standard error."""
     from dataclasses import asdict
 
-    from bench.report.history.page import groups, write_page
+    from bench.report.history.page import groups, summary, write_page
     from bench.report.history.runs import read_history
-    from bench.report.history.words import summary
 
     history = read_history(options.results)
     for folder, why in history.unreadable:

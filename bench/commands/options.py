@@ -7,7 +7,7 @@ from typing import Any
 from bench.host.folders import working_folder
 from bench.plan.document import Plan
 from bench.plan.make import resolve_plan
-from bench.plan.overrides import Overrides, parse_overrides
+from bench.plan.overrides import parse_overrides
 from bench.run.srun import are_shared
 from wmvla.documents import did_you_mean
 from wmvla.errors import UserError
@@ -31,8 +31,7 @@ _OVERRIDES = {
 
 
 def add_plan_options(add: Callable[..., Any]) -> None:
-    """Call `add` (`parser.addoption` of pytest, `parser.add_argument` of argparse) once for each
-    option."""
+    """Call `add` (pytest's `parser.addoption`, argparse's `add_argument`) for each option."""
     add(
         "--scale",
         default=None,
@@ -118,11 +117,8 @@ def add_run_options(add: Callable[..., Any]) -> None:
 
 
 def shard_from(options: Any, *plans: Plan) -> Shard | None:
-    """The part of the episodes to play; None for all of them, and for the ranks of a training that
-    is named.
-
-    UserError for what is no shard, and in a sequential run.
-    """
+    """The part of the episodes to play; None: all, and for the ranks of a named training. UserError
+    for what is no shard, and in a sequential run."""
     if options.shard is not None:
         shard: Shard | None = parse_shard(options.shard)
     elif any(are_shared(plan, options.cases) for plan in plans):
@@ -138,11 +134,8 @@ def shard_from(options: Any, *plans: Plan) -> Shard | None:
 
 
 def cases_from(plan: Plan, options: Any) -> tuple[str, ...]:
-    """The cases that are to be carried out alone, in the plan's order; () for all.
-
-    UserError for an unknown one, for a shard of what is no rollout, and for a part of a sequential
-    plan's rollouts.
-    """
+    """The cases that are to be carried out alone, in the plan's order; () for all. UserError: an
+    unknown one, a shard of no rollout, a part of a sequential plan's rollouts."""
     wanted = {plan.case(case_id) for case_id in options.cases}
     shard = shard_from(options, plan) if wanted else None
     for case in wanted:
@@ -160,41 +153,32 @@ def cases_from(plan: Plan, options: Any) -> tuple[str, ...]:
     return tuple(case.id for case in plan.cases if case in wanted)
 
 
-def overrides_from(options: Any) -> Overrides:
-    """The overrides in a namespace filled by those options. UserError names the one that is
-    wrong."""
-    return parse_overrides(**{name: getattr(options, name) for name in (*_OVERRIDES, "sequential")})
-
-
 def trackers_from(options: Any) -> tuple[str, ...]:
     """Where metrics go beside their file. UserError names an unknown tracker."""
-    names = (
-        [name.strip() for name in options.trackers.split(",")]
-        if options.trackers is not None
-        else []
-    )
+    if options.trackers is None:
+        return ()
+    names = tuple(name.strip() for name in options.trackers.split(","))
     for name in names:
         if name not in TRACKERS:
             raise UserError(
                 f"TRACKERS={options.trackers}: unknown tracker '{name}';"
                 f" {did_you_mean(name, TRACKERS)}"
             )
-    return tuple(names)
+    return names
 
 
 def plan_from(suite: str, options: Any) -> Plan:
-    """The plan that those options ask for."""
-    return resolve_plan(suite, options.scale, options.machine, overrides_from(options))
+    """UserError names the option that is wrong."""
+    texts = {name: getattr(options, name) for name in (*_OVERRIDES, "sequential")}
+    return resolve_plan(suite, options.scale, options.machine, parse_overrides(**texts))
 
 
 def run_dir_of(plan: Plan, options: Any) -> Path:
-    """Where the plan's run lives."""
     return Path(options.results or RESULTS) / plan.run_name
 
 
 def as_flags(options: Any) -> list[str]:
-    """The same options as a command line, to hand them on; without ``--shard`` and ``--case``, each
-    process's own."""
+    """The same options as a command line, without ``--shard`` and ``--case``: a process's own."""
     flags = []
     for name in ("scale", "machine", *_OVERRIDES, "sequential", "trackers", "results"):
         value = getattr(options, name)

@@ -5,12 +5,12 @@ import dataclasses
 import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.commands.options import RESULTS, add_plan_options, as_flags, plan_from, run_dir_of
-from bench.forecast.hub import go_offline, needed_by
+from bench.forecast.hub import Needed, go_offline, needed_by
 from bench.forecast.requirements import missing_for
 from bench.host.folders import working_folder
 from bench.plan.document import Plan
@@ -71,27 +71,37 @@ def run(options: argparse.Namespace) -> int:
 
 def _print_files(plan: Plan, as_json: bool) -> int:
     """Which files the plan needs beside this project, and where. 0: all are there."""
-    from bench.wording.files import file_lines
-
     needs = needed_by(plan)
     lacking = [needed.name for needed in needs if needed.missing]
     if as_json:
         files = [{**dataclasses.asdict(needed), "folder": str(needed.folder)} for needed in needs]
         print(json.dumps({"run": plan.run_name, "complete": not lacking, "needs": files}, indent=1))
     else:
-        print("\n".join([f"{plan.run_name} needs", "", *file_lines(needs)]))
+        print("\n".join([f"{plan.run_name} needs", "", *_file_lines(needs)]))
         print(f"missing: {', '.join(lacking)}" if lacking else "all files are there")
     return 1 if lacking else 0
 
 
+def _file_lines(needs: Iterable[Needed]) -> list[str]:
+    """A paragraph for each repository: folder, what is there, what is missing, what fetches it."""
+    lines = []
+    for needed in needs:
+        files = [(file, "here" if there else "missing") for file, there in needed.files.items()]
+        lines += [f"{needed.what}: {needed.name}", f"  in       {needed.folder}"]
+        for state in ("here", "missing"):
+            lines += [f"  {state:<7}  {file}" for file, found in files if found == state]
+        lines += [f"  get      {needed.command}"] if needed.missing else []
+        lines += [""]
+    return lines
+
+
 def describe(plan: Plan, past_runs: Sequence["Run"] = ()) -> list[str]:
     """The plan in lines of text; times, sizes and discordance from `past_runs`."""
-    from bench import wording
-    from bench.judge.power import limit_of
+    from bench.wording import plans, verdicts
     from bench.wording.methods import method_in_words
 
     training, rollout = plan.recipe.training, plan.recipe.rollout
-    tasks, looks = len(plan.recipe.environment.tasks), wording.looks_sentence(plan)
+    tasks, looks = len(plan.recipe.environment.tasks), plans.looks_sentence(plan)
     inits = f"{min(rollout.episodes, len(rollout.inits))} initial states"
     rollouts = len(plan.rollout_cases())
     workers = plan.machine.rollout_workers or "by cores and memory"
@@ -140,29 +150,19 @@ def describe(plan: Plan, past_runs: Sequence["Run"] = ()) -> list[str]:
         )
     if plan.concludes:
         lines += ["", *_power_lines(plan, past_runs, claim_width)]
-    notes = [
-        wording.out_of_reach_note(claim, limit_of(plan, claim))
-        for claim in plan.claims
-        if claim.asked
-    ]
-    said = [
-        *plan.cannot_say,
-        wording.seeds_note(plan),
-        *(note for note in notes if note and plan.concludes),
-    ]
+    limits = [*plan.cannot_say, verdicts.seeds_note(plan), *plans.out_of_reach_notes(plan)]
     return [
         *lines,
         "",
         "This plan cannot say:",
-        *(f"- {note}" for note in said),
+        *(f"- {note}" for note in limits),
         "",
         f"hash           {plan.hash}",
     ]
 
 
 def _pipeline(plan: Plan, options: argparse.Namespace) -> str:
-    """The child pipeline as YAML. UserError where the run directory lies outside the project: it is
-    not handed on."""
+    """The child pipeline as YAML. UserError if the run directory lies outside the project."""
     import yaml
 
     from bench.run.gitlab import gitlab_pipeline
@@ -194,30 +194,29 @@ def _vision_lines(plan: Plan) -> list[str]:
 
 def _power_lines(plan: Plan, past_runs: Sequence["Run"], width: int) -> list[str]:
     """What each claim's episodes can show, and how many it takes."""
-    from bench import wording
     from bench.forecast.past_runs import discordances
     from bench.judge.power import limit_of
+    from bench.wording import plans
 
     found = discordances(plan, past_runs)
     asked = [claim for claim in plan.claims if claim.asked]
-    said = wording.plan_sentences([limit_of(plan, claim, found[claim.id]) for claim in asked])
+    said = plans.plan_sentences([limit_of(plan, claim, found[claim.id]) for claim in asked])
     lines = [f"{claim.id:<{width}}  {text}" for claim, text in zip(asked, said, strict=False)]
-    return [wording.power_heading(plan), *lines, *said[len(asked) :]]
+    return [plans.power_heading(plan), *lines, *said[len(asked) :]]
 
 
 def _cost_lines(plan: Plan, past_runs: Sequence["Run"]) -> list[str]:
-    """Wall time, CPU or GPU time and disk, and what they rest on: comparable runs, or an estimate
-    if there are none."""
-    from bench import wording
+    """Wall time, CPU or GPU time, disk, by comparable runs, or else an estimate."""
     from bench.forecast.by_operations import Estimator
     from bench.forecast.costs import estimate, fill
     from bench.forecast.past_runs import processor_of
     from bench.plan.machine import load_performance
+    from bench.wording import plans
 
     costs, peak = estimate(plan, past_runs), load_performance(plan.machine.name).peak
     estimator = Estimator(plan, peak) if peak else None
     if estimator:
         costs = fill(costs, estimator)
     runs = [f"{each.run_dir.name} ({processor_of(each)})" for each in past_runs]
-    lines = wording.cost_lines(plan, costs, runs, estimator)
+    lines = plans.cost_lines(plan, costs, runs, estimator)
     return [f"{name:<14} {text}" for name, text in lines]

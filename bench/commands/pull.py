@@ -25,8 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0: everything is here. 1: a journal here has episodes that it lacks there, and stayed. 2: it
-    could not be fetched."""
+    """0: everything is here. 1: a journal here has more than there, and stayed. 2: it failed."""
     from bench.share.pull import pull
 
     pulled = pull(options.source, options.destination, options.weights)

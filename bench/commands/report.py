@@ -50,9 +50,7 @@ def run(options: argparse.Namespace) -> int:
 
 def print_outcome(run_dir: Path, templates: Path | None = None, ran: bool = False) -> None:
     """Write the report; print the seal of a finished run, the verdict, and where the report is.
-
-    `ran`: a run has just ended here (``bench.verify.manifest``).
-    """
+    `ran`: a run has just ended here (``bench.verify.manifest``)."""
     from bench.report.write import write_report
     from bench.verify.manifest import write_manifest
 

@@ -105,10 +105,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def carry_out(opened: "Session", cases: Sequence[str], show: Callable[[str], None]) -> bool:
-    """Carry out cases one after another, and say of each how it ended: whether all succeeded.
-
-    A case that fails stops those alone that need it. Raises UserError and TripwireError.
-    """
+    """Carry out cases one after another, and say of each how it ended: whether all succeeded. A
+    case that fails stops those alone that need it. Raises UserError and TripwireError."""
     failed: dict[str, Exception] = {}
     before = 0
     for case_id in cases:

@@ -67,19 +67,11 @@ def read_status(run_dir: Path) -> dict[str, Any]:
         print(f"the state of the queue is not known: {error}", file=sys.stderr)
         queue = None
     if submitted and queue is not None:
-        add_jobs(status, submitted, queue)
+        for case in status["cases"]:
+            if not case["done"]:  # of one that is done, the record says what its jobs did
+                case["jobs"] = [_job(job, queue) for job in submitted if case["case"] in job.cases]
+        status["jobs"] = [_job(job, queue) for job in submitted if not job.cases]
     return status
-
-
-def add_jobs(status: dict[str, Any], submitted: Sequence[Submitted], queue: Sequence[Task]) -> None:
-    """Add each case's jobs and their tasks in the queue, and the report's job to the status itself.
-
-    A case that is done has none: what its jobs did is in its record.
-    """
-    for case in status["cases"]:
-        if not case["done"]:
-            case["jobs"] = [_job(job, queue) for job in submitted if case["case"] in job.cases]
-    status["jobs"] = [_job(job, queue) for job in submitted if not job.cases]
 
 
 def _job(job: Submitted, queue: Sequence[Task]) -> dict[str, Any]:

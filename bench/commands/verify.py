@@ -5,10 +5,6 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from bench.verify.verify import Verified
 
 HELP = "check a run: checksums, schemas, every row against the plan; compute every number again"
 
@@ -39,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0: nothing is wrong. 1: something is, each on a line. 2: no run directory."""
-    from bench.share.packed import verify_packed
+    from bench.share.pack import verify_packed
     from bench.verify.verify import verify
 
     path: Path = options.run_dir
@@ -57,13 +53,7 @@ def run(options: argparse.Namespace) -> int:
             "attestation": verified.attestation,
         }
         print(json.dumps(content, indent=1))
-    else:
-        print_findings(verified)
-    return 1 if verified.damages else 0
-
-
-def print_findings(verified: "Verified") -> None:
-    """Print what was checked, what could not be, what is wrong, and the verdict last."""
+        return 1 if verified.damages else 0
     for heading, found in (
         ("checked", verified.checked),
         ("note", verified.notes),
@@ -77,3 +67,4 @@ def print_findings(verified: "Verified") -> None:
     number = len(verified.damages)
     wrong = f"{number} thing{'s are' if number > 1 else ' is'} wrong"
     print(f"{verified.run} ({verified.state}): {wrong if number else 'nothing is wrong'}")
+    return 1 if verified.damages else 0

@@ -1,8 +1,5 @@
-"""`wmbench videos`: make films of a run's episodes by playing them again.
-
-An episode that goes differently this time gets no film. If there is a report, it is written again
-with the films.
-"""
+"""`wmbench videos`: make films of a run's episodes by playing them again. An episode that goes
+differently this time gets no film. If there is a report, it is written again with the films."""
 
 import argparse
 import sys
@@ -47,8 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0: every film is there. 1: an episode went otherwise than the journal says and has none. 2:
-    bad usage or input."""
+    """0: every film is there. 1: an episode went otherwise than recorded. 2: bad usage."""
     from bench.forecast.requirements import require
     from bench.plan.files import load_plan
     from bench.record.journal import read_journals
@@ -83,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _shown_in_report(run_dir: Path) -> str:
     """Write an existing report again, with the films, and the manifest; what was done, in words."""
-    from bench.formats.json_file import read_object
+    from bench.formats.strict_json import read_object
     from bench.report.write import write_report
     from bench.verify.manifest import write_manifest
 

@@ -31,10 +31,8 @@ def watch(
     has_jobs: bool,
     console: Console,
 ) -> None:
-    """Draw what ``read`` gives until all cases are done; ``in_words`` puts one case into words. The
-    last state stays on the screen.
-    A run with jobs in a queue (``has_jobs``) is read every time: the queue's news are in no file.
-    UserError as ``read`` raises it.
+    """Draw what ``read`` gives until all cases are done; ``in_words`` puts one into words. With
+    jobs in a queue (``has_jobs``) it is read every time: their news are in no file.
     """
     seen = None
     with Live(console=console, auto_refresh=False) as live:

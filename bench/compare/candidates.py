@@ -1,7 +1,6 @@
-"""What can be compared of two sides, rollout by rollout, before it is known how many comparisons
-there are. Pure."""
+"""What can be compared of two sides, rollout by rollout, before comparisons are counted. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +8,13 @@ from numpy.typing import NDArray
 
 from bench.compare.common_episodes import Pairing, outcomes_of
 from bench.compare.loss_evidence import LossEvidence, paired_evidence, unpaired_evidence
-from bench.compare.reasons import other_tasks
 from bench.compare.sides import Place, Side, counted, rollouts_of, table_tallies, tallies
 from bench.judge.missing import as_ranges
 from bench.judge.pairing import contrast_steps
 from bench.judge.stats.steps import StepsContrast
 from bench.plan.seeds import derive_seed
 from bench.record.external import Table
+from bench.wording.text import listed
 from wmvla.rollout.tally import Tally
 
 UNPLAYED = "no common episode is finished in both"
@@ -130,7 +129,7 @@ def _common_tasks(
         return [(ours[place], theirs[place]) for place in common]
     if not ours or not theirs:
         return f"{name if ours else 'the baseline'} has not finished any episode of it"
-    return other_tasks(_in_words(ours), _in_words(theirs))
+    return _other_tasks(ours, theirs)
 
 
 def _table_tasks(
@@ -141,18 +140,21 @@ def _table_tasks(
         return _common_tasks(ours, table_tallies(table), name)
     places = {(table.suite, task) for task in table.tasks}
     if not places & set(ours):
-        return other_tasks(_in_words(ours), _in_words(dict.fromkeys(sorted(places), Tally())))
+        return _other_tasks(ours, sorted(places))
     if not places <= set(ours):
         return f"only the total of {len(places)} tasks is known, and the run plays other tasks"
     return [(sum((ours[place] for place in sorted(places)), Tally()), counted(table))]
 
 
-def _in_words(tasks: Mapping[Place, Tally]) -> list[str]:
-    """``libero_object 7`` or ``libero_spatial 0-9``, by suite."""
-    by_suite: dict[str, list[int]] = {}
-    for suite, task in tasks:
-        by_suite.setdefault(suite, []).append(task)
-    return [f"{suite} {as_ranges(numbers)}" for suite, numbers in by_suite.items()]
+def _other_tasks(ours: Iterable[Place], theirs: Iterable[Place]) -> str:
+    """Why there are none: ``libero_object 7 and libero_spatial 0-9``, by suite."""
+    names = []
+    for tasks in (ours, theirs):
+        by_suite: dict[str, list[int]] = {}
+        for suite, task in tasks:
+            by_suite.setdefault(suite, []).append(task)
+        names.append(listed([f"{suite} {as_ranges(each)}" for suite, each in by_suite.items()]))
+    return f"they play different tasks: {' and '.join(names)}"
 
 
 def _missing(

@@ -1,11 +1,9 @@
-"""Which episodes two runs have in common: equal rows of the episode tables, begun in equal
-scenes."""
+"""Which episodes two runs have in common: equal rows of the tables, begun in equal scenes."""
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.compare.reasons import no_episode_in_common, no_seed_in_common, other_scene
 from bench.judge.pairing import Outcomes, pair_outcomes
 from bench.plan.document import Plan
 from bench.record.journal import check_scenes
@@ -27,24 +25,29 @@ class Pairing:
 
 
 def pair_runs(baseline: Run, other: Run) -> Pairing | str:
-    """The common episodes of two runs, or one sentence on why they are no pairs.
-
-    A pair is one initial state, one seed of the environment and one of the policy's noise, in one
-    scene.
-    """
+    """The common episodes of two runs, or one sentence on why they are no pairs. A pair: one
+    initial state, one seed of the environment, one of the noise, in one scene."""
     one, two = baseline.plan, other.plan
     rows = {_key(row): row for row in two.episodes}
     common = {row: rows[_key(row)] for row in one.episodes if _key(row) in rows}
     if not common:
-        return no_episode_in_common()
+        return (
+            "their plans have no episode in common (task, initial state, seeds of environment and"
+            " noise)"
+        )
     seeds = tuple(seed for seed in one.seeds if seed in two.seeds)
     if not seeds:
-        return no_seed_in_common(one.seeds, two.seeds)
+        ours, theirs = (", ".join(map(str, plan.seeds)) for plan in (one, two))
+        return f"they have no training seed in common ({ours} and {theirs})"
     places = {(row.suite, row.task, row.init) for row in common}
     left, right = (check_scenes(dict(run.rows)) for run in (baseline, other))
     for place in sorted(places & set(left) & set(right)):
         if left[place][0] != right[place][0]:
-            return other_scene(*place)
+            suite, task, init = place
+            return (
+                f"{suite}, task {task}, init {init} began in a different scene: another simulator "
+                "or machine played it"
+            )
     plan = dataclasses.replace(one, seeds=seeds, episodes=tuple(common))
     return Pairing(plan, {theirs.index: ours.index for ours, theirs in common.items()})
 

@@ -1,5 +1,4 @@
-"""What others measured of a run's rollouts, as rows that stand beside its own success. Pure; it
-decides nothing.
+"""What others measured of a run's rollouts, beside its own success. Pure; it decides nothing.
 
 Shown are imported results, and published tables where the run plays LIBERO. Our own success stands
 beside a row only where this run plays all of its tasks, and is then of those tasks alone.
@@ -22,13 +21,9 @@ Content = dict[str, Any]
 def beside(
     plan: Plan, rows: Mapping[str, Sequence[Row]], externals: Sequence[External]
 ) -> Content | None:
-    """``{"note", "rows", "sources"}`` as JSON types; None where nobody else measured a rollout of
-    the plan.
-
-    A row: who, rollout, label, where, rate, lower, upper (95 %), successes, episodes, note;
-    ``ours`` and ``ours_episodes``, or ``why_not_ours``. A source: name, kind, source, flaws,
-    figures.
-    """
+    """``{"note", "rows", "sources"}`` as JSON types; None if nobody measured a rollout of it. A
+    row: who, rollout, label, where, rate, lower, upper (95 %), successes, episodes, note, ``ours``,
+    ``ours_episodes`` or ``why_not_ours``. A source: name, kind, source, flaws, figures."""
     rollouts = list(rollout_names(plan.arms))
     fitting = [
         (each, table)
@@ -43,7 +38,7 @@ def beside(
     sources = dict.fromkeys(each for each in externals if any(each == one for one, _ in fitting))
     return {
         "note": BESIDE,
-        "rows": [_row(plan, rows, each, table) for each, table in fitting],
+        "rows": [{**table_row(each, table), **_ours(plan, rows, table)} for each, table in fitting],
         "sources": [
             {
                 "name": each.name,
@@ -59,9 +54,8 @@ def beside(
     }
 
 
-def _row(
-    plan: Plan, rows: Mapping[str, Sequence[Row]], external: External, table: Table
-) -> Content:
+def table_row(external: External, table: Table) -> Content:
+    """What others measured, with its Wilson interval at 95 %."""
     lower, upper = wilson_interval(table.successes, table.episodes, 0.95)
     return {
         "who": external.name,
@@ -75,7 +69,6 @@ def _row(
         "lower": lower,
         "upper": upper,
         "note": table.note,
-        **_ours(plan, rows, table),
     }
 
 

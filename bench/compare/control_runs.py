@@ -1,5 +1,4 @@
-"""What the control suites showed of the code that a run was made with: looked for once, and kept
-beside the run.
+"""What the control suites showed of a run's code: looked for once, and kept beside the run.
 
 A report is a function of its run directory alone, so it cannot look at other runs. `write_controls`
 looks, when ``wmbench run`` ends, and leaves ``controls.json``; the report repeats what it says.
@@ -26,7 +25,7 @@ from bench.record.controls import (
 )
 from bench.record.privacy import anonymous
 from bench.record.run import Run
-from bench.wording import verdict_sentence
+from bench.wording.verdicts import verdict_sentence
 from wmvla.errors import UserError
 from wmvla.files import write_json
 
@@ -35,11 +34,8 @@ NOTHING_SAID = ("scale", "not asked", "sanity", "incomplete", "broken")
 
 
 def write_controls(plan: Plan, run_dir: Path) -> None:
-    """Look for control runs beside `run_dir` and write what was found into it; a control itself
-    gets no such file.
-
-    UserError where a control suite's file is wrong, or where nothing can be written.
-    """
+    """Write what control runs beside `run_dir` showed into it; a control itself gets no file.
+    UserError where a control suite's file is wrong, or where nothing can be written."""
     if plan.control:
         return
     path = Path(run_dir) / CONTROLS_FILE
@@ -55,7 +51,10 @@ def write_controls(plan: Plan, run_dir: Path) -> None:
 def look_for_controls(plan: Plan, run_dir: Path) -> Controls:
     """What the control runs beside `run_dir` showed of its code on a machine of the same name."""
     code, machine = code_of(Run(run_dir, plan)), plan.machine.name
-    suites = control_suites()
+    declared = [
+        name for name in known_suites() if "control" in read_toml(SUITES / name / "suite.toml")
+    ]
+    suites = sorted(map(load_suite, declared), key=lambda suite: suite.control != "positive")
     return Controls(
         version=CONTROLS_VERSION,
         machine=machine,
@@ -67,25 +66,15 @@ def look_for_controls(plan: Plan, run_dir: Path) -> Controls:
     )
 
 
-def control_suites() -> list[Suite]:
-    """The suites that say that they are controls, positive ones first."""
-    declared = [
-        name for name in known_suites() if "control" in read_toml(SUITES / name / "suite.toml")
-    ]
-    return sorted(map(load_suite, declared), key=lambda suite: suite.control != "positive")
-
-
 def code_of(run: Run) -> str | None:
-    """The hash of a run's code; None if it is not recorded, and if cases were done after an edit.
-    UserError where a file is damaged."""
+    """The hash of a run's code; None if not recorded, or edited in between. UserError: damage."""
     began = run.recorded("code_sha256")
     later = {record.get("code_sha256") for record in run.cases.values()} - {None}
     return began if isinstance(began, str) and later <= {began} else None
 
 
 def outcome_of(kind: Control, verdict: Verdict) -> Outcome:
-    """A positive control must be SUPPORTED as a whole; a negative one must have been free to claim
-    a gain, and claim none."""
+    """A positive control must be SUPPORTED; a negative one free to claim a gain, and claim none."""
     if kind == "positive":
         return "shown" if verdict.decision == "SUPPORTED" else "failed"
     if any(gain.decision == "SUPPORTED" for gain in _gains(verdict)):
@@ -98,11 +87,8 @@ def _gains(verdict: Verdict) -> list[ClaimResult]:
 
 
 def _runs_by_suite(suites: list[Suite], results: Path) -> list[tuple[Suite, list[Path]]]:
-    """The run directories of each suite, by the names that plans give them.
-
-    Non-obvious: `controls-negative-mini-...` begins with the name of the suite `controls` too; the
-    longest name is right.
-    """
+    """The run directories of each suite, by the names that plans give them. Non-obvious:
+    `controls-negative-mini-...` begins with `controls` too; the longest is right."""
     names = known_suites()
     by_suite: dict[str, list[Path]] = {suite.name: [] for suite in suites}
     for folder in sorted(path.parent for path in results.glob(f"*/{PLAN_FILE}")):
@@ -180,9 +166,7 @@ def _weigh(suite: Suite, folder: Path, machine: str, code: str | None) -> Contro
 
 def _as_its_suite_says(suite: Suite, plan: Plan) -> bool:
     """Whether a run is the control that its suite describes: all claims, the same training, and no
-    fewer episodes.
-    Non-obvious: with a handful of episodes any negative control claims nothing.
-    """
+    fewer episodes. Non-obvious: with a handful of episodes any negative control claims nothing."""
     if plan.scale not in suite.scales or not all(claim.asked for claim in plan.claims):
         return False
     asked = make_plan(suite, plan.scale, plan.machine, Overrides(seeds=plan.seeds)).recipe

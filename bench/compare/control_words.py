@@ -1,8 +1,5 @@
-"""What the control suites showed of the code of a run.
-
-Non-obvious: these are not among the names of ``bench.wording`` itself, because
-``bench.compare.control_runs`` needs those.
-"""
+"""What the control suites showed of the code of a run. Non-obvious: these are not among the names
+of ``bench.wording`` itself, because ``bench.compare.control_runs`` needs those."""
 
 import typing
 
@@ -31,7 +28,13 @@ def control_sentence(control: ControlResult, machine: str) -> str:
     """What one control suite showed, or what to do to know it."""
     name = f"{control.kind.capitalize()} control"
     if control.found is None:
-        return " ".join(filter(None, [_none_yet(control, machine, name), _nearest(control)]))
+        command = f"make bench SUITE={control.suite} SCALE={control.scale} MACHINE={machine}"
+        none_yet = f"{name}: none of this code version on machine {machine}; run {command}."
+        if not control.passed_over:
+            return none_yet
+        reasons = typing.get_args(Why)
+        nearest = min(control.passed_over, key=lambda run: reasons.index(run.why))
+        return f"{none_yet} {nearest.run} does not count: {_reason(nearest)}."
     sentence = f"{name} {_outcome(control, control.found)}"
     if control.failed and control.runs > 1:
         sentence += f" Of {control.runs} such runs of this code {control.failed} failed."
@@ -59,20 +62,6 @@ def _outcome(control: ControlResult, run: ControlRun) -> str:
     return (
         f"shown: {run.decision}, the instrument claimed no gain, and no gain is possible {where}."
     )
-
-
-def _none_yet(control: ControlResult, machine: str, name: str) -> str:
-    command = f"make bench SUITE={control.suite} SCALE={control.scale} MACHINE={machine}"
-    return f"{name}: none of this code version on machine {machine}; run {command}."
-
-
-def _nearest(control: ControlResult) -> str | None:
-    """Why the control run that comes nearest to speaking for this run does not."""
-    if not control.passed_over:
-        return None
-    reasons = typing.get_args(Why)
-    nearest = min(control.passed_over, key=lambda run: reasons.index(run.why))
-    return f"{nearest.run} does not count: {_reason(nearest)}."
 
 
 def _reason(run: PassedOver) -> str:

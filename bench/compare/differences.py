@@ -1,7 +1,8 @@
-"""In what two runs differ besides their episodes: the plan, and the recorded code, machine and
-renderer."""
+"""Where two JSON documents, or two runs beside their episodes, differ."""
 
-from bench.record.differences import differences
+import json
+from collections.abc import Iterator
+
 from bench.record.run import Run
 
 LEFT_OUT = ("episodes", "cases")
@@ -33,3 +34,16 @@ def _plan(run: Run) -> dict[str, object]:
 
 def _recorded(run: Run) -> dict[str, object]:
     return {".".join(path): run.recorded(*path) for path in RECORDED}
+
+
+def differences(one: object, other: object, key: str = "") -> Iterator[str]:
+    """Where two JSON documents differ, as ``recipe.training.steps: 600 and 300``."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for name in dict.fromkeys((*one, *other)):
+            if not (key == "" and name == "hash"):
+                inner = f"{key}.{name}" if key else str(name)
+                yield from differences(one.get(name), other.get(name), inner)
+    elif one != other:
+        texts = (json.dumps(one), json.dumps(other))
+        left, right = (text if len(text) <= 60 else f"{text[:57]}..." for text in texts)
+        yield f"{key}: {left} and {right}"

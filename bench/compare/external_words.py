@@ -19,12 +19,7 @@ BESIDE = (
 )
 
 
-def import_source(file: str) -> str:
-    return f"LeRobot's evaluation, as written in {file}; imported, not played here."
-
-
 def imported_line(rollout: str, suite: str, successes: int, episodes: int, not_played: int) -> str:
-    """What was imported of one suite, in one line."""
     line = (
         f"{rollout} in {suite}: {successes} of {episodes} solved ({percent(successes / episodes)}),"
         f" {UNPAIRED}"

@@ -1,9 +1,5 @@
-"""LeRobot's ``eval_info.json`` as an external result. Read from what lerobot 0.6.1 writes
-(``eval_policy_all``), and ``lerobot-wm-eval`` in its shape.
-
-Non-obvious: its episodes have no seed, no initial state and no scene. Two files of the same command
-may have played different scenes, which no file shows.
-"""
+"""LeRobot 0.6.1's ``eval_info.json``, and ``lerobot-wm-eval``'s, as an external result.
+Non-obvious: its episodes have no seed, no initial state, no scene: equal commands may differ."""
 
 import hashlib
 import json
@@ -11,15 +7,13 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from bench.compare.external_words import IMPORT_FLAWS, IMPORT_NAME, import_source
-from bench.record.external import EXTERNAL_VERSION, External, Table, TaskCount, check
-from wmvla.documents import build
+from bench.compare.external_words import IMPORT_FLAWS, IMPORT_NAME
+from bench.record.external import EXTERNAL_VERSION, External, Table, TaskCount, external_from
 from wmvla.errors import UserError
 
 
 def read_eval_info(path: Path, rollout: str) -> External:
-    """The episodes of an ``eval_info.json`` as `rollout`'s, a table a suite. UserError names the
-    key."""
+    """An ``eval_info.json`` as results of `rollout`, a table a suite. UserError names the key."""
     try:
         content = path.read_bytes()
         info = json.loads(content)
@@ -46,13 +40,12 @@ def read_eval_info(path: Path, rollout: str) -> External:
         version=EXTERNAL_VERSION,
         kind="lerobot",
         name=IMPORT_NAME,
-        source=import_source(path.name),
+        source=(f"LeRobot's evaluation, as written in {path.name}; imported, not played here."),
         flaws=IMPORT_FLAWS,
         tables=tuple(_table(rollout, suite, each, broken[suite]) for suite, each in counts.items()),
         file_sha256=hashlib.sha256(content).hexdigest(),
     )
-    check(build(External, external.to_json(), str(path)), str(path))
-    return external
+    return external_from(external.to_json(), str(path))
 
 
 def _task(task: Any, where: str) -> tuple[str, TaskCount]:

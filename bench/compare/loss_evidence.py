@@ -1,5 +1,4 @@
-"""How strongly episodes speak for a loss: pairs by the exact test of the report, others task by
-task. Pure.
+"""How strongly episodes speak for a loss: pairs by the report's exact test, others by task. Pure.
 
 Broken episodes are read in the three ways of `bench.judge.pairing.Outcomes.readings`: as failures,
 which is what is shown, and as bad and as good for the later run as can be.
@@ -36,8 +35,7 @@ class LossEvidence:
     """Two-sided, by its confidence."""
 
     def loses_more_than(self, threshold: float, level: float) -> bool:
-        """Whether a loss beyond `threshold` is shown at a one-sided `level`: by the exact test for
-        0, else by the interval."""
+        """Whether a loss beyond `threshold` is shown: of 0 by the exact test, else the interval."""
         if threshold == 0:
             return self.p <= level
         return self.interval(1 - 2 * level).upper < -threshold
@@ -75,8 +73,7 @@ def _paired(
 
 
 def unpaired_evidence(tasks: Sequence[tuple[Tally, Tally]]) -> dict[str, LossEvidence]:
-    """By reading; `tasks` holds the tallies of the baseline and of the later run in each common
-    task, none without episodes."""
+    """By reading; `tasks`: tallies of baseline and later run in each common task, none empty."""
     return {
         "failures": _unpaired([_stratum(one, other) for one, other in tasks]),
         "against": _unpaired([_stratum(one, other, one.broken, 0) for one, other in tasks]),

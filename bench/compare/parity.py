@@ -1,9 +1,8 @@
 """Whether two runs of one plan on two machines, for instance ROCm and CUDA, are one experiment.
 
-Pure: two runs in, what is the same and what differs out. Sameness is asked first, of what cannot
-differ by chance: the plan, the code, the renderer, the scenes. Success is compared by two one-sided
-tests on the same episodes, for training on another device gives other weights. Speed is shown and
-decides nothing.
+Pure: two runs in, what is the same and what differs out. Sameness is asked of what cannot differ by
+chance: plan, code, renderer, scenes. Success is compared by two one-sided tests on the same
+episodes, for training on another device gives other weights. Speed decides nothing.
 """
 
 import dataclasses
@@ -11,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.compare.differences import differences
 from bench.judge.claim_evidence import contrast_readings
 from bench.judge.pairing import Contrast, pair_outcomes
 from bench.judge.stats.difference import tost_confidence
 from bench.plan.document import Plan
 from bench.plan.suite import Claim
-from bench.record.differences import differences
 from bench.record.journal import check_scenes
 from bench.record.run import Run
 from wmvla.rollout.journal import Row
@@ -31,8 +30,6 @@ MOST_NAMED = 8
 
 @dataclass(frozen=True)
 class Aspect:
-    """In what two runs must be the same."""
-
     what: str
     status: Status
     lines: tuple[str, ...]
@@ -40,8 +37,6 @@ class Aspect:
 
 @dataclass(frozen=True)
 class Success:
-    """One rollout on both machines."""
-
     rollout: str
     planned: int
     contrast: Contrast
@@ -51,15 +46,13 @@ class Success:
 
 @dataclass(frozen=True)
 class Speed:
-    """A figure of both machines, and by how much the second is faster once each is divided by its
-    own matrix product."""
+    """A figure of both machines, plain and divided by each one's own matrix product."""
 
     figure: str
     unit: str
     values: tuple[float, float]
     normalised: tuple[float, float] | None
-    """For each 10^12 operations a second of the measured matrix product. None of the matrix product
-    itself."""
+    """For each 10^12 operations a second of the matrix product. None of that itself."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +70,16 @@ class Parity:
 
 
 def compare(one: Run, other: Run) -> Parity:
-    """Everything in which the two runs may differ. Rollouts are compared where both plans have them
-    and episodes."""
+    """All in which two runs may differ; rollouts if both plans have them and their episodes."""
     aspects = (
         _plans(one.plan, other.plan),
-        _recorded(one, other, "code", [("code_sha256",)]),
-        _recorded(one, other, "renderer", [("gl_renderer",), ("packages", "mujoco")]),
-        _recorded(one, other, "golden frame", [("golden_frame_sha256",)]),
+        _recorded(one, other, "code", ("code_sha256",)),
+        _recorded(one, other, "renderer", ("gl_renderer",), ("packages", "mujoco")),
+        _recorded(one, other, "golden frame", ("golden_frame_sha256",)),
         _scenes(one, other),
     )
-    margin = margin_of(one.plan)
+    margins = [claim.margin for claim in one.plan.claims if claim.margin is not None]
+    margin = min(margins, default=USUAL_MARGIN)
     # Other episodes are no pairs.
     comparable = one.plan.episodes == other.plan.episodes and one.plan.seeds == other.plan.seeds
     names = dict.fromkeys(case.rollout for case in one.plan.rollout_cases()) if comparable else {}
@@ -100,13 +93,6 @@ def compare(one: Run, other: Run) -> Parity:
     )
 
 
-def margin_of(plan: Plan) -> float:
-    """The narrowest margin of the plan's claims of equivalence."""
-    return min(
-        (claim.margin for claim in plan.claims if claim.margin is not None), default=USUAL_MARGIN
-    )
-
-
 def _plans(one: Plan, other: Plan) -> Aspect:
     moved = dataclasses.replace(other, machine=one.machine)
     if moved.hash == one.hash:
@@ -116,26 +102,24 @@ def _plans(one: Plan, other: Plan) -> Aspect:
     return Aspect("plan", "differs", (*differing[:MOST_NAMED], *more))
 
 
-def _recorded(one: Run, other: Run, what: str, paths: Sequence[tuple[str, ...]]) -> Aspect:
-    """Entries of both runs' provenance."""
+def _recorded(one: Run, other: Run, what: str, *paths: tuple[str, ...]) -> Aspect:
     statuses: list[Status] = []
     lines = []
     for path in paths:
-        left, right = _text(one, path), _text(other, path)
+        found = {run: run.recorded(*path) for run in (one, other)}
         name = path[-1].removesuffix("_sha256").replace("_", " ")
-        if left is None or right is None:
-            lacking = [
-                run.run_dir.name for run, value in ((one, left), (other, right)) if value is None
-            ]
+        lacking = [run.run_dir.name for run, value in found.items() if not isinstance(value, str)]
+        if lacking:
             statuses.append("not shown")
             lines.append(f"{name}: not recorded in {' and '.join(lacking)}")
-        elif left == right:
-            statuses.append("same")
-            lines.append(f"{name}: {_short(path, left)}")
-        else:
-            statuses.append("differs")
-            lines.append(f"{name}: {_short(path, left)} and {_short(path, right)}")
-    return Aspect(what, _worst(statuses), tuple(lines))
+            continue
+        hashed = path[-1].endswith("_sha256")
+        different = dict.fromkeys(found.values())
+        statuses.append("differs" if len(different) > 1 else "same")
+        shown = (value[:16] if hashed else value for value in different)
+        lines.append(f"{name}: {' and '.join(shown)}")
+    worst: tuple[Status, ...] = ("differs", "not shown", "same")
+    return Aspect(what, next(each for each in worst if each in statuses), tuple(lines))
 
 
 def _scenes(one: Run, other: Run) -> Aspect:
@@ -158,12 +142,9 @@ def _scenes(one: Run, other: Run) -> Aspect:
 
 
 def _success(one: Run, other: Run, rollout: str, margin: float) -> Success:
-    """Two one-sided tests on the paired episodes, with broken ones read in each way.
-
-    Non-obvious: parity asks that *every* rollout is equivalent. An intersection of tests, each at
-    alpha, errs with alpha at most, so nothing is corrected (R. L. Berger (1982), Technometrics
-    24:295-300).
-    """
+    """Two one-sided tests on the paired episodes, with broken ones read in each way. Non-obvious:
+    *every* rollout must be equivalent. An intersection of tests at alpha errs with alpha at most:
+    nothing is corrected (R. L. Berger (1982), Technometrics 24:295-300)."""
     rows: dict[str, Sequence[Row]] = {}
     for side, run in (("first", one), ("second", other)):
         rows |= {f"{side}:{case.id}": run.rows[case.id] for case in run.plan.rollout_cases(rollout)}
@@ -210,19 +191,3 @@ def _speeds(one: Run, other: Run) -> tuple[Speed, ...]:
 def _figures(run: Run) -> dict[str, Record]:
     """Of the throughput suite, by name; empty if it was not measured."""
     return {str(speed["figure"]): speed for speed in run.speeds or ()}
-
-
-def _text(run: Run, path: Sequence[str]) -> str | None:
-    """A text of the provenance; None if it is missing or could not be found out."""
-    found = run.recorded(*path)
-    return found if isinstance(found, str) else None
-
-
-def _short(path: Sequence[str], value: str) -> str:
-    return value[:16] if path[-1].endswith("_sha256") else value
-
-
-def _worst(statuses: Sequence[Status]) -> Status:
-    if "differs" in statuses:
-        return "differs"
-    return "not shown" if "not shown" in statuses else "same"

@@ -1,5 +1,6 @@
 """The parity of two runs as one page of Markdown: a certificate, or the list of what differs."""
 
+from dataclasses import asdict
 from typing import Any
 
 from bench.compare.parity import Parity, Speed, Success
@@ -127,3 +128,27 @@ def _speed_row(speed: Speed) -> list[str]:
         "-" if speed.normalised is None else f"{speed.normalised[1] / speed.normalised[0]:.2f}"
     )
     return [speed.figure, speed.unit, f"{first:.4g}", f"{second:.4g}", ratio, divided]
+
+
+def parity_json(parity: Parity) -> dict[str, Any]:
+    return {
+        "parity": parity.holds,
+        "verdict": verdict(parity),
+        "margin": parity.margin,
+        "findings": [
+            {"what": each.what, "status": each.status, "told": list(each.lines)}
+            for each in parity.aspects
+        ],
+        "successes": [
+            {
+                "rollout": each.rollout,
+                "status": each.status,
+                "planned": each.planned,
+                "pairs": each.contrast.pairs,
+                "difference": each.contrast.estimate,
+                "interval": [each.contrast.tost_interval.lower, each.contrast.tost_interval.upper],
+            }
+            for each in parity.successes
+        ],
+        "speeds": [asdict(each) for each in parity.speeds],
+    }

@@ -1,8 +1,7 @@
 """Compares later runs with a baseline. Pure: what was read in, findings out.
 
-A regression is a loss beyond the threshold that is shown at alpha, with Holm's procedure over
-everything that is compared. Where none is shown, ``not_excluded`` is the loss that may still be
-there.
+A regression is a loss beyond the threshold that is shown at alpha, by Holm's procedure over all
+comparisons. If none is shown, ``not_excluded`` is the loss that may still be there.
 """
 
 import functools
@@ -27,8 +26,7 @@ from wmvla.errors import UserError
 
 MOST_REASONS = 3
 Status = Literal["regression", "broken", "incomplete", "none shown"]
-"""``broken``: errors or timeouts decide whether it is a regression. ``incomplete``: none so far,
-but episodes are missing."""
+"""``broken``: errors or timeouts decide. ``incomplete``: none so far, but episodes are missing."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,7 @@ class Compared:
     candidate: Candidate
     status: Status
     difference: float
-    """Later minus baseline; where tasks have other shares of the episodes, with equal weights in
-    both."""
+    """Later minus baseline; tasks with other shares of the episodes weigh the same in both."""
     interval: Interval
     """At 1 - alpha, of this rollout alone."""
     p: float
@@ -47,8 +44,7 @@ class Compared:
     not_excluded: float
     """Loss up to which the one-sided interval at 1 - alpha reaches; 0 where none is left."""
     findable: float | None
-    """Least loss that so many pairs would show four times in five, at Holm's first level; None
-    without pairs, or of none."""
+    """Least loss that so many pairs show four times in five at Holm's first level, if any."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +71,8 @@ class Comparison:
 
 
 def compare(sides: Sequence[Side], threshold: float = 0.0, unpaired: bool = False) -> Comparison:
-    """Compare all later sides with the first, episode by episode where the plans allow.
-
-    UserError where one cannot be compared at all, or only ``unpaired``, which was not asked for.
-    """
+    """Compare all later sides with the first, episode by episode where the plans allow. UserError
+    where one cannot be compared at all, or only ``unpaired``, which was not asked for."""
     baseline, *others = sides
     assert baseline.run is not None
     candidates: list[Candidate] = []
@@ -120,7 +114,6 @@ def compare(sides: Sequence[Side], threshold: float = 0.0, unpaired: bool = Fals
 
 
 def _weigh(candidates: Sequence[Candidate], alpha: float, threshold: float) -> list[Compared]:
-    """All of them together."""
     adjusted = holm_adjusted([each.evidence["failures"].p for each in candidates])
     rejected = {
         reading: holm_rejected(

@@ -71,5 +71,4 @@ def table_tallies(table: Table) -> dict[Place, Tally]:
 
 
 def counted(found: Table | TaskCount) -> Tally:
-    """What others counted."""
     return Tally(found.successes, found.episodes - found.successes)

@@ -1,6 +1,7 @@
 """What a comparison of runs says: one sentence, tables, and its limits; as text and as Markdown."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from bench.compare.candidates import Candidate
 from bench.compare.differences import what_differs
@@ -8,7 +9,7 @@ from bench.compare.external_words import UNPAIRED
 from bench.compare.regressions import Compared, Comparison, Status
 from bench.compare.sides import Side
 from bench.compare.speed import costs
-from bench.wording.numbers import interval_points, p_value, percent, points
+from bench.wording.numbers import interval_json, interval_points, p_value, percent, points
 from bench.wording.tables import markdown_table, text_table
 from bench.wording.text import listed
 from wmvla.rollout.tally import Tally
@@ -41,7 +42,6 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """For a pull request."""
     baseline, *others = (side.name for side in comparison.sides)
     lines = [f"### {listed(others)} against {baseline}", "", f"**{verdict(comparison)}**"]
     for section in sections(comparison):
@@ -51,30 +51,81 @@ def comparison_markdown(comparison: Comparison) -> str:
     return "\n".join([*lines, ""])
 
 
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """What ``--json`` prints (``bench/formats/schemas/comparison.schema.json``)."""
+    baseline, *others = comparison.sides
+    assert baseline.run is not None
+    return {
+        "version": 1,
+        "passes": comparison.passes,
+        "verdict": verdict(comparison),
+        "rule": rule(comparison),
+        "alpha": comparison.alpha,
+        "threshold": comparison.threshold,
+        "baseline": baseline.name,
+        "rollouts": [_rollout_json(each) for each in comparison.rollouts],
+        "left_out": [
+            {"against": name, "rollout": rollout, "why": why}
+            for name, rollout, why in comparison.left_out
+        ],
+        "unpaired_because": dict(comparison.unpaired_because),
+        "costs": {
+            side.name: [asdict(cost) for cost in costs(side.run)]
+            for side in comparison.sides
+            if side.run
+        },
+        "differences": {
+            side.name: what_differs(baseline.run, side.run) for side in others if side.run
+        },
+    }
+
+
+def _rollout_json(each: Compared) -> dict[str, Any]:
+    candidate = each.candidate
+    return {
+        "rollout": candidate.rollout,
+        "against": candidate.other,
+        "label": candidate.label,
+        "paired": candidate.paired,
+        "status": each.status,
+        "baseline": _counts(candidate.baseline),
+        "later": _counts(candidate.later),
+        "missing": candidate.missing,
+        "difference": each.difference,
+        "interval": interval_json(each.interval),
+        "only_later": candidate.won,
+        "only_baseline": candidate.lost,
+        **{key: getattr(each, key) for key in ("p", "p_adjusted", "not_excluded", "findable")},
+        "steps": asdict(candidate.steps) if candidate.steps else None,
+    }
+
+
+def _counts(tally: Tally) -> dict[str, int]:
+    return {"successes": tally.successes, "episodes": tally.episodes, "broken": tally.broken}
+
+
 def verdict(comparison: Comparison) -> str:
     """One sentence, the answer first."""
-    by_status = {
-        status: [each for each in comparison.rollouts if each.status == status] for status in STATUS
-    }
-    names = {
-        status: listed([_name(comparison, each) for each in found])
-        for status, found in by_status.items()
-    }
-    if found := by_status["regression"]:
+
+    def having(status: Status) -> list[Compared]:
+        return [each for each in comparison.rollouts if each.status == status]
+
+    def names(found: list[Compared]) -> list[str]:
+        return [_name(comparison, each) for each in found]
+
+    if found := having("regression"):
         losses = [f"{_name(comparison, each)} ({points(each.difference)} points)" for each in found]
         return (
             f"REGRESSION: {listed(losses)} {'is' if len(found) == 1 else 'are'} worse than in"
             f" {comparison.sides[0].name}."
         )
-    if by_status["broken"]:
+    if found := having("broken"):
+        lost = listed(names(found))
+        return f"OPEN: because of errors or timeouts it is not known whether {lost} lost."
+    if (found := having("incomplete")) or comparison.unplayed:
         return (
-            f"OPEN: because of errors or timeouts it is not known whether {names['broken']} lost."
-        )
-    if by_status["incomplete"] or comparison.unplayed:
-        begun = [_name(comparison, each) for each in by_status["incomplete"]]
-        return (
-            f"OPEN: episodes are still missing in {listed([*begun, *comparison.unplayed])}; so far"
-            " no regression is shown."
+            "OPEN: episodes are still missing in "
+            f"{listed([*names(found), *comparison.unplayed])}; so far no regression is shown."
         )
     least = max(each.not_excluded for each in comparison.rollouts)
     number = len(comparison.rollouts)
@@ -98,7 +149,6 @@ def rule(comparison: Comparison) -> str:
 
 
 def sections(comparison: Comparison) -> list[Section]:
-    """All that stands below the answer."""
     found = [_success(comparison)]
     if any(each.candidate.steps for each in comparison.rollouts):
         found.append(_steps(comparison))

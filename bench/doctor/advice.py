@@ -20,8 +20,7 @@ from bench.host.calls import ROOT, Call, call
 from bench.host.energy import Load
 
 _USUAL_LEVELS = ("auto", "determinism")
-"""Of AMD's performance levels: the driver chooses the clocks, or holds them below a fixed one. All
-others pin them low."""
+"""Of AMD's performance levels: the driver chooses the clocks, or caps them. Others pin them low."""
 
 
 def numa_balancing(root: Path = ROOT) -> Finding:
@@ -124,8 +123,7 @@ def _amd_clocks(name: str, reported: list[str]) -> Finding:
 
 
 def _performance_levels(load: Load, call: Call) -> list[str]:
-    """One of each GPU, by amdsmi or else by ``rocm-smi``. RuntimeError, ValueError and KeyError if
-    neither names them."""
+    """One a GPU, by amdsmi or else ``rocm-smi``. RuntimeError, ValueError, KeyError: by neither."""
     try:
         smi = load("amdsmi")
         smi.amdsmi_init()

@@ -1,7 +1,5 @@
 """Do the devices here add up? One process a GPU (NCCL or RCCL), or two on the CPU (gloo), check.
-
-``python -m bench.doctor.all_reduce DEVICE RANK PROCESSES RENDEZVOUS`` is one of them.
-"""
+``python -m bench.doctor.all_reduce DEVICE RANK PROCESSES RENDEZVOUS`` is one of them."""
 
 import functools
 import os
@@ -66,8 +64,7 @@ def all_reduce(gpus: int) -> Finding:
 def take_part(device: str, rank: int, processes: int, rendezvous: str) -> float:
     """One process of the sum; its bus bandwidth in GB/s. ``RuntimeError`` where the sum is wrong.
 
-    Bus bandwidth is 2 (n - 1) / n times bytes a second: what a link carries, whatever the number of
-    processes (nccl-tests, doc/PERFORMANCE.md).
+    Bus bandwidth: 2 (n - 1) / n times bytes a second, for any n (nccl-tests, doc/PERFORMANCE.md).
     """
     import torch
     from torch import distributed

@@ -39,9 +39,7 @@ VENDOR_PACKAGES = re.compile(r"torch|torchvision|torchcodec|triton|nvidia-.*|cud
 
 def diagnose(root: Path | None = None) -> list[Finding]:
     """Look at everything a run needs, in seconds; a probe that fails is a finding, no exception.
-
-    `root`: what holds ``uv.lock``, ``results/`` and ``cache/``; default: `working_folder`.
-    """
+    `root`: what holds ``uv.lock``, ``results/`` and ``cache/``; default: `working_folder`."""
     root = working_folder() if root is None else root
     probes: dict[str, Callable[[], Finding]] = {
         "python": _python,

@@ -1,9 +1,5 @@
-"""What a case would cost if no run shows it: an estimate from counts of operations, and from what
-a simulator's parts cost.
-
-None of it was measured on the machine it speaks of. The assumptions are the constants below, and
-`assumptions` lists them.
-"""
+"""What a case would cost if no run shows it: by counts of operations, and a simulator's parts.
+Nothing of it was measured there. The assumptions are the constants below (`assumptions`)."""
 
 import math
 from dataclasses import astuple, dataclass
@@ -89,8 +85,7 @@ class Estimator:
     peak: Peak
 
     def of(self, case: Case) -> Estimate:
-        """The case, if nothing of it is done yet. `cpu_seconds`: of simulators, and of one process
-        beside a GPU."""
+        """The case from its start. `cpu_seconds`: of simulators, and one process beside a GPU."""
         made: dict[str, Estimate] = {
             "demonstrations": self._demonstrations(self._episodes),
             "held-out": self._held_out(),

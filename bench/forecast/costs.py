@@ -44,11 +44,9 @@ class _Spent:
 
 
 def estimate(plan: Plan, past_runs: Sequence[Run]) -> tuple[Cost, ...]:
-    """The cost of each case of the plan, if nothing of it is done yet.
-
-    A training costs by its steps, a rollout by its episodes, anything else as often as it is done.
-    Trainings are compared by policy and memory, rollouts by policy and mode.
-    """
+    """The cost of each case of the plan, if nothing of it is done yet. A training costs by its
+    steps, a rollout by its episodes, anything else as often as it is done. Trainings are compared
+    by policy and memory, rollouts by policy and mode."""
     spent: dict[Key, _Spent] = defaultdict(_Spent)
     for run in past_runs:
         for case_id, record in run.cases.items():
@@ -104,11 +102,9 @@ def _units(plan: Plan, case: Case) -> float:
 
 
 def _units_done(case: Case, record: Record) -> float:
-    """What the record's seconds were spent on; 0 if they are of a part only.
-
-    Non-obvious: a case that was interrupted has the seconds of its last session. A rollout says how
-    many episodes that played; of a training the logged seconds, which run on, give it away.
-    """
+    """What the record's seconds were spent on; 0 if they are of a part only. Non-obvious: a case
+    that was interrupted has the seconds of its last session. A rollout says how many episodes that
+    played; of a training the logged seconds, which run on, give it away."""
     if case.kind == "rollout":
         return float(record["played"] if "played" in record else record["episodes"])
     logged = (record.get("last") or {}).get("seconds", 0.0)

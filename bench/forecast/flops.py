@@ -103,7 +103,6 @@ def query_operations(shape: PolicyShape) -> float:
 
 
 def clip_operations(shape: EncoderShape) -> float:
-    """Of one clip of the world encoder."""
     tokens = (shape.image // VJEPA_PATCH) ** 2 * shape.window / VJEPA_TUBELET
     weights = (4 + 2 * shape.ratio) * shape.width**2
     return shape.layers * (2 * tokens * weights + 4 * tokens**2 * shape.width)

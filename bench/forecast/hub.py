@@ -1,10 +1,8 @@
 """What a plan needs of the hub: which files must lie where, which do, and what fetches them.
 
-Looks at local folders only. A run fetches nothing by itself: what is missing is named before
-anything is done.
+Looks at local folders only. A run fetches nothing: what is missing is named before it begins.
 
-A hub name in a suite file may end in ``@revision``: a commit, a tag or a branch. Without it, what
-was fetched last counts.
+A hub name may end in ``@revision``: a commit, tag or branch; else what was fetched last counts.
 """
 
 import dataclasses
@@ -74,20 +72,21 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 def find_folder(name: str, kind: Kind) -> Path | None:
     """The local folder of a hub name or of a folder's path; None where neither is here.
-
-    Non-obvious: LeRobot asks the network for a dataset's tags even where its files are in the
-    cache. So it is given the folder.
-    """
+    Non-obvious: LeRobot, given no folder, asks the network for a dataset's tags even if cached."""
     if Path(name).is_dir():
         return Path(name)
     from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.constants import HF_HOME, HF_HUB_CACHE
 
     repo_id, revision = split_name(name)
     revisions = [revision] if revision else ["main"]
     caches, sentinel = [Path(HF_HUB_CACHE)], "config.json"
     if kind == "dataset":
-        home, sentinel = _lerobot_home(), "meta/info.json"
+        home, sentinel = (
+            Path(os.environ.get("HF_LEROBOT_HOME", f"{HF_HOME}/lerobot")),
+            "meta/info.json",
+        )
+        home = home.expanduser()
         if revision is None and (home / repo_id / sentinel).is_file():
             return home / repo_id
         revisions += [] if revision else [LEROBOT_TAG]
@@ -129,12 +128,8 @@ def _camera_names(folder: Path, rename_map: Mapping[str, str]) -> dict[str, str]
 
 
 def unseen_cameras(plan: Plan) -> list[str]:
-    """A sentence where the base policy does not know an image of the suite, with the map that would
-    fit.
-
-    Non-obvious: SmolVLA plays without those of its cameras that get no image, so that it may have
-    more of them.
-    """
+    """A sentence if the base policy does not know an image of the suite, with the fitting map.
+    Non-obvious: SmolVLA plays without those of its cameras that get no image: it may have more."""
     base = plan.recipe.base
     folder = find_folder(base.checkpoint, "model") if base.source == "hub" else None
     if folder is None:
@@ -192,9 +187,7 @@ def _checkpoint(name: str) -> Needed:
 
 def _language_model(checkpoint: str) -> Needed:
     """The SmolVLM2 that the checkpoint names: its weights only if the checkpoint wants them loaded.
-
-    Non-obvious: which one it is stands in the checkpoint's own configuration.
-    """
+    Non-obvious: which one it is stands in the checkpoint's own configuration."""
     what, folder = "vision-language model", find_folder(checkpoint, "model")
     fields = _json(folder / "config.json") if folder else {}
     name = fields.get("vlm_model_name")
@@ -267,9 +260,3 @@ def _json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _lerobot_home() -> Path:
-    from huggingface_hub.constants import HF_HOME
-
-    return Path(os.environ.get("HF_LEROBOT_HOME", Path(HF_HOME) / "lerobot")).expanduser()

@@ -19,11 +19,8 @@ NotUsed = tuple[str, str]
 
 def find_past_runs(plan: Plan, folders: Iterable[Path]) -> tuple[list[Run], list[NotUsed]]:
     """All runs below `folders`, and below ``reference`` in them, that are comparable with `plan`
-    (of copies, which have one name, the last), and those that cannot be read.
-
-    A run is comparable on a machine of the same name, with the same recipe but for how many steps
-    are trained and which and how many episodes are played.
-    """
+    (of copies, which have one name, the last), and those that cannot be read. Comparable: a machine
+    of the same name, the same recipe but for trained steps and episodes."""
     found: dict[str, Run] = {}
     not_used: dict[Path, str] = {}
     for folder in folders:
@@ -42,16 +39,13 @@ def find_past_runs(plan: Plan, folders: Iterable[Path]) -> tuple[list[Run], list
 
 
 def processor_of(run: Run) -> str:
-    """The processor that a run was made on."""
     model, cores = run.recorded("cpu", "model"), run.recorded("cpu", "cores_usable")
     return f"{model}, {cores} cores" if model and cores else "processor not recorded"
 
 
 def discordances(plan: Plan, past_runs: Iterable[Run]) -> dict[str, Discordance]:
     """By claim the discordance of its rollouts, from the run with most pairs, else the assumed one.
-
-    Only a run that trains both arms as the plan does, with as many steps, counts.
-    """
+    Only a run that trains both arms as the plan does, with as many steps, counts."""
     found = {claim.id: ASSUMED for claim in plan.claims}
     for run in past_runs:
         trained_alike = [

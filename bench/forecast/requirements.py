@@ -10,8 +10,7 @@ from wmvla.errors import UserError
 
 
 def missing_for(plan: Plan, cases: Sequence[str] = ()) -> list[str]:
-    """One sentence for each thing that the plan, or those cases of it, need and that is not here,
-    with how to get it; [] if all is here."""
+    """A sentence, with how to get it, for each thing that the plan's `cases` need and lack."""
     return [*_missing_gpu(plan, cases), *_missing_files(plan)]
 
 

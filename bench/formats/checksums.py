@@ -1,8 +1,7 @@
 """SHA-256 sums of what a run made, kept in records, for `wmbench verify` to compare files with.
 
-A record says which plan and provenance it was made under, what its artefacts were when it ended,
-and which checkpoint it began from; and it carries a sum over itself. So records and artefacts form
-a chain back to the plan.
+A record says under which plan and provenance it was made, what its artefacts were and which
+checkpoint it began from; and it carries a sum over itself: a chain back to the plan.
 """
 
 import hashlib
@@ -11,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.formats.json_file import read_object
+from bench.formats.strict_json import read_object
 
 OWN = "sha256"
 """Key of a document's sum over the rest of it."""
@@ -19,9 +18,8 @@ BEGAN_WITH = ("plan.json", "provenance.json")
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file's bytes; of a folder over a line ``<sum>  <path in it>`` for each of its files, as
-    ``sha256sum`` prints them, hidden ones left out. Links are followed. OSError if something cannot
-    be read."""
+    """Of a file's bytes; of a folder over a line ``<sum>  <path in it>`` for each visible file, as
+    ``sha256sum`` prints it. Links are followed. OSError if something cannot be read."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

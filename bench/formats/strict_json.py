@@ -2,9 +2,12 @@
 key twice, and no number that cannot be computed with."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from wmvla.errors import UserError
 
 LARGEST = 1e300
 """No number of a run is as large: sums and products of those below stay finite."""
@@ -29,6 +32,21 @@ def parse(text: bytes) -> Any:
     except (msgspec.DecodeError, NotStrictError, UnicodeDecodeError, RecursionError):
         pass  # Python's reader says it in its words
     return _parse(text)
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file, if there is one. UserError if it is damaged or something else."""
+    try:
+        found = parse(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except NotStrictError as error:
+        raise UserError(f"{path}: {error}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: must be a JSON object")
+    return found
 
 
 def _is_plain(text: bytes, document: Any) -> bool:

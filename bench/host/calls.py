@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 Call = Callable[[Sequence[str]], str | None]
-"""Calls a program: what it prints, None if there is none. RuntimeError with its last line if it
-fails."""
+"""Calls a program: what it prints, None if there is none. RuntimeError: its last line."""
 ROOT = Path("/")
 
 

@@ -1,8 +1,5 @@
 """One frame whose every pixel is the renderer's alone: no state is simulated, no asset is read.
-
-``python -m bench.host.golden_frame`` prints the frame's hash. Two computers with one hash draw
-alike; the image build draws it too (scripts/image/render_check.py).
-"""
+``python -m bench.host.golden_frame`` prints its hash: equal hashes, equal drawing."""
 
 import hashlib
 from typing import TYPE_CHECKING
@@ -39,7 +36,6 @@ def draw() -> "tuple[NDArray[np.uint8], str]":
 
 
 def digest(frame: "NDArray[np.uint8]") -> str:
-    """SHA-256 of the frame's bytes."""
     assert frame.std() > 0, "an empty frame was drawn"
     return hashlib.sha256(frame.tobytes()).hexdigest()
 

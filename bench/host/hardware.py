@@ -64,21 +64,16 @@ def memory_bytes() -> int:
 @functools.cache
 def torch_build() -> dict[str, Any]:
     """``{"version", "cuda", "hip", "devices": [{"name", "memory_bytes"}]}`` of the installed torch.
-
     Non-obvious: a child process asks, so that no CUDA context is left in the caller, which may
-    fork. Raises ``RuntimeError`` with torch's own last line when it cannot be imported.
-    """
+    fork. Raises ``RuntimeError`` with torch's own last line when it cannot be imported."""
     build: dict[str, Any] = json.loads(_answer("torch", "-c", _PRINT_TORCH))
     return build
 
 
 def _answer(what: str, *arguments: str) -> str:
-    """The last line that Python prints with ``arguments``, however long it takes.
-
-    Non-obvious: a first import from a cold network disk takes minutes, and is no fault; so there is
-    no time-out, but a line on stderr from time to time. ``RuntimeError`` with the last line on its
-    stderr where it fails.
-    """
+    """The last line that Python prints with ``arguments``, however long it takes. Non-obvious: a
+    first import from a cold network disk takes minutes, and is no fault; so there is no time-out,
+    but a line on stderr from time to time. RuntimeError with the last line of its own."""
     command, pipe = [sys.executable, *arguments], subprocess.PIPE
     child = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=CODE)
     began = time.monotonic()
@@ -122,8 +117,7 @@ def task_files(suite: str, tasks: Iterable[int]) -> dict[str, Path]:
 
 
 def golden_frame() -> str:
-    """Hash of the frame of ``bench.host.golden_frame`` as it is drawn here, in a child process,
-    which alone a broken driver can take down."""
+    """Hash of ``bench.host.golden_frame``, drawn in a child: a broken driver may take it down."""
     from wmvla.sim.libero import assets
 
     assets.prepare_libero()

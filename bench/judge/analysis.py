@@ -1,9 +1,8 @@
 """The rule by which every plan's claims are decided: look by look at the recorded episodes.
 
 A plan of fixed size has one look, when all episodes are there; a sequential one has more. A claim
-ends when it is shown, when it is excluded, when going on would hardly decide it, or with the last
-look. Nothing is remembered between looks, so a run that was killed goes on where an uninterrupted
-one would be.
+ends when it is shown, excluded, or hardly to be decided, or with the last look. Nothing is
+remembered between looks, so a killed run goes on as an uninterrupted one would.
 """
 
 import itertools
@@ -19,7 +18,7 @@ from bench.judge.pairing import Contrast, Outcomes, RowsByCase, pair_all
 from bench.judge.power import spent_by_look
 from bench.judge.rule import Reading, decide
 from bench.judge.stats.holm import holm_adjusted
-from bench.judge.stats.sequential import nested_flip_boundaries
+from bench.judge.stats.sequential import flip_boundaries
 from bench.plan.document import Plan
 from bench.plan.suite import Claim
 
@@ -94,8 +93,7 @@ def family(plan: Plan) -> list[int]:
 def _take_looks(
     plan: Plan, pairs: Sequence[Outcomes], last: int
 ) -> tuple[dict[int, _State], list[int]]:
-    """The claims that have been taken at a look up to `last`, and how many looks each has all its
-    pairs for.
+    """The claims that were taken at a look up to `last`, and how many looks have all their pairs.
 
     Non-obvious: at a look that some claims have reached and others have not, Holm's procedure takes
     the others as not rejected. At the plan's last look it takes them by the pairs that they have.
@@ -141,8 +139,7 @@ def _available(plan: Plan, pairs: Outcomes, until: Sequence[NDArray[np.bool_]]) 
 
 
 def _tests(plan: Plan, pairs: Outcomes, until: Sequence[NDArray[np.bool_]]) -> dict[str, _LeadTest]:
-    """The one-sided test at those looks, by reading; one and the same where no episode is
-    broken."""
+    """The one-sided test at those looks, by reading; one and the same if nothing is broken."""
     found: dict[str, _LeadTest] = {}
     for reading, differences in pairs.readings().items():
         if found and not pairs.broken:
@@ -160,7 +157,7 @@ def _test(
         new = (chosen & ~before)[pairs.rows]
         sums.append(np.bincount(pairs.clusters[new], weights=differences[new]).astype(np.int64))
     levels = [spent_by_look(plan, plan.alpha / left) for left in range(len(family(plan)), 0, -1)]
-    boundaries = nested_flip_boundaries(sums, levels)[::-1]
+    boundaries = flip_boundaries(sums, levels)[::-1]
     return _LeadTest(
         tuple(np.cumsum([part.sum() for part in sums]).tolist()), tuple(map(tuple, boundaries))
     )
@@ -169,8 +166,7 @@ def _test(
 def _reject(members: set[int], tests: dict[int, _LeadTest], family_size: int, look: int) -> None:
     """Holm's procedure at one look: who is rejected leaves its share of alpha to the others.
 
-    Source: W. Maurer and F. Bretz (2013), Stat. Biopharm. Res. 5:311-320, where every claim is
-    tested at its own looks.
+    Source: W. Maurer and F. Bretz (2013), Stat. Biopharm. Res. 5:311-320: own looks of each.
     """
     while True:
         left = family_size - len(members)
@@ -225,8 +221,7 @@ def _evidence(plan: Plan, state: _State, p_adjusted: float | None) -> ClaimEvide
 
 
 def _adjusted(plan: Plan, p_values: list[float]) -> list[float | None]:
-    """Holm over the `family`, for a plan with one look. A claim without episodes has p = 1 and
-    still counts."""
+    """Holm over the `family`, for a plan with one look. Without episodes p is 1, and counts."""
     found: list[float | None] = [None] * len(p_values)
     if plan.last_look == 1:
         members = family(plan)

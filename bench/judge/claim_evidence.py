@@ -21,8 +21,6 @@ READINGS = ("failures", "against", "for")
 
 @dataclass(frozen=True)
 class Stop:
-    """Where a claim stands."""
-
     look: int
     """The look that it ended at; of one that goes on, the last that it was taken at, 0 for none."""
     of: int
@@ -43,8 +41,6 @@ class Stop:
 
 @dataclass(frozen=True)
 class ClaimEvidence:
-    """What is known about one claim."""
-
     outcomes: Outcomes
     contrasts: dict[str, Contrast]
     """By reading."""
@@ -64,8 +60,7 @@ class ClaimEvidence:
 
 
 def contrasts_at(plan: Plan, claim: Claim, outcomes: Outcomes, look: int) -> dict[str, Contrast]:
-    """The contrasts at a look, with repeated intervals, which bear the confidence that they have
-    over all looks together."""
+    """The contrasts at a look; repeated intervals bear their confidence over all looks."""
     found = contrast_readings(
         plan,
         claim,

@@ -15,15 +15,13 @@ from bench.plan.suite import Claim
 
 
 def is_futile(plan: Plan, claim: Claim, found: Contrast, look: int, left: int) -> bool:
-    """Whether going on would hardly decide anything: the claim will neither be shown nor excluded
-    by the last look.
+    """Whether the claim will hardly be shown or excluded by the last look.
 
     Shown: were the truth, for a gain, what is estimated now or the effect that is sought, whichever
     is better (where none is sought, the upper end of the interval); for equality, no difference at
     all. Excluded: were it what is estimated now.
 
-    Non-obvious: no error is spent on the strength of this rule, so it can only make errors rarer,
-    however rough its estimate is.
+    Non-obvious: no error is spent on this rule, so it can only make errors rarer, however rough.
     """
     assert found.estimate is not None
     fraction = plan.fractions[look - 1]
@@ -46,11 +44,8 @@ def is_futile(plan: Plan, claim: Claim, found: Contrast, look: int, left: int) -
 
 
 def _last_se(found: Contrast, fraction: float, bound: float) -> float:
-    """Standard error that the estimate will have at the last look, if pairs go on to fall as they
-    do.
-
-    By the width of Tango's interval, which has one even where no pair is discordant.
-    """
+    """Standard error of the estimate at the last look, if pairs go on to fall as they do. By the
+    width of Tango's interval, which has one even where no pair is discordant."""
     left, right, pairs = (
         round(count / fraction) for count in (found.left_only, found.right_only, found.pairs)
     )

@@ -13,11 +13,8 @@ MOST_RANGES = 12
 def missing_episodes(
     plan: Plan, rows_by_case: Mapping[str, Sequence[Row]], progress: Progress | None = None
 ) -> dict[str, list[int]]:
-    """Indices of the table's rows that lack in each rollout case up to where it is needed next, in
-    order; cases that lack none are left out.
-
-    `progress` of these rows, if it is at hand.
-    """
+    """Indices of the table's rows that each rollout case lacks up to where it is needed next.
+    `progress` of these rows, if it is at hand."""
     looks = (progress or progress_of(plan, rows_by_case)).looks
     found = {}
     for case in plan.rollout_cases():
@@ -28,8 +25,7 @@ def missing_episodes(
 
 
 def as_ranges(indices: Sequence[int], most: int = MOST_RANGES) -> str:
-    """``0-3, 7, 9-10``: rising numbers, neighbours drawn together; of more than `most` ranges the
-    first ones and the last."""
+    """``0-3, 7, 9-10``: rising numbers; of more than `most` ranges the first and the last."""
     ranges: list[list[int]] = []
     for index in indices:
         if ranges and index == ranges[-1][1] + 1:

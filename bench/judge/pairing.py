@@ -56,10 +56,8 @@ class Outcomes:
 
     def readings(self) -> dict[str, NDArray[np.int64]]:
         """left - right of each pair, with the broken episodes read in each of three ways.
-
         ``failures``: all as failures, which is what is shown. ``against``, ``for``: as bad and as
-        good for the left rollout as can be. The truth lies between the last two.
-        """
+        good for the left rollout as can be. The truth lies between the last two."""
         best_left, best_right = self.left | self.left_broken, self.right | self.right_broken
         return {
             "failures": _minus(self.left, self.right),
@@ -105,8 +103,7 @@ def pair_all(
 
 @dataclass(frozen=True)
 class _Played:
-    """What one rollout did in every episode of the table; arrays of shape (training seeds, rows of
-    the table)."""
+    """What one rollout did in every episode; arrays (training seeds, rows of the table)."""
 
     finished: NDArray[np.bool_]
     success: NDArray[np.bool_]
@@ -162,11 +159,8 @@ def contrast(
     seed: int,
 ) -> Contrast:
     """The paired difference of `differences` (left - right of each pair, shape (pairs,)).
-
-    `confidences` of the interval that is shown and of the one that shows equivalence. `groups`
-    labels what is resampled before the clusters, where that is to be done: the training seed of
-    each pair.
-    """
+    `confidences`: of the interval that is shown and of the one that shows equivalence. `groups`:
+    what is resampled before the clusters, if at all: the training seed of each pair."""
     pairs = len(differences)
     left_only, right_only = int((differences > 0).sum()), int((differences < 0).sum())
     intervals = [score_interval(left_only, right_only, pairs, level) for level in confidences]
@@ -192,8 +186,7 @@ def contrast(
 
 
 def contrast_steps(outcomes: Outcomes, most_steps: int) -> StepsContrast | None:
-    """How fast the two rollouts succeed; errors and timeouts count as failures, and failures as
-    slower than any success."""
+    """How fast the two rollouts succeed; whatever is no success is slower than any."""
     left, right, clusters = outcomes.left_steps, outcomes.right_steps, outcomes.clusters
     return compare_steps(left, right, outcomes.left, outcomes.right, clusters, most_steps)
 

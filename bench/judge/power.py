@@ -1,5 +1,4 @@
-"""What a plan's number of episodes can show at best, and how many it would take to show more.
-Pure."""
+"""What a plan's number of episodes can show at best, and how many would show more. Pure."""
 
 import functools
 import math
@@ -28,14 +27,12 @@ GAINS = (0.02, 0.03, 0.05, 0.10)
 
 @dataclass(frozen=True)
 class Discordance:
-    """How often two rollouts do not agree on an episode: what the number of episodes that a claim
-    needs hangs on."""
+    """How often two rollouts do not agree on an episode: the episodes needed hang on it."""
 
     rate: float
     """Share of pairs that only one of the two would solve if they were equal."""
     design_effect: float = 1.0
-    """How many pairs are worth one independent pair; above 1 where repeats of an initial state end
-    alike."""
+    """How many pairs are worth one independent pair; above 1 where repeats end alike."""
     measured: int | None = None
     """Pairs that it was measured on; None: assumed."""
     found: int | None = None
@@ -43,8 +40,7 @@ class Discordance:
 
 
 ASSUMED = Discordance(0.2)
-"""Of two LIBERO policies that solve 85 to 90 % of their episodes about a fifth of the pairs
-disagree if they fail unrelated."""
+"""Two LIBERO policies that solve 85 to 90 % and fail unrelated disagree on a fifth of the pairs."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +52,7 @@ class SuperiorityLimit:
     gain: float | None
     """Smallest true gain that is found four times in five; None: none is."""
     gain_if_repeats_are_alike: float | None
-    """The same, if all repeats of an initial state end alike; None also where there are no
-    repeats."""
+    """The same, if all repeats of an initial state end alike; None also without repeats."""
     episodes: tuple[tuple[float, int | None], ...]
     """(true gain, pairs that find it four times in five)."""
     effect: float | None
@@ -74,8 +69,7 @@ class EquivalenceLimit:
     discordance: Discordance
     margin: float
     least: int | None
-    """Pairs that can show equivalence if not a single one is discordant; None: more than anyone
-    plays."""
+    """Pairs that show equivalence if none is discordant; None: more than anyone plays."""
     power: float
     """Chance that `pairs` show that equal rollouts are equal."""
     episodes: int | None
@@ -86,11 +80,9 @@ Limit = SuperiorityLimit | EquivalenceLimit
 
 
 def limit_of(plan: Plan, claim: Claim, discordance: Discordance = ASSUMED) -> Limit:
-    """The limit of one claim.
-
-    Superiority is taken at the strictest level of Holm's procedure, alpha over the number of
-    claims. Looks on the way cost some pairs, as many as they do where the chance is `POWER`.
-    """
+    """The limit of one claim. Superiority is taken at the strictest level of Holm's procedure,
+    alpha over the number of claims. Looks on the way cost some pairs, as many as they do where the
+    chance is `POWER`."""
     pairs = pairs_of(plan)
     rate, worth = discordance.rate, discordance.design_effect * looks_cost(plan, claim)
     effective = int(pairs / worth)
@@ -127,8 +119,7 @@ def limit_of(plan: Plan, claim: Claim, discordance: Discordance = ASSUMED) -> Li
 
 
 def power_for(plan: Plan, claim: Claim, discordance: Discordance) -> float | None:
-    """Chance that the plan's episodes find the effect that a claim seeks, at the strictest level;
-    None where it names none."""
+    """Chance to find the effect that a claim seeks, at the strictest level; None if it has none."""
     if claim.effect is None:
         return None
     effective = int(pairs_of(plan) / (discordance.design_effect * looks_cost(plan, claim)))
@@ -144,11 +135,8 @@ def looks_cost(plan: Plan, claim: Claim) -> float:
 
 
 def last_tost_confidence(plan: Plan) -> float:
-    """Confidence of the interval that shows equivalence at the last look.
-
-    Non-obvious: equality is hardly ever shown earlier, so its chance is that of the last look, at
-    what the others left it.
-    """
+    """Confidence of the interval that shows equivalence at the last look. Non-obvious: equality is
+    hardly shown earlier, so its chance is what others left the last look."""
     return confidence_at(plan, plan.alpha, plan.last_look)
 
 
@@ -194,8 +182,7 @@ def pairs_of(plan: Plan) -> int:
 def measured_discordance(
     left_only: int, right_only: int, pairs: int, design_effect: float = 1.0
 ) -> Discordance:
-    """What pairs that were played say about the next ones, with the caution of `planning_rate`;
-    without pairs the assumed."""
+    """What played pairs say of the next ones (`planning_rate`); without pairs the assumed."""
     if pairs == 0:
         return ASSUMED
     discordant = left_only + right_only

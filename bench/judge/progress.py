@@ -1,8 +1,5 @@
-"""How far each rollout of a plan plays. Pure.
-
-A rollout ends with the last claim that needs it. Only looks before the last can end one, so of a
-plan of fixed size this reads no outcome at all.
-"""
+"""How far each rollout of a plan plays. Pure. A rollout ends with the last claim that needs it.
+With one look this reads no outcome at all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,8 +45,7 @@ def progress_of(plan: Plan, rows_by_case: RowsByCase) -> Progress:
 def wanted_looks(
     plan: Plan, rows_by_case: RowsByCase, progress: Progress | None = None
 ) -> dict[str, int]:
-    """For each rollout case that lacks episodes which are needed, the look that needs them;
-    `progress` of these rows, if it is at hand."""
+    """For each rollout case that lacks needed episodes, the look that needs them."""
     looks = (progress or progress_of(plan, rows_by_case)).looks
     found = {}
     for case in plan.rollout_cases():
@@ -66,8 +62,7 @@ def lacking(plan: Plan, rows: Sequence[Row], look: int) -> NDArray[np.int64]:
 
 
 def _gate(plan: Plan, rows_by_case: RowsByCase) -> tuple[int, bool]:
-    """The look up to which the sanity gate needs its rollout, and whether it is over by then: its
-    interval leaves the floor out."""
+    """The look up to which the sanity gate needs its rollout, and whether it is over by then."""
     for look in range(1, plan.last_look):
         wanted = {row.index for row in plan.rows_until(look)}
         played = tally(

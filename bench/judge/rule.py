@@ -12,12 +12,8 @@ Reading = tuple[Decision, bool]
 
 
 def decide(plan: Plan, claim: Claim, found: Contrast, rejects: bool) -> Reading:
-    """The decision on one claim; `rejects`: whether its one-sided test does, of a claim of
-    superiority.
-
-    Two readings that exclude equivalence on opposite sides do not agree, so the side is part of
-    that decision.
-    """
+    """The decision on a claim; `rejects`: whether a superiority claim's one-sided test does.
+    Readings that exclude equivalence on opposite sides disagree: the side is part of a decision."""
     if claim.kind == "equivalence":
         assert claim.margin is not None
         decision = decide_equivalence(found.tost_interval, found.interval, claim.margin)
@@ -35,12 +31,9 @@ def decide(plan: Plan, claim: Claim, found: Contrast, rejects: bool) -> Reading:
 def decide_superiority(
     rejects: bool, interval: Interval, effect: float | None = None, power: float | None = None
 ) -> Decision:
-    """SUPPORTED where the one-sided test `rejects`.
-
-    NOT SUPPORTED where the two-sided interval at 1 - alpha leaves no gain, that is, where its upper
-    bound is not above 0; and, of a claim that seeks an `effect`, where that bound lies below it and
-    the plan had the `power` to find it.
-    """
+    """SUPPORTED where the one-sided test `rejects`. NOT SUPPORTED if the upper bound of the
+    two-sided interval at 1 - alpha is not above 0, or below the `effect` that is sought and that
+    the plan had the `power` to find."""
     if rejects:
         return "SUPPORTED"
     excluded = (

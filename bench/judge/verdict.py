@@ -1,5 +1,4 @@
-"""From a plan and its episodes to a verdict. Pure: no files, no clock, no sentence (those are
-bench.wording's).
+"""From a plan and its episodes to a verdict. Pure: no file, clock or sentence (`bench.wording`).
 
 The order is fixed. A scale that cannot conclude never does. Then the sanity gate. Then each claim,
 if all its episodes are there. The whole is SUPPORTED only if every claim of the suite is.
@@ -23,14 +22,15 @@ from bench.plan.suite import Claim, Decision
 from wmvla.rollout.tally import Tally, tally_by_task
 
 Why = Literal["scale", "not asked", "sanity", "incomplete", "broken", "data"]
-"""What decided: the scale, the choice of arms, the sanity gate, missing or broken episodes, or the
-data."""
+"""What decided: scale, choice of arms, sanity gate, missing or broken episodes, or the data."""
+
+
+SanityStatus = Literal["passed", "failed", "incomplete", "not asked"]
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Success of one rollout, of one training seed or (`seed` None) of all of them, in one task or
-    (`task` None) in all."""
+    """Success of one rollout, of one training seed or (None) all, in one task or (None) all."""
 
     rollout: str
     seed: int | None
@@ -42,8 +42,7 @@ class Rate:
     errors: int
     timeouts: int
     rate: float | None
-    """Successes of the finished episodes; errors and timeouts count as failures. None without
-    episodes."""
+    """Of the finished episodes; errors and timeouts are failures. None without episodes."""
     best_rate: float | None
     """The same, had every broken episode succeeded."""
     interval: tuple[float, float]
@@ -58,7 +57,7 @@ class Rate:
 class SanityResult:
     rollout: str
     floor: float
-    status: Literal["passed", "failed", "incomplete", "not asked"]
+    status: SanityStatus
     rate: float | None
 
 
@@ -71,21 +70,17 @@ class ClaimResult:
     """With broken episodes as failures."""
     planned: int
     p_adjusted: float | None
-    """Holm over the asked superiority claims; None for equivalence and of a plan with several
-    looks."""
+    """Holm over the asked superiority claims; None for equivalence and of several looks."""
     p_two_sided: float
-    """Exact McNemar, pairs taken as independent: for comparison with other reports, decides
-    nothing."""
+    """Exact McNemar, pairs taken as independent: for comparison, decides nothing."""
     broken: int
     """Pairs of which one episode or both ended in an error or a timeout."""
     bounds: tuple[float, float] | None
-    """The difference with broken episodes read against and for the left rollout; None without
-    episodes."""
+    """The difference with broken episodes read against and for left; None without episodes."""
     discordance: Discordance
     """What the pairs say about how many it takes."""
     power: float | None
-    """Chance that the planned episodes find the effect that the claim seeks, at that discordance;
-    None where it names none."""
+    """Chance that the planned episodes find the effect, at that discordance; None without one."""
     steps: StepsContrast | None
     """Steps to success: decides nothing. None without episodes."""
     stop: Stop
@@ -123,8 +118,7 @@ class Verdict:
 
 
 def judge(plan: Plan, rows_by_case: RowsByCase) -> Verdict:
-    """The verdict on the plan's claims, from the rows of its rollout cases (as
-    `bench.record.journal.read_journals`)."""
+    """The verdict on the plan's claims, from the rows of its rollout cases."""
     progress = progress_of(plan, rows_by_case)
     count = _Counted(plan, rows_by_case, progress)
     rates = tuple(count.rate(rollout) for rollout in progress.ends)
@@ -197,11 +191,10 @@ def _sanity(plan: Plan, rates: tuple[Rate, ...]) -> SanityResult:
     rate = next((rate for rate in rates if rate.rollout == gate.rollout), None)
     if rate is None:
         return SanityResult(gate.rollout, gate.floor, "not asked", None)
-    if not rate.complete or rate.rate is None:
-        return SanityResult(gate.rollout, gate.floor, "incomplete", rate.rate)
-    return SanityResult(
-        gate.rollout, gate.floor, "passed" if rate.rate >= gate.floor else "failed", rate.rate
-    )
+    status: SanityStatus = "incomplete"
+    if rate.complete and rate.rate is not None:
+        status = "passed" if rate.rate >= gate.floor else "failed"
+    return SanityResult(gate.rollout, gate.floor, status, rate.rate)
 
 
 def _claim_result(

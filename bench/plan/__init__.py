@@ -1,2 +1,1 @@
-"""What will be done, fixed before anything runs: suite, scale and machine become one hashed
-plan."""
+"""What will be done, fixed before anything runs: suite, scale, machine as one hashed plan."""

@@ -1,5 +1,4 @@
-"""Whether a plan that is read is one that could have been made: what it says twice it says alike.
-Pure."""
+"""Whether a plan that is read could have been made: what it says twice it says alike. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import fields

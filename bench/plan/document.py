@@ -41,8 +41,7 @@ class Method:
     """The rule: `bench.wording.methods` has its sentences. Another rule gets another number."""
     bootstrap_resamples: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     seeds: Literal["pooled", "resampled"] = "pooled"
-    """What several training seeds are: parts of one pool, or a level of their own, drawn before the
-    clusters inside them."""
+    """Parts of one pool, or a level of their own, drawn before the clusters inside them."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,7 @@ class Plan:
     episodes: Several[EpisodeRow]
     cases: Several[Case]
     control: Control | None = None
-    """Which control of the instrument this is; None of an experiment. It decides nothing in the run
-    itself."""
+    """Which control of the instrument this is, if any. It decides nothing in the run itself."""
     sequential: Sequential | None = None
     """Looks at the data on the way; None: all episodes are played, and then is judged."""
 
@@ -79,8 +77,7 @@ class Plan:
 
     @functools.cached_property
     def hash(self) -> str:
-        """SHA-256 of the canonical JSON of all that can change a result; wording may change
-        freely."""
+        """SHA-256 of the canonical JSON of all that can change a result; wording is free."""
         content = self._content(episodes=False)
         for cosmetic in ("question", "summary", "cannot_say", "control"):
             del content[cosmetic]
@@ -146,7 +143,6 @@ class Plan:
 
     @property
     def last_look(self) -> int:
-        """How many looks there are."""
         return len(self.rows_by_look)
 
     @property
@@ -155,8 +151,7 @@ class Plan:
         return tuple(len(rows) / len(self.episodes) for rows in self.rows_by_look)
 
     def trains(self, case: Case) -> bool:
-        """Whether the case is carried out by the machine's training processes; a base policy may
-        come from the hub."""
+        """Whether the training processes carry the case out; a base may come from the hub."""
         return case.kind == "train" or (case.kind == "base" and self.recipe.base.source == "tiny")
 
     @property

@@ -11,8 +11,7 @@ Fields = tuple[int, str, int, int, int, int, int]
 
 
 def make_episode_table(recipe: Recipe) -> tuple[EpisodeRow, ...]:
-    """`rollout.episodes` rows for each task, over the initial states in order, then over them
-    again."""
+    """`rollout.episodes` rows for each task, over the initial states in order, again and again."""
     return tuple(EpisodeRow(*fields) for fields in table_fields(recipe))
 
 

@@ -44,8 +44,7 @@ def load_plan(run_dir: Path) -> Plan:
 
 
 def plan_from_json(data: dict[str, Any], file: str = PLAN_FILE) -> Plan:
-    """The plan in a document of `Plan.to_json`. UserError if its hash is wrong, or it contradicts
-    itself."""
+    """The plan in `Plan.to_json`'s document. UserError: a wrong hash, or a contradiction."""
     if not isinstance(data, dict) or "hash" not in data:
         raise UserError(f"{file}: missing key 'hash'")
     if data.get("version") != PLAN_VERSION:

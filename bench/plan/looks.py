@@ -19,15 +19,11 @@ class Sequential:
     """How a plan may stop before all episodes are played."""
 
     looks: Several[Positive]
-    """Initial states of each task; the last look is at all of them.
-
-    Non-obvious: states and not episodes, so that the repeats of a state, which tend to end alike,
-    are never torn apart.
-    """
+    """Initial states of each task; the last look is at all of them. Non-obvious: states, so that
+    repeats of one, which tend to end alike, are never torn apart."""
     spending: Spending
     futility: Share = 0.1
-    """A claim ends where its chances of being shown, and of being excluded, by the last look are
-    both less."""
+    """A claim ends where its chances to be shown, and to be excluded, are both less."""
 
 
 def one_look(rollout: Rollout) -> Sequential:

@@ -1,8 +1,9 @@
 """Where a suite runs: `bench/plan/machines/<name>.toml`, and which of them this computer is."""
 
 import dataclasses
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from bench.formats.toml import read_toml
 from bench.host import hardware
 from bench.host.hardware import Accelerator
-from bench.plan.machine_performance import Performance, check_performance
+from bench.plan.machine_performance import Performance, performance_faults
 from wmvla.documents import build, did_you_mean
 from wmvla.errors import UserError
 from wmvla.ranges import Natural, Positive
@@ -21,30 +22,24 @@ _GPU_DEVICE_NODES = ("nvidia*", "nvhost*", "nvmap", "kfd", "dxg")
 
 @dataclass(frozen=True)
 class Machine:
-    """What a plan says of the machine. How fast it is, which changes no result, is
-    `load_performance`'s."""
+    """What a plan says of the machine. Its speed, which changes no result: `load_performance`."""
 
     name: str
     accelerator: Accelerator
     training_processes: Positive
-    """Processes that share one optimizer step, one for each GPU of all nodes; the batch is split
-    evenly over them."""
+    """Processes that share an optimizer step, one a GPU of all nodes; the batch is split evenly."""
     rollout_workers: Natural
     """Simulator processes; 0: as many as cores and memory allow. Results do not depend on it."""
     precision: Literal["fp32", "bf16"]
     default_scale: str
     strategy: Literal["ddp", "zero1", "zero2", "zero3", "fsdp"] = "ddp"
-    """What the training processes share (docs/training.md). Losses do not depend on it but by
-    rounding."""
+    """What training processes share (docs/training.md). Losses depend on it by rounding only."""
     accumulation_steps: Positive = 1
-    """Parts in which each process works off its share of a batch, where all of it does not fit into
-    memory."""
+    """Parts in which a process works off its share of a batch that memory cannot take at once."""
     nodes: Positive = 1
-    """Computers that the training processes are spread over evenly, by Slurm. Everything else runs
-    on one of them."""
+    """Computers that a training is spread over evenly, by Slurm. All else runs on one of them."""
     cache_vision: bool = False
-    """Whether images are encoded once for all trainings, where the policy's vision tower is frozen
-    (docs/training.md)."""
+    """Whether images are encoded once for all trainings with frozen vision (docs/training.md)."""
 
     @property
     def processes_per_node(self) -> int:
@@ -67,10 +62,7 @@ def load_performance(name: str, folder: Path = MACHINES) -> Performance:
 
 def detect_accelerator() -> Accelerator:
     """``cuda``, ``rocm`` or ``cpu``: what torch finds here. UserError: a GPU and no usable torch.
-
-    Non-obvious: without a GPU device node under /dev torch cannot find a GPU, so it is not asked,
-    which saves seconds.
-    """
+    Non-obvious: without a GPU device node torch is not asked, which saves seconds."""
     if not any(any(Path("/dev").glob(pattern)) for pattern in _GPU_DEVICE_NODES):
         return "cpu"
     try:
@@ -97,11 +89,8 @@ def detect_machine() -> str:
 def choose_machine(
     accelerator: Accelerator, devices: Sequence[str], folder: Path = MACHINES
 ) -> str:
-    """The machine for GPUs of these names: the one that trains on most of them.
-
-    Non-obvious: GPUs of several kinds in one computer are no known machine. The generic machine,
-    called like its accelerator, trains on one of them.
-    """
+    """The machine for GPUs of these names: the one that trains on most of them. Non-obvious: GPUs
+    of several kinds are no known machine; the generic one trains on one of them."""
     fitting: list[tuple[int, str]] = [(1, accelerator)]
     for name in known_machines(folder):
         machine, performance = _load(name, folder)
@@ -123,20 +112,24 @@ def _load(name: str, folder: Path) -> tuple[Machine, Performance]:
     keys = {field.name for field in dataclasses.fields(Performance)}
     fast: dict[str, Any] = {key: content.pop(key) for key in keys & set(content)}
     machine = build(Machine, content, str(path))
-    if machine.name != name:
-        raise UserError(
-            f"{path}: 'name' is {machine.name!r} but the file is '{name}.toml'; make them equal"
-        )
+    performance = build(Performance, fast, str(path))
+    faults = itertools.chain(_faults(machine, name), performance_faults(performance))
+    if fault := next(faults, None):
+        raise UserError(f"{path}: {fault}")
+    return machine, performance
+
+
+def _faults(machine: Machine, file: str) -> Iterator[str]:
+    """What types cannot say."""
+    if machine.name != file:
+        yield f"'name' is {machine.name!r} but the file is '{file}.toml'; make them equal"
     if machine.training_processes % machine.nodes:
-        raise UserError(
-            f"{path}: 'training_processes' is {machine.training_processes}, for all nodes "
-            f"together, but not a multiple of 'nodes' = {machine.nodes}; make it one"
+        yield (
+            f"'training_processes' is {machine.training_processes}, for all nodes together, but "
+            f"not a multiple of 'nodes' = {machine.nodes}; make it one"
         )
     if machine.strategy != "ddp" and machine.training_processes < 2:
-        raise UserError(
-            f"{path}: 'strategy' is '{machine.strategy}', which splits the policy over several "
-            "processes, but there is only one; use 'ddp'"
+        yield (
+            f"'strategy' is '{machine.strategy}', which splits the policy over several processes, "
+            "but there is only one; use 'ddp'"
         )
-    performance = build(Performance, fast, str(path))
-    check_performance(performance, str(path))
-    return machine, performance

@@ -1,12 +1,12 @@
 """How fast a machine is: peaks of its data sheet, measured references, and judging by them.
 
-As in ReFrame a benchmark is judged twice: that it is right (the test's own asserts) and, apart from
-that, that it is as fast as the reference says. A machine without a reference for it has no second
-judgement: nothing is invented.
+As in ReFrame a benchmark is judged twice: that it is right (the test's own asserts), and that it is
+as fast as the reference says. Without a reference there is no second judgement.
 """
 
 import datetime
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -20,8 +20,7 @@ Reason = Annotated[str, Meta(pattern=r"\S", extra={"says": "a reason"})]
 
 @dataclass(frozen=True)
 class Peak:
-    """What one device could do at most, by its vendor's data sheet: dense, without structured
-    sparsity."""
+    """What one device could do at most, by its data sheet: dense, no structured sparsity."""
 
     source: str
     bf16_tflops: AboveZero
@@ -45,8 +44,7 @@ class PerformanceReference:
     command: str
     """What measured it."""
     lower: Annotated[float, Meta(ge=-1, le=0)] | None = None
-    """The least that passes, as a fraction of `value`: -0.1 is a tenth less. None: anything less
-    passes."""
+    """The least that passes, as a fraction of `value`: -0.1 is a tenth less. None: anything."""
     upper: Number | None = None
     """The most that passes, likewise: 0.1 is a tenth more."""
 
@@ -61,11 +59,9 @@ class PerformanceReference:
 @dataclass(frozen=True)
 class Performance:
     device: str = ""
-    """A regular expression for the names that torch gives this machine's GPUs; empty: the machine
-    is never detected by it."""
+    """A regular expression for torch's names of its GPUs; empty: never detected by it."""
     device_batch: Natural = 0
-    """Samples that one device takes at once when training is timed; 0: the benchmark's own small
-    number."""
+    """Samples that a device takes at once in a timed training; 0: the benchmark's few."""
     peak: Peak | None = None
     references: dict[str, PerformanceReference] = field(default_factory=dict)
     """By benchmark, for instance ``gemm_bf16``."""
@@ -76,14 +72,12 @@ class Performance:
 @dataclass(frozen=True)
 class Judgement:
     status: Literal["pass", "fail", "no reference", "expected failure", "unexpected pass"]
-    """An expected failure fails nothing. An unexpected pass does: the reason given for it no longer
-    holds."""
+    """An expected failure fails nothing. An unexpected pass does: its reason no longer holds."""
     sentence: str
 
 
 def judge(performance: Performance, benchmark: str, value: float, unit: str) -> Judgement:
-    """`value` against the machine's reference; the bounds, fractions of it as in ReFrame, pass.
-    UserError if the reference is in another unit."""
+    """`value` against the machine's reference and bounds. UserError: another unit."""
     reference = performance.references.get(benchmark)
     if reference is None:
         return Judgement("no reference", f"{benchmark}: {value:.4g} {unit}, no reference")
@@ -106,27 +100,21 @@ def judge(performance: Performance, benchmark: str, value: float, unit: str) -> 
     return Judgement("expected failure", f"{sentence}; expected: {reason}")
 
 
-def check_performance(performance: Performance, file: str) -> None:
-    """UserError for what no type says: a pattern, dates, and names that must exist."""
+def performance_faults(performance: Performance) -> Iterator[str]:
+    """What no type says: a pattern, dates, and names that must exist."""
     try:
         re.compile(performance.device)
     except re.error as error:
-        raise UserError(f"{file}: 'device' is not a regular expression: {error}") from None
+        yield f"'device' is not a regular expression: {error}"
     for benchmark, reference in performance.references.items():
         key = f"references.{benchmark}"
         if reference.lower is None and reference.upper is None:
-            raise UserError(
-                f"{file}: '{key}' has neither 'lower' nor 'upper', so nothing could fail; give one"
-            )
+            yield f"'{key}' has neither 'lower' nor 'upper', so nothing could fail; give one"
         try:
             datetime.date.fromisoformat(reference.date)
         except ValueError:
-            raise UserError(
-                f"{file}: '{key}.date' must be like 2026-11-23, not '{reference.date}'"
-            ) from None
+            yield f"'{key}.date' must be like 2026-11-23, not '{reference.date}'"
     for benchmark in performance.expected_failures:
         if benchmark not in performance.references:
-            raise UserError(
-                f"{file}: 'expected_failures.{benchmark}' has no reference, so it cannot fail; "
-                "remove it"
-            )
+            key = f"expected_failures.{benchmark}"
+            yield f"'{key}' has no reference, so it cannot fail; remove it"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 
 from bench.plan.cases import make_cases
 from bench.plan.document import PLAN_VERSION, Method, Plan
@@ -9,7 +10,7 @@ from bench.plan.episode_table import make_episode_table
 from bench.plan.looks import spread_looks
 from bench.plan.machine import Machine, detect_machine, load_machine
 from bench.plan.overrides import Overrides
-from bench.plan.suite import SUITES, Arm, Suite, load_suite
+from bench.plan.suite import SUITES, Arm, Suite, load_suite, rollout_names
 from wmvla.documents import did_you_mean
 from wmvla.errors import UserError
 from wmvla.recipe import Recipe, Training
@@ -31,7 +32,9 @@ def make_plan(
 ) -> Plan:
     """Pure. UserError for an unknown scale or arm, and for impossible numbers."""
     overrides = overrides or Overrides()
-    scale = _default_scale(suite, machine) if scale is None else scale
+    if scale is None:  # of a suite that stops short of the machine's, as controls do, its largest
+        known = machine.default_scale in suite.scales
+        scale = machine.default_scale if known else list(suite.scales)[-1]
     if scale not in suite.scales:
         raise UserError(
             f"unknown scale '{scale}' of suite '{suite.name}'; {did_you_mean(scale, suite.scales)}"
@@ -42,7 +45,8 @@ def make_plan(
     if recipe.base.source == "tiny":  # trained here with its vision: there is nothing to cache
         machine = dataclasses.replace(machine, cache_vision=False)
     where = f"suite '{suite.name}', scale '{scale}'"
-    _check_recipe(recipe, machine, where)
+    if fault := next(_faults(recipe, machine), None):
+        raise UserError(f"{where}: {fault}")
     seeds = overrides.seeds or suite.seeds
     sequential = None
     if overrides.sequential is not None:
@@ -65,9 +69,7 @@ def make_plan(
         ),
         sanity=suite.sanity,
         claims=tuple(
-            dataclasses.replace(
-                claim, asked=all(_arm_of(name) in arms for name in (claim.left, claim.right))
-            )
+            dataclasses.replace(claim, asked={claim.left, claim.right} <= set(rollout_names(arms)))
             for claim in suite.claims
         ),
         arms=arms,
@@ -77,16 +79,6 @@ def make_plan(
         control=suite.control,
         sequential=sequential,
     )
-
-
-def _default_scale(suite: Suite, machine: Machine) -> str:
-    """The machine's; of a suite that stops short of it, as the controls do, its largest scale."""
-    known = machine.default_scale in suite.scales
-    return machine.default_scale if known else list(suite.scales)[-1]
-
-
-def _arm_of(rollout: str) -> str:
-    return rollout.rsplit("-", 1)[0]
 
 
 def _chosen_arms(suite: Suite, wanted: tuple[str, ...] | None) -> dict[str, Arm]:
@@ -107,11 +99,9 @@ def _override_recipe(recipe: Recipe, overrides: Overrides) -> Recipe:
 
 
 def _override_training(training: Training, overrides: Overrides) -> Training:
-    """The scale's training with the given steps, batch and sample budget.
-
-    Non-obvious: a batch size given alone keeps the scale's sample budget (steps x batch), because
-    arms and machines are compared at equal samples. Steps given alone change the budget.
-    """
+    """The scale's training with the given steps, batch and sample budget. Non-obvious: a batch size
+    given alone keeps the scale's sample budget (steps x batch), because arms and machines are
+    compared at equal samples. Steps given alone change the budget."""
     batch = overrides.batch_size or training.batch_size
     steps = overrides.steps
     if overrides.total_samples is not None or steps is None:
@@ -126,34 +116,30 @@ def _override_training(training: Training, overrides: Overrides) -> Training:
     return dataclasses.replace(training, steps=steps, batch_size=batch)
 
 
-def _check_recipe(recipe: Recipe, machine: Machine, where: str) -> None:
-    rollout, tasks = recipe.rollout, recipe.environment.tasks
-    demonstrations = recipe.demonstrations
-    if demonstrations.held_out and demonstrations.source != "expert":
-        raise UserError(
-            f"{where}: 'demonstrations.held_out' needs source 'expert'; a {demonstrations.source}"
-            " dataset has none"
+def _faults(recipe: Recipe, machine: Machine) -> Iterator[str]:
+    """What types cannot say of a recipe on a machine."""
+    held_out, source = recipe.demonstrations.held_out, recipe.demonstrations.source
+    if held_out and source != "expert":
+        yield f"'demonstrations.held_out' needs source 'expert'; a {source} dataset has none"
+    if seen_twice := sorted(set(held_out) & set(recipe.demonstrations.inits)):
+        yield (
+            f"'demonstrations.held_out' has {seen_twice[0]}, which 'demonstrations.inits' uses for"
+            " training"
         )
-    seen_twice = sorted(set(demonstrations.held_out) & set(demonstrations.inits))
-    if seen_twice:
-        raise UserError(
-            f"{where}: 'demonstrations.held_out' has {seen_twice[0]}, which "
-            "'demonstrations.inits' uses for training"
-        )
-    for key, values in (("rollout.inits", rollout.inits), ("environment.tasks", tasks)):
+    tasks = recipe.environment.tasks
+    for key, values in (("rollout.inits", recipe.rollout.inits), ("environment.tasks", tasks)):
         if len(set(values)) < len(values):
-            raise UserError(f"{where}: '{key}' has an entry twice; it is {list(values)}")
+            yield f"'{key}' has an entry twice; it is {list(values)}"
     if machine.cache_vision and recipe.training.image_shift:
-        raise UserError(
-            f"{where}: 'training.image_shift' is {recipe.training.image_shift}, so that images"
-            " differ from step to step and their features cannot be cached; set 'cache_vision ="
-            f" false' for machine '{machine.name}'"
+        yield (
+            f"'training.image_shift' is {recipe.training.image_shift}, so that images differ from"
+            " step to step and their features cannot be cached; set 'cache_vision = false' for"
+            f" machine '{machine.name}'"
         )
-    if recipe.training.batch_size % (machine.training_processes * machine.accumulation_steps):
-        parts = (
-            f" in {machine.accumulation_steps} parts each" if machine.accumulation_steps > 1 else ""
-        )
-        raise UserError(
-            f"{where}: batch size {recipe.training.batch_size} cannot be split evenly over the "
-            f"{machine.training_processes} training processes of machine '{machine.name}'{parts}"
+    parts = machine.accumulation_steps
+    if recipe.training.batch_size % (machine.training_processes * parts):
+        yield (
+            f"batch size {recipe.training.batch_size} cannot be split evenly over the "
+            f"{machine.training_processes} training processes of machine '{machine.name}'"
+            f"{f' in {parts} parts each' if parts > 1 else ''}"
         )

@@ -1,6 +1,8 @@
 """What a command line may change about a suite's scale, as text from `make` to frozen numbers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from wmvla.errors import UserError
 
@@ -20,39 +22,23 @@ class Overrides:
     """Spending function of a sequential plan; None: a plan of fixed size."""
 
 
-def parse_overrides(
-    seeds: str | None = None,
-    arms: str | None = None,
-    episodes: str | None = None,
-    steps: str | None = None,
-    batch_size: str | None = None,
-    total_samples: str | None = None,
-    sequential: str | None = None,
-) -> Overrides:
+def parse_overrides(**given: str | None) -> Overrides:
     """Overrides from command-line text; None leaves a value. UserError names the option."""
-    if episodes is not None and "," in episodes:
+    texts = {name: text for name, text in given.items() if text is not None}
+    if "," in (episodes := texts.get("episodes", "")):
         raise UserError(
             f"EPISODES={episodes}: give one number for every arm; arms with unequal counts cannot"
             " be compared"
         )
-
-    def number(text: str | None, option: str) -> int | None:
-        return None if text is None else _whole(text, option, 1)
-
-    numbers = None if seeds is None else (_whole(one, "SEEDS", 0) for one in _parts(seeds, "SEEDS"))
-    return Overrides(
-        seeds=None if numbers is None else tuple(sorted(numbers)),
-        arms=tuple(_parts(arms, "ARMS")) if arms is not None else None,
-        episodes=number(episodes, "EPISODES"),
-        steps=number(steps, "STEPS"),
-        batch_size=number(batch_size, "BATCH_SIZE"),
-        total_samples=number(total_samples, "TOTAL_SAMPLES"),
-        sequential=sequential,
-    )
+    return Overrides(**{name: PARSERS[name](text, name.upper()) for name, text in texts.items()})
 
 
-def _parts(text: str, option: str) -> list[str]:
-    parts = [part.strip() for part in text.split(",")]
+def _seeds(text: str, option: str) -> tuple[int, ...]:
+    return tuple(sorted(_whole(one, option, least=0) for one in _parts(text, option)))
+
+
+def _parts(text: str, option: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in text.split(","))
     if "" in parts:
         raise UserError(f"{option}={text}: an entry is empty; separate entries by single commas")
     if len(set(parts)) < len(parts):
@@ -60,7 +46,7 @@ def _parts(text: str, option: str) -> list[str]:
     return parts
 
 
-def _whole(text: str, option: str, least: int) -> int:
+def _whole(text: str, option: str, least: int = 1) -> int:
     try:
         number = int(text.replace("_", ""))
     except ValueError:
@@ -68,3 +54,11 @@ def _whole(text: str, option: str, least: int) -> int:
     if number < least:
         raise UserError(f"{option}={text}: must be at least {least}")
     return number
+
+
+PARSERS: dict[str, Callable[[str, str], Any]] = {
+    "seeds": _seeds,
+    "arms": _parts,
+    **dict.fromkeys(("episodes", "steps", "batch_size", "total_samples"), _whole),
+    "sequential": lambda text, _: text,
+}

@@ -7,11 +7,9 @@ SEPARATOR = "\x1f"
 
 
 def derive_seed(root: int | str, *labels: int | str) -> int:
-    """A 31-bit seed that depends on `root` and every label, and on nothing else.
-
-    The first 31 bits of SHA-256 over the labels joined by an unprintable separator: a size that
-    ``numpy.random.seed``, torch and robosuite all accept.
-    """
+    """A 31-bit seed that depends on `root` and every label, and on nothing else. The first 31 bits
+    of SHA-256 over the labels joined by an unprintable separator: a size that
+    ``numpy.random.seed``, torch and robosuite all accept."""
     return _seed(SEPARATOR.join(map(str, (root, *labels))))
 
 

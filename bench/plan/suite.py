@@ -1,6 +1,7 @@
 """What a suite asks: `suites/<name>/suite.toml` as frozen dataclasses, every reference checked."""
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -39,14 +40,12 @@ class Arm:
     memory: Literal["none", "pred", "oracle", "zero", "shuffle", "random", "history"] = "none"
     """What fills the world memory in training; ``none`` for a policy without one."""
     fields: ArmFields = dataclasses.field(default_factory=ArmFields)
-    """What else of the policy the arm changes: fusion points, the imagination bank, where gradients
-    stop."""
+    """What else the arm changes: fusion points, the imagination bank, where gradients stop."""
 
 
 @dataclass(frozen=True)
 class Sanity:
-    """Nothing is concluded unless `rollout` succeeds in at least the share `floor` of its
-    episodes."""
+    """Nothing is concluded unless `rollout` succeeds in the share `floor` of its episodes."""
 
     rollout: str
     floor: Share
@@ -66,8 +65,7 @@ class Claim:
     asked: bool = True
     """False in a plan whose ARMS leave out an arm that the claim needs."""
     effect: Between | None = None
-    """Superiority only: the gain sought (a share). NOT SUPPORTED where the episodes exclude it and
-    had the power to find it."""
+    """Superiority only: the gain sought (a share). NOT SUPPORTED if excluded with enough power."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +125,8 @@ def load_suite_file(path: Path) -> Suite:
     content = _with_inherited_scales(read_toml(path), path)
     _refuse_modes(content, path)
     suite = build(Suite, content, str(path))
-    _check(suite, path)
+    if fault := next(_faults(suite, path.parent.name), None):
+        raise UserError(f"{path}: {fault}")
     return suite
 
 
@@ -175,89 +174,62 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _check(suite: Suite, path: Path) -> None:
+def _faults(suite: Suite, folder: str) -> Iterator[str]:
     """What types cannot say: names that must exist, and what must fit together."""
-    if suite.name != path.parent.name:
-        raise UserError(
-            f"{path}: 'name' is {suite.name!r} but the folder is '{path.parent.name}'; make them"
-            " equal"
-        )
+    if suite.name != folder:
+        yield f"'name' is {suite.name!r} but the folder is '{folder}'; make them equal"
     if len(set(suite.seeds)) < len(suite.seeds):
-        raise UserError(f"{path}: 'seeds' must be different numbers, not {list(suite.seeds)}")
+        yield f"'seeds' must be different numbers, not {list(suite.seeds)}"
     for name, scale in suite.scales.items():
         if scale.base.source == "tiny" and scale.base_training.steps < 1:
-            raise UserError(
-                f"{path}: 'scales.{name}.base_training.steps' must be at least 1, not 0: a base"
-                " policy of source 'tiny' is trained here"
+            yield (
+                f"'scales.{name}.base_training.steps' must be at least 1, not 0: a base policy of"
+                " source 'tiny' is trained here"
             )
         if scale.base.source == "tiny" and scale.base.rename_map:
-            raise UserError(
-                f"{path}: 'scales.{name}.base.rename_map' is for a published checkpoint; a base"
-                " policy of source 'tiny' has the data's names"
+            yield (
+                f"'scales.{name}.base.rename_map' is for a published checkpoint; a base policy of"
+                " source 'tiny' has the data's names"
             )
     for name, arm in suite.arms.items():
-        _check_arm(name, arm, path)
+        yield from _arm_faults(arm, f"'arms.{name}")
     rollouts = rollout_names(suite.arms)
     named = [("sanity.rollout", suite.sanity.rollout)]
     for i, claim in enumerate(suite.claims):
         named += [(f"claims[{i}].left", claim.left), (f"claims[{i}].right", claim.right)]
         if claim.id in [other.id for other in suite.claims[:i]]:
-            raise UserError(
-                f"{path}: 'claims[{i}].id' is '{claim.id}', which an earlier claim has already"
-            )
+            yield f"'claims[{i}].id' is '{claim.id}', which an earlier claim has already"
         if claim.kind == "equivalence" and claim.margin is None:
-            raise UserError(
-                f"{path}: 'claims[{i}].margin' must lie between 0 and 1 for an equivalence claim"
-            )
+            yield f"'claims[{i}].margin' must lie between 0 and 1 for an equivalence claim"
         if claim.kind == "superiority" and claim.margin is not None:
-            raise UserError(
-                f"{path}: 'claims[{i}].margin' has no meaning for a superiority claim; remove it"
-            )
+            yield f"'claims[{i}].margin' has no meaning for a superiority claim; remove it"
         if claim.kind == "equivalence" and claim.effect is not None:
-            raise UserError(
-                f"{path}: 'claims[{i}].effect' has no meaning for an equivalence claim; remove "
-                "it, its margin is enough"
+            yield (
+                f"'claims[{i}].effect' has no meaning for an equivalence claim; remove it, its "
+                "margin is enough"
             )
     for key, rollout in named:
         if rollout not in rollouts:
-            raise UserError(
-                f"{path}: '{key}' is {rollout!r}, which is not a rollout; "
-                f"{did_you_mean(rollout, rollouts)}"
-            )
+            nearest = did_you_mean(rollout, rollouts)
+            yield f"'{key}' is {rollout!r}, which is not a rollout; {nearest}"
+    control = f"'control' is '{suite.control}', but"
     if suite.control and not any(claim.kind == "superiority" for claim in suite.claims):
-        raise UserError(
-            f"{path}: 'control' is '{suite.control}', but the suite has no superiority claim, so"
-            " there is no gain to see"
-        )
+        yield f"{control} the suite has no superiority claim, so there is no gain to see"
     if suite.control and not any(scale.concludes for scale in suite.scales.values()):
-        raise UserError(
-            f"{path}: 'control' is '{suite.control}', but no scale allows a conclusion, so "
-            "nothing can be shown"
-        )
+        yield f"{control} no scale allows a conclusion, so nothing can be shown"
 
 
-def _check_arm(name: str, arm: Arm, path: Path) -> None:
+def _arm_faults(arm: Arm, key: str) -> Iterator[str]:
     plain = arm.policy == "smolvla"
     if plain != (arm.memory == "none"):
-        raise UserError(
-            f"{path}: 'arms.{name}.memory' is '{arm.memory}', which policy '{arm.policy}' cannot"
-            " have"
-        )
-    if plain and arm.fields.given():
-        raise UserError(
-            f"{path}: 'arms.{name}.fields' sets '{next(iter(arm.fields.given()))}', which policy"
-            " 'smolvla' lacks"
-        )
+        yield f"{key}.memory' is '{arm.memory}', which policy '{arm.policy}' cannot have"
+    if plain and (given := arm.fields.given()):
+        yield f"{key}.fields' sets '{next(iter(given))}', which policy 'smolvla' lacks"
     if len(set(arm.rollouts)) < len(arm.rollouts):
-        raise UserError(
-            f"{path}: 'arms.{name}.rollouts' has one mode twice; it is {list(arm.rollouts)}"
-        )
+        yield f"{key}.rollouts' has one mode twice; it is {list(arm.rollouts)}"
     for mode in arm.rollouts:
         if plain != (mode == "none"):
-            raise UserError(
-                f"{path}: 'arms.{name}.rollouts' asks for '{mode}', which policy '{arm.policy}'"
-                " cannot have"
-            )
+            yield f"{key}.rollouts' asks for '{mode}', which policy '{arm.policy}' cannot have"
 
 
 def _refuse_modes(content: dict[str, Any], path: Path) -> None:

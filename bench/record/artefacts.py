@@ -5,16 +5,12 @@ from typing import Any
 
 Record = dict[str, Any]
 CHECKPOINTS = "checkpoints/"
-"""Of a run's own files these are named; the sums of its plan, journals and metrics are for `wmbench
-verify` alone."""
+"""Of a run's own files these are named; other sums are for `wmbench verify` alone."""
 
 
 def made(records: Mapping[str, Record]) -> list[dict[str, str]]:
     """``{"case", "what", "sha256"}`` of each recorded sum; none of a run that is older than sums.
-
-    ``what`` is a path: in the run directory, relative to the folder that holds ``results/`` and
-    ``cache/``, or below ``~``.
-    """
+    ``what`` is a path in the run directory, beside ``results/`` and ``cache/``, or below ``~``."""
     found = []
     for case, record in records.items():
         sums, artefacts = _table(record, "sums"), _table(record, "artefacts")

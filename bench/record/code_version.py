@@ -43,8 +43,7 @@ SAYS_ONLY = frozenset({"title", "says", "question", "summary", "cannot_say"})
 
 @functools.cache
 def code_sha256(root: Path = CODE) -> str:
-    """SHA-256 in hex over paths and contents below `root`, when first asked; takes half a second.
-    OSError if a source cannot be read."""
+    """SHA-256 over paths and contents below `root`; takes half a second. OSError: unreadable."""
     digest = hashlib.sha256()
     for path in counted_sources(root):
         content = hashlib.sha256(_what_counts(root / path)).hexdigest()
@@ -92,13 +91,13 @@ def _drop_sentences(node: ast.AST) -> None:
     for name in ("body", "orelse", "finalbody", "handlers", "cases"):
         inner = getattr(node, name, None)
         if isinstance(inner, list):
-            inner[:] = [each for each in inner if not _is_text(each)]
+            inner[:] = [
+                each
+                for each in inner
+                if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
+            ]
             for each in inner:
                 _drop_sentences(each)
-
-
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _is_sentence(node: ast.expr) -> bool:

@@ -1,5 +1,4 @@
-"""Success that others measured: published tables, and what LeRobot's own evaluation wrote. It is
-shown beside ours as context.
+"""Success that others measured: published tables, and LeRobot's own evaluation; as context.
 
 Nobody can verify it here: there are no scene hashes and no noise seeds, so its episodes are
 nobody's pairs, and it enters no verdict. The files are JSON
@@ -8,6 +7,7 @@ nobody's pairs, and it enters no verdict. The files are JSON
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,8 +25,7 @@ Sentence = Annotated[str, Meta(pattern=r"\.$", extra={"says": "a sentence, which
 FOLDER = "imported"
 """Of external results, in a run directory and in the folder of run directories."""
 PUBLISHED = Path(__file__).parent / "published"
-"""The published tables: part of the code, so that every report shows them; results/reference links
-them."""
+"""The published tables: part of the code, so that every report shows them."""
 
 
 @dataclass(frozen=True)
@@ -104,36 +103,38 @@ def load_external(path: Path) -> External:
             f"{path}: 'version' is {content.get('version')!r}, this program reads"
             f" {EXTERNAL_VERSION}"
         )
-    external = build(External, content, str(path))
-    check(external, str(path))
-    return external
+    return external_from(content, str(path))
 
 
-def check(external: External, file: str) -> None:
-    """UserError for counts that cannot be, which no type says."""
+def count_faults(external: External) -> Iterator[str]:
+    """Counts that cannot be, which no type says."""
     for i, table in enumerate(external.tables):
         key, counts = f"tables[{i}]", table.by_task
         named: list[tuple[str, Table | TaskCount]] = [(key, table)]
         named += [(f"{key}.by_task[{j}]", count) for j, count in enumerate(counts)]
         for where, one in named:
             if one.successes > one.episodes:
-                raise UserError(
-                    f"{file}: '{where}' has {one.successes} successes of {one.episodes} episodes"
-                )
+                yield f"'{where}' has {one.successes} successes of {one.episodes} episodes"
         if len(set(table.tasks)) < len(table.tasks):
-            raise UserError(f"{file}: '{key}.tasks' has one task twice; it is {list(table.tasks)}")
+            yield f"'{key}.tasks' has one task twice; it is {list(table.tasks)}"
         if not counts:
             continue
         if sorted(count.task for count in counts) != sorted(table.tasks):
-            raise UserError(
-                f"{file}: '{key}.by_task' must name the tasks of '{key}.tasks', each once"
-            )
+            yield f"'{key}.by_task' must name the tasks of '{key}.tasks', each once"
         episodes, successes = sum(c.episodes for c in counts), sum(c.successes for c in counts)
         if (episodes, successes) != (table.episodes, table.successes):
-            raise UserError(
-                f"{file}: '{key}' has {table.successes} successes of {table.episodes}, "
-                f"its tasks add up to {successes} of {episodes}"
+            yield (
+                f"'{key}' has {table.successes} successes of {table.episodes}, its tasks add up to"
+                f" {successes} of {episodes}"
             )
+
+
+def external_from(content: object, file: str) -> External:
+    """The external result in a document. UserError for what is none, and for impossible counts."""
+    external = build(External, content, file)
+    if fault := next(count_faults(external), None):
+        raise UserError(f"{file}: {fault}")
+    return external
 
 
 def write_external(external: External, path: Path) -> None:

@@ -1,8 +1,5 @@
-"""What the files of a run hold: records of cases, logged steps, replays, provenance, manifest.
-
-They are read as dicts, whose keys, types and ranges stand here. The JSON Schemas in
-``bench/formats/schemas`` are made of these classes.
-"""
+"""What the files of a run hold: records of cases, logged steps, replays, provenance, manifest. They
+are read as dicts. The JSON Schemas in ``bench/formats/schemas`` are made of these."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, NotRequired, TypedDict

@@ -1,8 +1,5 @@
 """What is checked of a run's files before a number of theirs is believed: form and recorded sums.
-
-`wmbench verify` asks more and names everything; here the first thing that is wrong ends the
-reading.
-"""
+`wmbench verify` asks more and names everything; here the first fault ends the reading."""
 
 import math
 from collections.abc import Mapping
@@ -38,8 +35,7 @@ def require_record(path: Path, record: Record | None, case: Case) -> None:
 def require_unchanged(
     run_dir: Path, records: Mapping[str, Record], episodes: Mapping[str, int]
 ) -> None:
-    """UserError where a file is not what it was when its case ended; records without sums are
-    believed.
+    """UserError if a file changed after its case ended; records without sums are believed.
 
     ``episodes``: how many each rollout has in its journals. Non-obvious: a journal that lacks some
     is not compared. Its line may have been removed to be played again, and whoever reads it says

@@ -28,10 +28,8 @@ def journal_path(run_dir: Path, case_id: str) -> Path:
 
 
 def check_against_plan(plan: Plan, case: Case, rows: Sequence[Row]) -> None:
-    """Every row is one of the plan's, recorded once, in one scene per (suite, task, init).
-
-    Raises UserError naming the episode.
-    """
+    """Every row is one of the plan's, recorded once, in one scene per (suite, task, init). Raises
+    UserError naming the episode."""
     _check_rows(plan, case, rows)
     check_scenes({case.id: rows})
 
@@ -79,12 +77,9 @@ def differing_key(row: Row, planned: EpisodeRow) -> str | None:
 
 
 def check_scene(known: Scenes, case_id: str, row: Row) -> None:
-    """The episode began in the scene that is `known` of its (suite, task, init); a new one is added
-    to it.
-
-    Raises UserError naming the episode that did not: arms that saw different scenes are not paired.
-    A row without a scene hash (an error before the reset ended) says nothing.
-    """
+    """The episode began in the scene that is `known` of its place; a new one is added. Raises
+    UserError naming the episode that did not: arms that saw different scenes are not paired. A row
+    without a scene hash (an error before the reset ended) says nothing."""
     if row["scene_hash"] is None:
         return
     scene, by = known.setdefault(
@@ -98,8 +93,7 @@ def check_scene(known: Scenes, case_id: str, row: Row) -> None:
 
 
 def check_scenes(rows_by_case: Mapping[str, Sequence[Row]]) -> Scenes:
-    """All episodes from one (suite, task, init) began in one scene, in every case: the scenes.
-    UserError as `check_scene`."""
+    """The scenes: one for each (suite, task, init), in every case. UserError as `check_scene`."""
     known: Scenes = {}
     for case_id, rows in rows_by_case.items():
         task, init = values(rows, "task"), values(rows, "init")
@@ -116,8 +110,7 @@ def check_scenes(rows_by_case: Mapping[str, Sequence[Row]]) -> Scenes:
 
 
 def read_journals(plan: Plan, run_dir: Path) -> dict[str, Columns[Row]]:
-    """Rows of every rollout case of the plan, checked against it and against each other, in table
-    order."""
+    """Rows of every rollout case, in table order, checked against the plan and each other."""
     rows_by_case = {}
     for case in plan.rollout_cases():
         rows = read_all(journal_path(run_dir, case.id))

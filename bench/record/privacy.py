@@ -1,7 +1,5 @@
 """Takes out of text what nobody wants to send: secrets, names of user and host, the home folder.
-
-Results are sent to others, so everything in a run directory that is text passes through here.
-"""
+Results are sent to others, so everything in a run directory that is text passes through here."""
 
 import getpass
 import json
@@ -41,12 +39,9 @@ NOBODY = ("", "root", "user", "nobody", "runner", "ubuntu", "docker")
 
 
 def anonymous(text: str) -> str:
-    """`text` without secrets and the names of this user and host, and with the home folder as
-    ``~``.
-
-    Non-obvious: a user or host whose name is a word of the text, say ``core``, takes that word with
-    it. What is sent says too little then, and never too much.
-    """
+    """`text` without secrets and the names of user and host, the home folder as ``~``. Non-obvious:
+    a user or host whose name is a word of the text, say ``core``, takes that word with it. What is
+    sent says too little then, and never too much."""
     for value in _secrets():
         text = text.replace(value, "<secret>")
     text = SECRET_SHAPES.sub("<secret>", text)
@@ -66,26 +61,18 @@ def anonymous(text: str) -> str:
 
 
 def hide_names(paths: Iterable[Path]) -> None:
-    """Rewrite text files as `anonymous` has them, if there is something to hide.
-
-    For files that nobody has open any more: a rewritten one is another file of the same name.
-    """
+    """Rewrite text files as `anonymous` has them, if there is something to hide. For files that
+    nobody has open any more: a rewritten one is another file of the same name."""
     for path in paths:
         if not path.is_file():
             continue
         text = path.read_bytes().decode(errors="replace")
         if path.suffix == ".json":
-            hide_in_json(path, text)
+            content = json.loads(text)
+            if (shown := _hidden(content)) != content:  # string by string, so that it stays JSON
+                write_json(path, shown)
         elif (hidden := anonymous(text)) != text:
             write_file(path, hidden.encode())
-
-
-def hide_in_json(path: Path, text: str) -> None:
-    """The same of a JSON file, string by string, so that it stays one."""
-    content = json.loads(text)
-    hidden = _hidden(content)
-    if hidden != content:
-        write_json(path, hidden)
 
 
 def _hidden(content: Any, key: str = "") -> Any:

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from bench.formats.checksums import sha256_of
-from bench.formats.json_file import read_object
+from bench.formats.strict_json import read_object
 from bench.host import hardware
 from bench.host.folders import CODE, is_checkout
 from bench.record.code_version import code_sha256
@@ -30,77 +30,27 @@ from wmvla.errors import UserError
 from wmvla.recipe import Environment
 
 PACKAGES = (
-    "torch",
-    "torchvision",
-    "lerobot",
-    "transformers",
-    "tokenizers",
-    "accelerate",
-    "deepspeed",
-    "safetensors",
-    "datasets",
-    "huggingface-hub",
-    "draccus",
-    "mujoco",
-    "robosuite",
-    "hf-libero",
-    "gymnasium",
-    "PyOpenGL",
-    "numpy",
-    "scipy",
-    "pillow",
-    "opencv-python-headless",
-    "av",
-    "jinja2",
-    "pytest",
-    "pytest-benchmark",
-    "lerobot_policy_smolvla_world",
-)
+    "torch", "torchvision", "lerobot", "transformers", "tokenizers", "accelerate", "deepspeed",
+    "safetensors", "datasets", "huggingface-hub", "draccus", "mujoco", "robosuite", "hf-libero",
+    "gymnasium", "PyOpenGL", "numpy", "scipy", "pillow", "opencv-python-headless", "av", "jinja2",
+    "pytest", "pytest-benchmark", "lerobot_policy_smolvla_world",
+)  # fmt: skip
 """What a figure, a frame or a page can depend on; ``installed_sha256`` is over all others too."""
 VENDOR_PACKAGES = re.compile(r"(nvidia-|triton|pytorch-triton|amd)")
 """Kernels that the accelerator's vendor brings, named where they are installed."""
 ENVIRONMENT = (
-    "ACCELERATE_MIXED_PRECISION",
-    "CUBLAS_WORKSPACE_CONFIG",
-    "CUDA_DEVICE_MAX_CONNECTIONS",
-    "CUDA_LAUNCH_BLOCKING",
-    "CUDA_VISIBLE_DEVICES",
-    "DS_ACCELERATOR",
-    "EGL_PLATFORM",
-    "GALLIUM_DRIVER",
-    "GPU_MAX_HW_QUEUES",
-    "HF_HUB_OFFLINE",
-    "HIP_VISIBLE_DEVICES",
-    "HSA_FORCE_FINE_GRAIN_PCIE",
-    "HSA_OVERRIDE_GFX_VERSION",
-    "LIBERO_CONFIG_PATH",
-    "LIBGL_ALWAYS_SOFTWARE",
-    "LOCAL_WORLD_SIZE",
-    "LP_NUM_THREADS",
-    "MESA_GL_VERSION_OVERRIDE",
-    "MKL_NUM_THREADS",
-    "MUJOCO_EGL_DEVICE_ID",
-    "MUJOCO_GL",
-    "NVIDIA_TF32_OVERRIDE",
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "PYOPENGL_PLATFORM",
-    "PYTHONDONTWRITEBYTECODE",
-    "PYTHONHASHSEED",
-    "PYTORCH_ALLOC_CONF",
-    "PYTORCH_CUDA_ALLOC_CONF",
-    "PYTORCH_HIP_ALLOC_CONF",
-    "PYTORCH_ROCM_ARCH",
-    "PYTORCH_TUNABLEOP_ENABLED",
-    "ROCR_VISIBLE_DEVICES",
-    "SLURM_NNODES",
-    "SLURM_NTASKS",
-    "TOKENIZERS_PARALLELISM",
-    "TORCH_EXTENSIONS_DIR",
-    "TORCH_NCCL_BLOCKING_WAIT",
-    "TRANSFORMERS_OFFLINE",
-    "WORLD_SIZE",
-)
+    "ACCELERATE_MIXED_PRECISION", "CUBLAS_WORKSPACE_CONFIG", "CUDA_DEVICE_MAX_CONNECTIONS",
+    "CUDA_LAUNCH_BLOCKING", "CUDA_VISIBLE_DEVICES", "DS_ACCELERATOR", "EGL_PLATFORM",
+    "GALLIUM_DRIVER", "GPU_MAX_HW_QUEUES", "HF_HUB_OFFLINE", "HIP_VISIBLE_DEVICES",
+    "HSA_FORCE_FINE_GRAIN_PCIE", "HSA_OVERRIDE_GFX_VERSION", "LIBERO_CONFIG_PATH",
+    "LIBGL_ALWAYS_SOFTWARE", "LOCAL_WORLD_SIZE", "LP_NUM_THREADS", "MESA_GL_VERSION_OVERRIDE",
+    "MKL_NUM_THREADS", "MUJOCO_EGL_DEVICE_ID", "MUJOCO_GL", "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYOPENGL_PLATFORM", "PYTHONDONTWRITEBYTECODE",
+    "PYTHONHASHSEED", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF",
+    "PYTORCH_ROCM_ARCH", "PYTORCH_TUNABLEOP_ENABLED", "ROCR_VISIBLE_DEVICES", "SLURM_NNODES",
+    "SLURM_NTASKS", "TOKENIZERS_PARALLELISM", "TORCH_EXTENSIONS_DIR", "TORCH_NCCL_BLOCKING_WAIT",
+    "TRANSFORMERS_OFFLINE", "WORLD_SIZE",
+)  # fmt: skip
 """Variables that can change a number, a pixel or a speed."""
 ENVIRONMENT_PREFIXES = ("NCCL_", "RCCL_", "GLOO_", "MIOPEN_", "HIPBLASLT_", "ROCBLAS_")
 """The same, of libraries with too many to list."""
@@ -112,10 +62,9 @@ IMAGE_DIGEST = "WMBENCH_IMAGE_DIGEST"
 
 def collect(root: Path = CODE, command: str | None = None) -> dict[str, Any]:
     """The provenance of what runs now, as JSON types. Takes 3 s: torch and OpenGL answer in child
-    processes. `command`: what the user gave; None: this process's own command line.
-
-    What cannot be found out is ``{"error": one line}``: no run is lost for want of a version.
-    """
+    processes. `command`: what the user gave; None: this process's own command line. What cannot be
+    found out is ``{"error": one line}``: no run is lost for want of a version."""
+    installed = {_canonical(each.name): each.version for each in distributions()}
     return {
         "collected_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": anonymous(command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
@@ -124,7 +73,10 @@ def collect(root: Path = CODE, command: str | None = None) -> dict[str, Any]:
         "uv_lock_sha256": _or_error(lambda: _lock_sha256(root)),
         "image_digest": _or_error(image_digest),
         "python": platform.python_version(),
-        "packages": {**{name: _version(name) for name in PACKAGES}, **_vendor_packages()},
+        "packages": {
+            **{name: _version(name) for name in PACKAGES},
+            **{name: installed[name] for name in sorted(installed) if VENDOR_PACKAGES.match(name)},
+        },
         "installed_sha256": _or_error(installed_sha256),
         "platform": platform.platform(),
         "cpu": {
@@ -139,7 +91,9 @@ def collect(root: Path = CODE, command: str | None = None) -> dict[str, Any]:
         "mesa": mesa_version(renderer),
         "golden_frame_sha256": _or_error(hardware.golden_frame),
         "environment": {
-            name: anonymous(os.environ[name]) for name in sorted(os.environ) if _matters(name)
+            name: anonymous(os.environ[name])
+            for name in sorted(os.environ)
+            if name in ENVIRONMENT or name.startswith(ENVIRONMENT_PREFIXES)
         },
     }
 
@@ -157,10 +111,8 @@ def image_digest() -> str | None:
 
 def refuse_another_renderer(run_dir: Path) -> None:
     """UserError if the run in `run_dir` began with another OpenGL or MuJoCo than is here.
-
     Non-obvious: a shard, or a run that is continued, may be on another machine. Equal scenes drawn
-    differently are not the same input, and no scene hash shows it.
-    """
+    differently are not the same input, and no scene hash shows it."""
     path = run_dir / "provenance.json"
     began = read_object(path)
     if began is None:
@@ -254,18 +206,9 @@ def _git(root: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _vendor_packages() -> dict[str, str]:
-    found = {_canonical(each.name): each.version for each in distributions()}
-    return {name: found[name] for name in sorted(found) if VENDOR_PACKAGES.match(name)}
-
-
 def _canonical(name: str) -> str:
     """A package's name as indexes compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _matters(name: str) -> bool:
-    return name in ENVIRONMENT or name.startswith(ENVIRONMENT_PREFIXES)
 
 
 def _version(package: str) -> str | None:

@@ -4,8 +4,7 @@ from typing import Any
 
 
 def summary(episodes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over all frames, and over all actions, of the episodes; ``range``: lowest and highest
-    of a single episode."""
+    """Means over all frames and actions; ``range``: lowest and highest of a single episode."""
     horizon = range(len(episodes[0]["valid"]))
     valid = [sum(episode["valid"][k] for episode in episodes) for k in horizon]
     prophet: dict[str, Any] = {"valid": valid}

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from bench.formats.json_file import read_object
 from bench.formats.one_line import one_line
+from bench.formats.strict_json import read_object
 from bench.plan.cases import Case
 from bench.plan.document import Plan
 from bench.plan.files import load_plan
@@ -29,19 +29,16 @@ Record = dict[str, Any]
 
 STEPS = msgspec.json.Decoder(dict[str, int | float | list[int | float]])
 THROUGHPUT = "throughput.json"
-"""What pytest-benchmark wrote of the throughput suite on the run's machine, laid into the run
-directory."""
+"""What pytest-benchmark wrote of the throughput suite, laid into the run directory."""
 VIDEOS, FILM = "videos", "[!.]*.mp4"
-"""Folder of the films, and which files in it are films: one that is being written has a name that
-begins with a dot."""
+"""Folder of the films, and its films: one that is being written begins with a dot."""
 PROVENANCE = "provenance.json"
 PARTS = ("metrics", "failures", "controls", "externals", "speeds", "films")
 """What `read_run` reads besides records, journals and provenance."""
 
 
 class Run:
-    """A run directory. Each part is read when it is first asked for, and once; what is not there
-    yet is empty or None.
+    """A run directory. Each part is read once, when asked for; what is not there is empty or None.
 
     Args:
         plan: the plan of `run_dir`, if it is at hand. parts: other parts that are at hand.
@@ -88,7 +85,11 @@ class Run:
             if case.id not in self.cases:
                 failed = read_object(self.run_dir / "failures" / f"{case.id}.json")
                 if failed is not None:
-                    found[case.id] = _failed(failed, f"failures/{case.id}.json")
+                    found[case.id] = str(failed.get("error"))
+                    attempts = failed.get("attempts")
+                    if isinstance(attempts, list) and len(attempts) > 1:
+                        earlier = f"the earlier ones: failures/{case.id}.json"
+                        found[case.id] += f" (attempt {len(attempts)}; {earlier})"
         return found
 
     @functools.cached_property
@@ -106,8 +107,7 @@ class Run:
 
     @functools.cached_property
     def speeds(self) -> list[Record] | None:
-        """What the throughput suite says of each figure, in its order; None if it was not
-        measured."""
+        """What the throughput suite says of each figure; None if it was not measured."""
         return _read_speeds(self.run_dir / THROUGHPUT)
 
     @functools.cached_property
@@ -128,8 +128,7 @@ class Run:
 
 
 def read_run(run_dir: Path) -> Run:
-    """A run with every part read, and held against the sums in its records. UserError where a file
-    is damaged or was changed, or where `run_dir` is no run."""
+    """A run with every part read, held against the sums in its records. UserError: damage."""
     run = Run(run_dir)
     require_unchanged(run_dir, run.cases, {case: len(rows) for case, rows in run.rows.items()})
     require_form(run_dir / PROVENANCE, run.provenance, Provenance)
@@ -145,22 +144,13 @@ def entry(record: object, *path: str) -> Any:
     return record
 
 
-def _failed(failure: Record, file: str) -> str:
-    """Why the last attempt failed, and where it is said why those before it did."""
-    attempts = failure.get("attempts")
-    number = len(attempts) if isinstance(attempts, list) else 1
-    error = str(failure.get("error"))
-    return error if number < 2 else f"{error} (attempt {number}; the earlier ones: {file})"
-
-
 def films_in(run_dir: Path) -> frozenset[str]:
     """Names of the films of a run that are here."""
     return frozenset(film.name for film in (run_dir / VIDEOS).glob(FILM))
 
 
 def _under_common_names(line: Record) -> Record:
-    """``loss``, and ``world_gate``: of an arm whose memory enters elsewhere the gate there, the
-    widest one of several."""
+    """``loss``, and ``world_gate``: wherever the memory enters, of several the widest."""
     gates = [
         value
         for key, value in line.items()
@@ -173,8 +163,7 @@ def _under_common_names(line: Record) -> Record:
 
 
 def _read_speeds(path: Path) -> list[Record] | None:
-    """The figures in what pytest-benchmark wrote. UserError where they are not what the throughput
-    suite reports."""
+    """The figures that pytest-benchmark wrote. UserError if they are none of the suite's."""
     document = read_object(path)
     if document is None:
         return None

@@ -1,17 +1,14 @@
-"""The content of a report as plain JSON types: what report.json holds, and what the templates show.
-Pure."""
+"""The content of a report as plain JSON types, for report.json and the templates. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench import wording
 from bench.compare.context import beside
 from bench.compare.control_words import BROKEN, control_sentence, controls_note
 from bench.judge.missing import as_ranges, missing_episodes
 from bench.judge.power import limit_of
-from bench.judge.stats.difference import Interval
 from bench.judge.verdict import ClaimResult, Rate, Verdict, judge
 from bench.plan.cases import Case
 from bench.plan.document import Plan
@@ -23,47 +20,28 @@ from bench.report.drawings.curves import CURVES_BY_K, is_number
 from bench.report.playing import hard_resets, largest_batch, playing
 from bench.report.spent import spent
 from bench.report.throughput import throughput
+from bench.wording import notes, plans, verdicts
 from bench.wording.methods import method_in_words
+from bench.wording.numbers import interval_json
+from bench.wording.text import sentence_case
 from wmvla.rollout.journal import values
 
 REPORT_VERSION = 1
 LAST_SHARE = 0.1
-"""The figures at the end of a training are means over this share of its logged steps: single steps
-are noisy."""
+"""Figures at the end of a training are means over this share of its noisy steps."""
 
 Content = dict[str, Any]
 
 
 def report_content(run: Run, differing: Sequence[Content]) -> Content:
-    """Everything that the report tells about a run; `differing` are its discordant episodes
-    (``bench.report.discordant``)."""
+    """Everything that a report says of a run; `differing`: its discordant episodes."""
     plan, verdict = run.plan, judge(run.plan, run.rows)
     played = {
         case.id: playing(case.id, run.rows[case.id], run.cases.get(case.id))
         for case in plan.rollout_cases()
     }
     return {
-        "version": REPORT_VERSION,
-        "run": plan.run_name,
-        "plan_hash": plan.hash,
-        "suite": plan.suite,
-        "scale": plan.scale,
-        "machine": plan.machine.name,
-        "hardware": _hardware(run.provenance or {}),
-        "question": plan.question,
-        "summary": plan.summary,
-        "concludes": plan.concludes,
-        "seeds": list(plan.seeds),
-        "alpha": plan.alpha,
-        "method": {**asdict(plan.method), **method_in_words(plan.method)},
-        **({"looks": text} if (text := wording.looks_sentence(plan)) else {}),
-        "verdict": {
-            "decision": verdict.decision,
-            "why": verdict.why,
-            "reason": wording.sentence_case(wording.overall_reason(plan, verdict)),
-            "sentence": wording.verdict_sentence(plan, verdict),
-            "line": wording.verdict_line(plan, verdict),
-        },
+        **_head(run, verdict),
         **_controls(run),
         "complete": verdict.complete,
         "finished": (unfinished := _unfinished(run, verdict)) is None,
@@ -79,26 +57,32 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
             for case, lacking in missing_episodes(plan, run.rows, verdict.progress).items()
         ],
         "playing": list(played.values()),
-        "resets_note": wording.resets_note(
+        "resets_note": notes.resets_note(
             hard_resets(run.rows),
             sum(int((values(rows, "reset") == "cheap").sum()) for rows in run.rows.values()),
         ),
-        "batch_note": wording.batch_note(max(map(largest_batch, run.rows.values()), default=1)),
+        "batch_note": notes.batch_note(max(map(largest_batch, run.rows.values()), default=1)),
         "sanity": {
             **asdict(verdict.sanity),
-            "sentence": wording.sentence_case(wording.sanity_sentence(verdict.sanity)),
+            "sentence": sentence_case(verdicts.sanity_sentence(verdict.sanity)),
         },
         "cannot_say": _cannot_say(plan, verdict),
         "rates": [_rate(plan, verdict, rate) for rate in verdict.rates],
         **({"beside": others} if (others := beside(plan, run.rows, run.externals)) else {}),
         "claims": [_claim(plan, result, played) for result in verdict.claims],
         "training": [_training(plan, case_id, lines) for case_id, lines in run.metrics.items()],
-        "replays": (replays := _replays(run)),
-        "replays_note": wording.replays_note(plan, len(replays)),
+        "replays": (
+            replays := [
+                _replay(plan, case, run.cases[case.id])
+                for case in plan.cases
+                if case.kind == "replay" and case.id in run.cases
+            ]
+        ),
+        "replays_note": notes.replays_note(plan, len(replays)),
         "discordant": listed(differing),
         "throughput": throughput(run),
         "spent": spent(run),
-        "stages": [_stage(plan, case.id, case.kind, run.cases.get(case.id)) for case in plan.cases],
+        "stages": [_stage(case, run.cases.get(case.id)) for case in plan.cases],
         "broken": [
             {
                 key: row[key]
@@ -108,10 +92,38 @@ def report_content(run: Run, differing: Sequence[Content]) -> Content:
             for place in (values(rows, "status") != "ok").nonzero()[0].tolist()
             for row in [rows[place]]
         ],
-        "source": _source(run.provenance or {}),
+        "source": _source(run),
         "provenance": run.provenance,
         **({"made": found} if (found := made(run.cases)) else {}),
         "reproduce": reproduce_command(plan),
+    }
+
+
+def _head(run: Run, verdict: Verdict) -> Content:
+    """Which run this is, what it asks and by which method, and the answer."""
+    plan = run.plan
+    return {
+        "version": REPORT_VERSION,
+        "run": plan.run_name,
+        "plan_hash": plan.hash,
+        "suite": plan.suite,
+        "scale": plan.scale,
+        "machine": plan.machine.name,
+        "hardware": _hardware(run),
+        "question": plan.question,
+        "summary": plan.summary,
+        "concludes": plan.concludes,
+        "seeds": list(plan.seeds),
+        "alpha": plan.alpha,
+        "method": {**asdict(plan.method), **method_in_words(plan.method)},
+        **({"looks": text} if (text := plans.looks_sentence(plan)) else {}),
+        "verdict": {
+            "decision": verdict.decision,
+            "why": verdict.why,
+            "reason": sentence_case(verdicts.overall_reason(plan, verdict)),
+            "sentence": verdicts.verdict_sentence(plan, verdict),
+            "line": verdicts.verdict_line(plan, verdict),
+        },
     }
 
 
@@ -122,49 +134,32 @@ def _unfinished(run: Run, verdict: Verdict) -> str | None:
     undone = [case.id for case in run.plan.cases if case.id not in run.cases]
     if not undone:
         return None
-    named = ", ".join(undone[: wording.MOST_NAMED]) + (
-        ", ..." if len(undone) > wording.MOST_NAMED else ""
+    named = ", ".join(undone[: verdicts.MOST_NAMED]) + (
+        ", ..." if len(undone) > verdicts.MOST_NAMED else ""
     )
     return (
         f"All episodes are finished; {len(undone)} of {len(run.plan.cases)} cases are not: {named}."
     )
 
 
-def _hardware(provenance: Record) -> str | None:
-    """The GPUs, or where there is none the processor: ``2 x AMD Instinct MI300X``; None where
-    nothing is recorded."""
-    devices = _part(provenance, "torch").get("devices")
-    names = (
-        [str(device["name"]) for device in devices if "name" in device]
-        if isinstance(devices, list)
-        else []
-    )
-    if names:
-        return ", ".join(
-            f"{number} x {name}" if number > 1 else name for name, number in Counter(names).items()
-        )
-    cpu = _part(provenance, "cpu")
-    parts = [str(cpu["model"])] if cpu.get("model") else []
-    return (
-        ", ".join([*parts, *([f"{cpu['cores_usable']} cores"] if "cores_usable" in cpu else [])])
-        or None
-    )
+def _hardware(run: Run) -> str | None:
+    """The GPUs, or else the processor: ``2 x AMD Instinct MI300X``; None if not recorded."""
+    devices = run.recorded("torch", "devices")
+    names = [str(each["name"]) for each in devices or () if "name" in each]
+    parts = [
+        f"{number} x {name}" if number > 1 else name for name, number in Counter(names).items()
+    ]
+    if not parts:
+        model, cores = run.recorded("cpu", "model"), run.recorded("cpu", "cores_usable")
+        parts = [str(model)] if model else []
+        parts += [] if cores is None else [f"{cores} cores"]
+    return ", ".join(parts) or None
 
 
-def _source(provenance: Record) -> Content | None:
+def _source(run: Run) -> Content | None:
     """The commit, and whether there were changes beside it; None where none is recorded."""
-    git = _part(provenance, "git")
-    return (
-        {"commit": str(git["commit"]), "dirty": bool(git.get("dirty"))}
-        if git.get("commit")
-        else None
-    )
-
-
-def _part(record: Record, key: str) -> Record:
-    """What lies under a key, where that is a record."""
-    found = record.get(key)
-    return found if isinstance(found, dict) else {}
+    commit, dirty = run.recorded("git", "commit"), run.recorded("git", "dirty")
+    return {"commit": str(commit), "dirty": bool(dirty)} if commit else None
 
 
 def reproduce_command(plan: Plan) -> str:
@@ -180,21 +175,17 @@ def reproduce_command(plan: Plan) -> str:
 
 
 def _controls(run: Run) -> Content:
-    """What the controls of the instrument showed: nothing of a control itself, nor of runs from
-    before they were looked for."""
+    """What the controls showed: nothing of a control itself, nor of runs older than the look."""
     found = run.controls
     if run.plan.control or (found is None and "code_sha256" not in (run.provenance or {})):
         return {}
     note = controls_note(found)
     controls = found.controls if found and note is None else ()
+    broken = any(each.found and each.found.outcome == "failed" for each in controls)
     return {
         "controls": {
             "note": note,
-            "warning": (
-                BROKEN
-                if any(control.found and control.found.outcome == "failed" for control in controls)
-                else None
-            ),
+            "warning": BROKEN if broken else None,
             "each": [
                 {
                     "suite": control.suite,
@@ -211,23 +202,15 @@ def _controls(run: Run) -> Content:
 
 
 def _cannot_say(plan: Plan, verdict: Verdict) -> list[str]:
-    """The scale's own limits, then those of the seeds, of the arms left out, and of the number of
-    episodes."""
-    said = [*plan.cannot_say, wording.seeds_note(plan)]
+    """The limits of the scale, the seeds, the arms left out, and the number of episodes."""
+    said = [*plan.cannot_say, verdicts.seeds_note(plan)]
     left_out = [result.claim.id for result in verdict.claims if not result.claim.asked]
     if left_out:
-        said.append(wording.not_asked_note(left_out))
+        said.append(verdicts.not_asked_note(left_out))
     early = [result.claim.id for result in verdict.claims if result.stop.decided_early]
     if early:
-        said.append(wording.ended_early_note(early))
-    said += [
-        note
-        for claim in plan.claims
-        if claim.asked
-        and plan.concludes
-        and (note := wording.out_of_reach_note(claim, limit_of(plan, claim)))
-    ]
-    return said
+        said.append(verdicts.ended_early_note(early))
+    return [*said, *plans.out_of_reach_notes(plan)]
 
 
 def _rate(plan: Plan, verdict: Verdict, rate: Rate) -> Content:
@@ -252,44 +235,37 @@ def _rate(plan: Plan, verdict: Verdict, rate: Rate) -> Content:
 
 
 def _rate_figures(rate: Rate) -> Content:
-    return {
-        "planned": rate.planned,
-        "finished": rate.finished,
-        "successes": rate.successes,
-        "errors": rate.errors,
-        "timeouts": rate.timeouts,
-        "rate": rate.rate,
-        "best_rate": rate.best_rate,
-        "lower": rate.interval[0] if rate.finished else None,
-        "upper": rate.interval[1] if rate.finished else None,
-    }
+    keys = ("planned", "finished", "successes", "errors", "timeouts", "rate", "best_rate")
+    lower, upper = rate.interval if rate.finished else (None, None)
+    return {**{key: getattr(rate, key) for key in keys}, "lower": lower, "upper": upper}
 
 
 def _claim(plan: Plan, result: ClaimResult, played: dict[str, Content]) -> Content:
     claim, contrast = result.claim, result.contrast
     limit = limit_of(plan, claim, result.discordance)
     undecided = claim.asked and result.decision != "SUPPORTED"
+    effort, steps = None, None
+    if undecided and result.why == "data":
+        effort = plans.effort_note(limit, *_hours_a_pair(plan, claim, played))
+    if result.steps:
+        steps = {**asdict(result.steps), "sentence": notes.steps_sentence(claim, result.steps)}
     return {
         **asdict(claim),
         "decision": result.decision,
         "why": result.why,
         "complete": result.complete,
-        "sentence": wording.claim_sentence(plan, result),
-        "bounds_note": wording.bounds_note(result),
-        "takes": wording.limit_sentence(limit) if undecided else None,
-        "effort": (
-            wording.effort_note(limit, *_hours_a_pair(plan, claim, played))
-            if undecided and result.why == "data"
-            else None
-        ),
+        "sentence": verdicts.claim_sentence(plan, result),
+        "bounds_note": verdicts.bounds_note(result),
+        "takes": plans.limit_sentence(limit) if undecided else None,
+        "effort": effort,
         "power": result.power,
         "pairs": contrast.pairs,
         "planned": result.planned,
         "left_only": contrast.left_only,
         "right_only": contrast.right_only,
         "difference": contrast.estimate,
-        "interval": _interval(contrast.interval),
-        "tost_interval": _interval(contrast.tost_interval),
+        "interval": interval_json(contrast.interval),
+        "tost_interval": interval_json(contrast.tost_interval),
         "p": contrast.p if result.stop.of == 1 else None,  # of several looks it says nothing
         **({"stop": asdict(result.stop)} if result.stop.of > 1 else {}),
         "p_adjusted": result.p_adjusted,
@@ -297,36 +273,26 @@ def _claim(plan: Plan, result: ClaimResult, played: dict[str, Content]) -> Conte
         "broken": result.broken,
         "bounds": list(result.bounds) if result.bounds else None,
         "design_effect": contrast.design_effect,
-        "steps": (
-            {**asdict(result.steps), "sentence": wording.steps_sentence(claim, result.steps)}
-            if result.steps
-            else None
-        ),
+        "steps": steps,
     }
 
 
 def _hours_a_pair(plan: Plan, claim: Claim, played: dict[str, Content]) -> tuple[float | None, str]:
-    """Hours of playing one more episode of both rollouts, by what theirs have cost in this run, and
-    in which unit."""
+    """Hours of playing one more pair, by what both rollouts have cost here, and the unit."""
     on_cpu = plan.machine.accelerator == "cpu"
     hours = 0.0
     for rollout in (claim.left, claim.right):
         each = [played[case.id] for case in plan.rollout_cases(rollout)]
-        costs = [cost["cpu_seconds"] if on_cpu else _seconds_each(cost) for cost in each]
+        if on_cpu:
+            costs = [cost["cpu_seconds"] for cost in each]
+        else:  # several are played at once
+            rates = (cost["episodes_per_minute"] for cost in each)
+            costs = [60 / rate if rate else None for rate in rates]
         known = [cost for cost in costs if cost is not None]
         if not known:
             return None, ""
         hours += sum(known) / len(known) / 3600
     return hours, "CPU-hours" if on_cpu else "GPU-hours"
-
-
-def _seconds_each(cost: Content) -> float | None:
-    """Seconds that an episode takes the machine, several being played at once."""
-    return 60 / cost["episodes_per_minute"] if cost["episodes_per_minute"] else None
-
-
-def _interval(interval: Interval) -> Content:
-    return {"confidence": interval.confidence, "lower": interval.lower, "upper": interval.upper}
 
 
 def _training(plan: Plan, case_id: str, lines: list[Record]) -> Content:
@@ -350,20 +316,13 @@ def _training(plan: Plan, case_id: str, lines: list[Record]) -> Content:
 
 
 def _means_by_k(lines: list[Record], key: str) -> list[float]:
-    """Means of each k over the lines that have a list of finite numbers there; none where no line
-    has."""
+    """Means of each k over the lines that have a list of finite numbers there."""
     rows = [
         values
         for line in lines
         if isinstance(values := line.get(key), list) and all(map(is_number, values))
     ]
     return [sum(column) / len(column) for column in zip(*rows, strict=False)]
-
-
-def _replays(run: Run) -> list[Content]:
-    """What each replayed training showed on the held-out demonstrations."""
-    replayed = [case for case in run.plan.cases if case.kind == "replay" and case.id in run.cases]
-    return [_replay(run.plan, case, run.cases[case.id]) for case in replayed]
 
 
 def _replay(plan: Plan, case: Case, record: Record) -> Content:
@@ -382,11 +341,6 @@ def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _stage(plan: Plan, case_id: str, kind: str, record: Record | None) -> Content:
-    return {
-        "case": case_id,
-        "kind": kind,
-        "done": record is not None,
-        "seconds": record.get("seconds") if record else None,
-        "cpu_seconds": record.get("cpu_seconds") if record else None,
-    }
+def _stage(case: Case, record: Record | None) -> Content:
+    spent = {key: (record or {}).get(key) for key in ("seconds", "cpu_seconds")}
+    return {"case": case.id, "kind": case.kind, "done": record is not None, **spent}

@@ -1,5 +1,4 @@
-"""The episodes from which a difference comes: those that one side of a claim solved and the other
-did not. Pure."""
+"""The episodes that a difference comes from: those that only one side of a claim solved. Pure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,17 +24,13 @@ def discordant(run: Run) -> list[Content]:
 
 
 def listed(found: Sequence[Content]) -> list[Content]:
-    """The first `MOST_LISTED` of each claim.
-
-    Non-obvious: nothing is said of films, and none goes before another. A packed run may lack its
-    films, and figures must not hang on that.
-    """
+    """The first `MOST_LISTED` of each claim. Non-obvious: films change nothing here: figures must
+    not hang on what a packed run lacks."""
     return [{**each, "episodes": each["episodes"][:MOST_LISTED]} for each in found]
 
 
 def filmed(found: Sequence[Content], films: frozenset[str]) -> list[Content]:
-    """As `listed`, each episode with the name of its ``film`` among `films` or None; those that
-    have one go first."""
+    """As `listed`, each episode with its ``film`` among `films` or None; filmed ones first."""
     if not films:
         return [
             {**each, "filmed": 0, "episodes": [{**one, "film": None} for one in each["episodes"]]}

@@ -33,11 +33,6 @@ def figure(value: float | None, digits: int = 3) -> str:
     return f"{value:.0f}" if "e+" in text and abs(value) < MOST_WHOLE else text
 
 
-def cosine(value: float) -> str:
-    """A cosine, to two decimal places."""
-    return f"{value:.2f}"
-
-
 def typeset(text: str) -> str:
     """With true minus signs and quotation marks, a dash for what is missing, and no line break
     before a per cent sign, or in a short name of a claim, as what is quoted here is.
@@ -60,8 +55,7 @@ def no_markup(value: Any) -> Any:
 
 
 def grouped(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """A record as titled groups of keys and values: plain values first, then a group for each key
-    with a table."""
+    """A record as titled groups of keys and values: plain values first, then each table."""
     tables = {key: value for key, value in record.items() if isinstance(value, Mapping)}
     plain = [(key, _shown(value)) for key, value in record.items() if key not in tables]
     groups = [

@@ -37,10 +37,7 @@ def follow(
     every: float = REFRESH_SECONDS,
 ) -> Path:
     """Write the report whenever the run has gone on, until it is finished; the path of report.html.
-
-    ``announce`` gets a line whenever there is news. Whoever stops this writes the report once more,
-    so that it asks for no refresh. UserError as `write_report` raises it.
-    """
+    ``announce`` gets news. Whoever stops this writes the report again, without a refresh."""
     seen, announced = None, ""
     while True:
         state = state_of(run_dir)

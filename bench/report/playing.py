@@ -1,5 +1,4 @@
-"""How the episodes were played, and what they cost: of each rollout case, from its journal and its
-record. Pure."""
+"""How the episodes were played, and what they cost, by rollout case. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,15 +13,12 @@ from bench.record.run import Record
 from wmvla.rollout.journal import Row, values
 
 Content = dict[str, Any]
+FIGURES = ("seconds", "cpu_seconds", "steps", "queries", "renders")
 
 
 def playing(case_id: str, rows: Sequence[Row], record: Record | None) -> Content:
-    """Means over the episodes that were played to their end; those of old journals lack resets and
-    batches.
-
-    ``episodes_per_minute`` is that of the last session which played any, with its number of
-    simulators.
-    """
+    """Means over the episodes that were played to their end; old journals lack some keys.
+    ``episodes_per_minute``, with its number of simulators, is of the last session that played."""
     played = values(rows, "status") == "ok"
     resets = values(rows, "reset")
     hard, cheap = (int((resets == kind).sum()) for kind in ("hard", "cheap"))
@@ -30,11 +26,7 @@ def playing(case_id: str, rows: Sequence[Row], record: Record | None) -> Content
     return {
         "case": case_id,
         "episodes": int(played.sum()),
-        "seconds": _mean(rows, played, "seconds"),
-        "cpu_seconds": _mean(rows, played, "cpu_seconds"),
-        "steps": _mean(rows, played, "steps"),
-        "queries": _mean(rows, played, "queries"),
-        "renders": _mean(rows, played, "renders"),
+        **{key: _mean(rows, played, key) for key in FIGURES},
         "rollout_workers": workers,
         "episodes_per_minute": 60 * session / record["seconds"]
         if record and session and record["seconds"]

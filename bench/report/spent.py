@@ -12,11 +12,9 @@ ON_DEVICE = ("base", "latents", "train", "rollout", "replay")
 
 
 def spent(run: Run) -> Content:
-    """Sums over the cases that are recorded; None if no case of a kind has it.
-
-    Non-obvious: these are the seconds in ``cases/``, those of the last session of a case that was
-    interrupted. What an earlier run had left in the cache cost this one nothing.
-    """
+    """Sums over the cases that are recorded; None if no case of a kind has it. Non-obvious: these
+    are the seconds in ``cases/``, those of the last session of a case that was interrupted. What an
+    earlier run had left in the cache cost this one nothing."""
     kinds: list[Record] = []
     for kind in dict.fromkeys(case.kind for case in run.plan.cases):
         cases = [case for case in run.plan.cases if case.kind == kind]

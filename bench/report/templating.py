@@ -16,9 +16,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Templates:
-    """Renders templates by name. `folder` is a user's: a template there replaces ours of the same
-    name, and may include or import ours. UserError if it is none, or nothing in it has the name of
-    a template.
+    """Renders templates by name. One in `folder`, a user's, replaces ours of the same name, and may
+    include or import ours. UserError if it is no folder, or replaces none.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -26,16 +25,15 @@ class Templates:
         self.sha256 = None if folder is None else own_sha256(folder)
         folders = [TEMPLATES] if folder is None else [folder, TEMPLATES]
         loader = jinja2.ChoiceLoader([jinja2.FileSystemLoader(each) for each in folders])
-        self._html = _environment(loader, autoescape=True)
+        self._html = environment(loader, autoescape=True)
         # Escaped Markdown would be unreadable; without what readers take for a tag it is inert.
-        self._markdown = _environment(loader, finalize=filters.no_markup)
+        self._markdown = environment(loader, finalize=filters.no_markup)
 
     def render(self, name: str, shown: Mapping[str, Any]) -> str:
-        """The text of a template; ``*.md.j2`` is Markdown, all else HTML. UserError, with its file
-        and line, if a user's template is broken."""
-        environment = self._markdown if name.endswith(".md.j2") else self._html
+        """The text; ``*.md.j2`` is Markdown, else HTML. UserError: the line of a user's fault."""
+        chosen = self._markdown if name.endswith(".md.j2") else self._html
         try:
-            return environment.get_template(name).render(shown)
+            return chosen.get_template(name).render(shown)
         except jinja2.TemplateSyntaxError as error:
             if self.folder is None or not _lies_in(error.filename, self.folder):
                 raise
@@ -50,8 +48,7 @@ class Templates:
 
 
 def own_sha256(folder: Path) -> str:
-    """SHA-256 over the files of a user's folder, as ``sha256sum`` prints them, but for hidden ones.
-    UserError if it replaces no template."""
+    """SHA-256 over the visible files of a user's folder. UserError if it replaces no template."""
     _check(folder)
     files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
     hidden = {name for name in files if any(part.startswith(".") for part in name.parts)}
@@ -70,8 +67,8 @@ def _check(folder: Path) -> None:
         )
 
 
-def _environment(loader: jinja2.BaseLoader, **options: Any) -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment(loader: jinja2.BaseLoader, **options: Any) -> jinja2.Environment:
+    made = jinja2.Environment(
         loader=loader,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -79,13 +76,13 @@ def _environment(loader: jinja2.BaseLoader, **options: Any) -> jinja2.Environmen
         keep_trailing_newline=True,
         **options,
     )
-    environment.filters |= {
+    made.filters |= {
         "percent": numbers.percent,
         "points": numbers.points,
         "p_value": numbers.p_value,
         "duration": filters.duration,
         "figure": filters.figure,
-        "cosine": filters.cosine,
+        "cosine": "{:.2f}".format,
         "typeset": filters.typeset,
         "one_line": filters.one_line,
         "grouped": filters.grouped,
@@ -93,7 +90,7 @@ def _environment(loader: jinja2.BaseLoader, **options: Any) -> jinja2.Environmen
         "pair_with": lambda value, other: (value, other),
         "k_heading": "k = {}".format,
     }
-    return environment
+    return made
 
 
 def _message(error: Exception) -> str:

@@ -1,7 +1,5 @@
-"""Writes report.json, report.md and report.html into a run directory.
-
-Pure: the bytes depend on what the run directory holds and on nothing else: clock, host or path.
-"""
+"""Writes report.json, report.md and report.html into a run directory. Pure: the bytes depend on
+what the run directory holds and on nothing else: clock, host or path."""
 
 import contextlib
 import gc
@@ -47,9 +45,8 @@ def make_reports(
     refresh: int | None = None,
     films: frozenset[str] | None = None,
 ) -> dict[str, bytes]:
-    """The reports of a run directory by file name, as `write_report` writes them. `films`: names of
-    the files that are taken to be in ``videos/``, instead of those that are. UserError if the run
-    directory is none or is damaged.
+    """The reports by file name. `films`: names that are taken to be in ``videos/``, instead of
+    those that are. UserError if the run directory is none or is damaged.
     """
     with _no_garbage_collection():
         run = read_run(run_dir)
@@ -58,7 +55,6 @@ def make_reports(
 
 
 def _reports(run: Run, templates: Templates, refresh: int | None) -> dict[str, bytes]:
-    """The reports of a run by file name."""
     differing = discordant(run)
     content = _rounded(report_content(run, differing))
     shown = {

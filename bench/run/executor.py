@@ -1,9 +1,7 @@
-"""Carries out a plan's cases, each once, with what they need first: the one place where ``bench``
-calls ``wmvla``.
+"""Carries out a plan's cases, each once, after their needs: here alone ``bench`` calls ``wmvla``.
 
-Shared between runs, in the cache folder beside ``results/``, each under a hash of what it was made
-from: tiny models, demonstrations, latents, the base policy. In the run directory: what the plan's
-own cases make.
+Shared between runs, in the cache beside ``results/``, each under a hash of what it was made from:
+tiny models, demonstrations, latents, base policy. In the run directory: what the plan's cases make.
 """
 
 import contextlib
@@ -18,7 +16,7 @@ from typing import Any
 import psutil
 
 from bench.formats.checksums import signed, sums_of
-from bench.formats.json_file import read_object
+from bench.formats.strict_json import read_object
 from bench.host.energy import Counter, NoReading, find_counter, reading
 from bench.judge.pairing import RowsByCase
 from bench.judge.progress import Progress, progress_of, wanted_looks
@@ -62,7 +60,6 @@ STAGES: dict[str, Callable[[Context, Case], dict[str, Any]]] = {
 
 
 def record_path(run_dir: Path, case_id: str) -> Path:
-    """Where a finished case is recorded."""
     return run_dir / "cases" / f"{case_id}.json"
 
 
@@ -72,8 +69,7 @@ def failure_path(run_dir: Path, case_id: str) -> Path:
 
 
 def failed_attempts(path: Path) -> list[dict[str, Any]]:
-    """What a failure record says of each attempt; of an unreadable one nothing, for it decides
-    nothing."""
+    """What a failure record says of each attempt; of an unreadable one nothing."""
     try:
         found = json.loads(path.read_text())
         return [*found["attempts"]]
@@ -118,8 +114,7 @@ class Executor:
     def ensure(self, case_id: str) -> dict[str, Any]:
         """The record of a case; whatever is missing of it and of its needs is done first.
 
-        A shard plays its part of a rollout whose needs are done (``undone_need``), and gives the
-        record of that part.
+        A shard plays its part of a rollout whose needs are done, and gives that part's record.
 
         Raises:
             Exception: what stopped the case, or a case that it needs; the same again when asked
@@ -141,8 +136,7 @@ class Executor:
             raise
 
     def _ensure_needs(self, case: Case) -> None:
-        """Do what the case needs. RuntimeError where that is another process's to do, and is not
-        done."""
+        """Do what the case needs. RuntimeError: another process has to, and has not."""
         for need in case.needs:
             if need in self.mine:
                 self.ensure(need)
@@ -150,22 +144,15 @@ class Executor:
                 raise RuntimeError(f"{case.id} needs {need}, which is not done")
 
     def join(self, case_id: str) -> int:
-        """Train beside the process that carries the case out (``bench.run.stages.joining``): this
-        one's exit code."""
-        return (
-            0
-            if self.is_done(case_id)
-            else joining.run(self.context, self.context.plan.case(case_id))
-        )
+        """Train beside the process that carries the case out: this one's exit code."""
+        case = self.context.plan.case(case_id)
+        return 0 if self._finished(case) else joining.run(self.context, case)
 
     def film(
         self, films: Films, rows: Mapping[str, Mapping[int, Row]]
     ) -> tuple[list[Path], list[str]]:
-        """Play episodes again and write films of them: the files, and why an episode has none
-        (``bench.run.stages.filming``).
-
-        UserError where a checkpoint is not here.
-        """
+        """Play episodes again and film them: the files, and why an episode has none. UserError
+        where a checkpoint is not here."""
         for case_id in films.episodes():
             need = self.undone_need(case_id)
             if need is not None:
@@ -183,7 +170,6 @@ class Executor:
         )
 
     def is_done(self, case_id: str) -> bool:
-        """Whether nothing is left to do of a case."""
         return self._finished(self.context.plan.case(case_id)) is not None
 
     def _finished(self, case: Case) -> dict[str, Any] | None:
@@ -200,11 +186,9 @@ class Executor:
         return record
 
     def _look_by_look(self, asked: Case) -> dict[str, Any]:
-        """Play the case that was ``asked`` for up to where it ends: its record.
-
-        If the plan has several looks, every rollout is played with it, all of them to one look
-        before any to the next. Another one that fails stops those alone that wait for its episodes.
-        """
+        """Play the case that was ``asked`` for up to where it ends: its record. If the plan has
+        several looks, every rollout is played with it, all of them to one look before any to the
+        next. Another one that fails stops those alone that wait for its episodes."""
         plan = self.context.plan
         together = plan.rollout_cases() if plan.last_look > 1 else [asked]
         parts: dict[str, list[dict[str, Any]]] = {case.id: [] for case in together}
@@ -239,8 +223,7 @@ class Executor:
         return records[asked.id]
 
     def _rows(self, case: Case) -> RowsByCase:
-        """Rows of the rollouts that say how far this one plays: of a plan with one look its
-        own."""
+        """Rows of the rollouts that say how far this one plays: with one look its own."""
         plan, run_dir = self.context.plan, self.context.run_dir
         if plan.last_look > 1:
             return read_journals(plan, run_dir)
@@ -327,8 +310,7 @@ class Executor:
             return None
 
     def _joules_since(self, before: Mapping[str, float] | None) -> dict[str, Any]:
-        """``joules`` since that reading and ``joules_of``, what counted them; nothing where it is
-        not recorded (`bench.host.energy`)."""
+        """``joules`` since that reading, and ``joules_of`` what; nothing if not recorded."""
         after = reading(self._energy)
         if self._energy is None or before is None or after is None:
             return {}
@@ -353,12 +335,8 @@ def _whole(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _cpu_seconds() -> float:
-    """CPU seconds of this process, of its children that ended, and of those that live with what of
-    theirs has ended.
-
-    Non-obvious: simulators are children of multiprocessing's fork server, which lives until this
-    process ends.
-    """
+    """CPU seconds of this process, its ended children, and its living ones with their ended ones.
+    Non-obvious: simulators are children of multiprocessing's fork server, which lives on."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     seconds = sum(usage.ru_utime + usage.ru_stime for usage in usages)
     for child in psutil.Process().children():

@@ -39,11 +39,8 @@ def choose(
     episodes: Sequence[int],
     limit: int,
 ) -> Films:
-    """The films asked for, at most `limit` of each rollout and of each pair, in table order.
-
-    An episode that ended in an error or a timeout has nothing to show. UserError for an episode
-    that no rollout has finished.
-    """
+    """The films asked for, at most `limit` of each rollout and of each pair, in table order. A
+    broken episode has nothing to show. UserError for one that no rollout has finished."""
     rows = {
         case: {row["index"]: row for row in found if not broken(row)}
         for case, found in rows_by_case.items()

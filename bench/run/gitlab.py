@@ -1,5 +1,4 @@
-"""A plan as a GitLab child pipeline: one job a case, each after the cases that it needs; then the
-report.
+"""A plan as a GitLab child pipeline: one job a case, after the cases it needs; then the report.
 
 Non-obvious: jobs may run on different computers, which share no disk. A job hands its own files on
 as artifacts and takes those of all cases before it, not only of the ones it needs directly: a
@@ -26,12 +25,9 @@ SHARED_KINDS = frozenset({"demonstrations", "base", "latents", "held-out"})
 
 
 def gitlab_pipeline(plan: Plan, flags: Sequence[str], run_dir: Path) -> dict[str, Any]:
-    """The pipeline as the content of a YAML file.
-
-    `flags` are the options that make the plan again; `run_dir` lies in the project, relative.
-
-    Non-obvious: pytest carries the cases out, because GitLab shows its JUnit report.
-    """
+    """The pipeline as the content of a YAML file. `flags` are the options that make the plan again;
+    `run_dir` lies in the project, relative. Non-obvious: pytest carries the cases out, because
+    GitLab shows its JUnit report."""
     groups = _groups(plan)
     command = [PYTEST, "suites/", f"--suite={plan.suite}", *flags]
     jobs = {name: _job(plan, name, groups, command, run_dir) for name in groups}
@@ -59,8 +55,7 @@ def gitlab_pipeline(plan: Plan, flags: Sequence[str], run_dir: Path) -> dict[str
 
 
 def _groups(plan: Plan) -> dict[str, tuple[Case, ...]]:
-    """The cases of each job: one, but all rollouts of a plan with several looks together, because
-    those need them in one place."""
+    """The cases of each job: one, or all rollouts of a plan with several looks, in one place."""
     rollouts = tuple(plan.rollout_cases()) if plan.last_look > 1 else ()
     groups: dict[str, tuple[Case, ...]] = {}
     for case in plan.cases:

@@ -1,5 +1,4 @@
-"""Where output goes: what libraries and child processes print into a case's log, progress to the
-terminal."""
+"""Where output goes: of libraries and children into a case's log, progress to the terminal."""
 
 import os
 import sys
@@ -15,10 +14,8 @@ STREAMS = (1, 2)
 @contextmanager
 def printed_to(log: Path) -> Iterator[None]:
     """Append to `log` what this process, and those it starts, print while the block lasts, and the
-    traceback of what ends it. A log in which nothing stands is removed.
-
-    Non-obvious: by descriptors, for other languages, processes and loggers that keep a stream.
-    """
+    traceback of what ends it. A log in which nothing stands is removed. Non-obvious: by
+    descriptors, for other languages, processes and loggers that keep a stream."""
     log.parent.mkdir(parents=True, exist_ok=True)
     kept = [os.dup(stream) for stream in STREAMS]
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.forecast.requirements import require
-from bench.formats.json_file import read_object
+from bench.formats.strict_json import read_object
 from bench.plan.cases import Case
 from bench.plan.document import Plan
 from bench.plan.files import write_plan
@@ -29,10 +29,8 @@ class Session:
 
     def carry_out(self, case_id: str) -> dict[str, Any]:
         """The record of a case, which is carried out, with what it needs, unless it is done.
-
         UserError, TripwireError: nothing may go on. RuntimeError: the record is not the plan's. Any
-        other exception: what stopped this case, or one that it needs.
-        """
+        other exception: what stopped this case, or one that it needs."""
         context, record = self.executor.context, self.executor.ensure(case_id)
         if wrong := contradiction(context.plan, context.plan.case(case_id), record, context.shard):
             raise RuntimeError(
@@ -45,8 +43,7 @@ class Session:
 def cases_here(
     plan: Plan, shard: Shard | None = None, cases: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Ids of the cases that are carried out here, in the plan's order: the named ones; else, of a
-    shard, all rollouts; else all."""
+    """Ids of the cases to do here, in order: the named; of a shard, all rollouts; else all."""
     every = plan.rollout_cases() if shard else plan.cases
     return tuple(cases) or tuple(case.id for case in every)
 
@@ -94,10 +91,7 @@ def session(
 
 def _refuse_undone_needs(executor: Executor, chosen: Sequence[str], flags: Sequence[str]) -> None:
     """UserError if what is chosen needs an undone case that is another process's to do.
-
-    Non-obvious: of several named cases the others are carried out, and those that lack something
-    fail by themselves.
-    """
+    Non-obvious: of several named cases those that lack something fail by themselves."""
     needs = {
         case_id: need
         for case_id in chosen
@@ -114,11 +108,8 @@ def _refuse_undone_needs(executor: Executor, chosen: Sequence[str], flags: Seque
 def contradiction(
     plan: Plan, case: Case, record: dict[str, Any], shard: Shard | None = None
 ) -> str | None:
-    """What a case's record says otherwise than its plan, in one sentence; None where they agree.
-
-    A rollout has the whole episode table, its shard of it, or all episodes up to a look; a replay
-    every held-out demonstration of every task.
-    """
+    """What a case's record says otherwise than its plan, in one sentence; None where they agree. A
+    rollout has the whole table, its shard, or all up to a look; a replay all held-out ones."""
     wanted: dict[str, Sequence[Any]] = {"case": [case.id], "kind": [case.kind]}
     if case.kind == "train":
         wanted["steps"] = [plan.recipe.training.steps]

@@ -27,12 +27,8 @@ def _on_sigterm(act: Callable[[int], None]) -> Iterator[list[int]]:
 
 
 def interrupt_on_sigterm() -> AbstractContextManager[list[int]]:
-    """Let the first SIGTERM interrupt this process as Ctrl-C does as long as the block lasts; those
-    after it do nothing. The yielded list holds the signals that came.
-
-    Non-obvious: Slurm signals every process of a job, and may do so twice. The second one must not
-    cut short the waiting for a training that writes its checkpoint.
-    """
+    """Let the first SIGTERM interrupt this process as Ctrl-C does; yields the signals that came.
+    Non-obvious: Slurm may signal twice. The second must not cut short a checkpoint's writing."""
 
     def interrupt(number_of_signals: int) -> None:
         if number_of_signals == 1:

@@ -15,10 +15,8 @@ def are_shared(plan: Plan, cases: Sequence[str]) -> bool:
 
 
 def joins(plan: Plan, cases: Sequence[str]) -> bool:
-    """Whether this process only joins in the training that rank 0 carries out.
-
-    UserError where srun started another number of processes than the machine trains with.
-    """
+    """Whether this process only joins in the training that rank 0 carries out. UserError where srun
+    started another number of processes than the machine trains with."""
     if not are_shared(plan, cases):
         return False
     machine = plan.machine

@@ -2,5 +2,4 @@
 
 
 class TripwireError(RuntimeError):
-    """The parts are wired wrongly. Nothing may be trained: every figure would be of another
-    experiment."""
+    """Wired wrongly. Nothing may be trained: every figure would be of another experiment."""

@@ -1,8 +1,7 @@
 """A run directory as one file that is the same wherever it is packed, and its safe unpacking.
 
-Without weights unless they are asked for, and never with what names a machine or a user: logs, jobs
-and batch scripts stay where they are. `wmbench verify` works on the file; the sums of what was left
-out stand in ``manifest.json``.
+Without weights unless asked for, and never with what names a machine or a user: logs, jobs and
+scripts. `wmbench verify` works on the file; sums of what was left out are in ``manifest.json``.
 """
 
 import contextlib
@@ -11,6 +10,7 @@ import io
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +20,7 @@ from bench.plan.document import Plan
 from bench.plan.files import load_plan
 from bench.record.privacy import anonymous
 from bench.verify.manifest import BESIDE, files_of
+from bench.verify.verify import Verified, verify
 from wmvla.errors import UserError
 from wmvla.files import rename_durably
 
@@ -37,11 +38,9 @@ NO_NAME_NO_TIME = b"\0\0\0\0\0\x02\xff"
 def pack(
     run_dir: Path, out: Path | None = None, weights: bool = False, names: bool = False
 ) -> Path:
-    """Pack a run directory into `out` (``<run name>.tar.gz`` here), and give that path.
-
-    `weights`: with its checkpoints. `names`: although a file names this user or this host.
-    UserError if it is no run directory, a file names somebody, or `out` cannot be written.
-    """
+    """Pack a run directory into `out` (``<run name>.tar.gz`` here), and give that path. `weights`:
+    with its checkpoints. `names`: although a file names this user or this host. UserError if it is
+    no run directory, a file names somebody, or `out` cannot be written."""
     plan = load_plan(run_dir)
     out = Path(f"{plan.run_name}{SUFFIXES[0]}") if out is None else out
     if not out.name.endswith(SUFFIXES):
@@ -124,13 +123,21 @@ def _zstd() -> str:
     return found
 
 
-def unpack(packed: Path, folder: Path) -> Path:
-    """Unpack into an empty `folder`, and give the run directory in it.
+def verify_packed(packed: Path, seal: str | None = None, templates: Path | None = None) -> Verified:
+    """As `verify`, of what `wmbench pack` made. UserError if it is damaged, or was not packed here.
 
-    Only plain files below one folder are taken; anything else (links, devices, paths that lead out)
-    is refused, so is more than the disk can take. UserError if `pack` did not make the file, or it
-    is damaged.
+    Non-obvious: it is unpacked two levels deep: a run directory lies beside a cache two levels up.
     """
+    with tempfile.TemporaryDirectory(prefix="wmbench-unpacked-") as folder:
+        results = Path(folder) / "results"
+        results.mkdir()
+        return verify(unpack(packed, results), seal, templates)
+
+
+def unpack(packed: Path, folder: Path) -> Path:
+    """Unpack into an empty `folder`, and give the run directory in it. Only plain files below one
+    folder are taken; links, devices, paths that lead out, and more than the disk can take are
+    refused. UserError also if damaged, or not by `pack`."""
     try:
         with packed.open("rb", buffering=0) as raw, _decompressed(raw, packed) as stream:
             tops = _extract(stream, packed, folder)

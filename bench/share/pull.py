@@ -1,8 +1,7 @@
 """Fetches the small files of a run on another machine: again and again, never for the worse.
 
-rsync fills a folder of its own inside the destination; only what arrived whole leaves it. What is
-here is replaced by what is there, but for journals: one that lacks an episode which is recorded
-here stays as it is.
+rsync fills a folder inside the destination; only what arrived whole leaves it and replaces what is
+here, but for journals that lack an episode which is recorded here.
 """
 
 import contextlib
@@ -48,12 +47,9 @@ class Pulled:
 
 
 def pull(source: str, destination: Path | None = None, weights: bool = False) -> Pulled:
-    """Fetch ``HOST:DIR``, or a folder of this machine, into `destination` (``results/<its name>``);
-    `weights`: with the checkpoints.
-
-    UserError if rsync is not there or fails (nothing has changed here then), another run lies here,
-    or another pull is at work.
-    """
+    """Fetch ``HOST:DIR``, or a folder here, into `destination` (``results/<its name>``). UserError
+    if rsync is not there or fails (nothing has changed here then), another run lies here, or
+    another pull is at work."""
     name = source.rstrip("/").rpartition("/")[2].rpartition(":")[2]
     if not name:
         raise UserError(f"{source}: there is no run directory in it; give HOST:DIR")
@@ -70,11 +66,8 @@ def pull(source: str, destination: Path | None = None, weights: bool = False) ->
 
 @contextlib.contextmanager
 def _alone(destination: Path) -> Iterator[IO[str]]:
-    """The lock file of a destination, taken. UserError if another pull has it.
-
-    Non-obvious: rsync holds it too, and needs a moment to end if the pull that started it is
-    killed. So the lock is tried for ``LOCK_SECONDS``.
-    """
+    """The lock file of a destination, taken. UserError if another pull has it. Non-obvious: rsync
+    holds it too, and outlives a killed pull for a moment: ``LOCK_SECONDS``."""
     with (destination / f"{STAGE}.lock").open("w") as file:
         deadline = time.monotonic() + LOCK_SECONDS
         while not lock_descriptor(file.fileno(), blocking=False):
@@ -145,7 +138,7 @@ def _take_over(stage: Path, destination: Path) -> Pulled:
         path, target = arrived[name], destination / name
         if not target.exists():
             new.append(name)
-        elif _same(path, target):
+        elif path.samefile(target) or filecmp.cmp(path, target, shallow=False):
             continue
         elif name.startswith("episodes/") and (lacks := _lacks(path, target)):
             kept.append(
@@ -167,10 +160,6 @@ def _lacks(theirs: Path, ours: Path) -> str | None:
     lines = set(theirs.read_bytes().split(b"\n"))
     lacking = sum(line not in lines for line in ours.read_bytes().split(b"\n")[:-1])
     return f"{lacking} line{'s' if lacking > 1 else ''}" if lacking else None
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
 
 
 def _replace(path: Path, target: Path) -> None:

@@ -10,8 +10,7 @@ import base64
 from pathlib import Path
 
 from bench.formats.checksums import sha256_of
-from bench.formats.json_file import read_object
-from bench.formats.strict_json import parse
+from bench.formats.strict_json import parse, read_object
 from bench.verify.manifest import ATTESTATION, MANIFEST
 from wmvla.errors import UserError
 

@@ -1,6 +1,6 @@
 """What `wmbench verify` found: damages, one line each, and notes on what could not be checked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,6 @@ from bench.formats.strict_json import NotStrictError, parse
 
 @dataclass(frozen=True)
 class Damage:
-    """One thing that is wrong."""
-
     file: str
     """Path in the run directory."""
     what: str
@@ -23,8 +21,6 @@ class Damage:
 
 @dataclass
 class Findings:
-    """Collects what the checks of one run directory find."""
-
     run_dir: Path
     damages: list[Damage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -41,6 +37,16 @@ class Findings:
         """Those of the files, in order, that something is wrong with."""
         named = {damage.file for damage in self.damages}
         return [file for file in files if file in named]
+
+    def files[T](
+        self, folder: str, suffix: str, known: Mapping[str, T], what: str
+    ) -> Iterator[tuple[str, Path, T]]:
+        """The visible files of a folder, by name one of the `known`; any other is a damage."""
+        for path in sorted((self.run_dir / folder).glob(f"[!.]*{suffix}")):
+            if path.name in known:
+                yield f"{folder}/{path.name}", path, known[path.name]
+            else:
+                self.damage(f"{folder}/{path.name}", f"not {what} of the plan")
 
     def read(self, file: str) -> Any:
         """The JSON document in a file of the run; None, and a damage, if it is not one."""

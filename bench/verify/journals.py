@@ -1,5 +1,4 @@
-"""Row by row: whether each journal is the plan's episode table, every episode once, every scene the
-same in all arms."""
+"""Row by row: is each journal the plan's table, every episode once, scenes alike in all arms?"""
 
 from collections import defaultdict
 from operator import itemgetter
@@ -82,11 +81,9 @@ def read_lines(
     done: bool,
     decoder: msgspec.json.Decoder[Any] | None = None,
 ) -> list[tuple[int, Any]]:
-    """The lines of a file that are JSON and have a form, numbered; the others are damages.
-
-    A last line without its newline is one that is being written, or that a killed run left: a
-    damage if the case is done. With a decoder all lines are read at once if none is wrong.
-    """
+    """The lines of a file that are JSON and have a form, numbered; the others are damages. A last
+    line without its newline is one that is being written, or that a killed run left: a damage if
+    the case is done. With a decoder all lines are read at once if none is wrong."""
     try:
         text = path.read_bytes()
     except OSError as error:

@@ -1,8 +1,7 @@
 """``manifest.json``: the sums of all files of a finished run, and the seal over its evidence.
 
-Written when the report of a finished run is; a file that changes later no longer matches its line.
-The *seal* is one SHA-256 over the evidence, that is all files that a verdict rests on: whoever
-publishes it can be held to it.
+Written with the report of a finished run; a file that changes later no longer matches. The *seal*
+is one SHA-256 over the evidence that a verdict rests on: who publishes it can be held to it.
 """
 
 import functools
@@ -12,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.formats.checksums import is_intact, sha256_of, sha256_of_lines, signed
-from bench.formats.json_file import read_object
-from bench.formats.strict_json import NotStrictError, parse
+from bench.formats.strict_json import NotStrictError, parse, read_object
 from bench.host.folders import CODE
 from bench.record.forms import Manifest, problems
-from bench.record.layout import belongs
 from bench.record.run import THROUGHPUT
 from wmvla.errors import UserError
 from wmvla.files import write_json
@@ -28,6 +25,18 @@ BESIDE = (MANIFEST, ATTESTATION)
 """What belongs to a run and is in no sum of it."""
 VERSION = 1
 REPORTS = ("report.html", "report.json", "report.md")
+FILES = {*REPORTS, "plan.json", "provenance.json", "controls.json", "throughput.json"}
+SUFFIXES = {
+    "cases": ".json",
+    "failures": ".json",
+    "imported": ".json",
+    "episodes": ".jsonl",
+    "metrics": ".jsonl",
+    "replays": ".jsonl",
+}
+"""By folder, the end of its files' names."""
+ANY_NAME = frozenset({"checkpoints", "jobs", "logs", "slurm", "videos"})
+"""Folders whose files may have any name."""
 EVIDENCE = (
     "plan.json",
     "provenance.json",
@@ -54,6 +63,17 @@ ONCE = ("plan.json", "provenance.json")
 
 Entries = dict[str, dict[str, Any]]
 """``bytes`` and ``sha256`` by path."""
+
+
+def belongs(name: str) -> bool:
+    """Whether a file is the run's; `name`: its path in the run directory, with ``/``."""
+    folder, *rest = parts = name.split("/")
+    if any(part.startswith(".") for part in parts):
+        return False
+    if not rest:
+        return name in FILES
+    fitting = folder in SUFFIXES and len(rest) == 1 and name.endswith(SUFFIXES[folder])
+    return folder in ANY_NAME or fitting
 
 
 def files_of(run_dir: Path) -> dict[str, Path]:
@@ -85,8 +105,7 @@ def seal_of(run_dir: Path) -> str:
 
 
 def write_manifest(run_dir: Path, ran: bool) -> str | None:
-    """Seal a finished run whose report has just been written, and give its seal; None, and nothing
-    is written, of another run.
+    """Seal a finished run whose report was just written: its seal; None, unwritten, of another.
 
     Non-obvious: to write a report must not bless a damage. What the manifest says of a file stays
     as it was, unless the file is a report, or its case's record is intact and vouches for it, or a

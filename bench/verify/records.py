@@ -17,16 +17,11 @@ def read_records(found: Findings, plan: Plan) -> Records:
     """The records of the plan's cases that have their form; other files are damages."""
     records: Records = {}
     ids = {f"{case.id}.json": case for case in plan.cases}
-    for path in sorted((found.run_dir / "cases").glob("[!.]*.json")):
-        file = f"cases/{path.name}"
-        if path.name not in ids:
-            found.damage(file, "not the record of a case of the plan")
-            continue
+    for file, _, case in found.files("cases", ".json", ids, "the record of a case"):
         record = found.read(file)
         if record is None:
             continue
         wrong = list(problems(CaseRecord, record))
-        case = ids[path.name]
         if not wrong and (record["case"], record["kind"]) != (case.id, case.kind):
             wrong = [
                 f"'case' is {record['case']!r} of kind {record['kind']!r}, the plan has {case.id}"
@@ -42,9 +37,7 @@ def read_records(found: Findings, plan: Plan) -> Records:
 
 def check_images(found: Findings, provenance: dict[str, Any], records: Records) -> None:
     """Note which cases were carried out in another container's image than the run began in.
-
-    Non-obvious: no damage. A run may be continued in a later image; older records name none.
-    """
+    Non-obvious: no damage. A run may be continued in a later image; older records name none."""
     if "image_digest" not in provenance:
         return
     began, others = _image(provenance["image_digest"]), defaultdict(list)
@@ -67,12 +60,9 @@ def check_trainings(found: Findings, plan: Plan, records: Records) -> None:
     """Every line of every metrics file; of a training that is done its last line too."""
     number = 0
     trainings = {f"{case.id}.jsonl": case for case in plan.cases if case.kind == "train"}
-    for path in sorted((found.run_dir / "metrics").glob("[!.]*.jsonl")):
-        file = f"metrics/{path.name}"
-        if path.name not in trainings:
-            found.damage(file, "not the metrics of a training of the plan")
-            continue
-        case = trainings[path.name]
+    for file, path, case in found.files(
+        "metrics", ".jsonl", trainings, "the metrics of a training"
+    ):
         record = records.get(case.id)
         lines = read_lines(found, file, path, Step, done=record is not None)
         number += len(lines)
@@ -113,14 +103,9 @@ def _check_end(
 
 def check_replays(found: Findings, plan: Plan, records: Records) -> None:
     """The figures of every replay again from its lines."""
-    replays = {f"{case.id}.jsonl": case for case in plan.cases if case.kind == "replay"}
+    replays = {f"{case.id}.jsonl": case.id for case in plan.cases if case.kind == "replay"}
     number = 0
-    for path in sorted((found.run_dir / "replays").glob("[!.]*.jsonl")):
-        file = f"replays/{path.name}"
-        if path.name not in replays:
-            found.damage(file, "not the replay of a case of the plan")
-            continue
-        case_id = replays[path.name].id
+    for file, path, case_id in found.files("replays", ".jsonl", replays, "the replay of a case"):
         lines = read_lines(found, file, path, Replayed, done=case_id in records)
         number += len(lines)
         if case_id in records and lines and file not in found.damaged([file]):

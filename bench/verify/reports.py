@@ -70,11 +70,8 @@ def _made_again(
     found: Findings, manifest: dict[str, Any] | None, templates: Path | None
 ) -> dict[str, bytes] | None:
     """The reports by name, but for those of other templates that are not here; None if impossible.
-
-    Non-obvious: a page links the films that there were when it was made. Where it is not what the
-    films that are here give, it is made again with those that the manifest lists: a run may be
-    packed or sent without them.
-    """
+    Non-obvious: a page links the films that there were. If it is not what today's films give, it is
+    made again with those that the manifest lists: a run may be packed or sent without them."""
     made_with = _made_with(found)
     if templates is not None and own_sha256(templates) != made_with:
         by = "with the built-in templates"
@@ -108,10 +105,8 @@ def rebuild(
     found: Findings, templates: Path | None = None, films: frozenset[str] | None = None
 ) -> dict[str, bytes] | None:
     """The reports as this program makes them of the run's files, by name; None, and a damage, if it
-    cannot. UserError if `templates` are broken.
-
-    `films`: names of films that are taken to be in ``videos/``, instead of those that are.
-    """
+    cannot. UserError if `templates` are broken. `films`: names of films that are taken to be in
+    ``videos/``, instead of those that are."""
     try:
         return make_reports(found.run_dir, templates, films=films)
     except UserError as error:

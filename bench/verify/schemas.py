@@ -28,7 +28,6 @@ OF: dict[str, type] = {
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """Of each document, by its name."""
     more: dict[type, dict[str, Any]] = {Plan: {"hash": Sha256}}
     return {name: json_schema(cls, **more.get(cls, {})) for name, cls in OF.items()}
 

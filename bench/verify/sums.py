@@ -14,8 +14,7 @@ LEFT_OUT = ("checkpoints/", "jobs/", "logs/", "slurm/", "videos/")
 
 
 def check_manifest(found: Findings) -> dict[str, Any] | None:
-    """Compare every file with the manifest: changed, missing and unknown ones are named. The
-    manifest; None if none can be read."""
+    """Compare every file with the manifest: what differs is named. None if it cannot be read."""
     if not (found.run_dir / MANIFEST).exists():
         return None
     manifest = found.read(MANIFEST)
@@ -109,10 +108,8 @@ def _hold(found: Findings, file: str, path: Path, expected: str, case_id: str) -
 
 
 def _note_outside(found: Findings, artefact: str | None, expected: str, case_id: str) -> bool:
-    """Whether an artefact outside of the run directory could be compared.
-
-    Non-obvious: the cache is no part of the run. Another run may have made it again, and otherwise.
-    """
+    """Whether an artefact outside of the run directory could be compared. Non-obvious: the cache is
+    no part of the run. Another run may have made it again, and otherwise."""
     path = found.run_dir.resolve().parent.parent / Path(artefact or "").expanduser()
     if artefact is None or not path.exists():
         return False

@@ -37,11 +37,8 @@ class Verified:
 
 
 def verify(run_dir: Path, seal: str | None = None, templates: Path | None = None) -> Verified:
-    """Look at everything that a run directory holds; `templates` are a user's own, that the reports
-    were made with, and `seal` is what the seal was said to be.
-
-    UserError if `run_dir` is no run directory, or the reports were made with other `templates`.
-    """
+    """Look at all that a run directory holds; `templates` made its reports, `seal`: as published.
+    UserError if `run_dir` is no run directory, or the reports were made with other `templates`."""
     if not (run_dir / PLAN_FILE).exists() and not (run_dir / MANIFEST).exists():
         raise UserError(f"{run_dir}: not a run directory (it has no {PLAN_FILE})")
     found = Findings(run_dir)

@@ -19,6 +19,10 @@ def interval_points(interval: Interval) -> str:
     return f"{points(interval.lower)} to {points(interval.upper)}"
 
 
+def interval_json(interval: Interval) -> dict[str, float]:
+    return {key: getattr(interval, key) for key in ("confidence", "lower", "upper")}
+
+
 def p_value(p: float | None) -> str:
     """As it stands in a table: ``0.03``, ``0.0042``, ``< 0.0001``."""
     if p is None:

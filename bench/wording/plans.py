@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bench.forecast.by_operations import Estimator, assumptions
 from bench.forecast.costs import Cost
-from bench.judge.power import Discordance, EquivalenceLimit, Limit, pairs_of, share_played
+from bench.judge.power import Discordance, EquivalenceLimit, Limit, limit_of, pairs_of, share_played
 from bench.plan.document import Plan
 from bench.plan.suite import Claim
 from bench.wording.numbers import count, hours_text
@@ -15,7 +15,6 @@ USUAL_GAIN = 0.05
 
 
 def limit_sentence(limit: Limit) -> str:
-    """What it would take."""
     if isinstance(limit, EquivalenceLimit):
         return (
             f"{sentence_case(discordance_note(limit.discordance))}, {limit.pairs} paired episodes "
@@ -52,6 +51,13 @@ def out_of_reach_note(claim: Claim, limit: Limit) -> str | None:
     return None
 
 
+def out_of_reach_notes(plan: Plan) -> list[str]:
+    """Those of all claims that are asked; none of a plan that cannot conclude."""
+    asked = [claim for claim in plan.claims if claim.asked and plan.concludes]
+    notes = (out_of_reach_note(claim, limit_of(plan, claim)) for claim in asked)
+    return [note for note in notes if note]
+
+
 def looks_sentence(plan: Plan) -> str | None:
     """When a sequential plan looks, and what it saves; None of a plan of fixed size."""
     if plan.last_look == 1:
@@ -67,7 +73,6 @@ def looks_sentence(plan: Plan) -> str | None:
 
 
 def power_heading(plan: Plan) -> str:
-    """What `plan_sentences` are about."""
     alike = ", if training seeds do not differ" if len(plan.seeds) > 1 else ""
     return f"What {pairs_of(plan)} paired episodes can show, with a chance of 80 %{alike}:"
 
@@ -111,9 +116,7 @@ def cost_lines(
     plan: Plan, costs: Sequence[Cost], references: Sequence[str], estimator: Estimator | None = None
 ) -> list[tuple[str, str]]:
     """Wall time, CPU or GPU time and disk of a plan, each with what it lacks: (name, text) pairs.
-
-    `estimator`: what filled the costs that no reference knows; None: they are left out.
-    """
+    `estimator`: what filled the costs that no reference knows; None: they are left out."""
     if not references and estimator is None:
         unknown = "no comparable run on a machine of this name, so time and disk are not known"
         return [("cost", f"no reference: {unknown}")]
@@ -166,11 +169,9 @@ def discordance_note(discordance: Discordance) -> str:
 
 
 def effort_note(limit: Limit, hours_a_pair: float | None, unit: str) -> str:
-    """What it would take to conclude four times in five, in episodes and hours of playing.
-
-    Of a claim that seeks no certain gain, to find one of `USUAL_GAIN`. `hours_a_pair`: hours that
-    one more episode of both rollouts takes, in `unit` (``CPU-hours``); None: not known.
-    """
+    """What it would take to conclude four times in five, in episodes and hours of playing. Of a
+    claim that seeks no certain gain, to find one of `USUAL_GAIN`. `hours_a_pair`: hours that one
+    more episode of both rollouts takes, in `unit` (``CPU-hours``); None: not known."""
     if isinstance(limit, EquivalenceLimit):
         needed, aim = limit.episodes, "To show equality, if it is true,"
     elif limit.effect is not None:

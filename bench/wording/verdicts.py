@@ -22,7 +22,6 @@ def verdict_line(plan: Plan, verdict: Verdict) -> str:
 
 
 def overall_reason(plan: Plan, verdict: Verdict) -> str:
-    """Why the whole is decided as it is."""
     asked = [claim for claim in verdict.claims if claim.claim.asked]
     held = [claim for claim in asked if claim.decision == "SUPPORTED"]
     if verdict.why == "scale":
@@ -75,7 +74,6 @@ def these_checkpoints(plan: Plan) -> str:
 
 
 def seeds_note(plan: Plan) -> str:
-    """What the number of training seeds allows to say."""
     if len(plan.seeds) == 1:
         return (
             f"One training seed ({plan.seeds[0]}): every statement is about these checkpoints, not"

@@ -1,5 +1,4 @@
-"""What the benchmarks of a device share: which machine this is, and judging a figure by its
-references."""
+"""What the benchmarks of a device share: which machine this is, and judging a figure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +30,6 @@ class Here:
     """None if this computer does not report it."""
 
     def joules(self) -> dict[str, float] | None:
-        """Joules so far, by what counts them."""
         return reading(self.energy)
 
     @property
@@ -57,15 +55,9 @@ def here(request: pytest.FixtureRequest) -> Here:
 
 @pytest.fixture
 def measured(here: Here, benchmark: Any) -> Callable[..., None]:
-    """``measured(name, value, unit, **beside)``: report a figure, put it into pytest-benchmark's
-    JSON, judge it by its reference.
-
-    Memory and energy beside it are figures too, ``<name>_<key>``: they are judged where they have a
-    reference.
-
-    Non-obvious: this comes after the test's own asserts. That a benchmark is right, and that it is
-    fast, are two judgements.
-    """
+    """``measured(name, value, unit, **beside)``: report a figure, and judge it by its reference.
+    Memory and energy beside it are figures too, ``<name>_<key>``, judged by references.
+    Non-obvious: this comes after the test's own asserts: being right and fast are two things."""
 
     def measured_is(name: str, value: float, unit: str, **beside: float) -> None:
         found = judge(here.performance, name, value, unit)

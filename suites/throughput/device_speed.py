@@ -1,29 +1,14 @@
-"""What the device itself can do: a matrix product, and copying its memory. All other speeds are
-stand beside these."""
+"""What the device itself can do: a matrix product, a memory copy. All speeds stand beside these."""
 
-import time
 from collections.abc import Callable
 
 import torch
+from clocks import seconds_of
 
 GEMM_SIDE = {"cpu": 512, "cuda": 8192}
 """Rows and columns of the square matrices. On a GPU large enough that the launch does not count."""
 COPY_BYTES = {"cpu": 2**26, "cuda": 2**32}
 REPEATS = {"cpu": 5, "cuda": 50}
-
-
-def seconds_of(work: Callable[[], object], device: str, repeats: int) -> float:
-    """Mean seconds of `work` when it is asked for `repeats` times in a row.
-
-    Non-obvious: a GPU works behind the caller's back. It is waited for before the clock starts and
-    stops, not between.
-    """
-    _wait(device)
-    began = time.perf_counter()
-    for _ in range(repeats):
-        work()
-    _wait(device)
-    return (time.perf_counter() - began) / repeats
 
 
 def matrix_product(device: str, dtype: torch.dtype) -> tuple[Callable[[], torch.Tensor], float]:
@@ -42,13 +27,7 @@ def memory_copy(device: str) -> tuple[Callable[[], torch.Tensor], float]:
 
 
 def measured_tflops(device: str, dtype: torch.dtype) -> float:
-    """10^12 floating-point operations a second of the matrix product, after a warm-up; the best of
-    three."""
+    """10^12 operations a second of the matrix product, after a warm-up; the best of three."""
     work, operations = matrix_product(device, dtype)
     seconds_of(work, device, 3)
     return operations / min(seconds_of(work, device, REPEATS[device]) for _ in range(3)) / 1e12
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()

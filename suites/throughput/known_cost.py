@@ -1,5 +1,4 @@
-"""A simulator whose steps cost a known time, in a module of its own: every simulator process
-imports it."""
+"""A simulator whose steps cost a known time, in a module that every simulator process imports."""
 
 import time
 
@@ -12,39 +11,31 @@ STEP_SECONDS = 0.01
 SIZE = 128
 
 
-class KnownCost:
+class Free:
     """Every step takes ``seconds`` of waiting, so that a busy neighbour does not lengthen it."""
 
     cameras = ("image", "image2")
     language = "do nothing"
     resets_are_cheap = True
     renders = 0
+    seconds = 0.0
+    image = np.zeros((SIZE, SIZE, 3), np.uint8)
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.image = np.zeros((SIZE, SIZE, 3), np.uint8)
+    def __init__(self, environment: Environment, task: int) -> None: ...
 
     def reset(self, init: int, env_seed: int, want: frozenset[str]) -> Observation:
-        return self._observe(want)
+        return Observation(np.zeros(8, np.float32), dict.fromkeys(want, self.image))
 
     def step(self, action: np.ndarray, want: frozenset[str]) -> StepResult:
         if self.seconds:
             time.sleep(self.seconds)
-        return StepResult(self._observe(want), False)
+        return StepResult(self.reset(0, 0, want), False)
 
     def scene_hash(self) -> str:
         return "scene"
 
-    def close(self) -> None:
-        pass
-
-    def _observe(self, want: frozenset[str]) -> Observation:
-        return Observation(np.zeros(8, np.float32), dict.fromkeys(want, self.image))
+    def close(self) -> None: ...
 
 
-def make_slow(environment: Environment, task: int) -> KnownCost:
-    return KnownCost(STEP_SECONDS)
-
-
-def make_free(environment: Environment, task: int) -> KnownCost:
-    return KnownCost(0)
+class Slow(Free):
+    seconds = STEP_SECONDS

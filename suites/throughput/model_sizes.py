@@ -1,5 +1,4 @@
-"""Policies and encoders with random weights, and batches of noise: the published sizes on a GPU,
-tiny ones on a CPU.
+"""Policies and encoders with random weights, batches of noise: published sizes on a GPU, else tiny.
 
 Nothing is fetched. The published sizes are those of public configurations:
 SmolVLM2-500M-Video-Instruct under LeRobot's own defaults of SmolVLA, and V-JEPA 2 ViT-g at 256
@@ -86,13 +85,9 @@ def size_for(device: str) -> Size:
 
 
 def make_vlm(folder: Path, size: Size, sentences: list[str]) -> Path:
-    """A SmolVLM2 folder of this size: configuration, tokenizer and processor, with no weights of
-    its own.
-
-    Non-obvious: SmolVLA takes its weights from itself (``load_vlm_weights`` is off), so those of
-    the tiny model, which this folder begins as, are never read, and half a billion need not be
-    written.
-    """
+    """A SmolVLM2 folder of this size: configuration, tokenizer, processor, no weights of its own.
+    Non-obvious: SmolVLA takes its weights from itself (``load_vlm_weights`` is off): those of the
+    tiny model that this folder begins as are never read, and half a billion need not be written."""
     small = BaseModel(
         source="tiny",
         vision_patch=size.policy.vision_patch,

@@ -1,5 +1,4 @@
-"""The engine's own cost, with simulators whose steps cost a known time and a policy that costs
-nothing.
+"""The engine's own cost: steps of a known time, and a policy that costs nothing.
 
 Efficiency is that of two simulator processes against one: seconds of one / (2 x seconds of two).
 The overhead is CPU seconds of the engine's process, starts of the simulators included, over all
@@ -13,6 +12,7 @@ from typing import Any
 import known_cost
 import numpy as np
 import pytest
+from clocks import take_turns
 
 from wmvla.recipe import Environment, EpisodeRow
 from wmvla.rollout.engine import roll_out
@@ -26,8 +26,6 @@ MOST_OVERHEAD = 1e-3
 
 
 class FreePolicy:
-    """Answers at once."""
-
     def __init__(self, largest_batch: int) -> None:
         self.largest_batch = largest_batch
 
@@ -49,18 +47,10 @@ def play(episodes: int, workers: int, make: Any, world_frames: int = 0) -> tuple
 
 
 def test_two_simulators_against_one(benchmark: Any) -> None:
-    """The benchmark's time is that of two; ``extra_info`` has both, each the faster of three rounds
-    taken in turn."""
-    play(2, 2, known_cost.make_slow)  # the fork server starts once in a process
-    seconds: dict[int, list[float]] = {1: [], 2: []}
-
-    def one() -> None:
-        seconds[1].append(play(8, 1, known_cost.make_slow)[0])
-
-    benchmark.pedantic(
-        lambda: seconds[2].append(play(8, 2, known_cost.make_slow)[0]), setup=one, rounds=3
-    )
-    alone, together = min(seconds[1]), min(seconds[2])
+    """The benchmark's time is that of two; ``extra_info`` has both, of three rounds in turn."""
+    play(2, 2, known_cost.Slow)  # the fork server starts once in a process
+    sides = (lambda: play(8, 1, known_cost.Slow)[0], lambda: play(8, 2, known_cost.Slow)[0])
+    alone, together = map(min, take_turns(benchmark, *sides, 3))
     efficiency = alone / (2 * together)
     benchmark.extra_info.update(
         one=round(alone, 3), two=round(together, 3), efficiency=round(efficiency, 3)
@@ -74,13 +64,12 @@ def test_two_simulators_against_one(benchmark: Any) -> None:
 
 @pytest.mark.parametrize("world_frames", [0, 7])
 def test_overhead_at_64_environments(benchmark: Any, world_frames: int) -> None:
-    """A query of two 128-pixel images every 10 steps, with 7 more for the memory: the least that is
-    asked each step."""
+    """A query of two 128-pixel images every 10 steps, with 7 more for the memory."""
     episodes = 256
-    play(2, 2, known_cost.make_free)
+    play(2, 2, known_cost.Free)
     spent: list[float] = []
     benchmark.pedantic(
-        lambda: spent.append(play(episodes, 64, known_cost.make_free, world_frames)[1]), rounds=3
+        lambda: spent.append(play(episodes, 64, known_cost.Free, world_frames)[1]), rounds=3
     )
     each = min(spent) / (episodes * STEPS)
     benchmark.extra_info.update(

@@ -1,5 +1,4 @@
-"""Closed-loop evaluation: LeRobot's own loop against the engine, the same checkpoints and episodes,
-in turn, in one run.
+"""LeRobot's own loop against the engine: the same checkpoints and episodes, in turn, in one run.
 
 The checkpoints are suite core's (at ``--scale``), trained where they are not there yet. LeRobot's
 side is ``lerobot.scripts.lerobot_eval.rollout`` with its own environment and processors, one
@@ -45,8 +44,7 @@ Outcome = tuple[int, bool, int]
 
 @dataclass
 class Side:
-    """What one way of playing cost, episodes apart from what is made once; outcomes: row, success,
-    steps."""
+    """What one way of playing cost, starts apart; outcomes: row, success, steps."""
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -79,8 +77,7 @@ def checkpoint_of(executor: Executor, arm: str) -> Path:
 
 
 class SameNoise(torch.nn.Module):
-    """A policy for LeRobot's loop whose noise is that of a row of the episode table, query by
-    query."""
+    """A policy for LeRobot's loop whose noise is that of an episode's row, query by query."""
 
     def __init__(self, policy: Any) -> None:
         super().__init__()
@@ -167,8 +164,7 @@ class Stock:
 def play_with_the_engine(
     plan: Plan, policy: RolloutPolicy, rows: list[EpisodeRow], side: Side
 ) -> None:
-    """Seconds end with the last episode and begin when the first could: when every simulator has
-    its scene."""
+    """Seconds from when every simulator has its scene to the end of the last episode."""
     environment = plan.recipe.environment
     simulators = Simulators(environment, policy.world_frames, policy.world_cameras, make_simulation)
     workers = plan.machine.rollout_workers or worker_count(len(rows), policy_on_gpu=False)
@@ -195,8 +191,7 @@ def play_with_the_engine(
 def test_the_engine_against_lerobots_own_loop(
     benchmark: Any, trained: Executor, measured: Callable[..., None], arm: str
 ) -> None:
-    """The benchmark's time is the engine's; ``extra_info`` has both sides. The bounds hold for
-    episodes worth the name."""
+    """The benchmark's time is the engine's; ``extra_info`` has both. Bounds: long episodes."""
     plan = trained.context.plan
     chunk = min(N_ACTION_STEPS, plan.recipe.base.chunk_size)
     checkpoint = checkpoint_of(trained, arm)

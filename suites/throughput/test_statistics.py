@@ -1,5 +1,4 @@
-"""What judging costs: CPU seconds from the rows of 100,000 episodes of each of core's five rollouts
-to the verdict."""
+"""What judging costs: CPU seconds from 5 x 100,000 episodes' rows to the verdict."""
 
 import dataclasses
 import random
@@ -22,8 +21,7 @@ RATES = {"E0-none": 0.836, "E1-zero": 0.836, "E2-pred": 0.86, "E2-zero": 0.83, "
 
 
 def big_plan(inits: int, episodes: int = EPISODES) -> Plan:
-    """Ten tasks, `inits` initial states of each, and as many repeats as make `episodes`; gains of 2
-    points are sought."""
+    """Ten tasks, `inits` states of each, repeats up to `episodes`; gains of 2 points are sought."""
     plan = make_plan(load_suite("core"), "full", load_machine("cpu"))
     rollout = dataclasses.replace(
         plan.recipe.rollout, inits=tuple(range(inits)), episodes=episodes // 10

@@ -1,5 +1,4 @@
-"""What the memory costs: CPU seconds of a fine-tune step of E2 against one of E0, at mini scale,
-side by side.
+"""What memory costs: CPU seconds of a fine-tune step of E2 against E0's, at mini, side by side.
 
 A step is the loop's: rows, augmentation, preprocessing (with E2's latents), forward, backward,
 clipping, update, metrics.
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from clocks import take_turns
 from noise_dataset import REPO_ID, write_noise
 
 from bench.plan.suite import load_suite
@@ -36,8 +36,7 @@ EPISODES = (130, 120)
 TURNS, STEPS = 12, 10
 """The arms take turns of ``STEPS`` steps, so that a busy neighbour slows both."""
 MOST_RATIO = 1.10
-"""Issue 3. On two cores of an EPYC it was missed by a hundredth (docs/mini.md), which shows as an
-expected failure."""
+"""Issue 3. Missed by a hundredth on two cores (docs/mini.md): then an expected failure."""
 RECIPE = load_suite("core").scales["mini"].recipe
 
 
@@ -122,15 +121,9 @@ def turns(job: TrainingJob) -> Callable[[], float]:
 def test_a_step_with_memory_against_a_plain_one(
     benchmark: Any, jobs: dict[str, TrainingJob], measured: Callable[..., None]
 ) -> None:
-    """The benchmark's time is E2's; ``extra_info`` has both arms' CPU milliseconds a step, of their
-    fastest turns."""
-    plain, memory = turns(jobs["E0"]), turns(jobs["E2"])
-    spent: dict[str, list[float]] = {"E0": [], "E2": []}
-
-    def both() -> None:
-        spent["E0"].append(plain())
-
-    benchmark.pedantic(lambda: spent["E2"].append(memory()), setup=both, rounds=TURNS)
+    """The benchmark's time is E2's; ``extra_info`` has both arms' CPU ms a step, of fast turns."""
+    turn = take_turns(benchmark, turns(jobs["E0"]), turns(jobs["E2"]), TURNS)
+    spent = dict(zip(("E0", "E2"), turn, strict=True))
     fastest = {arm: sorted(times[1:])[: TURNS // 3] for arm, times in spent.items()}
     cost = {arm: 1e3 * sum(times) / len(times) / STEPS for arm, times in fastest.items()}
     ratio = cost["E2"] / cost["E0"]

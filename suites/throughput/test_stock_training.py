@@ -1,5 +1,4 @@
-"""Training samples/s of our loop against stock ``lerobot-train``: one checkpoint (E0), one dataset,
-one batch size, in one run.
+"""Training samples/s of our loop against stock ``lerobot-train``: same checkpoint, data, batch.
 
 Each side is its own command, in a process of its own, for few steps and for many; the difference is
 what steps cost, without start-up: imports, opening the data (ours decodes all of it once), the
@@ -8,16 +7,15 @@ is tiny. Images are not augmented on either side.
 """
 
 import os
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from clocks import children_cpu_seconds
 
 from conftest import Here
 
@@ -30,17 +28,10 @@ BATCH = {"cpu": 32, "cuda": 32}
 READERS = {"cpu": 0, "cuda": 4}
 """LeRobot's ``num_workers``: its default where there are cores for them."""
 IMAGE = {"cpu": 64, "cuda": 256}
-"""Pixels of a side in the dataset: the mini scale's, and those of LIBERO's published
-demonstrations."""
+"""Pixels of a side in the dataset: the mini scale's, and those of published demonstrations."""
 EPISODES = (130, 120)
 LEAST_RATIO = 1.3
 """Issue 6, where a GPU is at hand."""
-
-
-@dataclass(frozen=True)
-class Spent:
-    seconds: float
-    cpu_seconds: float
 
 
 @pytest.fixture(scope="module")
@@ -63,22 +54,17 @@ def parts(here: Here, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, P
     return dataset, root / "base"
 
 
-def spent_by(command: list[str], log: Path, here: Here) -> Spent:
-    """What a command costs that ends well."""
+def spent_by(command: list[str], log: Path, here: Here) -> tuple[float, float]:
+    """Seconds, and CPU seconds, of a command that ends well."""
     threads = {"OMP_NUM_THREADS": "1"} if here.device == "cpu" else {}
     offline = {**os.environ, **threads, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    began, before = time.monotonic(), _children_cpu_seconds()
+    began, before = time.monotonic(), children_cpu_seconds()
     with log.open("w") as output:
         ended = subprocess.run(
             command, stdout=output, stderr=subprocess.STDOUT, env=offline, timeout=1800, check=False
         )
     assert ended.returncode == 0, log.read_text()[-3000:]
-    return Spent(time.monotonic() - began, _children_cpu_seconds() - before)
-
-
-def _children_cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    return time.monotonic() - began, children_cpu_seconds() - before
 
 
 def lerobots(here: Here, dataset: Path, base: Path, out: Path, steps: int) -> list[str]:
@@ -137,9 +123,8 @@ def test_our_loop_against_stock_lerobot_train(
     parts: tuple[Path, Path],
     tmp_path: Path,
 ) -> None:
-    """The benchmark's time is that of all four trainings. The ratio is of wall seconds on a GPU, of
-    CPU seconds on a CPU."""
-    costs: dict[str, list[Spent]] = {side: [] for side in SIDES}
+    """The benchmark's time is of all four trainings. The ratio: wall on a GPU, CPU on a CPU."""
+    costs: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
 
     def all_four() -> None:
         for turn in (0, 1):
@@ -154,8 +139,8 @@ def test_our_loop_against_stock_lerobot_train(
     for side, (first, second) in costs.items():
         few, many = STEPS[here.device][side]
         samples = (many - few) * BATCH[here.device]
-        rates[side] = samples / (second.seconds - first.seconds)
-        cpu[side] = 1e3 * (second.cpu_seconds - first.cpu_seconds) / samples
+        rates[side] = samples / (second[0] - first[0])
+        cpu[side] = 1e3 * (second[1] - first[1]) / samples
         assert min(rates[side], cpu[side]) > 0, "more steps cost more"
     ratios = {
         "wall_ratio": rates["ours"] / rates["lerobot"],

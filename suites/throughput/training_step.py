@@ -1,68 +1,67 @@
 """Forward, backward and update of one arm, on a batch that lies on the device already."""
 
-import contextlib
 from pathlib import Path
 
 import torch
-from model_sizes import make_batch, make_policy, make_vlm, policy_config, size_for
+from model_sizes import Size, make_batch, make_policy, make_vlm, policy_config, size_for
 
 from bench.plan.suite import load_suite
 from conftest import Here
 from wmvla.sim.libero.language import task_sentences
 from wmvla.train.step import make_optimizer, parameter_groups
 
-CPU_SAMPLES, GPU_SAMPLES = 4, 32
+SAMPLES = {"cpu": 4, "cuda": 32}
+"""What one device takes at once, if its machine does not say."""
 CLIP = 10.0
-
-
-def samples_for(here: Here) -> int:
-    """Samples that one device takes at once."""
-    return here.performance.device_batch or (GPU_SAMPLES if here.device == "cuda" else CPU_SAMPLES)
 
 
 class TrainingStep:
     """Call it to take a step. Its losses stay on the device, so that nothing waits for them."""
 
-    def __init__(self, here: Here, arm: str, folder: Path) -> None:
-        device, size = here.device, size_for(here.device)
-        self.here, self.samples = here, samples_for(here)
+    def __init__(
+        self, here: Here, arm: str, folder: Path, size: Size | None = None, samples: int = 0
+    ) -> None:
+        self.here, device, size = here, here.device, size or size_for(here.device)
+        self.samples = samples or here.performance.device_batch or SAMPLES[device]
         self.policy = make_policy(
             policy_config(arm, make_vlm(folder / "vlm", size, task_sentences()), size, device)
         )
         self.batch = make_batch(self.policy, self.samples, size, device)
-        self.optimizer = make_optimizer(
-            parameter_groups(self.policy), load_suite("core").scales["full"].recipe.training
-        )
-        self.trained = [
-            parameter for parameter in self.policy.parameters() if parameter.requires_grad
-        ]
-        self.losses: list[torch.Tensor] = []
+        self.forward = self.policy.forward
+        recipe = load_suite("core").scales["full"].recipe
+        self.optimizer = make_optimizer(parameter_groups(self.policy), recipe.training)
+        config, draws = self.policy.config, torch.Generator().manual_seed(0)
+        shape = self.samples, config.chunk_size, config.max_action_dim
+        self.noise = torch.randn(shape, generator=draws).to(device)
+        self.time = torch.full((self.samples,), 0.5, device=device)
+        self.trained = [one for one in self.policy.parameters() if one.requires_grad]
+        self.seen: list[torch.Tensor] = []
 
-    def __call__(self) -> None:
+    def losses(self) -> torch.Tensor:
+        """Forward and backward; the action losses of the batch (B,)."""
         with autocast(self.here):
-            per_sample, details = self.policy.forward(self.batch, reduction="none")
-        loss = details.get("action_loss_per_sample", per_sample).mean()
-        if "world_loss_per_sample" in details:
-            loss = loss + self.policy.config.lambda_world * details["world_loss_per_sample"].mean()
-        loss.backward()
+            per_sample, details = self.forward(self.batch, self.noise, self.time, "none")
+        per_sample.mean().backward()
+        found: torch.Tensor = details.get("action_loss_per_sample", per_sample).detach()
+        return found
+
+    def __call__(self) -> torch.Tensor:
+        """``losses``, and an update of the weights."""
+        self.seen.append(self.losses())
         torch.nn.utils.clip_grad_norm_(self.trained, CLIP)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.losses.append(loss.detach())
+        return self.seen[-1]
 
     def check(self) -> None:
         """That what was timed was a training: every loss was a number."""
-        assert torch.stack(self.losses).isfinite().all()
-
-    @property
-    def million_parameters(self) -> float:
-        return sum(parameter.numel() for parameter in self.policy.parameters()) / 1e6
+        assert torch.stack(self.seen).isfinite().all()
 
 
-def autocast(here: Here) -> contextlib.AbstractContextManager[object]:
+def million_parameters(model: torch.nn.Module) -> float:
+    return sum(parameter.numel() for parameter in model.parameters()) / 1e6
+
+
+def autocast(here: Here) -> torch.autocast:
     """The machine's precision, as training has it."""
-    return (
-        torch.autocast(here.device, torch.bfloat16)
-        if here.machine.precision == "bf16"
-        else contextlib.nullcontext()
-    )
+    return torch.autocast(here.device, torch.bfloat16, enabled=here.machine.precision == "bf16")

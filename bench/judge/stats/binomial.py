@@ -1,5 +1,4 @@
-"""The binomial distribution, from `scipy.special`: to import `scipy.stats` for it would cost every
-command half a second."""
+"""The binomial distribution, from `scipy.special`: `scipy.stats` takes half a second to import."""
 
 import functools
 import math
@@ -35,10 +34,8 @@ def chances(
 
 def critical_wins(fewest: int, most: int, alpha: float) -> NDArray[np.int64]:
     """Of each number of trials from `fewest` to `most` the fewest successes of a fair coin whose
-    `upper_tail` is at most `alpha`, in (0, 1); one more than the trials if none is.
-
-    Non-obvious: a search for a number of episodes asks again and again for almost the same numbers.
-    """
+    `upper_tail` is at most `alpha`, in (0, 1); one more than the trials if none is. Non-obvious: a
+    search for a number of episodes asks again and again for almost the same numbers."""
     first, last = fewest // BLOCK, most // BLOCK
     blocks = [_critical_wins(block, alpha) for block in range(first, last + 1)]
     return np.concatenate(blocks)[fewest - first * BLOCK : most + 1 - first * BLOCK]

@@ -1,8 +1,5 @@
 """Confidence intervals of a paired difference: success(left) - success(right) on the same episodes.
-
-A Wald interval has zero width where no pair is discordant, and would "prove" equivalence from three
-episodes. The intervals here do not: see `score_interval`.
-"""
+A Wald interval has no width without discordant pairs: equivalence from three episodes."""
 
 from dataclasses import dataclass
 
@@ -22,21 +19,17 @@ class Interval:
     confidence: float
 
     def inside(self, margin: float) -> bool:
-        """True where the whole interval lies strictly within +-margin.
-
-        At `tost_confidence(alpha)` this is the equivalence test at level alpha.
-        """
+        """True where the whole interval lies strictly within +-margin. At `tost_confidence(alpha)`
+        this is the equivalence test at level alpha."""
         return -margin < self.lower and self.upper < margin
 
 
 def tost_confidence(alpha: float) -> float:
-    """Confidence of the interval that carries out two one-sided tests (TOST), each at level
-    `alpha`.
+    """Confidence of the interval that carries out two one-sided tests (TOST) at level `alpha`.
 
-    The tests reject "difference <= -margin" and "difference >= margin" exactly where the interval
-    at 1 - 2 alpha lies inside +-margin. Source: D. J. Schuirmann (1987), J. Pharmacokinet.
-    Biopharm. 15:657-680; for paired rates by a score interval, T. Tango (1998), Stat. Med.
-    17:891-908.
+    The tests reject "difference <= -margin" and "difference >= margin" exactly if the interval at 1
+    - 2 alpha lies inside +-margin. Source: D. J. Schuirmann (1987), J. Pharmacokinet. Biopharm.
+    15:657-680; for paired rates T. Tango (1998), Stat. Med. 17:891-908.
     """
     return 1 - 2 * alpha
 
@@ -54,10 +47,9 @@ def score_interval(
     (1948), Psychometrika 13:185-187 (the correction).
 
     Non-obvious: without the correction the true error of a one-sided 5 % test reaches 8.8 % at some
-    counts below 130 pairs; with it none above 5 % was found
-    (tests/bench/judge/stats/test_difference.py enumerates), and for a 2.5 % test none above 2.6 %.
-    Without any discordant pair the interval still has a width: at 90 %, +-17 points from 24 pairs;
-    +-5 points take 87.
+    counts below 130 pairs; with it none above 5 % was found (test_difference.py enumerates), and
+    for a 2.5 % test none above 2.6 %. Without any discordant pair the interval still has a width:
+    at 90 %, +-17 points from 24 pairs; +-5 points take 87.
     """
     assert left_only >= 0
     assert right_only >= 0
@@ -78,8 +70,7 @@ def score_rejects_above(
     confidence: float,
     continuity: float = CONTINUITY,
 ) -> NDArray[np.bool_]:
-    """Whether the upper bound of `score_interval` lies below `difference`, for many outcomes at
-    once and without bounds."""
+    """Whether `score_interval` lies below `difference`, for many outcomes at once."""
     z = float(ndtri((1 + confidence) / 2))
     shortfall = pairs * difference - (left_only - right_only) - continuity
     return np.asarray(shortfall > z * _score_sd(left_only, right_only, pairs, difference))
@@ -92,8 +83,7 @@ def bootstrap_differences(
     seed: int,
     groups: NDArray[np.integer] | None = None,
 ) -> NDArray[np.float64]:
-    """`resamples` paired differences, each from as many clusters as there are, drawn with
-    replacement.
+    """`resamples` paired differences, each from as many clusters, drawn with replacement.
 
     `differences` holds left - right of each pair, in {-1, 0, 1}, shape (pairs,); `clusters` a label
     for each pair. With `groups`, a label for each pair that its whole cluster shares, groups are
@@ -102,9 +92,8 @@ def bootstrap_differences(
     Hinkley (1997), Bootstrap Methods, section 3.8.
 
     Non-obvious: clusters of one size and sum are interchangeable, so a resample is one multinomial
-    draw over the few kinds of cluster that occur, for each group. The distribution is that of
-    drawing clusters one by one, at a fraction of the work. Over one group it is that without
-    groups, draw for draw.
+    draw over the few kinds of cluster, for each group: the same distribution as drawing clusters
+    one by one, for a fraction of the work. One group gives what no groups give, draw for draw.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     group_of = numbered(np.zeros_like(clusters) if groups is None else groups)
@@ -124,8 +113,7 @@ def bootstrap_differences(
 
 
 def numbered(labels: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Labels as 0, 1, 2 ... in their order: `numpy.unique`'s inverse, without sorting where they
-    are small."""
+    """Labels as 0, 1, 2 ... in their order: `numpy.unique`'s inverse, unsorted if small."""
     if labels.min(initial=0) < 0 or labels.max(initial=0) > len(labels):
         return np.unique(labels, return_inverse=True)[1]
     occurs = np.bincount(labels) > 0
@@ -139,8 +127,7 @@ def bootstrap_interval(resampled: NDArray[np.float64], confidence: float) -> Int
 
 
 def hull(one: Interval, other: Interval) -> Interval:
-    """The smallest interval that holds both: as cautious as the more cautious of them on either
-    side."""
+    """The smallest interval that holds both: on each side the more cautious one."""
     assert one.confidence == other.confidence
     return Interval(min(one.lower, other.lower), max(one.upper, other.upper), one.confidence)
 
@@ -166,8 +153,7 @@ def _score_sd(
     pairs: int,
     difference: float,
 ) -> NDArray[np.float64]:
-    """Standard deviation of left_only - right_only if the true difference is `difference` (Tango's
-    equation)."""
+    """Standard deviation of left_only - right_only at a true `difference` (Tango's equation)."""
     a = 2 * pairs
     b = -left_only - right_only + (2 * pairs - left_only + right_only) * difference
     c = -right_only * difference * (1 - difference)

@@ -18,12 +18,8 @@ def holm_adjusted(p_values: Sequence[float]) -> list[float]:
 
 
 def holm_rejected(tests: Sequence[Callable[[float], bool]], alpha: float) -> list[bool]:
-    """Which hypotheses Holm's procedure rejects at `alpha`, each given as whether its own test
-    rejects at a level.
-
-    For tests without a p-value, such as an interval that must lie on one side. A test that rejects
-    at a level must reject at every larger one.
-    """
+    """Which hypotheses Holm's procedure rejects at `alpha`, each given as its test at a level. For
+    tests without a p-value. What rejects at a level must reject at every larger one."""
     rejected = [False] * len(tests)
     while left := [i for i, done in enumerate(rejected) if not done]:
         more = [i for i in left if tests[i](alpha / len(left))]

@@ -14,8 +14,7 @@ LARGEST_DRIFT = 20.0
 
 
 def nominal_confidence(fractions: tuple[float, ...], spent: tuple[float, ...], look: int) -> float:
-    """Confidence of the two-sided interval at a look, counted from 1, that goes with the one-sided
-    boundary there.
+    """Confidence of the two-sided interval at a look, from 1, by the one-sided boundary there.
 
     If half of alpha is `spent` by the last look, the intervals of all looks hold the truth together
     with a chance of 1 - alpha, and so does the last one, for whatever reason it is the last:
@@ -29,8 +28,7 @@ def nominal_confidence(fractions: tuple[float, ...], spent: tuple[float, ...], l
 
 @functools.cache
 def inflation(fractions: tuple[float, ...], spent: tuple[float, ...], power: float) -> float:
-    """How many times the pairs of one look at the end it takes for the same `power`, if all are
-    played where nothing is shown.
+    """How many times the pairs of one look at the end it takes for the same `power`.
 
     Source: Jennison and Turnbull (2000), section 2.3 (the ratio R).
     """
@@ -42,8 +40,7 @@ def inflation(fractions: tuple[float, ...], spent: tuple[float, ...], power: flo
 
 @functools.cache
 def drift_for(fractions: tuple[float, ...], spent: tuple[float, ...], power: float) -> float:
-    """Mean of the standardised statistic of all the data with which it crosses a boundary with the
-    chance `power`."""
+    """Mean of the statistic of all the data with which it crosses with the chance `power`."""
     boundaries = normal_boundaries(fractions, spent)
     return float(
         brentq(
@@ -62,12 +59,9 @@ def mean_share(fractions: tuple[float, ...], spent: tuple[float, ...], drift: fl
 
 
 def chance_above(estimate: float, se: float, fraction: float, truth: float, least: float) -> float:
-    """Chance that the estimate from all the data is above `least`, given the one at `fraction` of
-    it.
-
+    """Chance that the final estimate is above `least`, given the one at `fraction` of the data.
     `se` is the standard error of that final estimate, `truth` what the rest of the data is drawn
-    around. Conditional power, as in Jennison and Turnbull (2000), section 10.2.
-    """
+    around. Conditional power, as in Jennison and Turnbull (2000), section 10.2."""
     assert 0 < fraction < 1
     mean = fraction * estimate + (1 - fraction) * truth
     return float(ndtr((mean - least) / (se * math.sqrt(1 - fraction))))

@@ -1,5 +1,4 @@
-"""Exact tests of a paired difference: McNemar's, and the same with whole clusters flipped
-together."""
+"""Exact tests of a paired difference: McNemar's, and the same with whole clusters flipped."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +7,9 @@ from bench.judge.stats.binomial import chances, upper_tail
 
 
 def mcnemar_one_sided(left_only: int, right_only: int) -> float:
-    """Probability of at least `left_only` of the discordant pairs falling to the left by a fair
-    coin.
+    """Chance that a fair coin lets at least `left_only` of the discordant pairs fall to the left.
 
-    Source: Q. McNemar (1947), Psychometrika 12:153-157, in its exact conditional form (the sign
-    test).
+    Source: Q. McNemar (1947), Psychometrika 12:153-157, exact and conditional (the sign test).
     """
     assert left_only >= 0
     assert right_only >= 0
@@ -30,17 +27,14 @@ def mcnemar_two_sided(left_only: int, right_only: int) -> float:
 def cluster_flip_one_sided(cluster_sums: NDArray[np.integer]) -> float:
     """One-sided exact test of left > right where the pairs of a cluster are not independent.
 
-    `cluster_sums` holds, for each cluster, the sum of left - right over its pairs. If left and
-    right do not differ, exchanging their names inside a cluster changes nothing, so every cluster
-    sum is as likely with the other sign. Returns the share of all sign patterns whose total is at
-    least the observed one.
+    `cluster_sums`: for each cluster, the sum of left - right over its pairs. If the two do not
+    differ, exchanging their names inside a cluster changes nothing, so every sum is as likely with
+    the other sign. Returns the share of all sign patterns whose total is at least the observed one.
 
-    With one pair in each cluster this is `mcnemar_one_sided`. Source: R. A. Fisher's randomisation
-    test for paired data, applied to clusters; E. S. Edgington and P. Onghena (2007), Randomization
-    Tests, chapter 6.
+    With one pair a cluster this is `mcnemar_one_sided`. Source: R. A. Fisher's randomisation test
+    for paired data; E. S. Edgington and P. Onghena (2007), Randomization Tests, chapter 6.
 
-    Non-obvious: no pattern is drawn or listed. The distribution of the total is a convolution of
-    scaled binomials, one for each size of cluster sum.
+    Non-obvious: the total's distribution is a convolution of binomials, one a size of sum.
     """
     distribution = flip_distribution(cluster_sums)
     centre = (len(distribution) - 1) // 2
@@ -48,8 +42,7 @@ def cluster_flip_one_sided(cluster_sums: NDArray[np.integer]) -> float:
 
 
 def flip_distribution(cluster_sums: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Chance of each total of the cluster sums when every sign is a fair coin's: from minus to plus
-    the sum of their sizes."""
+    """Chance of each total of the cluster sums, every sign a fair coin's, from least to most."""
     sizes, counts = np.unique(np.abs(cluster_sums[cluster_sums != 0]), return_counts=True)
     distribution: NDArray[np.float64] = np.ones(1)
     for size, count in zip(sizes, counts, strict=True):

@@ -5,8 +5,7 @@ them each. A true gain comes on top: the left arm alone solves discordant_rate /
 pairs, the right one alone discordant_rate / 2.
 
 Non-obvious: R. J. Connor (1987) and most sample-size formulas hold the discordance fixed, so that a
-gain takes from the losses. Then a gain as large as the discordance has none left, and a handful of
-pairs seems to be enough. Ours asks for more.
+gain takes from the losses: one as large as the discordance seems to need a handful of pairs only.
 """
 
 import functools
@@ -51,19 +50,16 @@ def mcnemar_power(pairs: int, gain: float, loss_rate: float, alpha: float) -> fl
 
 @functools.cache
 def gain_power(pairs: int, gain: float, discordant_rate: float, alpha: float) -> float:
-    """`mcnemar_power` where equal arms would have that discordant rate, or as much of it as a gain
-    so large leaves room for."""
+    """`mcnemar_power` if equal arms had that discordant rate, as far as the gain allows."""
     return mcnemar_power(pairs, gain, min(discordant_rate, 1 - gain) / 2, alpha)
 
 
 def equivalence_power(
     pairs: int, margin: float, discordant_rate: float, confidence: float
 ) -> float:
-    """Chance that two one-sided score tests show equivalence within `margin` of arms that do not
-    differ at all.
+    """Chance that two one-sided score tests show that equal arms are equal within `margin`.
 
-    `confidence` is that of the interval which must lie inside the margin. Summed over the outcomes,
-    as for McNemar's test.
+    `confidence`: of the interval that must lie inside. Summed over the outcomes, as McNemar's.
 
     Non-obvious: of equally many discordant pairs, those that fall to the right arm bring the upper
     bound down. So for each number of them the tests succeed from some least number of either kind
@@ -85,8 +81,7 @@ def equivalence_power(
 
 
 def smallest_gain(pairs: int, discordant_rate: float, alpha: float) -> float | None:
-    """Smallest true gain, to 0.1 points, that is found with chance `POWER`; None where no gain
-    is."""
+    """Smallest true gain, to 0.1 points, that is found with chance `POWER`, if any is."""
     if pairs < 1 or gain_power(pairs, 1.0, discordant_rate, alpha) < POWER:
         return None
     low, high = 0, 1000
@@ -100,8 +95,7 @@ def smallest_gain(pairs: int, discordant_rate: float, alpha: float) -> float | N
 
 
 def smallest_wins(pairs: int, alpha: float) -> int | None:
-    """Fewest pairs that left must win, losing none, for the one-sided test to reject; None above
-    `pairs`."""
+    """Fewest wins, without a loss, for which the one-sided test rejects; None above `pairs`."""
     wins = next(wins for wins in range(1, 1100) if mcnemar_one_sided(wins, 0) <= alpha)
     return wins if wins <= pairs else None
 
@@ -110,8 +104,7 @@ def smallest_wins(pairs: int, alpha: float) -> int | None:
 def episodes_for_gain(gain: float, discordant_rate: float, alpha: float) -> int | None:
     """About how many pairs find a true `gain` with chance `POWER`; None above `MOST_EPISODES`.
 
-    Non-obvious: power is not quite monotone in the number of pairs, because the test is exact; the
-    bisection returns a number at which it is reached.
+    Non-obvious: power is not quite monotone in the pairs; the bisection finds where it is reached.
     """
     return _bisect(lambda pairs: gain_power(pairs, gain, discordant_rate, alpha) >= POWER)
 
@@ -120,19 +113,15 @@ def episodes_for_gain(gain: float, discordant_rate: float, alpha: float) -> int 
 def episodes_for_equivalence(
     margin: float, discordant_rate: float, confidence: float
 ) -> int | None:
-    """About how many pairs show with chance `POWER` that equal arms are equal; None above
-    `MOST_EPISODES`.
-
-    With `discordant_rate` 0 it is the least number of pairs that can show it, whatever they are.
-    """
+    """About how many pairs show with chance `POWER` that equal arms are equal, as there. With
+    `discordant_rate` 0 it is the least number of pairs that can show it, whatever they are."""
     return _bisect(
         lambda pairs: equivalence_power(pairs, margin, discordant_rate, confidence) >= POWER
     )
 
 
 def planning_rate(discordant: int, pairs: int) -> float:
-    """The discordant rate to plan with where a pilot of `pairs` had `discordant` of them: its 80 %
-    upper confidence limit.
+    """The discordant rate to plan with after a pilot of `pairs`: its 80 % upper limit.
 
     Source: R. H. Browne (1995), Stat. Med. 14:1933-1940, who shows that a plan made with the
     pilot's own figure is too small more often than not. The limit is Wilson's.
@@ -141,8 +130,7 @@ def planning_rate(discordant: int, pairs: int) -> float:
 
 
 def design_effect(differences: NDArray[np.integer], clusters: NDArray[np.integer]) -> float:
-    """How many pairs of these clusters are worth one independent pair, for the mean difference; at
-    least 1.
+    """How many pairs of these clusters are worth one independent pair, at least 1.
 
     `differences` holds left - right of each pair, `clusters` a label for each. It is the variance
     of the mean as clusters show it, by what independent pairs would have, both without bias.
@@ -159,11 +147,9 @@ def design_effect(differences: NDArray[np.integer], clusters: NDArray[np.integer
 
 
 def _likely(trials: int, rate: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The likely numbers of successes in `trials`, and their chances.
-
-    How far from their mean they may lie: S. Bernstein's inequality (S. Boucheron, G. Lugosi, P.
-    Massart (2013), Concentration Inequalities, corollary 2.11).
-    """
+    """The likely numbers of successes in `trials`, and their chances. How far from their mean they
+    may lie: S. Bernstein's inequality (S. Boucheron, G. Lugosi, P. Massart (2013), Concentration
+    Inequalities, corollary 2.11)."""
     mean, unlikely = trials * rate, math.log(2 / NEGLIGIBLE)
     reach = unlikely / 3 + math.sqrt(unlikely**2 / 9 + 2 * unlikely * mean * (1 - rate))
     lowest, highest = max(0, math.floor(mean - reach)), min(trials, math.ceil(mean + reach))

@@ -8,8 +8,7 @@ from scipy.special import ndtri
 def wilson_interval(successes: int, episodes: int, confidence: float) -> tuple[float, float]:
     """Two-sided Wilson score interval of a rate; (0, 1) without episodes.
 
-    Source: E. B. Wilson (1927), J. Am. Stat. Assoc. 22:209-212; method 3 of R. G. Newcombe (1998),
-    Stat. Med. 17:857-872.
+    Source: E. B. Wilson (1927), J. Am. Stat. Assoc. 22:209-212.
     """
     assert 0 <= successes <= episodes
     if episodes == 0:
@@ -18,8 +17,7 @@ def wilson_interval(successes: int, episodes: int, confidence: float) -> tuple[f
 
 
 def wilson_bounds(rate: float, episodes: float, confidence: float) -> tuple[float, float]:
-    """The same of a rate over a number of episodes that need not be whole, as an effective number
-    is not."""
+    """The same of a rate over a number of episodes that need not be whole."""
     z = float(ndtri((1 + confidence) / 2))
     shrink = 1 + z * z / episodes
     centre = (rate + z * z / (2 * episodes)) / shrink

@@ -1,9 +1,5 @@
-"""Group-sequential tests: looks at the data before all of it is there, at one alpha for all looks
-together.
-
-Two kinds. The flip test is exact for paired episodes: it decides. The normal one, for which there
-are published tables, tells before the data what looks cost and save.
-"""
+"""Group-sequential tests: looks before all the data is there, at one alpha together. Two kinds: the
+flip test, exact for paired episodes, decides; the normal one plans."""
 
 import functools
 import math
@@ -17,53 +13,39 @@ from scipy.special import ndtr
 from bench.judge.stats.mcnemar import flip_distribution
 
 NODES = 100
-"""Of the Gauss-Legendre rule at each look: boundaries of 5 looks then agree with those of 1200
-nodes to 12 digits."""
+"""Of the Gauss-Legendre rule at each look: 5 looks then agree with 1200 nodes to 12 digits."""
 FARTHEST = 10.0
 """Standard deviations below the mean beyond which nothing is integrated."""
 
 
 def flip_boundaries(
-    cluster_sums: Sequence[NDArray[np.integer]], spent: Sequence[float]
-) -> list[int]:
-    """For each look the smallest total of left - right at which the one-sided test of left > right
-    rejects.
+    cluster_sums: Sequence[NDArray[np.integer]], levels: Sequence[Sequence[float]]
+) -> list[list[int]]:
+    """For each level and look the smallest total of left - right at which the one-sided test of
+    left > right rejects.
 
     Args:
         cluster_sums: for each look, the sum of left - right over each cluster that is new since the
         look before. Of these only
             the sizes are used, not the signs. They may end before the last look.
-        spent: error that may have been spent by each look, non-decreasing.
+        levels: for each, the strictest first, the error that may have been spent by each look,
+        non-decreasing.
 
     If left and right do not differ, every cluster sum is as likely with the other sign. Given the
     sizes, the paths of the total over the looks are then known with their chances, and each
-    boundary is the smallest that keeps the chance of having crossed any so far within `spent`: an
-    exact test at the last of `spent`. A total beyond reach (every sum positive, plus one) is the
-    boundary of a look that cannot reject.
+    boundary is the smallest that keeps the chance of having crossed so far within what may be
+    spent: an exact test. A total beyond reach (every sum positive, plus one) cannot be crossed.
 
     Sources: the sign flips are those of `bench.judge.stats.mcnemar.cluster_flip_one_sided`; the
     recursion is that of P. Armitage, C. K. McPherson and B. C. Rowe (1969), J. R. Stat. Soc. A
     132:235-244, on a lattice, where it needs no integration.
 
-    Non-obvious: error that a coarse lattice left unspent at one look is available at the next.
-    """
-    return nested_flip_boundaries(cluster_sums, [spent])[0]
-
-
-def nested_flip_boundaries(
-    cluster_sums: Sequence[NDArray[np.integer]], levels: Sequence[Sequence[float]]
-) -> list[list[int]]:
-    """`flip_boundaries` at several levels, the strictest first, where no level's boundary lies
-    above a stricter one's.
-
-    `levels` are spent errors as there; between two looks a milder level may spend at least as much
-    as a stricter one.
-
-    Holm's procedure needs it: who is rejected at the strictest level must be rejected at every
-    milder one (W. Maurer and F. Bretz (2013), Stat. Biopharm. Res. 5:311-320, for normal
-    boundaries, which have it by themselves). On a lattice a milder level can spend at one look what
-    it then lacks at the next. So before the last look it leaves as much unspent as the stricter
-    level did; its boundaries then cost it no more than that one's would.
+    Non-obvious: error that a coarse lattice left unspent at one look is available at the next. And
+    no level's boundary lies above a stricter one's: Holm's procedure needs that (W. Maurer and F.
+    Bretz (2013), Stat. Biopharm. Res. 5:311-320, for normal boundaries, which have it by
+    themselves). On a lattice a milder level can spend at one look what it then lacks at the next.
+    So before the last look it leaves as much unspent as the stricter level did; its boundaries then
+    cost it no more than that one's would.
     """
     steps = [flip_distribution(new) for new in cluster_sums]
     last = len(levels[0]) - 1
@@ -85,11 +67,8 @@ def nested_flip_boundaries(
 def _lattice_boundaries(
     steps: Sequence[NDArray[np.float64]], may_spend: Sequence[float], spent: Sequence[float]
 ) -> tuple[list[int], list[float]]:
-    """The smallest boundary at each look that spends no more than `may_spend`, and how far it stays
-    below `spent`.
-
-    `steps`: for each look, the chances of what it adds to the total, from least to most.
-    """
+    """The smallest boundary at each look within `may_spend`, and how far it stays below `spent`.
+    `steps`: for each look, the chances of what it adds to the total, from least to most."""
     going: NDArray[np.float64] = np.ones(
         1
     )  # chance of each total, from -reach to reach, without having crossed
@@ -112,8 +91,7 @@ def _lattice_boundaries(
 
 @functools.cache
 def normal_boundaries(fractions: tuple[float, ...], spent: tuple[float, ...]) -> tuple[float, ...]:
-    """One-sided upper boundaries of a standardised statistic at each look: a normal one, with
-    independent increments.
+    """One-sided upper boundaries of a normal statistic with independent increments, by look.
 
     `fractions` of the information, increasing to 1; `spent` as in `flip_boundaries`, increasing.
     Source: the recursive integration of Armitage, McPherson and Rowe (1969), as in C. Jennison and
@@ -140,8 +118,7 @@ def normal_boundaries(fractions: tuple[float, ...], spent: tuple[float, ...]) ->
 def crossing_chances(
     fractions: Sequence[float], boundaries: Sequence[float], drift: float
 ) -> list[float]:
-    """Chance to cross first at each look, where the statistic of all the data has mean `drift` and
-    variance 1."""
+    """Chance to cross first at each look; all the data has mean `drift` and variance 1."""
     return [
         _beyond(_uncrossed(fractions, boundaries[:look], drift), fractions[look], bound, drift)
         for look, bound in enumerate(boundaries)
@@ -149,16 +126,12 @@ def crossing_chances(
 
 
 Paths = tuple[NDArray[np.float64], NDArray[np.float64], float]
-"""Where the score stands at the last look, the chance of standing there without having crossed, and
-that look's fraction."""
+"""Where the score stands at the last look, with which chance, uncrossed; that look's fraction."""
 
 
 def _uncrossed(fractions: Sequence[float], boundaries: Sequence[float], drift: float) -> Paths:
     """After as many looks as there are `boundaries`: nodes and weights of a Gauss-Legendre rule.
-
-    The score at fraction t has mean drift x t and variance t; the standardised statistic is score /
-    sqrt(t).
-    """
+    The score at fraction t has mean drift x t and variance t; the statistic is score / sqrt(t)."""
     rule, weights = _gauss_legendre()
     nodes: NDArray[np.float64] = np.zeros(1)
     chances: NDArray[np.float64] = np.ones(1)

@@ -1,5 +1,4 @@
-"""Steps to success of two arms on the same episodes, where a failure is a success that was not seen
-before the end."""
+"""Steps to success of two arms, where a failure is a success not seen before the end."""
 
 import math
 from dataclasses import dataclass
@@ -18,16 +17,13 @@ MOST_COUNTED = 1000
 
 @dataclass(frozen=True)
 class StepsContrast:
-    """How fast two arms are, pair by pair."""
-
     quicker: int
     """Pairs in which the left arm succeeds in fewer steps, or succeeds alone."""
     slower: int
     alike: int
     """Pairs of equally many steps, and pairs that both fail."""
     left_mean: float
-    """Mean steps, with failures at the most steps that an episode may take (the restricted
-    mean)."""
+    """Mean steps, failures at the most that an episode may take (the restricted mean)."""
     right_mean: float
     p: float
     """Two-sided."""
@@ -42,8 +38,7 @@ def compare_steps(
     clusters: NDArray[np.integer],
     most_steps: int,
 ) -> StepsContrast | None:
-    """The paired Prentice-Wilcoxon test of steps to success; all arrays of shape (pairs,). None
-    without pairs.
+    """The paired Prentice-Wilcoxon test of steps to success; arrays (pairs,). None without pairs.
 
     A failure is censored at `most_steps`, whenever it ended: all that is known is that success
     would have taken longer. Each pair's score is the difference of the two episodes' scores in the
@@ -55,8 +50,7 @@ def compare_steps(
     a factor, the mid-ranks of the pooled sample with failures last
     (tests/bench/judge/stats/test_steps.py computes both).
 
-    Non-obvious: twice a mid-rank is a whole number, so the distribution over all sign patterns can
-    be counted.
+    Non-obvious: twice a mid-rank is whole, so the distribution over sign patterns is counted.
     """
     pairs = len(left)
     if pairs == 0:
@@ -84,8 +78,7 @@ def compare_steps(
 
 
 def flip_two_sided(sums: NDArray[np.integer]) -> tuple[float, bool]:
-    """Share of all sign patterns of whole numbers whose total is at least as far from 0 as the
-    observed; whether it is exact.
+    """Share of sign patterns whose total is as far from 0 as the observed; whether it is exact.
 
     Where counting them would take more than `COUNTING_WORK`, the numbers are rounded to a coarser
     unit first. Of more than `MOST_COUNTED` numbers the total is taken as normal, with variance

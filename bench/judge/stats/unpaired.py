@@ -1,5 +1,4 @@
-"""Success of two groups of episodes that are no pairs, task by task: an interval of the difference,
-and an exact test.
+"""Success of two groups of unpaired episodes, task by task: interval and exact test.
 
 Episodes are taken as independent of each other. That wastes what pairs would tell, and is
 optimistic where one scene is played several times; nothing here decides a claim.
@@ -34,14 +33,12 @@ class Standardised:
     left: float
     right: float
     left_episodes: float
-    """Effective number: of the episodes that would estimate the rate as well were all of one
-    task."""
+    """Effective number: episodes of one task that would estimate the rate as well."""
     right_episodes: float
 
 
 def standardise(strata: Sequence[Stratum]) -> Standardised:
-    """Weighted means of the tasks' rates, by the weights that W. Cochran (1954), Biometrics
-    10:417-451 gives a stratum.
+    """Means of the tasks' rates, weighted as by W. Cochran (1954), Biometrics 10:417-451.
 
     These are n m / (n + m) for n and m episodes. Where the tasks' shares are the same in both
     groups they are those shares, and the rates are plain successes by episodes. The effective
@@ -83,8 +80,7 @@ def newcombe_interval(found: Standardised, confidence: float) -> Interval:
 
 
 def exact_one_sided(strata: Sequence[Stratum]) -> float:
-    """One-sided exact test of left < right: chance of at most so many successes on the left, given
-    how many there are.
+    """Exact test of left < right: chance of at most so many successes on the left.
 
     If the groups do not differ, the successes of a task fall to its episodes by lot, so those on
     the left are hypergeometric, and their sum over tasks is a convolution. With one task it is R.

@@ -10,8 +10,6 @@ POINT = 1e-12
 
 @dataclass(frozen=True)
 class Axis:
-    """A linear axis from `lower` to `upper` with labelled `ticks`."""
-
     lower: float
     upper: float
     ticks: tuple[float, ...]

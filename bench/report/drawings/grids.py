@@ -1,5 +1,4 @@
-"""The grids of episodes: for each training seed and task, rollouts down, initial states across.
-Pure."""
+"""The grids of episodes, by training seed and task: rollouts down, initial states across. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -36,11 +35,8 @@ class _Played:
 
 def grids(run: Run) -> list[Content]:
     """The first `MOST_GRIDS` grids; each says of how many columns (``of``) those that it shows are.
-
     A cell sums up the repeats of its initial state. A column is discordant where not all rollouts
-    that have played it agree. Where there are too many columns, discordant ones go before the
-    others.
-    """
+    that played it agree; of too many columns the discordant ones stay."""
     plan, found = run.plan, []
     places = [(seed, task) for seed in plan.seeds for task in plan.recipe.environment.tasks][
         :MOST_GRIDS
@@ -61,28 +57,22 @@ def grids(run: Run) -> list[Content]:
             ]
             discordant = [len(each) > 1 for each in shares]
             shown = _shown(discordant, most)
+            columns = [inits[i] for i in shown]
+            rows = []
+            for case in cases:
+                cells = [
+                    _cell(case.id, init, played[case.id].get((task, init)), planned[task][init])
+                    for init in columns
+                ]
+                rows.append({"rollout": case.rollout, "cells": cells})
             found.append(
                 {
                     "seed": seed,
                     "task": task,
                     "of": len(inits),
-                    "inits": [inits[i] for i in shown],
+                    "inits": columns,
                     "discordant": [discordant[i] for i in shown],
-                    "rows": [
-                        {
-                            "rollout": case.rollout,
-                            "cells": [
-                                _cell(
-                                    case.id,
-                                    init,
-                                    played[case.id].get((task, init)),
-                                    planned[task][init],
-                                )
-                                for init in [inits[i] for i in shown]
-                            ],
-                        }
-                        for case in cases
-                    ],
+                    "rows": rows,
                 }
             )
     return found

@@ -13,8 +13,6 @@ MOST_LABELS = 8
 
 @dataclass(frozen=True)
 class Value:
-    """One figure of one run."""
-
     value: float
     lower: float | None = None
     upper: float | None = None

@@ -7,18 +7,26 @@ from typing import Any
 
 import jinja2
 
-from bench.compare.external_words import BESIDE, where
-from bench.judge.stats.rates import wilson_interval
-from bench.report.history import words as wording
+from bench.compare.context import table_row
+from bench.compare.external_words import BESIDE
 from bench.report.history.charts import Chart, Series, Value, ceiling, draw
 from bench.report.history.runs import Entry, History
-from bench.wording import numbers
+from bench.report.templating import environment
 from wmvla.errors import UserError
 from wmvla.files import write_file
 
 TEMPLATES = Path(__file__).parent / "templates"
 TRAINING, EPISODE = "samples/s", "s an episode"
-CONFIDENCE = 0.95
+TITLE = "Runs over time"
+LEAD = (
+    "Every run below this folder, by suite, scale and machine. Runs are drawn at equal "
+    "distances, in the order in which they began. A line joins only runs of the same plan, "
+    "because another plan answers another question. Intervals are Wilson's at 95 %, for the "
+    "episodes of one run. Do not judge a difference between two runs by eye: wmbench compare "
+    "pairs their episodes."
+)
+NO_RUNS = "There is no run here yet."
+UNDATED = "no date"
 
 
 def write_page(history: History, path: Path) -> Path:
@@ -31,43 +39,40 @@ def write_page(history: History, path: Path) -> Path:
 
 
 def render(history: History) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"percent": numbers.percent}
-    return environment.get_template("history.html.j2").render(page_content(history))
+    shown = environment(jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
+    return shown.get_template("history.html.j2").render(page_content(history))
 
 
 def page_content(history: History) -> dict[str, Any]:
-    """What the template shows."""
     return {
-        "title": wording.TITLE,
-        "lead": wording.LEAD,
-        "no_runs": wording.NO_RUNS,
+        "title": TITLE,
+        "lead": LEAD,
+        "no_runs": NO_RUNS,
         "groups": [_group(key, entries) for key, entries in groups(history).items()],
-        "unreadable_note": wording.unreadable_note(len(history.unreadable)),
+        "unreadable_note": _unreadable_note(len(history.unreadable)),
         "unreadable": history.unreadable,
         "beside": BESIDE,
         "others": [
-            {
-                "who": each.name,
-                "rollout": table.rollout,
-                "label": table.label,
-                "where": where(table.suite, table.tasks),
-                "rate": table.successes / table.episodes,
-                "interval": wilson_interval(table.successes, table.episodes, CONFIDENCE),
-                "episodes": table.episodes,
-                "flaws": each.flaws,
-            }
+            {**table_row(each, table), "flaws": each.flaws}
             for each in history.externals
             for table in each.tables
         ],
     }
+
+
+def summary(runs: int, groups: int, unreadable: int) -> str:
+    line = (
+        f"{runs} run{'s' * (runs != 1)} in {groups} group{'s' * (groups != 1)} of suite, scale and"
+        " machine"
+    )
+    return f"{line}; {unreadable} unreadable" if unreadable else line
+
+
+def _unreadable_note(number: int) -> str:
+    """Above the list of what is not in any chart."""
+    if number == 1:
+        return "One folder is not in any chart, because it could not be read:"
+    return f"{number} folders are not in any chart, because they could not be read:"
 
 
 def groups(history: History) -> dict[tuple[str, str, str], list[Entry]]:
@@ -79,7 +84,7 @@ def groups(history: History) -> dict[tuple[str, str, str], list[Entry]]:
 
 
 def _group(key: tuple[str, str, str], entries: Sequence[Entry]) -> dict[str, Any]:
-    dates = [entry.when or wording.UNDATED for entry in entries]
+    dates = [entry.when or UNDATED for entry in entries]
     plans = [entry.plan_hash for entry in entries]
     rollouts = dict.fromkeys(
         rate["rollout"] for entry in entries for rate in entry.content["rates"]
@@ -90,7 +95,7 @@ def _group(key: tuple[str, str, str], entries: Sequence[Entry]) -> dict[str, Any
     drawn = [_costs(title, unit, dates, plans, entries) for title, unit in costs]
     charts += [chart for chart in drawn if chart]
     return {
-        "title": wording.group_title(*key),
+        "title": "{} at {} on {}".format(*key),
         "charts": charts,
         "rollouts": list(rollouts),
         "runs": [_run(*each, list(rollouts)) for each in zip(entries, dates, strict=True)],

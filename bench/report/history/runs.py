@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.compare.speed import costs
+from bench.forecast.past_runs import COMMITTED
 from bench.judge.verdict import judge
 from bench.plan.document import PLAN_FILE
 from bench.record.external import FOLDER, PUBLISHED, External, read_externals
 from bench.record.run import Run
-from bench.wording import verdict_sentence
+from bench.wording.verdicts import verdict_sentence
 from wmvla.errors import UserError
 
-COMMITTED = "reference"
-"""Folder of runs inside the folder of run directories."""
 TRACES = (PLAN_FILE, "provenance.json", "report.json", "cases", "episodes")
 """What makes a folder a run, whole or damaged."""
 
@@ -70,9 +69,11 @@ def read_history(results: Path) -> History:
 def _entry(folder: Path, name: str) -> Entry:
     run = Run(folder)
     plan, verdict = run.plan, judge(run.plan, run.rows)
+    ended = [_utc(_text(record["finished_at"])) for record in run.cases.values()]
+    first = min((time for time in ended if time), default=None)
     return Entry(
         folder=name,
-        when=_when(run),
+        when=_utc(_text(run.recorded("collected_at"))) or first,
         suite=plan.suite,
         scale=plan.scale,
         machine=plan.machine.name,
@@ -101,13 +102,6 @@ def _entry(folder: Path, name: str) -> Entry:
             "has_report": (folder / "report.html").is_file(),
         },
     )
-
-
-def _when(run: Run) -> str | None:
-    """When the run began; if that is not recorded, when its first case ended."""
-    ended = [_utc(_text(record["finished_at"])) for record in run.cases.values()]
-    began = _utc(_text(run.recorded("collected_at")))
-    return began or min((time for time in ended if time), default=None)
 
 
 def _utc(text: str | None) -> str | None:

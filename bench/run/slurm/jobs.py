@@ -10,8 +10,6 @@ ROLLOUTS, REPORT = "rollouts", "report"
 
 @dataclass(frozen=True)
 class Job:
-    """One batch script."""
-
     name: str
     """The case's; ``<case>.shards`` for an array of a rollout's parts; ``rollouts``; ``report``."""
     cases: tuple[str, ...] = ()

@@ -74,10 +74,8 @@ def require_slurm() -> None:
 
 
 def submit(site: Site, jobs: Sequence[Job]) -> list[Submitted]:
-    """Write the scripts and submit them, each after what it waits for.
-
-    UserError with Slurm's own line if it refuses one; then the submitted ones are cancelled.
-    """
+    """Write the scripts and submit them, each after what it waits for. UserError with Slurm's own
+    line if it refuses one; then the submitted ones are cancelled."""
     # Slurm makes no folder for a job's output.
     (site.run_dir / "logs").mkdir(parents=True, exist_ok=True)
     script_path(site, jobs[0]).parent.mkdir(parents=True, exist_ok=True)
@@ -114,10 +112,8 @@ def refuse_queued(run_dir: Path) -> None:
 
 def read_queue(submitted: Sequence[Submitted]) -> list[Task] | None:
     """What the queue says of those jobs; None without ``squeue``. UserError if it does not answer.
-
     Non-obvious: Slurm forgets a job some minutes after its end (``MinJobAge``). Asked by name,
-    because it refuses to be asked for the number of a single job that it has forgotten.
-    """
+    because it refuses to be asked for the number of a single job that it has forgotten."""
     if shutil.which("squeue") is None:
         return None
     if not submitted:

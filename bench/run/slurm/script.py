@@ -47,11 +47,9 @@ TAKEN_BACK = """ &&
     {
         [ -n "${warned:-}" ] || [[ "$(scontrol show job "$job")" =~ PreemptTime=[0-9] ]]
     }"""
-"""Whether it was Slurm that stopped several processes.
-
-Non-obvious: where one of them fails srun ends the others with SIGTERM too, and its exit code is the
-highest of all. A job that started again for that would do so for ever.
-"""
+"""Whether it was Slurm that stopped several processes. Non-obvious: where one of them fails srun
+ends the others with SIGTERM too, and its exit code is the highest of all. A job that started again
+for that would do so for ever."""
 
 
 @dataclass(frozen=True)

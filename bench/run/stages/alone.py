@@ -20,9 +20,9 @@ REPEAT_SECONDS = 60.0
 def alone(thing: Path, label: str, show: Callable[[str], None]) -> Iterator[None]:
     """Be the only one who makes `thing`, on all machines that share the file system.
 
-    Waits as long as another holds it, and reports so. There is no longest wait, for the kernel lets
-    go of the lock of a process that is gone: no child of it holds the lock. UserError if the folder
-    cannot be written, or its file system has no locks or ignores them.
+    Waits as long as another holds it, and says so, without end: the kernel frees the lock of a
+    process that is gone, for no child holds it. UserError if the folder cannot be written, or its
+    file system has no locks or ignores them.
 
     Non-obvious: the file beside it is never deleted: two could then hold two of one name.
     """

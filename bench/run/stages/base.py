@@ -13,7 +13,7 @@ from wmvla.errors import UserError
 def run(context: Context, case: Case) -> dict[str, Any]:
     """Train or find the base checkpoint; figures: steps and the last loss."""
     recipe = context.plan.recipe
-    if not context.is_tiny:
+    if recipe.base.source != "tiny":
         folder = find_folder(recipe.base.checkpoint, "model")
         if folder is None:  # it was there when the run began
             raise UserError(

@@ -36,16 +36,12 @@ class Context:
 
     @property
     def cache(self) -> Path:
-        """The shared cache folder."""
         return self.run_dir.resolve().parent.parent / "cache"
 
     @property
     def held_out(self) -> "Context":
         """The same run with its held-out demonstrations in the place of those for training.
-
-        Non-obvious: so what makes demonstrations and latents makes these too, in a dataset and a
-        latent cache of their own.
-        """
+        Non-obvious: what makes demonstrations and latents then makes these too, apart."""
         demonstrations = self.plan.recipe.demonstrations
         apart = replace(
             demonstrations,
@@ -55,11 +51,6 @@ class Context:
         )
         recipe = replace(self.plan.recipe, demonstrations=apart)
         return replace(self, plan=replace(self.plan, recipe=recipe))
-
-    @property
-    def is_tiny(self) -> bool:
-        """Whether base policy and encoder are made here instead of coming from the hub."""
-        return self.plan.recipe.base.source == "tiny"
 
     def _key(self, *parts: Any) -> str:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
@@ -114,7 +105,6 @@ class Context:
 
     @property
     def base_folder(self) -> Path:
-        """Checkpoints of the base policy."""
         recipe = self.plan.recipe
         parts = recipe.base.to_dict(), asdict(recipe.base_training), recipe.rollout.n_action_steps
         return (
@@ -144,7 +134,6 @@ class Context:
         return worker_count(episodes, policy_on_gpu, simulator_bytes(self.plan.recipe.environment))
 
     def progress(self, label: str, total: int, done: int = 0) -> Progress:
-        """A progress line for one stage."""
         return Progress(label, total, done, show=self.show)
 
     def alone(self, label: str, thing: Path) -> AbstractContextManager[None]:
@@ -153,7 +142,6 @@ class Context:
         return alone(thing, label, show)
 
     def log_path(self, case_id: str) -> Path:
-        """Where the output of a case's processes goes."""
         return self.run_dir / "logs" / f"{case_id}.log"
 
     @contextmanager
@@ -168,8 +156,7 @@ class Context:
             hide_names(logs.parent.glob(f"{logs.name}.simulator-*.log"))
 
     def relative(self, artefacts: dict[str, Path]) -> dict[str, str]:
-        """Artefact paths as recorded: relative to the folder of ``results/`` and ``cache/``, or
-        ``~``."""
+        """Artefact paths as recorded: from the folder of ``results/`` and ``cache/``, or ``~``."""
         top, home = self.cache.parent, Path("~").expanduser()
 
         def recorded(path: Path) -> str:

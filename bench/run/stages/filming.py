@@ -25,11 +25,8 @@ OnFilm = Callable[[Row, NDArray[np.uint8]], None]
 def run(
     context: Context, films: Films, rows: Mapping[str, Mapping[int, Row]]
 ) -> tuple[list[Path], list[str]]:
-    """Make the films into ``videos/``; `rows` are the journals' by case and index.
-
-    Returns the files that are there now, and one sentence for each episode that has none because it
-    went otherwise than the journal says.
-    """
+    """Make the films into ``videos/``; `rows` are the journals' by case and index. Returns the
+    files that are there, and a sentence for each episode that went otherwise."""
     from wmvla.rollout.film import side_by_side, write_film
 
     folder = context.run_dir / "videos"
@@ -70,10 +67,7 @@ def _play_again(
     context: Context, case: Case, recorded: Mapping[int, Row], on_film: OnFilm
 ) -> list[str]:
     """Play rows of a rollout: ``on_film(journal row, frames (T, H, W, 3))``, or why there is none.
-
-    Non-obvious: the policy answers one query at a time here, as it does on a CPU. What was played
-    in batches on a GPU may go otherwise when it is played alone.
-    """
+    Non-obvious: the policy answers one query at a time. What was played in batches may differ."""
     from wmvla.rollout.engine import roll_out
 
     policy = open_policy(context, case, largest_batch=1)

@@ -16,10 +16,8 @@ FAILED = 1
 
 def run(context: Context, case: Case) -> int:
     """Exit code of this process. 0: the training ended, or was stopped in order; 143: never began.
-
     Non-obvious: srun ends all processes where one says that something is wrong. So one that was
-    stopped in order does not, or rank 0 would have no time to say it of all.
-    """
+    stopped in order does not, or rank 0 would have no time to say it of all."""
     from wmvla.train.parallel import preemption
 
     job = job_path(context.run_dir, case.id)

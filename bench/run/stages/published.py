@@ -22,21 +22,18 @@ def refuse_other_data(metadata: "LeRobotDatasetMetadata", environment: "Environm
     from wmvla.sim.libero.fast.cameras import MUJOCO_CAMERAS
     from wmvla.sim.suites import sentence
 
-    wanted = {
-        "cameras": [f"observation.images.{name}" for name in MUJOCO_CAMERAS],
-        "numbers in a state": STATE_DIM,
-        "numbers in an action": ACTION_DIM,
-    }
-    found = {
-        "cameras": sorted(camera_keys(metadata)),
-        "numbers in a state": metadata.features.get("observation.state", {}).get("shape", [0])[0],
-        "numbers in an action": metadata.features.get("action", {}).get("shape", [0])[0],
-    }
-    for what, value in wanted.items():
-        if found[what] != value:
+    def width(key: str) -> object:
+        return metadata.features.get(key, {}).get("shape", [0])[0]
+
+    cameras = [f"observation.images.{name}" for name in MUJOCO_CAMERAS]
+    for what, found, wanted in (
+        ("cameras", sorted(camera_keys(metadata)), cameras),
+        ("numbers in a state", width("observation.state"), STATE_DIM),
+        ("numbers in an action", width("action"), ACTION_DIM),
+    ):
+        if found != wanted:
             raise UserError(
-                f"dataset {metadata.repo_id}: {what}: {found[what]}, but {environment.suite} has"
-                f" {value}"
+                f"dataset {metadata.repo_id}: {what}: {found}, but {environment.suite} has {wanted}"
             )
     known = {str(task) for task in metadata.tasks.index}
     for task in environment.tasks:

@@ -12,9 +12,7 @@ _LAUNCHER = "torch.distributed.elastic"
 
 def said(log: Path, what: str) -> str:
     """The first line of the last attempt that begins with ``what``, without it; empty if none does.
-
-    Non-obvious: all processes of a training say the same; its launcher's exit code says nothing.
-    """
+    Non-obvious: all processes of a training say the same; its launcher's exit code says nothing."""
     lines = latest_attempt(log).splitlines()
     return next((line.removeprefix(what) for line in lines if line.startswith(what)), "")
 

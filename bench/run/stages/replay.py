@@ -1,5 +1,4 @@
-"""Replays: one trained arm on the held-out demonstrations, a line per episode; their means in the
-record."""
+"""Replays: one trained arm on the held-out demonstrations, a line an episode; means recorded."""
 
 import json
 from dataclasses import asdict

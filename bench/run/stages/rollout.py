@@ -35,10 +35,7 @@ def run(
     context: Context, case: Case, episodes: Sequence["EpisodeRow"] | None = None
 ) -> dict[str, Any]:
     """Play the episodes that no journal of the case has; figures: how many, successes, CPU time.
-
-    ``played`` of them in this session, by ``rollout_workers`` simulator processes. ``episodes``:
-    those that are wanted; None: all of the plan.
-    """
+    ``played`` of them here, by ``rollout_workers`` simulators. ``episodes``: wanted; None: all."""
     path = journal_path(context.run_dir, case.id)
     mine = rows_of(context.shard, context.plan.episodes if episodes is None else episodes)
     indices = {row.index for row in mine}
@@ -65,10 +62,8 @@ def run(
 
 def _play(context: Context, case: Case, todo: list["EpisodeRow"], before: list[Row]) -> int:
     """Play rows into the journal, after those recorded `before`; the number of simulator processes.
-
     Raises UserError where another renderer drew the run's frames, and at the first episode whose
-    scene is not the other rollouts': the rest would be played for nothing.
-    """
+    scene is not the other rollouts': the rest would be played for nothing."""
     from wmvla.rollout.engine import roll_out
 
     refuse_another_renderer(context.run_dir)
@@ -99,9 +94,7 @@ def _play(context: Context, case: Case, todo: list["EpisodeRow"], before: list[R
 
 def open_policy(context: Context, case: Case, largest_batch: int | None) -> "RolloutPolicy":
     """The rollout's checkpoint in its mode, on the GPU of this rank of torchrun, if it is one.
-
-    ``largest_batch``: queries answered together at most; None: the device's number.
-    """
+    ``largest_batch``: queries answered together at most; None: the device's number."""
     from wmvla.rollout.policy import RolloutPolicy
 
     rank, ranks = local_rank()
@@ -128,10 +121,7 @@ def simulators_of(
 
 def checkpoint_of(context: Context, case: Case) -> Path:
     """The checkpoint of the case's arm, as its training left it. UserError if it changed since.
-
-    Non-obvious: it is hashed again each time that it is to be loaded, before any episode is played.
-    A record from before there were sums is believed.
-    """
+    Non-obvious: it is hashed each time before it is loaded. A record without sums is believed."""
     training = case.needs[0]
     record = json.loads((context.run_dir / "cases" / f"{training}.json").read_text())
     folder, made = context.absolute(record["artefacts"])["checkpoint"], checkpoint_made(record)
@@ -158,8 +148,7 @@ def journals_played_by(context: Context, training: str) -> list[Path]:
 
 
 def _remedy(context: Context, training: str) -> str:
-    """Non-obvious: a training that is made again may end in other weights, and no journal may hold
-    episodes of both."""
+    """Non-obvious: no journal may hold episodes of a training and of its repetition."""
     journals = [f"episodes/{file.name}" for file in journals_played_by(context, training)]
     gone = " ".join([f"checkpoints/{training}", *journals])
     return (

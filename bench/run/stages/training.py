@@ -56,11 +56,8 @@ def run(context: Context, case: Case) -> dict[str, Any]:
 
 
 def _refuse_to_mix(context: Context, case: Case) -> None:
-    """UserError if episodes of a checkpoint that is gone are recorded.
-
-    Non-obvious: trained again it may have other weights, and on a GPU it will. No journal may hold
-    episodes of both.
-    """
+    """UserError if episodes of a checkpoint that is gone are recorded. Non-obvious: trained again
+    it may have other weights; no journal may hold episodes of both."""
     from wmvla.train.checkpoint import latest_step
 
     folder = context.run_dir / "checkpoints" / case.id
@@ -111,8 +108,7 @@ def world_fields(context: Context, arm: Arm | None = None) -> dict[str, Any]:
 def run_job(context: Context, job: "TrainingJob") -> dict[str, Any]:
     """Run a job in the machine's training processes; show its progress; record its end.
 
-    Non-obvious: if srun started the others they train too, and wait for this one even if nothing is
-    left to train.
+    Non-obvious: others that srun started wait for this one even if all is trained.
 
     UserError: its metrics are not those of its checkpoint. KeyboardInterrupt: SIGTERM stopped the
     training, here or there; its newest checkpoint is that of its last step.
@@ -159,16 +155,18 @@ def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
                     progress.update(last["step"], f"loss {last['loss_total']:.4f}")
         except KeyboardInterrupt:
             code = stop(child, life_path(path))
-            if by_srun() and code not in (0, STOPPED) and _has_failed(log):
-                _explain(log, job.case)  # srun ends all where one of them fails: that is no stop
+            # srun ends all if one fails: that is no stop. The exit code need not show it: SIGTERM
+            # may come while Python ends with a traceback.
+            failed = said(log, "error: ") or has_traceback(log)
+            if by_srun() and code not in (0, STOPPED) and failed:
+                _explain(log, job.case)
             raise
     if child.returncode != 0:
         _explain(log, job.case)
 
 
 def _launcher(machine: Machine) -> list[str]:
-    """What starts the training processes: torchrun, unless there is one or srun did. UserError if
-    neither could."""
+    """What starts the processes: torchrun, unless one or srun's. UserError: neither can."""
     if machine.training_processes == 1 or by_srun():
         return []
     if machine.nodes > 1:
@@ -178,23 +176,11 @@ def _launcher(machine: Machine) -> list[str]:
 
 
 def job_path(run_dir: Path, case_id: str) -> Path:
-    """Where the description of a training is."""
     return run_dir / "jobs" / f"{case_id}.json"
 
 
-def _has_failed(log: Path) -> bool:
-    """Whether the log shows a failure.
-
-    Non-obvious: the exit code need not. SIGTERM that comes while Python ends with a traceback is
-    that of its process.
-    """
-    return bool(said(log, "error: ")) or has_traceback(log)
-
-
 def _explain(log: Path, case: str) -> None:
-    """Raise what the log says of a failed training. KeyboardInterrupt: SIGTERM stopped it, and it
-    is to be continued later, as this run would be.
-    """
+    """Raise what the log says. KeyboardInterrupt: SIGTERM stopped it, it is to be continued."""
     stopped, mistake = said(log, "stopped: "), said(log, "error: ")
     if stopped:
         raise KeyboardInterrupt(stopped)

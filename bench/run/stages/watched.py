@@ -50,11 +50,9 @@ def running(
 def wait_while_alive(
     child: subprocess.Popen[bytes], case: str, job: Path, log: Path, files: Sequence[Path] = ()
 ) -> Iterator[None]:
-    """Yields again and again until the child has ended.
-
-    RuntimeError, after its processes wrote their stacks to the log and were killed, where neither
-    its sign of life, its log, nor one of `files` has changed for ``SILENCE`` seconds.
-    """
+    """Yields again and again until the child has ended. RuntimeError, after its processes wrote
+    their stacks to the log and were killed, where neither its sign of life, its log, nor one of
+    `files` has changed for ``SILENCE`` seconds."""
     life_path(job).unlink(missing_ok=True)  # of an earlier attempt
     silence = Silence([life_path(job), log, *files])
     while child.poll() is None:

@@ -19,8 +19,7 @@ from wmvla.watch.stacks import dump_on_request
 
 
 def run(context: Context, case: Case) -> dict[str, Any]:
-    """Run the case's check; figures: what it measured. TripwireError: the check failed. UserError:
-    the check met a mistake of the user."""
+    """Run the check; figures: its. TripwireError: it failed. UserError: a mistake of the user."""
     job = context.run_dir / "jobs" / f"{case.id}.json"
     outcome = job.with_suffix(".outcome.json")
     outcome.unlink(missing_ok=True)

@@ -19,7 +19,6 @@ from bench.calibration.scenarios import (
     discordant_rate,
     draw,
     is_true,
-    level,
     simulated_plan,
     true_difference,
 )
@@ -137,7 +136,7 @@ def test_drawn_rates_and_pairs_are_the_true_ones(scenario: Scenario) -> None:
 
 
 def test_the_truth_at_the_margin() -> None:
-    scenario = Scenario("x", "", (level(0.7), level(0.65), level(0.75), level(0.7), level(0.7)))
+    scenario = Scenario("x", "", tuple((rate,) * 10 for rate in (0.7, 0.65, 0.75, 0.7, 0.7)))
     equality, gain, *_ = simulated_plan(scenario).claims
     assert not is_true(equality, true_difference(scenario, equality))
     assert is_true(equality, -0.0499)

@@ -5,7 +5,6 @@ import dataclasses
 
 import pytest
 
-from bench import wording
 from bench.forecast.by_operations import Estimator
 from bench.forecast.costs import Cost, estimate, fill
 from bench.plan.document import Plan
@@ -13,6 +12,7 @@ from bench.plan.machine import load_machine, load_performance
 from bench.plan.make import make_plan
 from bench.plan.overrides import Overrides
 from bench.plan.suite import load_suite
+from bench.wording import plans
 
 
 def plan_on(machine: str, scale: str, suite: str = "core", **overrides: int) -> Plan:
@@ -65,7 +65,7 @@ def test_what_was_measured_is_kept() -> None:
     ]
     filled = fill(measured, estimator(plan))
     assert {cost.case.kind for cost in filled if not cost.estimated} == {"train"}
-    told = dict(wording.cost_lines(plan, filled, ["a run"], estimator(plan)))
+    told = dict(plans.cost_lines(plan, filled, ["a run"], estimator(plan)))
     assert "of them an estimate" in told["wall time"]
     assert told["measured by"] == "a run"
     assert told["estimated"].startswith("not measured: ")
@@ -74,7 +74,7 @@ def test_what_was_measured_is_kept() -> None:
 def test_full_scale_says_what_is_fetched_and_stored() -> None:
     plan = plan_on("mi300x", "full")
     told = dict(
-        wording.cost_lines(plan, fill(estimate(plan, []), estimator(plan)), [], estimator(plan))
+        plans.cost_lines(plan, fill(estimate(plan, []), estimator(plan)), [], estimator(plan))
     )
     assert "fetched before" in told["disk"]
     assert "1307.4 TFLOP/s" in told["estimated"]
@@ -83,7 +83,7 @@ def test_full_scale_says_what_is_fetched_and_stored() -> None:
         "the published cache has as many rows of that width"
     )
     small = plan_on("mi300x", "small")
-    assert "fetched" not in dict(wording.cost_lines(small, [], [], estimator(small)))["disk"]
+    assert "fetched" not in dict(plans.cost_lines(small, [], [], estimator(small)))["disk"]
 
 
 def test_both_cameras_cost_twice() -> None:

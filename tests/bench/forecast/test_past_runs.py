@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from synthetic_run import SECONDS, core_plan, plan_of, write_run
 
-from bench import cli, wording
+from bench import cli
 from bench.forecast.costs import Cost, estimate
 from bench.forecast.past_runs import discordances, find_past_runs
 from bench.judge.power import ASSUMED
 from bench.judge.stats.power import planning_rate
 from bench.plan.document import Plan
+from bench.wording import plans
 
 PLAN = core_plan("mini")
 COMMITTED = Path(__file__).parents[3] / "results"
@@ -117,9 +118,9 @@ def test_what_no_reference_has_done_is_not_guessed(tmp_path: Path) -> None:
     costs = costs_of(plan_of("memory", "mini"), made_up(tmp_path))
     assert costs["H-history-s0"] == Cost(costs["H-history-s0"].case, None, None, None)
     assert costs["E2-pred-s0"].seconds is not None
-    told = dict(wording.cost_lines(plan_of("memory", "mini"), list(costs.values()), ["a run"]))
+    told = dict(plans.cost_lines(plan_of("memory", "mini"), list(costs.values()), ["a run"]))
     assert "without train and rollout: no reference" in told["wall time"]
-    assert "no reference" in dict(wording.cost_lines(PLAN, estimate(PLAN, []), []))["cost"]
+    assert "no reference" in dict(plans.cost_lines(PLAN, estimate(PLAN, []), []))["cost"]
 
 
 def test_an_interrupted_case_says_nothing_of_its_time(tmp_path: Path) -> None:
@@ -178,7 +179,7 @@ def test_gpu_hours_count_every_process_of_a_training(tmp_path: Path) -> None:
         PLAN, machine=dataclasses.replace(PLAN.machine, accelerator="cuda")
     )
     told = dict(
-        wording.cost_lines(
+        plans.cost_lines(
             on_gpu, [Cost(training, 1800.0, 1.0, None), Cost(rollout, 3600.0, 1.0, 10)], ["a run"]
         )
     )

@@ -15,10 +15,9 @@ from synthetic_run import plan_of
 
 from bench.cli import main
 from bench.plan.document import Plan
-from bench.record.layout import FILES, SUFFIXES
 from bench.run.gitlab import gitlab_pipeline
 from bench.verify.attestation import ATTESTED
-from bench.verify.manifest import ATTESTATION, MANIFEST
+from bench.verify.manifest import ATTESTATION, FILES, MANIFEST, SUFFIXES
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

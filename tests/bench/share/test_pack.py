@@ -16,8 +16,7 @@ from synthetic_run import REALISTIC, drawn_outcomes, write_run
 
 from bench import cli
 from bench.formats.checksums import signed
-from bench.share.pack import pack, unpack
-from bench.share.packed import verify_packed
+from bench.share.pack import pack, unpack, verify_packed
 from bench.verify.manifest import seal_of
 from wmvla.errors import UserError
 

@@ -12,8 +12,7 @@ import pytest
 
 from bench import cli
 from bench.formats.checksums import sha256_of
-from bench.share.pack import pack
-from bench.share.packed import verify_packed
+from bench.share.pack import pack, verify_packed
 from bench.share.pull import pull
 from bench.verify.attestation import ATTESTATION
 from bench.verify.manifest import MANIFEST, seal_of

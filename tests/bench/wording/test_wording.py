@@ -8,20 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_run import Outcome, core_plan, drawn_outcomes, plan_of, rows_by_case
 
-from bench import wording
 from bench.judge.power import Discordance, SuperiorityLimit, limit_of, measured_discordance
 from bench.judge.stats.difference import Interval
 from bench.judge.stats.steps import StepsContrast
 from bench.judge.verdict import judge
 from bench.plan.document import Method, Plan
 from bench.plan.suite import rollout_names
-from bench.wording import numbers
+from bench.wording import notes, numbers, plans, verdicts
 
 LONG = core_plan(episodes=240)
 
 
 def told(plan: Plan, outcomes: dict[str, list[Outcome]]) -> str:
-    return wording.verdict_sentence(plan, judge(plan, rows_by_case(plan, outcomes)))
+    return verdicts.verdict_sentence(plan, judge(plan, rows_by_case(plan, outcomes)))
 
 
 def first(wins: int, plan: Plan) -> list[Outcome]:
@@ -55,14 +54,14 @@ def test_supported_for_several_seeds() -> None:
 
 def test_how_many_seeds_speak_for_others() -> None:
     one, three, ten = (core_plan(episodes=24, seeds=tuple(range(number))) for number in (1, 3, 10))
-    assert wording.these_checkpoints(one) == "these checkpoints (one training seed)"
-    assert wording.these_checkpoints(three) == "these checkpoints (3 training seeds, resampled)"
-    assert wording.these_checkpoints(ten) == "this way of training (10 training seeds, resampled)"
-    assert "3 seeds all point to the same side once in 4 times" in wording.seeds_note(three)
-    assert "chance" not in wording.seeds_note(ten)
+    assert verdicts.these_checkpoints(one) == "these checkpoints (one training seed)"
+    assert verdicts.these_checkpoints(three) == "these checkpoints (3 training seeds, resampled)"
+    assert verdicts.these_checkpoints(ten) == "this way of training (10 training seeds, resampled)"
+    assert "3 seeds all point to the same side once in 4 times" in verdicts.seeds_note(three)
+    assert "chance" not in verdicts.seeds_note(ten)
     pooled = dataclasses.replace(three, method=Method())
-    assert wording.these_checkpoints(pooled) == "these checkpoints (3 training seeds, pooled)"
-    assert "3 seeds do not measure how much training varies" in wording.seeds_note(pooled)
+    assert verdicts.these_checkpoints(pooled) == "these checkpoints (3 training seeds, pooled)"
+    assert "3 seeds do not measure how much training varies" in verdicts.seeds_note(pooled)
 
 
 def test_not_supported() -> None:
@@ -118,10 +117,10 @@ def test_many_claims_are_counted_and_not_named() -> None:
 
 def test_held_out_figures_are_missing_for_a_reason() -> None:
     plan = core_plan()
-    assert wording.replays_note(plan, 2) is None
-    assert wording.replays_note(plan, 1) == "1 of 2 trainings were replayed so far."
-    assert "no held-out demonstrations" in str(wording.replays_note(core_plan("full"), 0))
-    assert "no arm with world memory" in str(wording.replays_note(core_plan(arms=("E0",)), 0))
+    assert notes.replays_note(plan, 2) is None
+    assert notes.replays_note(plan, 1) == "1 of 2 trainings were replayed so far."
+    assert "no held-out demonstrations" in str(notes.replays_note(core_plan("full"), 0))
+    assert "no arm with world memory" in str(notes.replays_note(core_plan(arms=("E0",)), 0))
 
 
 def test_inconclusive_by_the_sanity_gate() -> None:
@@ -177,12 +176,12 @@ def test_every_claim_is_told_in_whole_sentences(base: float, pred: float, seed: 
     rates = {"E0-none": base, "E1-zero": base, "E2-pred": pred, "E2-zero": base, "E2-random": base}
     verdict = judge(plan, rows_by_case(plan, drawn_outcomes(plan, rates, seed)))
     for result in verdict.claims:
-        sentence = wording.claim_sentence(plan, result)
+        sentence = verdicts.claim_sentence(plan, result)
         assert re.fullmatch(r"[A-Z].*\.", sentence)
         assert "None" not in sentence
         assert "nan" not in sentence
         assert re.fullmatch(
-            r"[A-Z].*\.", wording.limit_sentence(limit_of(plan, result.claim, result.discordance))
+            r"[A-Z].*\.", plans.limit_sentence(limit_of(plan, result.claim, result.discordance))
         )
 
 
@@ -205,7 +204,7 @@ def meaning(plan: Plan, pred: list[Outcome], none: list[Outcome]) -> str:
         "E2-random": none,
     }
     verdict = judge(plan, rows_by_case(plan, rollouts))
-    return wording.claim_sentence(plan, verdict.claims[1]).split("after Holm. ")[1]
+    return verdicts.claim_sentence(plan, verdict.claims[1]).split("after Holm. ")[1]
 
 
 def test_an_effect_that_is_sought_is_named() -> None:
@@ -234,53 +233,53 @@ def test_what_it_would_take_is_told_in_episodes_and_hours() -> None:
     limit = limit_of(plan, sought, Discordance(0.2))
     assert isinstance(limit, SuperiorityLimit)
     more = int(limit.effect_episodes or 0) - 24
-    assert wording.effort_note(limit, 0.01, "CPU-hours") == (
+    assert plans.effort_note(limit, 0.01, "CPU-hours") == (
         f"To find the target gain of 5 points with a chance of 80 % takes about {more + 24} "
         f"paired episodes, {more} more than here: {0.01 * more:.2g} CPU-hours of playing."
     )
-    assert str(wording.effort_note(limit, None, "")).endswith("how long they take is not recorded.")
+    assert str(plans.effort_note(limit, None, "")).endswith("how long they take is not recorded.")
     assert "733 paired episodes, 709 more" in str(
-        wording.effort_note(limit_of(plan, equal), 0.01, "CPU-hours")
+        plans.effort_note(limit_of(plan, equal), 0.01, "CPU-hours")
     )
-    assert wording.effort_note(limit_of(plan, plain), 0.1, "GPU-hours") == (
+    assert plans.effort_note(limit_of(plan, plain), 0.1, "GPU-hours") == (
         "To find a gain of 5 points with a chance of 80 % takes about 913 paired episodes, "
         "889 more than here: 89 GPU-hours of playing."
     )
     alike = limit_of(plan, plain, Discordance(0.2, design_effect=4.0))
     assert (
         "3628 more than here (with new initial states and training seeds, not the same ones again)"
-    ) in (wording.effort_note(alike, 0.1, "GPU-hours"))
+    ) in (plans.effort_note(alike, 0.1, "GPU-hours"))
     enough = seeking(0.05, 2400)
     assert "and this plan has them" in str(
-        wording.effort_note(limit_of(enough, enough.claims[1]), 0.01, "CPU-hours")
+        plans.effort_note(limit_of(enough, enough.claims[1]), 0.01, "CPU-hours")
     )
 
 
 def test_a_plan_says_what_its_episodes_can_show() -> None:
     plan = seeking(0.05, 24)
     equal, sought, *_ = plan.claims
-    assert wording.plan_sentences([limit_of(plan, equal), limit_of(plan, sought)])[::2] == [
+    assert plans.plan_sentences([limit_of(plan, equal), limit_of(plan, sought)])[::2] == [
         (
             "equality within 5 points, if it is true, is shown with a chance of 0 %; it takes "
             "733 paired episodes"
         ),
         "All if equal rollouts disagree on 20 % of the episodes (assumed).",
     ]
-    _, told = wording.plan_sentences(
+    _, told = plans.plan_sentences(
         [limit_of(plan, equal), limit_of(plan, sought, measured_discordance(3, 1, 24))]
     )
     assert "2 points 5825, 3 points 2702, 5 points 1055, 10 points 313" in told
     assert "24 % of the episodes (upper limit from 4 of 24 pairs)" in told
     assert "the target gain of 5 points is found with a chance of 2 % and takes 1055" in told
-    assert wording.power_heading(plan) == "What 24 paired episodes can show, with a chance of 80 %:"
-    assert "72 paired episodes" in wording.power_heading(core_plan(episodes=24, seeds=(0, 1, 2)))
-    assert "if training seeds do not differ" in wording.power_heading(
+    assert plans.power_heading(plan) == "What 24 paired episodes can show, with a chance of 80 %:"
+    assert "72 paired episodes" in plans.power_heading(core_plan(episodes=24, seeds=(0, 1, 2)))
+    assert "if training seeds do not differ" in plans.power_heading(
         core_plan(episodes=24, seeds=(0, 1, 2))
     )
     repeats = core_plan(episodes=96)
     assert (
         "if repeats of an initial state have the same result"
-        in wording.plan_sentences([limit_of(repeats, repeats.claims[1])])[0]
+        in plans.plan_sentences([limit_of(repeats, repeats.claims[1])])[0]
     )
 
 
@@ -288,25 +287,25 @@ def test_steps_to_success_are_told() -> None:
     contrast = StepsContrast(
         quicker=14, slower=7, alike=3, left_mean=120.04, right_mean=151.5, p=0.031, exact=True
     )
-    assert wording.steps_sentence(LONG.claims[1], contrast) == (
+    assert notes.steps_sentence(LONG.claims[1], contrast) == (
         "Steps to success, which decide nothing: E2-pred is quicker in 14 pairs and slower "
         "in 7; a failure counts as slower than any success. Mean 120.0 against 151.5, with "
         "failures at the limit; two-sided p = 0.03."
     )
-    assert wording.steps_sentence(LONG.claims[1], None) is None
+    assert notes.steps_sentence(LONG.claims[1], None) is None
 
 
 def test_what_a_plan_cannot_show_is_told_before_it_runs() -> None:
     equal, gain, *_ = core_plan(episodes=24).claims
     few, many = core_plan(episodes=24), core_plan(episodes=96)
-    assert wording.out_of_reach_note(equal, limit_of(few, equal)) == (
+    assert plans.out_of_reach_note(equal, limit_of(few, equal)) == (
         '"E1 = E0" within 5 points: 24 paired episodes cannot show it, whatever their '
         "results are; it takes at least 87."
     )
-    assert wording.out_of_reach_note(equal, limit_of(many, equal)) is None
+    assert plans.out_of_reach_note(equal, limit_of(many, equal)) is None
     tiny = core_plan(episodes=4)
     assert (
-        wording.out_of_reach_note(gain, limit_of(tiny, gain))
+        plans.out_of_reach_note(gain, limit_of(tiny, gain))
         == '"E2 > E0": 4 paired episodes cannot show a gain of any size.'
     )
 
@@ -339,15 +338,15 @@ def test_intervals_are_told_in_points() -> None:
 
 
 def test_resets_and_batches() -> None:
-    assert wording.resets_note({}, 0) is None
+    assert notes.resets_note({}, 0) is None
     assert (
-        wording.resets_note({}, 24)
+        notes.resets_note({}, 24)
         == "All 24 resets were cheap ones; each gave the scene of a hard reset, bit for bit."
     )
-    assert wording.resets_note({"libero_10 task 3": 50, "libero_10 task 8": 2}, 448) == (
+    assert notes.resets_note({"libero_10 task 3": 50, "libero_10 task 8": 2}, 448) == (
         "52 of 500 resets were hard ones, which build the model again, because a cheap reset"
         " did not give the same scene bit for bit: libero_10 task 3 (50) and libero_10 task "
         "8 (2)."
     )
-    assert wording.batch_note(1) is None
-    assert "up to 64" in (wording.batch_note(64) or "")
+    assert notes.batch_note(1) is None
+    assert "up to 64" in (notes.batch_note(64) or "")

@@ -11,12 +11,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from bench.judge.stats.mcnemar import cluster_flip_one_sided
-from bench.judge.stats.sequential import (
-    crossing_chances,
-    flip_boundaries,
-    nested_flip_boundaries,
-    normal_boundaries,
-)
+from bench.judge.stats.sequential import crossing_chances, flip_boundaries, normal_boundaries
 from bench.judge.stats.spending import SPENDING
 
 FIVE = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -93,7 +88,7 @@ def test_no_more_is_spent_than_allowed_over_every_sign_pattern(
 ) -> None:
     """And a boundary one lower would spend too much, so nothing is given away."""
     spent = [SPENDING[spending]((look + 1) / len(parts), alpha) for look in range(len(parts))]
-    bounds = flip_boundaries([np.array(part, dtype=np.int64) for part in parts], spent)
+    (bounds,) = flip_boundaries([np.array(part, dtype=np.int64) for part in parts], [spent])
     sizes = np.abs([size for part in parts for size in part]).astype(np.int64)
     ends = np.cumsum([len(part) for part in parts])
     patterns = np.array(list(itertools.product((-1, 1), repeat=len(sizes)))).reshape(
@@ -133,7 +128,7 @@ def test_who_is_rejected_at_a_strict_level_is_rejected_at_every_milder_one(
         [SPENDING[spending]((look + 1) / len(parts), alpha / left) for look in range(len(parts))]
         for left in (3, 2, 1)
     ]
-    found = nested_flip_boundaries([np.array(part, dtype=np.int64) for part in parts], levels)
+    found = flip_boundaries([np.array(part, dtype=np.int64) for part in parts], levels)
     totals = sign_patterns(parts)
     crossed = [np.logical_or.accumulate(totals >= np.array(bounds), axis=1) for bounds in found]
     for strict, mild in itertools.pairwise(crossed):
@@ -143,13 +138,13 @@ def test_who_is_rejected_at_a_strict_level_is_rejected_at_every_milder_one(
 
 
 def test_levels_by_themselves_are_not_nested() -> None:
-    """Why `nested_flip_boundaries` keeps something back: alone, a milder level spends at a look
+    """Why `flip_boundaries` keeps something back: alone, a milder level spends at a look
     what it lacks at the next."""
     parts, looks = [[1], [3, 1], [3]], (0.3585, 0.5067, 1.0)
     sums, totals = [np.array(part) for part in parts], sign_patterns(parts)
     levels = [[SPENDING["pocock"](look, alpha) for look in looks] for alpha in (0.1923, 0.2137)]
-    alone = [np.array(flip_boundaries(sums, level)) for level in levels]
-    together = [np.array(bounds) for bounds in nested_flip_boundaries(sums, levels)]
+    alone = [np.array(flip_boundaries(sums, [level])[0]) for level in levels]
+    together = [np.array(bounds) for bounds in flip_boundaries(sums, levels)]
     for (strict, mild), lost in ((alone, True), (together, False)):
         assert ((totals >= strict).any(axis=1) & ~(totals >= mild).any(axis=1)).any() == lost
 
@@ -157,8 +152,8 @@ def test_levels_by_themselves_are_not_nested() -> None:
 def test_boundaries_of_the_first_looks_do_not_wait_for_the_last() -> None:
     parts = [np.array([1, -2, 3, 1]), np.array([2, 2, -1, 1]), np.array([1, 1, 1, 1])]
     levels = [[0.01, 0.02, 0.05], [0.05, 0.1, 0.2]]
-    whole = nested_flip_boundaries(parts, levels)
-    assert nested_flip_boundaries(parts[:2], levels) == [bounds[:2] for bounds in whole]
+    whole = flip_boundaries(parts, levels)
+    assert flip_boundaries(parts[:2], levels) == [bounds[:2] for bounds in whole]
 
 
 @given(
@@ -171,7 +166,7 @@ def test_boundaries_of_the_first_looks_do_not_wait_for_the_last() -> None:
 def test_a_milder_level_may_spend_more_between_any_two_looks(
     spending: str, alpha: float, times: float, first: float, more: float
 ) -> None:
-    """What `nested_flip_boundaries` asks of its levels."""
+    """What `flip_boundaries` asks of its levels."""
     second = min(first + more, 1.0)
     strict, mild = (
         SPENDING[spending](second, level) - SPENDING[spending](first, level)
@@ -183,16 +178,16 @@ def test_a_milder_level_may_spend_more_between_any_two_looks(
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=30))
 def test_one_look_is_the_cluster_flip_test(sums: list[int]) -> None:
     array = np.array(sums, dtype=np.int64)
-    (bound,) = flip_boundaries([array], [0.05])
+    ((bound,),) = flip_boundaries([array], [[0.05]])
     assert (array.sum() >= bound) == (cluster_flip_one_sided(array) <= 0.05)
 
 
 def test_a_look_without_discordance_cannot_reject() -> None:
-    assert flip_boundaries([np.zeros(20, dtype=np.int64)], [0.05]) == [1]
+    assert flip_boundaries([np.zeros(20, dtype=np.int64)], [[0.05]]) == [[1]]
 
 
 def test_the_signs_seen_do_not_move_the_boundaries() -> None:
     sums = [np.array([1, -2, 3, 1]), np.array([2, 2, -1, 1])]
-    assert flip_boundaries(sums, [0.1, 0.2]) == flip_boundaries(
-        [-part for part in sums], [0.1, 0.2]
+    assert flip_boundaries(sums, [[0.1, 0.2]]) == flip_boundaries(
+        [-part for part in sums], [[0.1, 0.2]]
     )
