@@ -64,7 +64,9 @@ class Model:
         return self.sure <= found <= self.sure | self.maybe and self.done <= done
 
     def power_came_back(self, found: set[Key], done: set[str]) -> None:
-        self.sure, self.maybe, self.done = found, set(), done
+        self.sure, self.maybe = found, set()
+        whole = {case for case in CASES if {(case, row.index) for row in PLAN.episodes} <= found}
+        self.done = done - (set(CASES) - whole)  # a disk that lied may have lost their episodes
 
 
 class Crashes(RuleBasedStateMachine):
@@ -154,7 +156,8 @@ class Crashes(RuleBasedStateMachine):
         case, index = luck.choice(sorted(self.model.sure))
         files = journal_files(self.run_dir / "episodes" / f"{case}.jsonl")
         lines = [line for file in files for line in file.read_bytes().splitlines(keepends=True)]
-        (line,) = (each for each in lines if f'"index": {index},'.encode() in each)
+        whole = (line for line in lines if line.endswith(b"\n"))
+        line = next(line for line in whole if f'"index": {index},'.encode() in line)
         file = luck.choice(files)
         before = file.read_bytes()
         file.write_bytes(line + before)
