@@ -19,8 +19,8 @@ from wmvla.errors import answer
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(__file__).with_suffix(".c")
 FAULTS = {
-    "broken": r"The disk( at \S+)? reports an input/output error: |.*: Input/output error; ",
-    "full": r"The disk is full( at \S+)?: |.*: No space left on device; ",
+    "broken": r"The disk( at \S+)? reports an input/output error: |.*: Input/output error",
+    "full": r"The disk is full( at \S+)?: |.*: No space left on device",
     "short": "",
 }
 """What is said of each; writes that are not whole are repeated without a word."""
@@ -83,6 +83,7 @@ def check(
             assert code == 2
             assert re.match(f"error: ({FAULTS[fault]})", said), (at, said)
             assert said.count("\n") == 1
+            assert "WMBENCH_DEBUG" not in said
             assert before.keys() <= left.keys(), at
             for name, content in left.items():
                 known = (before.get(name), wanted.get(name))

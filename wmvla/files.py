@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wmvla.errors import UserError, cause
+from wmvla.errors import UserError, cause, refuse_failing_disk
 
 NO_LOCKS = frozenset((errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOLCK))
 """What `flock` answers where there are none."""
@@ -45,23 +45,28 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` to ``path`` as JSON, atomically and durably."""
+    """Write ``content`` to ``path`` as JSON, atomically and durably. UserError: it cannot be."""
     write_file(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path``, atomically and durably."""
-    make_folder(path.parent)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    partial = Path(name)
+    """Write ``content`` to ``path``, atomically and durably. UserError: it cannot be."""
+    partial = None
     try:
+        make_folder(path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        partial = Path(name)
         with _named(path), os.fdopen(descriptor, "wb") as file:
             file.write(content)
         partial.chmod(0o644)
         rename_durably(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    except BaseException as error:
+        if partial:
+            partial.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        refuse_failing_disk(error)
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def write_at(descriptor: int, content: bytes | memoryview, offset: int) -> None:

@@ -13,7 +13,6 @@ from bench.report.history import words as wording
 from bench.report.history.charts import Chart, Series, Value, ceiling, draw
 from bench.report.history.runs import Entry, History
 from bench.wording import numbers
-from wmvla.errors import UserError
 from wmvla.files import write_file
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -23,10 +22,7 @@ CONFIDENCE = 0.95
 
 def write_page(history: History, path: Path) -> Path:
     """Write the page. UserError where it cannot be written."""
-    try:
-        write_file(path, render(history).encode())
-    except OSError as error:
-        raise UserError(f"{path}: cannot write the history: {error.strerror}") from None
+    write_file(path, render(history).encode())
     return path
 
 
