@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import subprocess
 import shutil
 import tarfile
 from pathlib import Path
@@ -148,9 +149,14 @@ def test_another_suffix_is_refused(
 
 
 def holds_the_same(packed: Path, before: bytes) -> bool:
-    return packed.suffix == ".gz" and gzip.decompress(packed.read_bytes()) == gzip.decompress(
-        before
-    )
+    def unpacked(content: bytes) -> bytes:
+        if packed.suffix == ".gz":
+            return gzip.decompress(content)
+        return subprocess.run(
+            ["zstd", "-dqc"], input=content, stdout=subprocess.PIPE, check=True
+        ).stdout
+
+    return unpacked(packed.read_bytes()) == unpacked(before)
 
 
 @pytest.mark.parametrize("suffix", [".tar.gz", pytest.param(".tar.zst", marks=NEEDS_ZSTD)])
