@@ -6,8 +6,8 @@ import io
 import json
 import os
 import random
-import subprocess
 import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 
