@@ -99,7 +99,9 @@ def test_of_a_rename_the_name_that_was_wanted_is_given(tmp_path: Path, capsys):
         return 0
 
     assert answer(command) == 2
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path}/record.json: Is a directory")
+    assert capsys.readouterr().err.startswith(
+        f"error: {tmp_path}/record.json: cannot be written: Is a d"
+    )
 
 
 def test_an_error_of_our_own_keeps_its_traceback():
