@@ -6,7 +6,7 @@ from collections.abc import Generator
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-NEEDED_IN_CI = ("chromium", "rsync", "sshd", "zstd")
+NEEDED_IN_CI = ("chromium", "gcc", "rsync", "sshd", "zstd")
 """Programs without which tests are skipped; `.ci/run` installs them."""
 
 

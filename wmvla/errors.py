@@ -16,6 +16,7 @@ LIBRARIES = frozenset(
 )  # fmt: skip
 """What reads the user's files, and asks the network, on our behalf."""
 OURS = frozenset({"wmvla", "bench", "suites"})
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UserError(ValueError):
@@ -45,7 +46,7 @@ def library_errors_are_user_errors() -> Iterator[None]:
     """What a library or the disk raises inside the block, whatever it is, becomes one sentence with
     its innermost cause; an error of our own code passes."""
     try:
-        with disk_full_is_a_user_error():
+        with disk_errors_are_user_errors():
             yield
     except Exception as error:
         if isinstance(error, UserError) or not _is_of_a_library(error):
@@ -56,22 +57,42 @@ def library_errors_are_user_errors() -> Iterator[None]:
 
 
 @contextmanager
-def disk_full_is_a_user_error() -> Iterator[None]:
-    """An error of a full disk inside the block becomes one sentence; every other error passes.
-
-    Non-obvious: safetensors says it in the text of an error of its own, not as an ``OSError``.
-    """
+def disk_errors_are_user_errors() -> Iterator[None]:
+    """An error of a full or failing disk inside the block becomes one sentence; every other error
+    passes."""
     try:
         yield
     except Exception as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if isinstance(error, UserError) or not (full or os.strerror(errno.ENOSPC) in str(error)):
-            raise
-        where = f" at {error.filename}" if isinstance(error, OSError) and error.filename else ""
-        raise UserError(
-            f"The disk is full{where}: nothing that was finished is lost; free some space and "
-            "give the same command again."
-        ) from error
+        refuse_failing_disk(error)
+        raise
+
+
+def refuse_failing_disk(error: Exception) -> None:
+    """Say what to do about a disk that is full, or that reports an input/output error.
+
+    Non-obvious: safetensors says either in the text of an error of its own, not as an ``OSError``.
+
+    Raises:
+        UserError: for such an ``error``, or one that came from such a one.
+    """
+    links = chain(error)
+    if any(isinstance(link, UserError) for link in links):
+        return
+    for link in links:
+        number, at = None, ""
+        if isinstance(link, OSError):
+            number, at = link.errno, f" at {link.filename}" if link.filename else ""
+        if number in FULL or os.strerror(errno.ENOSPC) in str(link):
+            raise UserError(
+                f"The disk is full{at}: nothing that was finished is lost; free some space and give"
+                " the same command again."
+            ) from error
+        if number == errno.EIO or os.strerror(errno.EIO) in str(link):
+            raise UserError(
+                f"The disk{at} reports an input/output error: nothing that was finished is lost;"
+                " see what dmesg says of it, repair it or use another one, and give the same"
+                " command again."
+            ) from error
 
 
 def cause(error: BaseException) -> str:

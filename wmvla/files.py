@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wmvla.errors import UserError, cause
+from wmvla.errors import UserError, cause, refuse_failing_disk
 
 NO_LOCKS = frozenset((errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOLCK))
 """What `flock` answers where there are none."""
@@ -32,7 +32,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     unfinished.chmod(0o755)
     try:
-        yield unfinished
+        with _named(folder):
+            yield unfinished
         if not folder.exists():
             try:
                 rename_durably(unfinished, folder)
@@ -44,23 +45,36 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` to ``path`` as JSON, atomically and durably."""
+    """Write ``content`` to ``path`` as JSON, atomically and durably. UserError: it cannot be."""
     write_file(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path``, atomically and durably."""
-    make_folder(path.parent)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    partial = Path(name)
+    """Write ``content`` to ``path``, atomically and durably. UserError: it cannot be."""
+    partial = None
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        make_folder(path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        partial = Path(name)
+        with _named(path), os.fdopen(descriptor, "wb") as file:
             file.write(content)
         partial.chmod(0o644)
         rename_durably(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    except BaseException as error:
+        if partial:
+            partial.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        refuse_failing_disk(error)
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def write_at(descriptor: int, content: bytes | memoryview, offset: int) -> None:
+    """All of ``content``: one write in practice; a disk that fills up takes a part and refuses the
+    rest."""
+    while content:
+        written = os.pwrite(descriptor, content, offset)
+        content, offset = content[written:], offset + written
 
 
 def rename_durably(finished: Path, path: Path) -> None:
@@ -91,9 +105,21 @@ def sync_folder(folder: Path) -> None:
     """Make the names in ``folder`` durable, as they are now; of a file its content."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with _named(folder):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An error of the disk inside the block says where, as those of open files do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def read_object(path: Path) -> dict[str, Any]:

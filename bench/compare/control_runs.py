@@ -39,13 +39,7 @@ def write_controls(plan: Plan, run_dir: Path) -> None:
     if plan.control:
         return
     path = Path(run_dir) / CONTROLS_FILE
-    content = dataclasses.asdict(look_for_controls(plan, Path(run_dir)))
-    try:
-        write_json(path, content)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot write the result of the control runs: {error.strerror}"
-        ) from None
+    write_json(path, dataclasses.asdict(look_for_controls(plan, Path(run_dir))))
 
 
 def look_for_controls(plan: Plan, run_dir: Path) -> Controls:

@@ -22,10 +22,7 @@ def write_plan(plan: Plan, run_dir: Path) -> Path:
                 " choose another directory"
             )
         return path
-    try:
-        write_json(path, plan.to_json())
-    except OSError as error:
-        raise UserError(f"{path}: cannot write the plan: {error.strerror}") from None
+    write_json(path, plan.to_json())
     return path
 
 

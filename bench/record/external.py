@@ -143,10 +143,7 @@ def write_external(external: External, path: Path) -> None:
         raise UserError(
             f"{path}: another result has this name; give another --as, or remove the file"
         )
-    try:
-        write_json(path, external.to_json())
-    except OSError as error:
-        raise UserError(f"{path}: cannot write the result: {error.strerror}") from None
+    write_json(path, external.to_json())
 
 
 def read_externals(folder: Path) -> tuple[External, ...]:

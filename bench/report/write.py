@@ -16,7 +16,6 @@ from bench.report.drawings import figures
 from bench.report.drawings.curves import curves, curves_by_k, line_styles, prophet
 from bench.report.drawings.grids import grids
 from bench.report.templating import Templates
-from wmvla.errors import UserError
 from wmvla.files import write_file
 
 DIGITS = 9
@@ -31,11 +30,8 @@ def write_report(run_dir: Path, templates: Path | None = None, refresh: int | No
     is none, is damaged or cannot be written.
     """
     run_dir = Path(run_dir)
-    try:
-        for name, content in make_reports(run_dir, templates, refresh).items():
-            write_file(run_dir / name, content)
-    except OSError as error:
-        raise UserError(f"{run_dir}: cannot write the report: {error.strerror}") from None
+    for name, content in make_reports(run_dir, templates, refresh).items():
+        write_file(run_dir / name, content)
     return run_dir / "report.html"
 
 

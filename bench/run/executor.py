@@ -41,7 +41,7 @@ from bench.run.stages import (
     wiring,
 )
 from bench.run.stages.context import Context
-from wmvla.errors import UserError, disk_full_is_a_user_error
+from wmvla.errors import UserError, disk_errors_are_user_errors
 from wmvla.files import write_json
 from wmvla.recipe import EpisodeRow
 from wmvla.rollout.journal import Row, read_all
@@ -128,7 +128,7 @@ class Executor:
                 assert self.undone_need(case_id) is None, "a shard trains nothing"
                 return self._part(case)
             self._ensure_needs(case)
-            with disk_full_is_a_user_error():
+            with disk_errors_are_user_errors():
                 do = self._look_by_look if case.kind == "rollout" else self._run
                 return self._finished(case) or do(case)
         except Exception as error:
@@ -203,7 +203,7 @@ class Executor:
                 try:
                     self._ensure_needs(case)
                     self._forget(case)
-                    with disk_full_is_a_user_error():
+                    with disk_errors_are_user_errors():
                         parts[case_id].append(self._timed(case, plan.rows_until(look)))
                 except Exception as error:
                     self.failures[case_id] = error
@@ -244,7 +244,7 @@ class Executor:
     def _part(self, case: Case) -> dict[str, Any]:
         """Play a shard's part of a rollout; its record is written nowhere, but why it failed is."""
         try:
-            with disk_full_is_a_user_error():
+            with disk_errors_are_user_errors():
                 return self._timed(case)
         except Exception as error:
             self._write_failure(case, error)

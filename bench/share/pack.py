@@ -21,7 +21,7 @@ from bench.plan.files import load_plan
 from bench.record.privacy import anonymous
 from bench.verify.manifest import BESIDE, files_of
 from bench.verify.verify import Verified, verify
-from wmvla.errors import UserError
+from wmvla.errors import UserError, refuse_failing_disk
 from wmvla.files import rename_durably
 
 SUFFIXES = (".tar.gz", ".tar.zst")
@@ -56,6 +56,7 @@ def pack(
             _write(stream, plan, files)
         rename_durably(partial, out)
     except OSError as error:
+        refuse_failing_disk(error)
         raise UserError(f"{out}: cannot be written: {error.strerror or error}") from None
     finally:
         partial.unlink(missing_ok=True)

@@ -168,7 +168,10 @@ def _replace(path: Path, target: Path) -> None:
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)
     try:
-        partial.hardlink_to(path)
-    except OSError:  # a file system without links
-        shutil.copy2(path, partial)
-    rename_durably(partial, target)
+        try:
+            partial.hardlink_to(path)
+        except OSError:  # a file system without links
+            shutil.copy2(path, partial)
+        rename_durably(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)

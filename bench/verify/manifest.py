@@ -134,10 +134,7 @@ def write_manifest(run_dir: Path, ran: bool) -> str | None:
         "seal": seal,
         "files": dict(sorted(entries.items())),
     }
-    try:
-        write_json(run_dir / MANIFEST, signed(content))
-    except OSError as error:
-        raise UserError(f"{run_dir / MANIFEST}: cannot be written: {error.strerror}") from None
+    write_json(run_dir / MANIFEST, signed(content))
     return seal
 
 

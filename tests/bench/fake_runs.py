@@ -49,7 +49,12 @@ def arguments_for(run_dir: Path, *arguments: str) -> list[str]:
 def run_here(run_dir: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
     """`wmbench run` of the plan in this process: its exit code, and what it printed to standard
     output and to standard error."""
-    return _here(lambda: cli.main(arguments_for(run_dir, *arguments)), environment)
+    return main_here(arguments_for(run_dir, *arguments), **environment)
+
+
+def main_here(arguments: list[str], **environment: str) -> tuple[int, str, str]:
+    """The same of any command line of `wmbench`."""
+    return _here(lambda: cli.main(arguments), environment)
 
 
 def _here(main: Callable[[], Any], environment: Mapping[str, str]) -> tuple[int, str, str]:

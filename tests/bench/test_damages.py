@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fake_runs import EPISODES, arguments_for, main_here, trained
+from synthetic_run import core_plan
 
 from bench.cli import main
+from bench.compare import control_runs
+from bench.plan import machine, make, suite
 from tests.damages import (
     OF_FILES,
     OF_JSON,
@@ -19,6 +23,7 @@ from tests.damages import (
     about,
     cell,
     copied,
+    permissions_count,
     refusal,
     row,
     said_by,
@@ -40,6 +45,7 @@ FILES: dict[str, dict[str, Callable[[Path], None]]] = {
 }
 LOST = ("missing", "empty", "half of it", "other bytes")
 """Journals that lost whole lines, as a killed writer or a repair leaves them."""
+PLAN = core_plan("smoke", episodes=EPISODES)
 ROWS = [(file, kind) for file, kinds in FILES.items() for kind in kinds]
 
 
@@ -151,8 +157,50 @@ def test_a_packed_run_answers_each_damage(
     section.add("| packed run | damage | verify |", [packed.name, kind, f"2: {line}"])
 
 
+PLANNED = {"suites/core/suite.toml": OF_FILES, "machines/cpu.toml": OF_FILES, "plan.json": OF_JSON}
+"""What `plan` and `run` read before the first case; the last one in the run directory."""
+INPUTS = [(file, kind) for file, kinds in PLANNED.items() for kind in kinds]
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the suites and machines that the commands read, and a run that was begun."""
+    for name, source in (("suites", suite.SUITES), ("machines", machine.MACHINES)):
+        shutil.copytree(source, tmp_path / name)
+    for module in (suite, make, control_runs):
+        monkeypatch.setattr(module, "SUITES", tmp_path / "suites")
+    for function in (machine.load_machine, machine.load_performance):
+        monkeypatch.setattr(function, "__defaults__", (tmp_path / "machines",))
+    trained(PLAN, tmp_path / "results")
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "kind"), INPUTS)
+def test_plan_and_run_answer_each_damage(
+    file: str, kind: str, inputs: Path, section: Section
+) -> None:
+    run_dir = inputs / "results" / PLAN.run_name
+    PLANNED[file][kind](run_dir / file if file == "plan.json" else inputs / file)
+    places = {f"{run_dir}/": "", f"{inputs}/": "", str(run_dir): "RUN"}
+    asked = arguments_for(run_dir)
+    said = []
+    for command in ("plan", "run"):
+        with permissions_count():
+            code, _, err = main_here([command, *asked[1:]])
+        assert "Traceback" not in err
+        if code == 0:
+            assert file == "plan.json"
+            assert command == "plan" or kind == "missing"
+            said.append(f"0: {'it is not read' if command == 'plan' else 'it is written anew'}")
+        else:
+            names = [file, Path(file).parent.name, Path(file).stem]
+            said.append(f"2: {cell(refusal(code, err, names), places)}")
+    section.add("| input | damage | plan | run |", [file, kind, *said])
+
+
 def test_the_page_has_these_rows() -> None:
-    rows = [*ROWS, *((INFO, kind.replace("_", " ")) for kind in IMPORTED)]
+    rows = [*ROWS, *INPUTS, *((INFO, kind.replace("_", " ")) for kind in IMPORTED)]
     rows += [("run.tar.gz", kind) for kind in OF_FILES]
     found = [about(line) for line in Section(TITLE).rows()]
     assert sorted(found) == sorted(about(row(each)) for each in rows)

@@ -12,24 +12,37 @@ from lerobot.datasets.io_utils import load_info
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
-from wmvla.errors import UserError, answer, disk_full_is_a_user_error
+from wmvla.errors import UserError, answer, disk_errors_are_user_errors
 from wmvla.files import write_json
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "said"),
     [
-        OSError(errno.ENOSPC, "No space left on device", "/data/x"),
-        OSError(errno.EDQUOT, "Disk quota exceeded"),
-        SafetensorError(
-            "Error while serializing: I/O error: No space left on device (os error 28)"
+        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), "is full at /data/x: "),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "is full: "),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), "is full: "),
+        (
+            OSError(errno.EIO, "Input/output error", "/data/x"),
+            "at /data/x reports an input/output error: ",
         ),
+        (SafetensorError("I/O error: Input/output error (os error 5)"), "reports an input/output "),
     ],
 )
-def test_a_full_disk_is_one_line(error):
-    with pytest.raises(UserError, match="The disk is full") as caught, disk_full_is_a_user_error():
+def test_a_failing_disk_is_one_line(error: Exception, said: str):
+    with (
+        pytest.raises(UserError, match=f"The disk {said}") as caught,
+        disk_errors_are_user_errors(),
+    ):
         raise error
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_library_makes_of_a_failing_disk_is_the_same_line():
+    error = RuntimeError("it went wrong")
+    error.__cause__ = OSError(errno.EIO, "Input/output error", "/data/x")
+    with pytest.raises(UserError, match="The disk at /data/x"), disk_errors_are_user_errors():
+        raise error
 
 
 @pytest.mark.parametrize(
@@ -37,7 +50,7 @@ def test_a_full_disk_is_one_line(error):
     [OSError(errno.EACCES, "Permission denied"), ValueError("x"), UserError("said already")],
 )
 def test_other_errors_pass(error):
-    with pytest.raises(type(error)) as caught, disk_full_is_a_user_error():
+    with pytest.raises(type(error)) as caught, disk_errors_are_user_errors():
         raise error
     assert caught.value is error
 
@@ -86,7 +99,9 @@ def test_of_a_rename_the_name_that_was_wanted_is_given(tmp_path: Path, capsys):
         return 0
 
     assert answer(command) == 2
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path}/record.json: Is a directory")
+    assert capsys.readouterr().err.startswith(
+        f"error: {tmp_path}/record.json: cannot be written: Is a d"
+    )
 
 
 def test_an_error_of_our_own_keeps_its_traceback():

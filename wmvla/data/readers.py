@@ -1,6 +1,8 @@
 """Reader processes: what a training needs next is read while it works, and comes in order."""
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -49,7 +51,7 @@ def read_ahead(
         batch_size=None,
         num_workers=reader_count(),
         pin_memory=pinned,
-        worker_init_fn=ignore_sigterm,
+        worker_init_fn=leave_with_the_training,
         generator=torch.Generator(),  # never drawn from; without it torch's own would be
     )
     return _in_its_own_words(iter(made))
@@ -71,6 +73,16 @@ def _in_its_own_words(batches: Iterator[list[Tensor]]) -> Iterator[list[Tensor]]
         raise UserError(words)
 
 
-def ignore_sigterm(worker: int) -> None:
-    """A cluster signals every process of a job; the training still needs its readers for a step."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def leave_with_the_training(worker: int) -> None:
+    """SIGTERM ends a reader at once if it is the training's, which sends one as it leaves and then
+    waits. Others are not heard: a cluster signals every process of a job, and the training still
+    needs its readers for a step."""
+    training = os.getppid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def wait() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != training:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -30,6 +30,7 @@ def load_policy(checkpoint: Path, overrides: dict[str, Any] | None = None) -> Pr
     UserError: the configuration has fields that its policy does not know here, or lacks one that is
     to be changed.
     """
+    checkpoint_folder(checkpoint)
     try:
         with temporary_files_removed():
             config = PreTrainedConfig.from_pretrained(checkpoint)

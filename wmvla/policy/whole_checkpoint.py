@@ -88,14 +88,14 @@ def check_files(folder: Path) -> None:
     fields, adapter = checkpoint_fields(folder), folder / ADAPTER
     if adapter.is_file() or fields.get("use_peft"):
         base = adapter_base(folder)
+        if not base:
+            raise UserError(
+                f"{adapter}: 'base_model_name_or_path' is missing: name the base there."
+            )
         if importlib.util.find_spec("peft") is None:
             raise UserError(
                 f"{adapter}: the checkpoint is an adapter for {base}, which peft applies, and peft"
                 " is not installed: install it, or give a checkpoint with the adapter merged."
-            )
-        if not base:
-            raise UserError(
-                f"{adapter}: 'base_model_name_or_path' is missing: name the base there."
             )
         return check_files(checkpoint_folder(base))
     for file in weight_files(folder / WEIGHTS):

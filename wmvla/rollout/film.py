@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wmvla.errors import disk_full_is_a_user_error
+from wmvla.errors import disk_errors_are_user_errors
 from wmvla.files import rename_durably
 
 Frames = NDArray[np.uint8]
@@ -35,7 +35,7 @@ def write_film(path: Path, frames: Frames) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}-{path.name}")  # its end chooses the codec
     try:
-        with disk_full_is_a_user_error():
+        with disk_errors_are_user_errors():
             write_video(partial, list(shown), FPS)
             rename_durably(partial, path)
     finally:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from wmvla.documents import build, faults, further
 from wmvla.errors import UserError
-from wmvla.files import make_folder, sync_folder
+from wmvla.files import make_folder, sync_folder, write_at
 from wmvla.json_columns import Columns, Form, column, concatenate, read_columns
 from wmvla.rollout.shard import Shard
 
@@ -123,7 +123,7 @@ class Journal:
         try:
             end = _end_of_whole_lines(descriptor)
             os.ftruncate(descriptor, end)
-            _write_all(descriptor, line, end)
+            write_at(descriptor, line, end)
             os.fsync(descriptor)
             if end == 0:
                 sync_folder(self.path.parent)
@@ -138,7 +138,7 @@ class Journal:
     def _cannot_write(self, error: OSError) -> UserError:
         return UserError(
             f"{self.path}: cannot record an episode: {error.strerror}; nothing before it is lost, "
-            "free some space and give the same command again"
+            "make room or repair the disk and give the same command again"
         )
 
     def _parse(self, line: bytes, number: int) -> Row:
@@ -210,10 +210,3 @@ def _end_of_whole_lines(descriptor: int) -> int:
             return start + found + 1
         end = start
     return 0
-
-
-def _write_all(descriptor: int, line: bytes, offset: int) -> None:
-    """One write in practice; a disk that fills up takes part of the line and refuses the rest."""
-    while line:
-        written = os.pwrite(descriptor, line, offset)
-        line, offset = line[written:], offset + written

@@ -8,7 +8,6 @@ gives the dataset of an uninterrupted one, frame for frame.
 """
 
 import dataclasses
-import errno
 import importlib.metadata
 import io
 import json
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from wmvla.errors import UserError
+from wmvla.errors import UserError, disk_errors_are_user_errors
 from wmvla.files import rename_durably, write_file, write_json
 from wmvla.processes import one_thread_per_process
 from wmvla.recipe import Demonstrations, Environment
@@ -74,7 +73,7 @@ def make_demonstrations(
         raise UserError(
             "demonstrations.inits is empty: give the initial states for the expert to play."
         )
-    try:
+    with disk_errors_are_user_errors():
         staging.mkdir(parents=True, exist_ok=True)
         staged_recipe = staging / "recipe.json"
         if not staged_recipe.exists():
@@ -82,12 +81,6 @@ def make_demonstrations(
         _check_recipe(staging, json.loads(staged_recipe.read_text()), recipe)
         _play_missing(environment, demonstrations, staging, workers, progress)
         _assemble(environment, demonstrations, staging, folder, recipe)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise UserError(
-            f"The disk of {folder.parent} is full: free some space and give the same command again."
-        ) from error
     shutil.rmtree(staging)
     return folder
 

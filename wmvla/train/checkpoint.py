@@ -49,10 +49,11 @@ def save_checkpoint(
         state = unfinished / "training_state"
         state.mkdir()
         (state / "training_step.json").write_text(json.dumps({"step": step}))
-        # Through memory: torch's own writer hides a full disk behind an internal error.
+        # Through memory: torch's own writer hides a full disk behind an internal error. By value:
+        # a view that an error keeps alive makes Python 3.12's garbage collection crash.
         packed = io.BytesIO()
         torch.save(optimizer_state, packed)
-        (state / "optimizer.pt").write_bytes(packed.getbuffer())
+        (state / "optimizer.pt").write_bytes(packed.getvalue())
     remove_older(folder, step)
 
 

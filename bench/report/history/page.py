@@ -12,7 +12,6 @@ from bench.compare.external_words import BESIDE
 from bench.report.history.charts import Chart, Series, Value, ceiling, draw
 from bench.report.history.runs import Entry, History
 from bench.report.templating import environment
-from wmvla.errors import UserError
 from wmvla.files import write_file
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -31,10 +30,7 @@ UNDATED = "no date"
 
 def write_page(history: History, path: Path) -> Path:
     """Write the page. UserError where it cannot be written."""
-    try:
-        write_file(path, render(history).encode())
-    except OSError as error:
-        raise UserError(f"{path}: cannot write the history: {error.strerror}") from None
+    write_file(path, render(history).encode())
     return path
 
 

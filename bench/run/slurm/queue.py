@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.run.slurm.jobs import Job
 from bench.run.slurm.script import Site, dependency, job_name, script_of, script_path
 from wmvla.errors import UserError
-from wmvla.files import write_json
+from wmvla.files import write_file, write_json
 
 FORMAT = "%F|%K|%T|%r"
 """Job, index in its array, state, reason: of ``squeue``."""
@@ -74,26 +74,28 @@ def require_slurm() -> None:
 
 
 def submit(site: Site, jobs: Sequence[Job]) -> list[Submitted]:
-    """Write the scripts and submit them, each after what it waits for. UserError with Slurm's own
-    line if it refuses one; then the submitted ones are cancelled."""
+    """Write the scripts and submit them, each after what it waits for.
+
+    UserError with Slurm's own line if it refuses one, or where a file cannot be written; then the
+    submitted ones are cancelled.
+    """
     # Slurm makes no folder for a job's output.
     (site.run_dir / "logs").mkdir(parents=True, exist_ok=True)
-    script_path(site, jobs[0]).parent.mkdir(parents=True, exist_ok=True)
     submitted: list[Submitted] = []
     ids: dict[str, str] = {}
-    for job in jobs:
-        path = script_path(site, job)
-        path.write_text(script_of(site, job))
-        try:
+    try:
+        for job in jobs:
+            path = script_path(site, job)
+            write_file(path, script_of(site, job).encode())
             answer = _output_of(["sbatch", "--parsable", *dependency(job, ids), str(path)])
-        except UserError:
-            if submitted:
-                _output_of(["scancel", *(earlier.id for earlier in submitted)])
-            raise
-        ids[job.name] = answer.strip().partition(";")[0]  # a cluster's name may follow
-        queue_name = job_name(site, job)
-        submitted.append(Submitted(job.name, ids[job.name], queue_name, job.cases, job.shards))
-        write_json(jobs_path(site.run_dir), {"jobs": [asdict(one) for one in submitted]})
+            ids[job.name] = answer.strip().partition(";")[0]  # a cluster's name may follow
+            queue_name = job_name(site, job)
+            submitted.append(Submitted(job.name, ids[job.name], queue_name, job.cases, job.shards))
+            write_json(jobs_path(site.run_dir), {"jobs": [asdict(one) for one in submitted]})
+    except UserError:
+        if submitted:
+            _output_of(["scancel", *(earlier.id for earlier in submitted)])
+        raise
     return submitted
 
 

@@ -384,9 +384,7 @@ def test_a_damaged_file_is_one_line(
 
 def test_an_unwritable_run_directory_is_one_line(results: Path) -> None:
     (results / PLAN.run_name / CONTROLS_FILE).mkdir()
-    with pytest.raises(
-        UserError, match=r"controls\.json: cannot write the result of the control runs"
-    ):
+    with pytest.raises(UserError, match=r"controls\.json: cannot be written"):
         write_controls(PLAN, results / PLAN.run_name)
 
 

@@ -291,7 +291,7 @@ def test_a_full_scale_report_is_quick_and_light(tmp_path: Path) -> None:
 
 def test_an_unwritable_run_directory_is_one_line(run_dir: Path) -> None:
     (run_dir / "report.json").mkdir()
-    with pytest.raises(UserError, match="cannot write the report"):
+    with pytest.raises(UserError, match="cannot be written"):
         write_report(run_dir)
 
 

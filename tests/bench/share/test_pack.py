@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -147,9 +148,14 @@ def test_another_suffix_is_refused(
 
 
 def holds_the_same(packed: Path, before: bytes) -> bool:
-    return packed.suffix == ".gz" and gzip.decompress(packed.read_bytes()) == gzip.decompress(
-        before
-    )
+    def unpacked(content: bytes) -> bytes:
+        if packed.suffix == ".gz":
+            return gzip.decompress(content)
+        return subprocess.run(
+            ["zstd", "-dqc"], input=content, stdout=subprocess.PIPE, check=True
+        ).stdout
+
+    return unpacked(packed.read_bytes()) == unpacked(before)
 
 
 @pytest.mark.parametrize("suffix", [".tar.gz", pytest.param(".tar.zst", marks=NEEDS_ZSTD)])

@@ -1,9 +1,12 @@
 """Images that are read while the training works: those of LeRobot, in the order that is asked
 for."""
 
+import multiprocessing
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from lerobot.datasets import LeRobotDataset
@@ -12,6 +15,7 @@ from wmvla.data import dataset, readers
 from wmvla.data.dataset import InMemoryData, StreamedData, open_data
 from wmvla.data.opening import open_metadata
 from wmvla.data.readers import read_ahead, reader_count
+from wmvla.errors import UserError
 
 from .conftest import CAMERAS
 
@@ -53,6 +57,40 @@ def test_what_is_read_ahead_comes_in_order(monkeypatch: pytest.MonkeyPatch):
     ]
     assert read == [batch.tolist() for batch in rows]
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("broken", ["is named", "is read for ever"])
+def test_a_training_that_met_a_broken_image_can_leave(broken: str, monkeypatch: pytest.MonkeyPatch):
+    """However it leaves: here it keeps the error, and what it reads from."""
+    monkeypatch.setattr(readers, "reader_count", lambda: 2)
+    kept: list[object] = []
+
+    def read(rows: np.ndarray) -> list[torch.Tensor]:
+        if rows[0] == 2 and broken == "is named":
+            raise UserError("the image of row 2 cannot be read")
+        if rows[0] == 2:
+            time.sleep(600)
+        return [torch.from_numpy(rows)]
+
+    def train() -> None:
+        batches = read_ahead(read, [np.array([row]) for row in range(40)], pinned=False)
+        kept.append(batches)
+        try:
+            for _ in range(2 if broken == "is read for ever" else 40):
+                next(batches)
+        except UserError as error:
+            kept.append(error)
+
+    training = multiprocessing.get_context("fork").Process(target=train)
+    training.start()
+    training.join(60)
+    hangs = training.is_alive()
+    if hangs:
+        for reader in psutil.Process(training.pid).children():
+            reader.kill()
+        training.kill()
+    assert not hangs
+    assert training.exitcode == 0
 
 
 def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch):

@@ -201,12 +201,25 @@ def one_shard_of_two(folder: Path) -> None:
     (folder / "model-2.safetensors").unlink()
 
 
-def adapter(folder: Path) -> None:
+def adapter(folder: Path, base: str | None = "owner/base") -> None:
     edit_json(folder / "config.json", use_peft=True)
-    (folder / "adapter_config.json").write_text(
-        json.dumps({"base_model_name_or_path": "owner/base"})
-    )
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
     (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+
+
+def adapter_beside_its_base(folder: Path) -> None:
+    base = Path(shutil.copytree(folder, folder.with_name("base"), dirs_exist_ok=True))
+    adapter(folder, str(base))
+
+
+def adapter_of_no_base(folder: Path) -> None:
+    adapter(folder, None)
+
+
+def adapter_alone(folder: Path) -> None:
+    """As peft saves it, without LeRobot's files."""
+    adapter(folder)
+    (folder / "config.json").unlink()
 
 
 REFUSED: dict[Callable[[Path], None], str] = {
@@ -227,5 +240,9 @@ REFUSED: dict[Callable[[Path], None], str] = {
     tokenizer_elsewhere: r"/gone/from/another/machine",
     one_shard_of_two: r"model-2\.safetensors does not exist",
     adapter: r"adapter_config\.json: the checkpoint is an adapter for owner/base.*peft is not",
+    adapter_beside_its_base: r"adapter_config\.json: the checkpoint is an adapter for /.*/base, which"
+    r" peft applies, and peft is not",
+    adapter_of_no_base: r"adapter_config\.json: 'base_model_name_or_path' is missing",
+    adapter_alone: r"has no config\.json.* it is an adapter: give its base owner/base with",
 }  # fmt: skip
 """What every way to a checkpoint must refuse, and in which words."""

@@ -16,7 +16,7 @@ from wmvla.errors import UserError
 from wmvla.policy.camera_names import check_cameras
 from wmvla.policy.conversion import load_with_processors
 from wmvla.policy.normalisation import check_statistics
-from wmvla.policy.whole_checkpoint import whole_weights
+from wmvla.policy.whole_checkpoint import check_files, whole_weights
 
 from ..rollout.test_any_policy import FEATURES, STATISTICS, act, diffusion
 from . import cases
@@ -123,6 +123,17 @@ def test_cameras_are_given_by_name_or_refused(made):
         check_cameras(config, {front: front})
 
 
+@pytest.mark.parametrize(
+    "case", [cases.adapter, cases.adapter_beside_its_base, cases.adapter_of_no_base]
+)
+def test_an_adapter_of_act_is_refused_too(case, tmp_path):
+    folder = tmp_path / "act"
+    get_policy_class("act")(act()).save_pretrained(folder)
+    case(folder)
+    with pytest.raises(UserError, match=cases.REFUSED[case]):
+        check_files(folder)
+
+
 BY_CONVERT = (
     cases.foreign_statistics_keys,
     cases.missing_head,
@@ -132,6 +143,9 @@ BY_CONVERT = (
     cases.tokenizer_elsewhere,
     cases.six_wide_statistics,
     cases.adapter,
+    cases.adapter_beside_its_base,
+    cases.adapter_of_no_base,
+    cases.adapter_alone,
 )
 
 

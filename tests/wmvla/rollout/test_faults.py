@@ -111,7 +111,7 @@ def survive(folder, monkeypatch, seed, rows, workers, silence):
     )
     line = (
         f"{journal.path}: cannot record an episode: No space left on device; nothing before it is"
-        " lost, free some space"
+        " lost, make room or repair the disk"
     )
     assert (
         sum(end.startswith(line) and "\n" not in end for end in ends) == journal.faults["full disk"]

@@ -3,6 +3,7 @@ it saves nothing of it."""
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -150,8 +151,7 @@ def test_readers_of_data_outlive_sigterm(toy):
     begun = [next(batches) for _ in range(reader_count())]  # one of each reader
     readers = [child for child in psutil.Process().children() if child not in before]
     assert readers
-    for reader in readers:
-        reader.terminate()
+    subprocess.run(["kill", *(str(reader.pid) for reader in readers)], check=True)
     assert len(list(batches)) == 15 - len(begun)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from filelock import lock_descriptor
 
 from wmvla.errors import UserError
-from wmvla.files import write_json
+from wmvla.files import write_at, write_json
 from wmvla.world.latents.file import DTYPE, Layout, read_layout
 
 Range = tuple[int, int]
@@ -92,12 +92,16 @@ class Partial:
         self.record = path.with_name(f".{path.name}.progress-{rank}.json")
         path.parent.mkdir(parents=True, exist_ok=True)
         self.file = os.open(self.partial, os.O_RDWR | os.O_CREAT, 0o644)
-        if rank == 0:
-            self._lock()
-            self.finished()  # refuses records of anything else before they are removed
-            self._lay_out(rows, width, dtype)
-        self.layout = read_layout(self.partial, dtype)
-        self.mine = self._read(self.record) if self.record.exists() else []
+        try:
+            if rank == 0:
+                self._lock()
+                self.finished()  # refuses records of anything else before they are removed
+                self._lay_out(rows, width, dtype)
+            self.layout = read_layout(self.partial, dtype)
+            self.mine = self._read(self.record) if self.record.exists() else []
+        except BaseException:
+            self.close()
+            raise
 
     def finished(self) -> list[Range]:
         """The rows that any process has recorded."""
@@ -106,10 +110,7 @@ class Partial:
     def write(self, first: int, latents: np.ndarray) -> None:
         """Put rows (N, D) in their place. They count when ``save`` has recorded them."""
         data = memoryview(np.ascontiguousarray(latents, self.layout.dtype)).cast("B")
-        place = self.layout.offset + first * self.layout.row_bytes
-        while data:
-            written = os.pwrite(self.file, data, place)
-            data, place = data[written:], place + written
+        write_at(self.file, data, self.layout.offset + first * self.layout.row_bytes)
         self.mine = merge([*self.mine, (first, first + len(latents))])
 
     def save(self) -> None:
@@ -129,7 +130,6 @@ class Partial:
         except FileNotFoundError:
             mine = False
         if not mine:  # locked by another run, or finished by it since this one opened the file
-            os.close(self.file)
             raise InUseError(
                 f"{self.partial} is being written by another process: wait for it, or end it."
             )
@@ -147,7 +147,7 @@ class Partial:
             return
         remove_records(self.path)  # of a file that somebody has taken away
         os.ftruncate(self.file, 0)
-        os.pwrite(self.file, header, 0)
+        write_at(self.file, header, 0)
         os.posix_fallocate(self.file, 0, total)
         os.fsync(self.file)
 

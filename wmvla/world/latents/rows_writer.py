@@ -1,5 +1,6 @@
 """Fills a file of dataset rows: resumable after a kill at any moment, in one process or several."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,32 +48,33 @@ def write_rows(
     if distributed.is_initialized():
         rank, processes = distributed.get_rank(), distributed.get_world_size()
     rows, _ = shape
-    unfinished = _open_in_turn(path, shape, identity, rank, processes, dtype, group)
-    done = unfinished.finished()
-    if processes > 1:
-        distributed.barrier(group)  # nobody records new rows before everybody has read the old ones
-    left = remaining_batches(rows, batch_rows, done)
-    mine = left[rank * len(left) // processes : (rank + 1) * len(left) // processes]
-    already = rows - sum(last - first for first, last in left)
-    shown = progress(rows, already) if rank == 0 else None
-    started = saved = time.monotonic()
-    fresh = 0
-    for first, made in make(mine):
-        unfinished.write(first, made)
-        fresh += len(made) * processes  # the others go at the same speed
-        now = time.monotonic()
-        if now - saved >= SAVE_EVERY:
-            unfinished.save()
-            saved = time.monotonic()
-        if shown:
-            speed = f"{fresh / max(now - started, 1e-9):.0f} rows/s"
-            shown.update(min(already + fresh, rows), speed)
-    unfinished.save()
-    if processes > 1:
-        distributed.barrier(group)
-    if rank == 0:
-        finish(unfinished)
-    unfinished.close()
+    opened = _open_in_turn(path, shape, identity, rank, processes, dtype, group)
+    with contextlib.closing(opened) as unfinished:
+        done = unfinished.finished()
+        if processes > 1:
+            # nobody records new rows before everybody has read the old ones
+            distributed.barrier(group)
+        left = remaining_batches(rows, batch_rows, done)
+        mine = left[rank * len(left) // processes : (rank + 1) * len(left) // processes]
+        already = rows - sum(last - first for first, last in left)
+        shown = progress(rows, already) if rank == 0 else None
+        started = saved = time.monotonic()
+        fresh = 0
+        for first, made in make(mine):
+            unfinished.write(first, made)
+            fresh += len(made) * processes  # the others go at the same speed
+            now = time.monotonic()
+            if now - saved >= SAVE_EVERY:
+                unfinished.save()
+                saved = time.monotonic()
+            if shown:
+                speed = f"{fresh / max(now - started, 1e-9):.0f} rows/s"
+                shown.update(min(already + fresh, rows), speed)
+        unfinished.save()
+        if processes > 1:
+            distributed.barrier(group)
+        if rank == 0:
+            finish(unfinished)
 
 
 def _open_in_turn(

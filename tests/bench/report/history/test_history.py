@@ -171,7 +171,7 @@ def test_a_page_that_cannot_be_written_is_one_line(
 ) -> None:
     (tmp_path / "file").write_text("")
     assert main(["history", str(results), "--output", str(tmp_path / "file" / "history.html")]) == 2
-    assert "history.html: cannot write the history: " in capsys.readouterr().err
+    assert "history.html: cannot be written: " in capsys.readouterr().err
 
 
 def test_json_holds_the_same_figures(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

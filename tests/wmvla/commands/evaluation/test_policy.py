@@ -239,6 +239,8 @@ BY_EVALUATION = (
     cases.tokenizer_elsewhere,
     cases.six_wide_statistics,
     cases.adapter,
+    cases.adapter_beside_its_base,
+    cases.adapter_of_no_base,
 )
 
 
