@@ -41,6 +41,16 @@ from wmvla.policy.weights import (
 MOST_STEPS = 1000
 """Of the solver that makes actions of noise, and of a chunk's actions."""
 
+NEEDED_STEPS = {
+    "policy_preprocessor.json": (
+        "smolvla_new_line_processor",
+        "tokenizer_processor",
+        "normalizer_processor",
+    ),
+    "policy_postprocessor.json": ("unnormalizer_processor",),
+}
+"""Steps of SmolVLA's processors without which it answers otherwise than it was trained to."""
+
 
 class NotWhole(BaseException):
     """Weights are missing, too many, or of another shape.
@@ -197,12 +207,16 @@ def checked_processors(
 def _check_pipelines(folder: Path, overrides: Mapping[str, Any]) -> None:
     """UserError for files of processors that are not sound before LeRobot reads them."""
     given = overrides.get("tokenizer_processor", {})
-    for name in ("policy_preprocessor.json", "policy_postprocessor.json"):
+    for name in NEEDED_STEPS:
         if not (folder / name).is_file():
             continue
         steps = read_object(folder / name).get("steps")
         if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
             raise UserError(f"{folder / name}: 'steps' is no list of steps: fetch it again.")
+        there = [step.get("registry_name") for step in steps]
+        lacking = [step for step in NEEDED_STEPS[name] if step not in there]
+        if lacking and str(checkpoint_fields(folder).get("type")).startswith("smolvla"):
+            raise UserError(f"{folder / name}: the step {lacking[0]} is missing: fetch it again.")
         for step in steps:
             config = step.get("config") or {}
             if not isinstance(config, dict):

@@ -20,10 +20,15 @@ UNKNOWABLE: dict[tuple[str, str], str] = {
         r"-?(text|vision)_config\.(rms_norm_eps|layer_norm_eps|hidden_act)",
     ): DEFAULT,
     (r"vlm/config\.json", r"-?text_config\.rope_parameters\.rope_theta"): DEFAULT,
+    (r"(checkpoint|world)/config\.json", r"-?resize_imgs_with_padding.*"): DEFAULT,
+    (r"encoder/config\.json", r"[+-]?(num_attention_heads|crop\w*size)"): (
+        f"{DESIGN}; an encoder is known by its weights and its preprocessing"
+    ),
     (r"vlm/tokenizer\.json", r"[+-]?(model\.(merges|vocab)|pre_tokenizer)\..*"): (
         "what the tokenizer makes of a sentence: any table of tokens is one"
     ),
     (r"(images|videos)/data/.*", r"observation\.(state|images\.\w+)|action"): MEASURED,
+    (r"(images|videos)/meta/tasks\.parquet", "task"): "a sentence may be any text",
     (r"videos/videos/.*\.mp4", "bytes"): f"{MEASURED}: the format has no checksums",
     (
         r"(images|videos)/meta/stats\.json",
