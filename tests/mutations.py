@@ -336,7 +336,8 @@ def _rows(
 ) -> Callable[[pa.Table, str, Draws], pa.Table]:
     def changed(table: pa.Table, name: str, draws: Draws) -> pa.Table:
         rows = list(range(len(table)))
-        return table.take(order(rows, int(draws.integers(len(rows)))))
+        chosen = order(rows, int(draws.integers(len(rows))))
+        return pa.concat_tables([table.slice(0, 0), *(table.slice(row, 1) for row in chosen)])
 
     return changed
 

@@ -21,7 +21,10 @@ UNKNOWABLE: dict[tuple[str, str], str] = {
     ): DEFAULT,
     (r"vlm/config\.json", r"-?text_config\.rope_parameters\.rope_theta"): DEFAULT,
     (r"(checkpoint|world)/config\.json", r"-?resize_imgs_with_padding.*"): DEFAULT,
-    (r"encoder/config\.json", r"[+-]?(num_attention_heads|crop\w*size)"): (
+    (r"(vlm|encoder)/config\.json", r"\+[\w.]+"): (
+        "a key that transformers keeps and reads nowhere, as those of its other versions"
+    ),
+    (r"encoder/config\.json", r"-?(num_attention_heads|crop_size)"): (
         f"{DESIGN}; an encoder is known by its weights and its preprocessing"
     ),
     (r"vlm/tokenizer\.json", r"[+-]?(model\.(merges|vocab)|pre_tokenizer)\..*"): (
@@ -32,7 +35,7 @@ UNKNOWABLE: dict[tuple[str, str], str] = {
     (r"videos/videos/.*\.mp4", "bytes"): f"{MEASURED}: the format has no checksums",
     (
         r"(images|videos)/meta/stats\.json",
-        r"(observation\.state|action)\.(min|max|q\d\d)\.\d",
+        r"(observation\.state|action)\.(mean|std|min|max|q\d\d)\.\d",
     ): PLAUSIBLE,
     (r"(images|videos)/meta/stats\.json", r"observation\.images\.\w+\.\w+\.\d\.0\.0"): PLAUSIBLE,
     (r"(images|videos)/meta/stats\.json", r"[+-]?[\w.]+\.count(\.0)?"): UNREAD,
