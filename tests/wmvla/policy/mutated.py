@@ -149,7 +149,7 @@ def said_by(way: Way, good: Answer) -> tuple[str, str]:
         ):
             found = way()
     except UserError as error:
-        return "refused", str(error)
+        return "refused", " ".join(str(error).split())
     except Hang:
         return "fault", "it hangs"
     except (Exception, SystemExit) as error:

@@ -13,7 +13,10 @@ UNREAD = "a statistic that no policy is given, or that a policy which needs it i
 
 UNKNOWABLE: dict[tuple[str, str], str] = {
     (r"(checkpoint|world)/model\.safetensors", r"[^+-].*\.(data|dtype)"): WEIGHTS,
-    (r"(checkpoint|world)/config\.json", r"-?(num_steps|min_period|max_period)"): DEFAULT,
+    (
+        r"(checkpoint|world)/config\.json",
+        r"-?(num_steps|n_action_steps|min_period|max_period)",
+    ): DEFAULT,
     (r"world/config\.json", r"-?(prophet_heads|world_inject_num_heads)"): DEFAULT,
     (
         r"vlm/config\.json",
