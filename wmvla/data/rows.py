@@ -55,6 +55,7 @@ def read_rows(metadata: LeRobotDatasetMetadata) -> Rows:
             f"{root}: its data hold other frames ({len(episode)}) than meta/episodes says"
             f" ({ends[-1]}), or of other episodes: fetch the dataset again."
         )
+    _refuse_other_times(metadata, whole["timestamp"][:, 0].astype(np.float64), ends)
     sentences = list(metadata.tasks.index)
     return Rows(
         whole["observation.state"],
@@ -62,6 +63,29 @@ def read_rows(metadata: LeRobotDatasetMetadata) -> Rows:
         [sentences[number] for number in whole["task_index"][:, 0].astype(int)],
         ends,
     )
+
+
+def _refuse_other_times(
+    metadata: LeRobotDatasetMetadata, times: np.ndarray, ends: np.ndarray
+) -> None:
+    """Refuse a frame rate that is not that of the frames, and in videos, of which a frame's time
+    chooses the image, a time that is another frame's."""
+    root, step = Path(metadata.root), 1 / metadata.fps
+    begins = np.concatenate([[0], ends[:-1]])
+    steps = np.delete(np.diff(times), begins[1:] - 1)
+    if len(steps) and not abs(np.median(steps) - step) < step / 2:
+        raise UserError(
+            f"{root / 'meta/info.json'}: fps is {metadata.fps:g}, but the frames in data are"
+            f" {np.median(steps):g} s apart: {FETCH}"
+        )
+    wanted = (np.arange(len(times)) - np.repeat(begins, np.diff(ends, prepend=0))) * step
+    wrong = np.flatnonzero(~(np.abs(times - wanted) < step / 2))
+    if metadata.video_keys and len(wrong):
+        row = int(wrong[0])
+        raise UserError(
+            f"{root}/data: the timestamp of row {row} is {times[row]:g} s, but its place in the"
+            f" episode is at {wanted[row]:g} s: {FETCH}"
+        )
 
 
 def _file(file: Path, metadata: LeRobotDatasetMetadata) -> dict[str, np.ndarray]:

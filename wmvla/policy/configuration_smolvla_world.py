@@ -116,6 +116,10 @@ class SmolVLAWorldConfig(SmolVLAConfig):
                 f"policy.world_prefix_tokens = {self.world_prefix_tokens} must lie between 0 and"
                 f" the memory's {self.memory_tokens} latents."
             )
+        if not 0 <= self.prophet_dropout < 1:
+            raise UserError(
+                f"policy.prophet_dropout = {self.prophet_dropout} must lie between 0 and 1."
+            )
         varied = self.world_num_hypotheses > 1 and self.world_hypothesis_method == "dropout"
         if varied and self.prophet_dropout == 0:
             raise UserError(

@@ -25,6 +25,10 @@ STATISTICS = {
 """What each way to normalise reads."""
 PADDED_STATISTICS = ("evo1",)
 """Types whose statistics are padded to the policy's largest state and action."""
+OWN_WAYS = ("lingbot_va",)
+"""Types whose processors normalise in another way than their configuration says."""
+LARGEST_EPSILON = 1e-2
+"""What is added to a spread against division by 0 is small."""
 
 
 def check_statistics(
@@ -34,7 +38,7 @@ def check_statistics(
     widths: Mapping[str, int] | None = None,
 ) -> None:
     """Every key that ``processors`` are to normalise for the policy has finite statistics of its
-    width, with a spread.
+    width, with a spread; both normalise as the configuration says, with the same statistics.
 
     Args:
         folder: of the checkpoint that they come from; None: they come from a dataset.
@@ -45,13 +49,25 @@ def check_statistics(
     Raises:
         UserError: names file, key and what is wrong.
     """
+    known: dict[str, tuple[str, Tensor]] = {}
     for name, pipeline in zip(("pre", "post"), processors, strict=True):
         for number, step in enumerate(pipeline.steps):
             if not isinstance(step, NormalizerProcessorStep | UnnormalizerProcessorStep):
                 continue
             file = _state_file(folder, f"policy_{name}processor.json", number)
+            if folder is not None and (fault := _contradiction(step, config)):
+                raise UserError(
+                    f"{folder / f'policy_{name}processor.json'}: {fault}: fetch the checkpoint"
+                    " again."
+                )
             statistics: dict[str, dict[str, Tensor]] = {}
             for full, value in step.state_dict().items():
+                where, other = known.setdefault(full, (file, value))
+                if other.numpy().tobytes() != value.numpy().tobytes():
+                    raise UserError(
+                        f"{file}: the statistics '{full}' are others than in {Path(where).name}:"
+                        " fetch the checkpoint again."
+                    )
                 key, _, statistic = full.rpartition(".")
                 statistics.setdefault(key, {})[statistic] = value
             for key, feature in _normalised(step, config):
@@ -74,6 +90,28 @@ def check_statistics(
                         f"{file}: the statistics of '{key}' {fault}: make them again from the data"
                         " that the policy was trained on."
                     )
+
+
+def _contradiction(
+    step: NormalizerProcessorStep | UnnormalizerProcessorStep, config: PreTrainedConfig
+) -> str | None:
+    """What a step of a checkpoint does in another way than the configuration beside it says."""
+    if not 0 <= step.eps <= LARGEST_EPSILON:
+        return f"'eps' is {step.eps}, not a small number"
+    features = config.output_features or {}
+    if isinstance(step, NormalizerProcessorStep):
+        features = {**features, **(config.input_features or {})}
+    for key, feature in features.items():
+        if key in step.features and step.features[key].type is not feature.type:
+            there = step.features[key].type.value
+            return f"'{key}' is {there} there, and {feature.type.value} in config.json"
+        asked, done = (
+            (ways or {}).get(feature.type, NormalizationMode.IDENTITY)
+            for ways in (config.normalization_mapping, step.norm_map)
+        )
+        if asked is not done and config.type not in OWN_WAYS:
+            return f"'norm_map' has {done.value} for {key}, and config.json has {asked.value}"
+    return None
 
 
 def _normalised(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from lerobot.policies.pretrained import PreTrainedPolicy
@@ -94,13 +95,14 @@ def load_weights(
     ``may_lack``: whether the file may lack a weight of this name. ``strict``: False leaves weights
     that the file lacks as they are and ignores unknown ones; shapes must be equal even so.
 
-    UserError: missing or damaged file; keys missing or too many; another shape.
+    UserError: missing or damaged file; keys missing or too many; another shape or type; a weight
+    that is not finite.
     """
     loaded = read_weights(file)
-    missing, unknown, reshaped = differences(policy, loaded)
+    missing, unknown, unlike = differences(policy, loaded)
     refused = [key for key in missing if not may_lack(key)] if strict else []
-    if reshaped or refused or (unknown and strict):
-        raise UserError(not_its_weights(file, refused, unknown if strict else [], reshaped))
+    if unlike or refused or (unknown and strict):
+        raise UserError(not_its_weights(file, refused, unknown if strict else [], unlike))
     # past what ``wmvla.policy.whole_checkpoint`` puts in its way: more may be missing here
     (nn.Module if missing or unknown else type(policy)).load_state_dict(
         policy, loaded, strict=False
@@ -112,26 +114,42 @@ def differences(
     policy: nn.Module, loaded: dict[str, Tensor]
 ) -> tuple[list[str], list[str], list[str]]:
     """Names of the policy's weights that ``loaded`` lacks, of those that it has and the policy has
-    not, and sentences about those of another shape."""
+    not, and what is wrong with those that both have: shape, type, numbers."""
     own = policy.state_dict()
     # safetensors stores tied weights once, under one of their names
     storages = {own[key].data_ptr() for key in loaded if key in own}
     missing = [key for key in own if key not in loaded and own[key].data_ptr() not in storages]
     unknown = [key for key in loaded if key not in own]
-    reshaped = [
-        f"{key} is {tuple(value.shape)}, in the policy {tuple(own[key].shape)}"
+    trained = {key for key, _ in policy.named_parameters(remove_duplicate=False)}
+    unlike = [
+        f"{key} {fault}"
         for key, value in loaded.items()
-        if key in own and own[key].shape != value.shape
+        if key in own and (fault := _fault(own[key], value, key in trained))
     ]
-    return missing, unknown, reshaped
+    return missing, unknown, unlike
 
 
-def not_its_weights(file: Path, missing: list[str], unknown: list[str], reshaped: list[str]) -> str:
+def _fault(own: Tensor, value: Tensor, trained: bool) -> str | None:
+    """What is wrong with a weight, as the rest of a sentence.
+
+    Non-obvious: a buffer may hold what is not finite, as a mask or until statistics are known. A
+    sum that is finite says that all are, at a tenth of the price of looking at each.
+    """
+    if own.shape != value.shape:
+        return f"is {tuple(value.shape)}, in the policy {tuple(own.shape)}"
+    if own.is_floating_point() != value.is_floating_point():
+        return f"is of {value.dtype}, in the policy of {own.dtype}".replace("torch.", "")
+    if trained and value.is_floating_point() and not value.sum(dtype=torch.float32).isfinite():
+        return None if value.isfinite().all() else "is not finite"
+    return None
+
+
+def not_its_weights(file: Path, missing: list[str], unknown: list[str], unlike: list[str]) -> str:
     """One sentence about a file of weights that are not the policy's, with names and counts."""
-    if reshaped:
+    if unlike:
         return (
-            f"{file} has different shapes from the policy: {_counted(reshaped)}. It is the"
-            " checkpoint of another model."
+            f"{file} has other weights than the policy can have: {_counted(unlike)}. It is the"
+            " checkpoint of another model, or damaged: fetch it again."
         )
     lacks = [f"lacks {_counted(missing)}"] if missing else []
     has = [f"has, and the policy has not, {_counted(unknown)}"] if unknown else []

@@ -6,6 +6,7 @@ most. Whoever loads a checkpoint here, or lets LeRobot load one, does so through
 """
 
 import contextlib
+import dataclasses
 import importlib.util
 import io
 import tempfile
@@ -22,8 +23,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from wmvla.errors import UserError, cause
-from wmvla.files import why_unreadable
+from wmvla.files import read_object, why_unreadable
 from wmvla.policy.normalisation import Pipelines, check_statistics
+from wmvla.policy.vlm_files import check_tokens, check_vlm
 from wmvla.policy.weights import (
     ADAPTER,
     WEIGHTS,
@@ -35,6 +37,19 @@ from wmvla.policy.weights import (
     read_weights,
     weight_files,
 )
+
+MOST_STEPS = 1000
+"""Of the solver that makes actions of noise, and of a chunk's actions."""
+
+NEEDED_STEPS = {
+    "policy_preprocessor.json": (
+        "smolvla_new_line_processor",
+        "tokenizer_processor",
+        "normalizer_processor",
+    ),
+    "policy_postprocessor.json": ("unnormalizer_processor",),
+}
+"""Steps of SmolVLA's processors without which it answers otherwise than it was trained to."""
 
 
 class NotWhole(BaseException):
@@ -86,6 +101,9 @@ def check_files(folder: Path) -> None:
     """UserError for files of weights that are not there or cannot be read, and for an adapter that
     cannot be applied here."""
     fields, adapter = checkpoint_fields(folder), folder / ADAPTER
+    if str(fields.get("type")).startswith("smolvla") and "vlm_model_name" in fields:
+        check_vlm(fields["vlm_model_name"])
+    _check_numbers(folder / "config.json", fields)
     if adapter.is_file() or fields.get("use_peft"):
         base = adapter_base(folder)
         if not base:
@@ -106,6 +124,30 @@ def check_files(folder: Path) -> None:
                 pass
         except (SafetensorError, OSError) as error:
             raise UserError(why_unreadable(file, error)) from error
+
+
+def _check_numbers(file: Path, fields: Mapping[str, Any]) -> None:
+    """UserError for numbers with which a policy would answer, but never, or not by its weights."""
+    counts = ("num_steps", "num_inference_steps", "chunk_size", "n_action_steps")
+    for key in counts:
+        value = fields.get(key)
+        if value is not None and not (type(value) is int and 1 <= value <= MOST_STEPS):
+            raise UserError(
+                f"{file}: '{key}' is {value}, not a number from 1 to {MOST_STEPS}: correct it."
+            )
+    kind = fields.get("type")
+    if isinstance(kind, str) and kind in PreTrainedConfig.get_known_choices():
+        for field in dataclasses.fields(PreTrainedConfig.get_choice_class(kind)):
+            value = fields.get(field.name)
+            number = field.type in (int, float) and not isinstance(field.default, bool)  # as ACT's
+            if number and isinstance(value, bool):
+                raise UserError(f"{file}: '{field.name}' is {value}, not a number: correct it.")
+    low, high = fields.get("min_period", 0.004), fields.get("max_period", 4.0)
+    if all(isinstance(one, int | float) for one in (low, high)) and not 0 < low < high:
+        raise UserError(
+            f"{file}: 'min_period' is {low} and 'max_period' is {high}: both must be above 0, and"
+            " the second the greater one."
+        )
 
 
 @contextlib.contextmanager
@@ -152,12 +194,39 @@ def checked_processors(
         UserError: they cannot be made, or see ``wmvla.policy.normalisation.check_statistics``.
     """
     folder = Path(pretrained_path) if pretrained_path else None
+    if folder:
+        _check_pipelines(folder, how.get("preprocessor_overrides", {}))
     with as_user_error(folder) if folder else contextlib.nullcontext():
         path = str(folder) if folder else None
         processors = make_pre_post_processors(policy_cfg, path, **how)
     of_data = folder is None or "dataset_stats" in how
     check_statistics(policy_cfg, processors, None if of_data else folder, widths)
     return processors
+
+
+def _check_pipelines(folder: Path, overrides: Mapping[str, Any]) -> None:
+    """UserError for files of processors that are not sound before LeRobot reads them."""
+    given = overrides.get("tokenizer_processor", {})
+    for name in NEEDED_STEPS:
+        if not (folder / name).is_file():
+            continue
+        steps = read_object(folder / name).get("steps")
+        if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+            raise UserError(f"{folder / name}: 'steps' is no list of steps: fetch it again.")
+        there = [step.get("registry_name") for step in steps]
+        lacking = [step for step in NEEDED_STEPS[name] if step not in there]
+        if lacking and str(checkpoint_fields(folder).get("type")).startswith("smolvla"):
+            raise UserError(f"{folder / name}: the step {lacking[0]} is missing: fetch it again.")
+        for step in steps:
+            config = step.get("config") or {}
+            if not isinstance(config, dict):
+                raise UserError(
+                    f"{folder / name}: 'config' of {step.get('registry_name')} is {config}: fetch"
+                    " it again."
+                )
+            config = {**config, **given}
+            if step.get("registry_name") == "tokenizer_processor" and "tokenizer_name" in config:
+                check_tokens(config["tokenizer_name"])
 
 
 @contextlib.contextmanager

@@ -142,6 +142,33 @@ def text_in_statistics(dataset: Path) -> None:
     statistics(dataset, lambda found: found["observation.images.image"].update(q99="high"))
 
 
+def statistics_of_no_feature(dataset: Path) -> None:
+    statistics(dataset, lambda found: found.update({"observation.effort": found["action"]}))
+
+
+def statistics_of_a_misspelt_name(dataset: Path) -> None:
+    statistics(dataset, lambda found: found["action"].update(q9=found["action"].pop("q99")))
+
+
+def infinite_statistics_of_an_image(dataset: Path) -> None:
+    statistics(
+        dataset, lambda found: found["observation.images.image"].update(std=[[[np.inf]]] * 3)
+    )
+
+
+def mean_above_the_maximum(dataset: Path) -> None:
+    statistics(dataset, lambda found: found["observation.images.image"].update(mean=[[[7.0]]] * 3))
+
+
+def a_key_stands_twice(dataset: Path) -> None:
+    path = dataset / "meta/info.json"
+    path.write_text(path.read_text().replace('"fps": 20', '"fps": 10,\n"fps": 20'))
+
+
+def other_frame_rate(dataset: Path) -> None:
+    info(dataset, fps=50)
+
+
 def shape_of_text(dataset: Path) -> None:
     change_json(
         dataset / "meta/info.json", lambda found: found["features"]["action"].update(shape=["7"])
@@ -216,6 +243,12 @@ REFUSED: list[tuple[Callable[[Path], None], str]] = [
     (std_of_whole_numbers, r"action.std\[0\] is 0, but"),
     (mean_of_other_data, r"action.mean\[6\] is 3, but"),
     (text_in_statistics, r"stats.json: observation.images.image.q99 is no array of numbers"),
+    (statistics_of_no_feature, r"observation.effort is no feature of meta/info.json"),
+    (statistics_of_a_misspelt_name, r"action.q9 is no statistic that is known"),
+    (infinite_statistics_of_an_image, r"observation.images.image.std is not finite"),
+    (mean_above_the_maximum, r"observation.images.image.mean is not between min and max"),
+    (a_key_stands_twice, r"info.json cannot be read \(the key fps stands twice\)"),
+    (other_frame_rate, r"info.json: fps is 50, but the frames in data are 0.05 s apart"),
     (shape_of_text, r"info.json: features.action has no dtype, or no shape of whole numbers"),
     (null_action, r"file-000.parquet: action has 1 null values"),
     (null_row, r"file-000.parquet: action has 1 null values"),

@@ -160,6 +160,13 @@ def test_times_of_merged_videos_that_contradict_themselves_are_refused(
         DatasetFrames("toy/video", copy, "front")
 
 
+def test_a_frame_of_a_video_at_another_frames_time_is_refused(video_dataset: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(video_dataset, tmp_path / "dataset"))
+    change_column(copy, "timestamp", lambda values: values.__setitem__(11, 0.4))
+    with pytest.raises(UserError, match=r"the timestamp of row 11 is 0.4 s, but .* is at 0.2 s"):
+        open_dataset("toy/video", copy)
+
+
 def test_a_video_that_is_a_pointer_is_called_one(video_dataset: Path, tmp_path: Path):
     copy = Path(shutil.copytree(video_dataset, tmp_path / "dataset"))
     next(copy.glob("videos/*/*/*.mp4")).write_text(damaged.POINTER)

@@ -206,7 +206,7 @@ def test_a_checkpoint_of_other_shapes_is_refused(base, toy, tmp_path):
     (copy / "config.json").write_text(json.dumps({**config, "max_state_dim": 16}))
     with pytest.raises(
         ValueError,
-        match=r"has different shapes from the policy: model\.state_proj\.weight is \(32, 32\)",
+        match=r"has other weights than the policy can have: model\.state_proj\.weight is \(32, 32\)",
     ):
         load_policy(copy)
     (copy / "config.json").write_text(json.dumps(config))

@@ -1,6 +1,8 @@
 """What is not whole is refused before it plays or trains, on every way to a checkpoint."""
 
+import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -20,6 +22,121 @@ from wmvla.policy.whole_checkpoint import check_files, whole_weights
 
 from ..rollout.test_any_policy import FEATURES, STATISTICS, act, diffusion
 from . import cases
+
+
+def processor(file: str, change) -> cases.Callable:
+    """A damage to the normalising step of a processor."""
+
+    def spoil(folder):
+        content = json.loads((folder / file).read_text())
+        (step,) = (step for step in content["steps"] if "normalizer" in step["registry_name"])
+        change(step)
+        (folder / file).write_text(json.dumps(content))
+
+    return spoil
+
+
+def weight(change) -> cases.Callable:
+    """A damage to one weight."""
+    key = "model.action_out_proj.weight"
+    return lambda folder: cases.edit_tensors(
+        folder / "model.safetensors", lambda found: {**found, key: change(found[key])}
+    )
+
+
+def one_statistic(folder) -> None:
+    cases.edit_tensors(
+        cases.statistics(folder)[0],
+        lambda found: {**found, "action.mean": found["action.mean"] * 2},
+    )
+
+
+PRE, POST = "policy_preprocessor.json", "policy_postprocessor.json"
+SILENT = {
+    "no way to normalise": (
+        processor(PRE, lambda step: step["config"].update(norm_map={})),
+        r"policy_preprocessor.json: 'norm_map' has IDENTITY for action, and config.json"
+        r" has MEAN_STD",
+    ),
+    "nor to turn it back": (
+        processor(POST, lambda step: step["config"].update(norm_map=None)),
+        r"policy_postprocessor.json: 'norm_map' has IDENTITY for action",
+    ),
+    "a state that is an image": (
+        processor(
+            PRE, lambda step: step["config"]["features"]["observation.state"].update(type="VISUAL")
+        ),
+        r"'observation.state' is VISUAL there, and STATE in config.json",
+    ),
+    "a step is missing": (
+        processor(PRE, lambda step: step.update(registry_name="device_processor")),
+        r"the step normalizer_processor is missing",
+    ),
+    "large epsilon": (
+        processor(PRE, lambda step: step["config"].update(eps=1e30)),
+        r"'eps' is 1e\+30",
+    ),
+    "no settings": (
+        processor(PRE, lambda step: step.update(config=True)),
+        r"'config' of normalizer",
+    ),
+    "two statistics": (one_statistic, r"the statistics 'action.mean' are others than in"),
+    "whole numbers": (
+        weight(lambda value: value.int()),
+        r"weight is of int32, in the policy of float32",
+    ),
+    "not finite": (
+        weight(lambda value: value * torch.nan),
+        r"action_out_proj.weight is not finite",
+    ),
+    "no steps": (
+        lambda folder: cases.edit_json(folder / "config.json", num_steps=-1),
+        r"'num_steps' is -1",
+    ),
+    "too many steps": (
+        lambda folder: cases.edit_json(folder / "config.json", num_steps=10**9),
+        r"'num_steps' is 1000000000, not a number from 1 to 1000",
+    ),
+    "periods": (
+        lambda folder: cases.edit_json(folder / "config.json", min_period=-1.0),
+        r"'min_period' is -1",
+    ),
+    "true": (
+        lambda folder: cases.edit_json(folder / "config.json", max_state_dim=True),
+        r"'max_state_dim' is True",
+    ),
+}
+"""Damage that changed actions, or never ended, without a word."""
+
+
+@pytest.mark.parametrize("case", SILENT)
+def test_what_would_play_otherwise_is_refused(case, base, tmp_path):
+    spoil, said = SILENT[case]
+    with pytest.raises(UserError, match=said):
+        load_with_processors(cases.copy(base, tmp_path / "copy", spoil), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("tokenizer.json", lambda found: found["model"]["vocab"].update(a=10**9), r"the token 'a' has the number 1000000000"),
+        ("tokenizer.json", lambda found: found["model"]["vocab"].update(a=0), r"'a' both have the number 0"),
+        ("config.json", lambda found: found.pop("text_config"), r"config.json: 'text_config' is missing"),
+    ],
+)  # fmt: skip
+def test_a_model_that_is_another_than_its_weights_is_refused(
+    file, change, said, base, toy, tmp_path
+):
+    def elsewhere(folder):
+        cases.edit_json(folder / "config.json", vlm_model_name=str(tmp_path / "vlm"))
+
+    shutil.copytree(toy.vlm, tmp_path / "vlm")
+    content = json.loads((toy.vlm / file).read_text())
+    change(content)
+    (tmp_path / "vlm" / file).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=said):
+        load_with_processors(cases.copy(base, tmp_path / "copy", elsewhere), "cpu")
+
 
 CAMERAS = ("observation.images.image", "observation.images.image2")
 
