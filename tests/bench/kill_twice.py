@@ -2,6 +2,9 @@
 
 ``python tests/bench/kill_twice.py [TIMES [COMMAND ...]]`` prints a line per command: how many double
 kills ended as the uninterrupted command did, and left no process behind.
+
+``8 training latents`` on 2 cores: training 8 of 8 (11 of 16 kills came before its end), latents 8
+of 8 (15 of 16).
 """
 
 import atexit

@@ -10,6 +10,7 @@ import torch
 from lerobot.policies.pretrained import PreTrainedPolicy
 
 from wmvla.errors import UserError
+from wmvla.policy.camera_names import check_cameras
 from wmvla.policy.conversion import load_policy, load_processors
 from wmvla.policy.modeling_smolvla_world import SmolVLAWorldPolicy
 from wmvla.policy.normalisation import Pipelines
@@ -73,6 +74,7 @@ class RolloutPolicy:
     ) -> None:
         self.policy, self.config, self.n_action_steps = policy, policy.config, n_action_steps
         self.preprocessor, self.postprocessor = processors
+        self.cameras_are_known = False
         has_memory = isinstance(policy, SmolVLAWorldPolicy)
         self.mode = policy.config.world_memory_mode_rollout if has_memory else "none"
         device = str(policy.config.device)
@@ -98,7 +100,8 @@ class RolloutPolicy:
     @torch.no_grad()
     def act(self, queries: Sequence[Query]) -> list[Answer]:
         """For each query the next actions (n_action_steps, A), all from one forward pass.
-        FloatingPointError: the world memory of one of them is not finite."""
+        FloatingPointError: the world memory of one of them is not finite. UserError: see
+        ``check_cameras``."""
         began = time.process_time()
         batch: dict[str, Any] = {
             f"{CAMERA}{name}": _images(np.stack([query.images[name] for query in queries]))
@@ -106,6 +109,9 @@ class RolloutPolicy:
         }
         batch["observation.state"] = torch.from_numpy(np.stack([query.state for query in queries]))
         batch = self.preprocessor({**batch, "task": [query.language for query in queries]})
+        if not self.cameras_are_known:  # LeRobot plays without a camera that has no image
+            check_cameras(self.config, {key: key for key in batch if key.startswith(CAMERA)})
+            self.cameras_are_known = True
         streams = [(query.row.noise_seed, query.number) for query in queries]
         shape = (1, self.config.chunk_size, self.config.max_action_dim)
         noise = torch.cat(

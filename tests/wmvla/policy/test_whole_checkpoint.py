@@ -19,9 +19,11 @@ from wmvla.policy.camera_names import check_cameras
 from wmvla.policy.conversion import load_with_processors
 from wmvla.policy.normalisation import check_statistics
 from wmvla.policy.whole_checkpoint import check_files, whole_weights
+from wmvla.rollout.policy import RolloutPolicy
 
 from ..rollout.test_any_policy import FEATURES, STATISTICS, act, diffusion
 from . import cases
+from .mutated import ask
 
 
 def processor(file: str, change) -> cases.Callable:
@@ -136,6 +138,16 @@ def test_a_model_that_is_another_than_its_weights_is_refused(
     (tmp_path / "vlm" / file).write_text(json.dumps(content))
     with pytest.raises(UserError, match=said):
         load_with_processors(cases.copy(base, tmp_path / "copy", elsewhere), "cpu")
+
+
+def test_a_suite_does_not_play_without_a_camera_that_has_another_name(base, tmp_path):
+    def misspelt(folder):
+        read = {key.replace("image2", "imaeg2"): one for key, one in cases.inputs(folder).items()}
+        cases.edit_json(folder / "config.json", input_features=read)
+
+    policy = RolloutPolicy(cases.copy(base, tmp_path / "copy", misspelt), "none", 2, "cpu")
+    with pytest.raises(UserError, match=r"reads observation.images.imaeg2, which get no image"):
+        ask(policy)
 
 
 CAMERAS = ("observation.images.image", "observation.images.image2")
