@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tests import mutations
+from tests import file_parts, mutations
 from tests.wmvla.conftest import SENTENCE, SIZE
 from wmvla.commands.evaluation.flags import EvalConfig
 from wmvla.commands.evaluation.policy import load_rollout_policy
@@ -197,12 +197,14 @@ def mutate(
         own = [kind for kind in kinds if kind not in mutations.BYTES]
         whole = not own or draws.random() < 0.3
         kind = mutations.one_of(draws, list(mutations.BYTES) if whole else own)
-        content, before = path.read_bytes(), mutations.parts_of(path)
+        content, before = path.read_bytes(), file_parts.parts_of(path)
         assert before is not None
         try:
             kinds[kind](path, draws)
             keys = (
-                ["-"] if not path.is_file() else mutations.changed(before, mutations.parts_of(path))
+                ["-"]
+                if not path.is_file()
+                else file_parts.changed(before, file_parts.parts_of(path))
             )
             said = {way: said_by(play, good[name, way]) for way, play in part.ways.items()}
         finally:
