@@ -4,7 +4,6 @@ import functools
 import math
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from bench.judge.stats.sequential import crossing_chances, normal_boundaries
@@ -41,6 +40,8 @@ def inflation(fractions: tuple[float, ...], spent: tuple[float, ...], power: flo
 @functools.cache
 def drift_for(fractions: tuple[float, ...], spent: tuple[float, ...], power: float) -> float:
     """Mean of the statistic of all the data with which it crosses with the chance `power`."""
+    from scipy.optimize import brentq  # as in bench.judge.stats.sequential
+
     boundaries = normal_boundaries(fractions, spent)
     return float(
         brentq(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from bench.judge.stats.mcnemar import flip_distribution
@@ -97,6 +96,8 @@ def normal_boundaries(fractions: tuple[float, ...], spent: tuple[float, ...]) ->
     Source: the recursive integration of Armitage, McPherson and Rowe (1969), as in C. Jennison and
     B. W. Turnbull (2000), Group Sequential Methods, chapter 19.
     """
+    from scipy.optimize import brentq  # a quarter of a second to import, for several looks only
+
     boundaries: list[float] = []
     before = 0.0
     for fraction, allowed in zip(fractions, spent, strict=True):

@@ -41,9 +41,11 @@ def grids(run: Run) -> list[Content]:
     places = [(seed, task) for seed in plan.seeds for task in plan.recipe.environment.tasks][
         :MOST_GRIDS
     ]
-    planned: dict[int, Counter[int]] = {}
-    for episode in plan.episodes:
-        planned.setdefault(episode.task, Counter())[episode.init] += 1
+    planned: dict[int, dict[int, int]] = {}
+    table = plan.table
+    repeats = Counter(zip(table["task"].tolist(), table["init"].tolist(), strict=True))
+    for (task, init), number in repeats.items():
+        planned.setdefault(task, {})[init] = number
     rollouts = max(1, len(plan.rollout_cases()) // len(plan.seeds))
     most = max(8, MOST_CELLS // (rollouts * max(1, len(places))))
     for seed in dict.fromkeys(seed for seed, _ in places):
