@@ -21,7 +21,6 @@ from bench.commands import (
     videos,
 )
 from bench.commands.standard_output import outlive_readers
-from bench.doctor import checks
 from wmvla.checkout import require_own_code
 from wmvla.errors import answer
 
@@ -73,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_command(arguments: Sequence[str]) -> int:
     require_own_code(sys.argv[0])
     if arguments[:1] == ["doctor"]:
+        from bench.doctor import checks
+
         return checks.main(arguments[1:])
     options = make_parser().parse_args(arguments, argparse.Namespace(given=arguments))
     return int(options.run(options))

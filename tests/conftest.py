@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -9,6 +10,9 @@ from xdist.scheduler import LoadFileScheduling
 NEEDED_IN_CI = ("chromium", "gcc", "rsync", "sshd", "zstd")
 """Programs without which tests are skipped; `.ci/run` installs them."""
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in a job that a script has put into the background; children, too, would hear no Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SCENES = "tests/wmvla/sim/"
 """Tests below share real LIBERO scenes, 6 CPU seconds each to build: one worker gets them all."""

@@ -11,8 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-
 from bench.host.folders import CODE
 
 Accelerator = Literal["cpu", "cuda", "rocm"]
@@ -54,7 +52,7 @@ def core_count() -> int:
 
 def memory_bytes() -> int:
     """Memory that this process may use: the machine's, or a container's lower limit."""
-    limits = [psutil.virtual_memory().total]
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for path in _CGROUP_MEMORY_LIMITS:
         if path.exists() and (text := path.read_text().strip()).isdigit():
             limits.append(int(text))

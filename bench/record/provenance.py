@@ -18,8 +18,6 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from bench.formats.checksums import sha256_of
 from bench.formats.strict_json import read_object
 from bench.host import hardware
@@ -82,7 +80,7 @@ def collect(root: Path = CODE, command: str | None = None) -> dict[str, Any]:
         "cpu": {
             "model": hardware.cpu_model(),
             "cores_usable": hardware.core_count(),
-            "cores": psutil.cpu_count(),
+            "cores": os.cpu_count(),
             "memory_bytes": hardware.memory_bytes(),
         },
         "torch": _or_error(hardware.torch_build),
