@@ -109,10 +109,11 @@ def cause(error: BaseException) -> str:
 
 
 def chain(error: BaseException) -> list[BaseException]:
-    """``error`` and what it came from, the innermost last."""
-    links = [error]
-    while (deeper := links[-1].__cause__ or links[-1].__context__) is not None:
-        links.append(deeper)
+    """``error`` and what it came from, the innermost last; without what a library hides by ``raise
+    ... from None``."""
+    links, link = [error], error
+    while deeper := link.__cause__ or (None if link.__suppress_context__ else link.__context__):
+        links.append(link := deeper)
     return links
 
 

@@ -12,7 +12,7 @@ from lerobot.datasets.io_utils import load_info
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
-from wmvla.errors import UserError, answer, disk_errors_are_user_errors
+from wmvla.errors import UserError, answer, cause, disk_errors_are_user_errors
 from wmvla.files import write_json
 
 
@@ -102,6 +102,13 @@ def test_of_a_rename_the_name_that_was_wanted_is_given(tmp_path: Path, capsys):
     assert capsys.readouterr().err.startswith(
         f"error: {tmp_path}/record.json: cannot be written: Is a d"
     )
+
+
+def test_what_a_library_hides_on_purpose_is_no_cause():
+    """Python's reader of JSON hides a StopIteration, whose text is a place in the file."""
+    with pytest.raises(json.JSONDecodeError) as caught:
+        json.loads('{"a": ')
+    assert cause(caught.value).startswith("Expecting value")
 
 
 def test_an_error_of_our_own_keeps_its_traceback():
