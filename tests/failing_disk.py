@@ -39,7 +39,7 @@ def passes_on_a_failing_disk(tests: Path, folder: Path) -> None:
         pytest.skip("gcc is not installed")
     library = folder / "failing_disk.so"
     command = [compiler, "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, timeout=60)
     options = ["-o", "addopts=-q --strict-markers", "-p", "no:cacheprovider", "-n0"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(tests)],
@@ -47,6 +47,7 @@ def passes_on_a_failing_disk(tests: Path, folder: Path) -> None:
         env={**os.environ, "LD_PRELOAD": str(library)},
         capture_output=True,
         text=True,
+        timeout=1200,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

@@ -31,15 +31,29 @@ def test_all_three_continuous_integrations_know_what_an_image_is_made_of() -> No
     assert {path.removesuffix("/**/*") for path in rule["changes"]} == made_of
 
 
+def images_script(
+    folder: Path, environment: dict[str, str], timeout: int
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", ".ci/images"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize(
-    ("state", "told"),
+    ("state", "said"),
     [
         ("no origin", "there is no origin/main to compare with"),
         ("unchanged", "nothing that they are made of differs from origin/main"),
         ("elsewhere", "a job of its own does it here"),
     ],
 )
-def test_images_are_not_built_for_nothing(tmp_path: Path, state: str, told: str) -> None:
+def test_images_are_not_built_for_nothing(tmp_path: Path, state: str, said: str) -> None:
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci/images", tmp_path / ".ci")
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
@@ -56,27 +70,19 @@ def test_images_are_not_built_for_nothing(tmp_path: Path, state: str, told: str)
         "PATH": os.environ["PATH"],
         **({"GITLAB_CI": "true"} if state == "elsewhere" else {}),
     }
-    done = subprocess.run(
-        ["bash", ".ci/images"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"images: not built: {told}\n", "")
+    done = images_script(tmp_path, environment, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"images: not built: {said}\n", "")
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "said"),
     [
         (0, "building\n"),
         (124, "building\nimages: not built: it took more than 15 minutes .*\n"),
         (1, "building\n"),
     ],
 )
-def test_a_changed_containerfile_builds_the_images(tmp_path: Path, code: int, told: str) -> None:
+def test_a_changed_containerfile_builds_the_images(tmp_path: Path, code: int, said: str) -> None:
     """With a fake build, as root on a machine that may make namespaces; elsewhere one line says why
     not."""
     (tmp_path / ".ci").mkdir()
@@ -97,21 +103,13 @@ def test_a_changed_containerfile_builds_the_images(tmp_path: Path, code: int, to
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts" / "test_images.sh").write_text(f"echo building\nexit {code}\n")
     environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["bash", ".ci/images"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = images_script(tmp_path, environment, timeout=60)
     assert done.stderr == ""
     if not re.fullmatch(
         r"images: not built: (it takes root|root may make no .*|archive.ubuntu.com cannot .*)\n",
         done.stdout,
     ):
-        assert (done.returncode, bool(re.fullmatch(told, done.stdout))) == (
+        assert (done.returncode, bool(re.fullmatch(said, done.stdout))) == (
             code if code == 1 else 0,
             True,
         ), done.stdout

@@ -125,7 +125,7 @@ def _named(path: Path) -> Iterator[None]:
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file that came from elsewhere. UserError: there is none."""
     try:
-        found = json.loads(path.read_text(), object_pairs_hook=_each_once)
+        found = json.loads(path.read_text(), object_pairs_hook=each_key_once)
     except (OSError, ValueError) as error:
         raise UserError(why_unreadable(path, error)) from error
     if not isinstance(found, dict):
@@ -133,12 +133,13 @@ def read_object(path: Path) -> dict[str, Any]:
     return found
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON. ValueError: a key stands twice, of which readers take the last."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)} stands twice")
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key '{twice}' appears twice in one object")
     return found
 
 

@@ -37,7 +37,7 @@ LOCAL_OPTIONS = frozenset({"nolock", "local_lock=all", "local_lock=flock", "loca
 
 
 def refuse_ignored_lock(path: Path) -> None:
-    """Let a second process try the lock on ``path``, which this one holds; takes 20 ms.
+    """Let a second process try the lock on ``path``, which this one holds.
 
     Raises:
         UserError: it was given the lock: the file system does not honour `flock`.

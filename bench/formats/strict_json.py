@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from wmvla.errors import UserError
+from wmvla.files import each_key_once
 
 LARGEST = 1e300
 """No number of a run is as large: sums and products of those below stay finite."""
@@ -65,12 +66,14 @@ def _parse(text: bytes) -> Any:
             parse_constant=_refuse,
             parse_float=_float,
             parse_int=_int,
-            object_pairs_hook=_unique,
+            object_pairs_hook=each_key_once,
         )
     except UnicodeDecodeError as error:
         raise NotStrictError(f"not UTF-8: byte {error.start} is {text[error.start]:#04x}") from None
     except json.JSONDecodeError as error:
         raise NotStrictError(f"not valid JSON: {error}") from None
+    except ValueError as error:
+        raise NotStrictError(str(error)) from None
     except RecursionError:
         raise NotStrictError("not valid JSON: nested too deeply") from None
 
@@ -91,15 +94,6 @@ def _int(text: str) -> int:
     if len(text) > 20 or not -LONGEST < (number := int(text)) < LONGEST:
         raise NotStrictError(f"the number {text[:40]} is too large")
     return number
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise NotStrictError(f"the key '{twice}' appears twice in one object")
-    return found
 
 
 _FAST = msgspec.json.Decoder(float_hook=_float)

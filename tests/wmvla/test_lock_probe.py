@@ -47,9 +47,11 @@ def test_so_it_is_in_the_shared_cache(ignored: None, tmp_path: Path) -> None:
 
 
 def test_a_lock_that_holds_is_as_before_and_taken_again(tmp_path: Path) -> None:
+    held = 0
     for _ in range(2):
-        with lock(tmp_path), alone(tmp_path / "base", "base", print):
-            pass
+        with lock(tmp_path), alone(tmp_path / "base", "base", pytest.fail):  # which a wait calls
+            held += 1
+    assert held == 2
 
 
 def mounted(*places: tuple[str, str, str]) -> list[SimpleNamespace]:

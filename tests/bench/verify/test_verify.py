@@ -372,34 +372,3 @@ def test_a_missing_file_and_an_unknown_one_are_named(run_dir: Path) -> None:
             "wmbench report adds it"
         ),
     ]
-
-
-def test_a_foreign_file_is_no_part_of_a_run(run_dir: Path) -> None:
-    """What editors, file managers and network disks leave; it changed the seal, or was a damage."""
-    before = verify(run_dir)
-    seen = [
-        "cases/E0-train-s0.json~",
-        "episodes/E0-none-s0.jsonl.orig",
-        "notes.txt",
-        "plan.json.bak",
-    ]
-    hidden = [
-        *(
-            f"{folder}/._E0-train-s0.json{'' if folder == 'cases' else 'l'}"
-            for folder in ("cases", "metrics", "episodes")
-        ),
-        "imported/._a.json",
-        ".DS_Store",
-        ".nfs0001",
-    ]
-    for name in (*seen, *hidden):
-        (run_dir / name).parent.mkdir(exist_ok=True)
-        (run_dir / name).write_bytes(b"\0\5\x16\7 no JSON")
-    after = verify(run_dir)
-    assert after.damages == ()
-    assert after.seal == before.seal
-    assert f"not files of a run, so not checked: {', '.join(seen)}" in after.notes
-    manifest = (run_dir / MANIFEST).read_text()
-    write_report(run_dir)
-    assert write_manifest(run_dir, ran=False) == before.seal
-    assert (run_dir / MANIFEST).read_text() == manifest

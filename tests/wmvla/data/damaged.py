@@ -247,7 +247,7 @@ REFUSED: list[tuple[Callable[[Path], None], str]] = [
     (statistics_of_a_misspelt_name, r"action.q9 is no statistic that is known"),
     (infinite_statistics_of_an_image, r"observation.images.image.std is not finite"),
     (mean_above_the_maximum, r"observation.images.image.mean is not between min and max"),
-    (a_key_stands_twice, r"info.json cannot be read \(the key fps stands twice\)"),
+    (a_key_stands_twice, r"info.json cannot be read \(the key 'fps' appears twice in one object\)"),
     (other_frame_rate, r"info.json: fps is 50, but the frames in data are 0.05 s apart"),
     (shape_of_text, r"info.json: features.action has no dtype, or no shape of whole numbers"),
     (null_action, r"file-000.parquet: action has 1 null values"),

@@ -91,7 +91,7 @@ def test_a_few_mutations_are_refused_or_change_nothing(parts: dict[str, Part]) -
     assert {"refused", "same"} <= {verdict.answer for verdict in verdicts}
 
 
-@pytest.mark.slow  # 15 minutes
+@pytest.mark.slow  # 8 minutes
 def test_2000_mutations_are_refused_or_change_nothing(
     parts: dict[str, Part], capsys: pytest.CaptureFixture[str]
 ) -> None:
