@@ -4,8 +4,12 @@ one is."""
 import ctypes
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
@@ -14,6 +18,16 @@ _libc = ctypes.CDLL(None)
 def die_with_parent(number: int = signal.SIGKILL) -> None:
     """Let the kernel send this process a signal when its parent is gone, however that ended."""
     _libc.prctl(_PR_SET_PDEATHSIG, number)
+
+
+def print_to(log: Path) -> None:
+    """Standard output and error of this process and its children go to the end of ``log``."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with log.open("ab") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
 
 
 @contextmanager
@@ -31,6 +45,23 @@ def one_thread_per_process() -> Iterator[None]:
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = before
+
+
+@contextmanager
+def without_main(needed: Callable[..., Any]) -> Iterator[None]:
+    """Processes started meanwhile do not import the main module, unless ``needed`` is in it.
+
+    Non-obvious: multiprocessing would import it in each of them, 5 s for a command that imports
+    LeRobot, and would run a script without ``if __name__ == "__main__"`` once more. Python 3.12's
+    fork server skips a ``__main__`` that it is asked to preload.
+    """
+    main = sys.modules["__main__"]
+    if needed.__module__ != "__main__":
+        sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def by_srun() -> bool:

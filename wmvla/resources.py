@@ -13,14 +13,18 @@ SIMULATOR_BYTES = 3 * 2**30
 """Memory of one simulator process of LIBERO. Measured (resident, MuJoCo 3.3.2, OSMesa, after a
 reset that checked the cheap one): 2.5 GiB for libero_object at 128 pixels, 2.9 GiB for libero_10 at
 256. It does not grow from task to task."""
+FORKED_SIMULATOR_BYTES = 150 * 2**20
+"""Memory of one that is forked from a process with the scene, beside what it shares. Measured
+(private, after an episode with both cameras): 56 to 98 MB."""
 CONTROL_SIMULATOR_BYTES = 2**29
 """Memory of one of a control scene. Measured in the same way: 0.42 GiB at 256 pixels, most of it
 shared with the fork server."""
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-def worker_count(rows: int, policy_on_gpu: bool, simulator_bytes: int = SIMULATOR_BYTES) -> int:
+def worker_count(rows: int, policy_on_gpu: bool, needs: tuple[int, int]) -> int:
     """Simulator processes of this rank for ``rows`` episodes: at least 1, and never more than rows.
+    ``needs``: bytes that all of them share, and those of each.
 
     The ranks of a machine share its memory, and its cores where torchrun started them; Slurm gives
     each cores of its own. A policy on a GPU keeps a core busy beside the simulators; one on the CPU
@@ -28,7 +32,8 @@ def worker_count(rows: int, policy_on_gpu: bool, simulator_bytes: int = SIMULATO
     """
     cores = usable_cores() // ranks_on_these_cores() - policy_on_gpu
     memory = usable_memory() // local_rank()[1]
-    return max(1, min(rows, cores, memory // simulator_bytes))
+    shared, each = needs
+    return max(1, min(rows, cores, (memory - shared) // each))
 
 
 def usable_cores() -> int:

@@ -29,7 +29,7 @@ from wmvla.rollout.episode import EpisodeRecord
 from wmvla.rollout.lock import lock
 from wmvla.rollout.policy import RolloutPolicy
 from wmvla.rollout.worker import Simulators
-from wmvla.sim.suites import make_simulation
+from wmvla.sim.suites import can_be_forked, make_simulation, simulator_bytes
 from wmvla.streams import generator
 
 EPISODES = 6
@@ -166,8 +166,16 @@ def play_with_the_engine(
 ) -> None:
     """Seconds from when every simulator has its scene to the end of the last episode."""
     environment = plan.recipe.environment
-    simulators = Simulators(environment, policy.world_frames, policy.world_cameras, make_simulation)
-    workers = plan.machine.rollout_workers or worker_count(len(rows), policy_on_gpu=False)
+    simulators = Simulators(
+        environment,
+        policy.world_frames,
+        policy.world_cameras,
+        make_simulation,
+        built_once=can_be_forked(),
+    )
+    workers = plan.machine.rollout_workers or worker_count(
+        len(rows), False, simulator_bytes(environment)
+    )
     records: list[tuple[EpisodeRow, EpisodeRecord, float]] = []
     began = time.monotonic()
     roll_out(

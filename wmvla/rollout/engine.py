@@ -13,9 +13,12 @@ from wmvla.rollout.episode import Answer, EpisodeRecord, Query
 from wmvla.rollout.simulator import Simulator, start
 from wmvla.rollout.todo import Todo
 from wmvla.rollout.worker import Simulators
+from wmvla.sim.templates import scenes_that_fit
 
 SILENCE = 300.0
 """Seconds without a message after which a simulator counts as hung; LIBERO resets in up to 10."""
+WAITING = 64
+"""Simulators that may wait for their scenes; so many requests fit into a socket's buffer."""
 LOOK = 1.0
 """Seconds between two looks for hung simulators."""
 
@@ -58,10 +61,11 @@ def roll_out(
         one met a mistake that only the user can fix.
     """
     todo = Todo(rows, workers, on_episode)
+    scenes = scenes_that_fit(simulators.environment, workers) if simulators.built_once else workers
     pool: list[Simulator] = []
     try:
         while todo or any(simulator.row for simulator in pool):
-            _hand_out(todo, pool, simulators, workers, silence)
+            _hand_out(todo, pool, simulators, workers, silence, scenes)
             asking = any(simulator.query for simulator in pool)
             busy = [simulator.connection for simulator in pool if simulator.row]
             ready = wait(busy, timeout=0 if asking else LOOK)
@@ -80,17 +84,38 @@ def roll_out(
 
 
 def _hand_out(
-    todo: Todo, pool: list[Simulator], simulators: Simulators, workers: int, silence: float
+    todo: Todo,
+    pool: list[Simulator],
+    simulators: Simulators,
+    workers: int,
+    silence: float,
+    scenes: int,
 ) -> None:
-    """Give every idle simulator a row; start simulators while there are rows for them."""
-    while len(pool) < min(workers, len(todo) + sum(each.row is not None for each in pool)):
-        taken = {simulator.number for simulator in pool}
-        number = next(number for number in range(1, workers + 1) if number not in taken)
-        pool.append(start(simulators, silence, number))
-    for simulator in pool:
-        if simulator.row is None and todo:
-            others = [other.row.task for other in pool if other.row is not None]
-            simulator.play(todo.take(simulator.task, others))
+    """Give rows to idle simulators, and to new ones while there are places in the pool; of those
+    that are built once, ``scenes`` tasks' at a time."""
+    while todo:
+        idle = next((simulator for simulator in pool if simulator.row is None), None)
+        if idle is None and (len(pool) >= workers or _waiting(pool) >= WAITING):
+            return
+        playing = [simulator.row.task for simulator in pool if simulator.row is not None]
+        full = simulators.built_once and len(set(playing)) >= scenes
+        row = todo.take(None if idle is None else idle.task, playing, playing if full else None)
+        if row is None:
+            return
+        if idle is not None and simulators.built_once and idle.task != row.task:
+            pool.remove(idle)
+            idle.stop()
+            idle = None
+        if idle is None:
+            taken = {simulator.number for simulator in pool}
+            number = next(number for number in range(1, workers + 1) if number not in taken)
+            idle = start(simulators, silence, number, row.task, scenes, playing)
+            pool.append(idle)
+        idle.play(row)
+
+
+def _waiting(pool: list[Simulator]) -> int:
+    return sum(not simulator.alive for simulator in pool)
 
 
 def _hear(
@@ -159,6 +184,7 @@ def _replace(
     pool.remove(simulator)
     if status == "timeout":
         simulator.dump(reason)
+    simulator.cannot_start(hangs=status == "timeout")
     simulator.stop()
     assert simulator.row is not None
     todo.failed(simulator.row, status, reason)

@@ -6,21 +6,19 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.connection import Connection, Pipe
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from wmvla.processes import one_thread_per_process
+from wmvla.forks import Fork, Template
+from wmvla.processes import one_thread_per_process, without_main
 from wmvla.recipe import EpisodeRow
 from wmvla.rollout.episode import Answer, Query
-from wmvla.rollout.worker import Simulators, serve
-from wmvla.watch.phase import LENGTH
+from wmvla.rollout.worker import Simulators, serve, serve_forked
+from wmvla.sim import templates
+from wmvla.watch.phase import LENGTH, new_file, text_in
 from wmvla.watch.stacks import request
 
 START = 300.0
@@ -35,15 +33,17 @@ class Simulator:
 
     ``heard`` is when it last gave a sign of life or was given something to do, ``task`` the one
     whose simulation it has. ``phase``: the shared text that says what it is at; ``number`` and
-    ``log``: of its place in the pool, which the one that replaces it takes.
+    ``log``: of its place in the pool, which the one that replaces it takes. ``log_of_scene``: of
+    the process that it is forked from.
     """
 
-    process: BaseProcess
+    process: BaseProcess | Fork
     connection: Connection
     silence: float
     number: int
     log: Path | None
     phase: Any
+    log_of_scene: Path | None = None
     alive: bool = False
     heard: float = 0.0
     task: int | None = None
@@ -77,7 +77,9 @@ class Simulator:
         yet, nor is one silent whose message was not looked at."""
         if self.row is None or self.query is not None:
             return False
-        patience = self.silence if self.alive else max(self.silence, START)
+        waits = self._waits_for_scene()
+        begun = self.alive or (waits is not None and waits.phase.value != b"start")
+        patience = self.silence if begun else max(self.silence, START)
         return time.monotonic() - self.heard > patience and not self.connection.poll()
 
     def exit_code(self) -> int | None:
@@ -87,30 +89,42 @@ class Simulator:
     def where(self) -> str:
         """At what it was last, in which episode, and which file says more."""
         assert self.row is not None
-        at = self.phase.value.decode(errors="replace") or "between two steps"
+        waits = self._waits_for_scene()
+        at = (waits or self).phase.value.decode(errors="replace") or "between two steps"
         episode = f"{self.row.suite} task {self.row.task}, initial state {self.row.init}"
-        log = "" if self.log is None else f"; see {self.log.parent.name}/{self.log.name}"
-        return f"in {at} of {episode}{log}"
+        log = self.log_of_scene if waits else self.log
+        see = "" if log is None else f"; see {log.parent.name}/{log.name}"
+        return f"in {at} of {episode}{see}"
 
     def dump(self, reason: str) -> None:
         """Let a hung process write its stack, after a line that says why."""
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} simulator {self.number}: {reason}\n"
-        if self.log is None:
+        waits = self._waits_for_scene()
+        log = self.log_of_scene if waits else self.log
+        if log is None:
             print(line, end="", file=sys.stderr, flush=True)
         else:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            with self.log.open("a") as file:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("a") as file:
                 file.write(line)
-        assert self.process.pid is not None
-        before = self._logged()
-        request([self.process.pid])
+        pid = waits.process.pid if waits else self.process.pid
+        assert pid is not None
+        before = None if log is None else log.stat().st_size
+        request([pid])
         deadline = time.monotonic() + DUMP
-        while self._logged() in (before, None) and time.monotonic() < deadline:
+        while time.monotonic() < deadline and (log is None or log.stat().st_size == before):
             time.sleep(0.02)
         time.sleep(0.1)
 
-    def _logged(self) -> int | None:
-        return None if self.log is None else self.log.stat().st_size
+    def cannot_start(self, hangs: bool) -> None:
+        """It ended before its simulation was made: if it shares that, let it be made anew."""
+        if isinstance(self.process, Fork) and self.task is None:
+            templates.forget(self.process.template, kill=hangs)
+
+    def _waits_for_scene(self) -> Template | None:
+        """What it is to be forked from, if it is not yet."""
+        process = self.process
+        return process.template if isinstance(process, Fork) and process.pid is None else None
 
     def stop(self) -> None:
         """End it; a log in which it wrote nothing goes with it."""
@@ -127,56 +141,35 @@ class Simulator:
             self.connection.send(what)
 
 
-def start(simulators: Simulators, silence: float, number: int) -> Simulator:
-    """A new process in place ``number`` of the pool, hung after ``silence`` s without a message."""
-    context = _context()
-    ours, theirs = context.Pipe()
+def start(
+    simulators: Simulators, silence: float, number: int, task: int, scenes: int, playing: list[int]
+) -> Simulator:
+    """A new process in place ``number`` of the pool, hung after ``silence`` s without a message.
+
+    If the simulation of ``task`` is built once, it is forked from the process that has it; of these
+    ``scenes`` live at most, those of the tasks ``playing`` among them.
+    """
+    ours, theirs = Pipe()
     _bound_transfers(ours, silence)
-    log, phase = simulators.log(number), context.RawArray("c", LENGTH)
-    phase.value = b"start"
-    process = context.Process(target=serve, args=(theirs, simulators, log, phase), daemon=True)
-    with one_thread_per_process(), _without_main(simulators):
-        process.start()
+    log = simulators.log(number)
+    if not simulators.built_once:
+        context = templates.context()
+        phase = context.RawArray("c", LENGTH)
+        phase.value = b"start"
+        process = context.Process(target=serve, args=(theirs, simulators, log, phase), daemon=True)
+        with one_thread_per_process(), without_main(simulators.make):
+            process.start()
+        theirs.close()
+        return Simulator(process, ours, silence, number, log, phase, heard=time.monotonic())
+    make, environment = simulators.make, simulators.environment
+    log_of_scene, file = simulators.log_of_scene(task), new_file()
+    template = templates.template_of(make, environment, task, log_of_scene, scenes, playing)
+    fork = template.fork(serve_forked, (simulators, task, log), (theirs.fileno(), file))
+    phase = text_in(file)
+    os.close(file)
     theirs.close()
-    return Simulator(process, ours, silence, number, log, phase, heard=time.monotonic())
-
-
-_rendering_of_server: list[str | None] = []
-"""MUJOCO_GL when this process first asked for its fork server."""
-
-
-def _context() -> ForkServerContext | SpawnContext:
-    """How processes are started: forked from a server that has imported what they need.
-
-    Non-obvious: they are not forked from this process, whose torch has threads and perhaps a GPU.
-    There is one fork server for the life of this process, with the environment of its start; under
-    another renderer new processes are spawned.
-    """
-    rendering = os.environ.get("MUJOCO_GL", "osmesa")
-    if not _rendering_of_server:
-        _rendering_of_server.append(rendering)
-    if _rendering_of_server != [rendering]:
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["wmvla.rollout.preload"])
-    return context
-
-
-@contextlib.contextmanager
-def _without_main(simulators: Simulators) -> Iterator[None]:
-    """Processes started meanwhile do not import the main module, unless ``make`` is in it.
-
-    Non-obvious: multiprocessing would import it in each of them, 5 s for a command that imports
-    LeRobot, and would run a script without ``if __name__ == "__main__"`` once more. Python 3.12's
-    fork server skips a ``__main__`` that it is asked to preload.
-    """
-    main = sys.modules["__main__"]
-    if simulators.make.__module__ != "__main__":
-        sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+    now = time.monotonic()
+    return Simulator(fork, ours, silence, number, log, phase, log_of_scene, heard=now)
 
 
 def _bound_transfers(connection: Connection, seconds: float) -> None:

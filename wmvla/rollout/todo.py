@@ -37,19 +37,25 @@ class Todo:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def take(self, task: int | None, others: Collection[int]) -> EpisodeRow:
+    def take(
+        self, task: int | None, others: Collection[int], of: Collection[int] | None = None
+    ) -> EpisodeRow | None:
         """The next row for a simulator that has ``task`` made: one of its task if there is any.
+        None: there is none of the tasks ``of``.
 
         A simulation takes seconds to make, so a simulator that needs a new one takes the task with
         the most rows for each simulator that plays it, among those that failed least.
         """
-        left, playing = Counter(row.task for row in self._rows), Counter(others)
+        wanted = self._rows if of is None else [row for row in self._rows if row.task in of]
+        left, playing = Counter(row.task for row in wanted), Counter(others)
+        if not left:
+            return None
 
         def badness(other: int) -> tuple[int, float]:
             return self._failures[other], -left[other] / (1 + playing[other])
 
-        wanted = task if task is not None and left[task] else min(left, key=badness)
-        row = next(row for row in self._rows if row.task == wanted)
+        chosen = task if task is not None and left[task] else min(left, key=badness)
+        row = next(row for row in wanted if row.task == chosen)
         self._rows.remove(row)
         return row
 

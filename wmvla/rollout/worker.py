@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -18,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from wmvla.errors import UserError
-from wmvla.processes import die_with_parent
+from wmvla.processes import die_with_parent, print_to
 from wmvla.recipe import Environment, EpisodeRow
 from wmvla.rollout.episode import EpisodeRecord
-from wmvla.watch.phase import phase, share
+from wmvla.watch.phase import phase, share, text_in
 from wmvla.watch.stacks import dump_on_request
 
 
@@ -42,26 +41,44 @@ class Simulators:
     make: Callable[[Environment, int], Any]
     film: bool = False
     logs: Path | None = None
+    built_once: bool = False
 
     def log(self, number: int) -> Path | None:
         """Where simulator ``number`` prints to."""
         return self.logs and self.logs.with_name(f"{self.logs.name}.simulator-{number}.log")
 
+    def log_of_scene(self, task: int) -> Path | None:
+        """Where the process that makes a task's simulation prints to."""
+        return self.logs and self.logs.with_name(f"{self.logs.name}.simulator-of-task-{task}.log")
+
+
+def serve_forked(
+    simulation: Any, simulators: Simulators, task: int, log: Path | None, connection: int, file: int
+) -> None:
+    """``serve`` in a process that was forked after its simulation was made, or could not be."""
+    serve(Connection(connection), simulators, log, text_in(file), {task: simulation})
+
 
 def serve(
-    connection: Connection, simulators: Simulators, log: Path | None, shared_phase: Any
+    connection: Connection,
+    simulators: Simulators,
+    log: Path | None,
+    shared_phase: Any,
+    simulations: dict[int, Any] | None = None,
 ) -> None:
     """Play rows from ``connection`` until it closes; print to ``log``; share the current phase.
+    ``simulations``: made already, by task; an exception where that failed.
 
     Messages out: ``("alive",)`` once, ``("made",)`` for every simulation, ``("query", number, step,
     language, state, images, frames)``, ``("done", EpisodeRecord, film)`` and, as the last,
     ``("error", text, whether a UserError)``. Messages in: an ``EpisodeRow``, then the actions (n,
     A) that answer each query, or why there are none.
     """
-    die_with_parent()
+    if simulations is None:
+        die_with_parent()
     _leave_with_engine()
     if log is not None:
-        _print_to(log)
+        print_to(log)
     dump_on_request()
     shared_phase.value = b""
     share(shared_phase)
@@ -69,7 +86,7 @@ def serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(EOFError, ConnectionError):  # the engine has ended
         connection.send(("alive",))
-        simulations: dict[int, Any] = {}
+        simulations, made = simulations or {}, None
         while True:
             row = connection.recv()
             try:
@@ -79,8 +96,13 @@ def serve(
                             old.close()
                     with phase("make"):
                         simulations = {row.task: simulators.make(simulators.environment, row.task)}
+                simulation = simulations[row.task]
+                if isinstance(simulation, Exception):
+                    raise simulation
+                if made != row.task:
                     connection.send(("made",))
-                record, film = play(row, simulations[row.task], simulators, connection)
+                    made = row.task
+                record, film = play(row, simulation, simulators, connection)
             except (EOFError, ConnectionError):
                 raise
             except Exception as error:
@@ -95,7 +117,7 @@ def serve(
 def _leave_with_engine() -> None:
     """End this process with the engine, be it in an endless loop, as LIBERO's resets can be.
 
-    Non-obvious: its parent, which the kernel watches, is the fork server, which ends later.
+    Non-obvious: its parent, which the kernel watches, is what it was forked from, which ends later.
     """
     parent = parent_process()
     assert parent is not None
@@ -105,16 +127,6 @@ def _leave_with_engine() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _print_to(log: Path) -> None:
-    """Standard output and error of this process and its children go to the end of ``log``."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    with log.open("ab") as file:
-        for descriptor in (1, 2):
-            os.dup2(file.fileno(), descriptor)
 
 
 def _one_line(error: Exception) -> str:

@@ -12,6 +12,8 @@ def choose_renderer() -> None:
     to match. UserError for a renderer that needs a display, and if OSMesa cannot be loaded."""
     # Mesa's rasteriser threads cost 18 % more CPU time here and draw the same pixels.
     os.environ.setdefault("LP_NUM_THREADS", "0")
+    # Its cache on disk has a thread, which a process that is forked lacks.
+    os.environ.setdefault("MESA_SHADER_CACHE_DISABLE", "true")
     platform = os.environ.setdefault("MUJOCO_GL", "osmesa")
     if platform not in ("osmesa", "egl"):
         raise UserError(

@@ -3,10 +3,11 @@
 Imports happen inside the functions: what plays one of the two never loads the other.
 """
 
+import os
 from typing import Any
 
 from wmvla.recipe import Demonstrations, Environment
-from wmvla.resources import CONTROL_SIMULATOR_BYTES, SIMULATOR_BYTES
+from wmvla.resources import CONTROL_SIMULATOR_BYTES, FORKED_SIMULATOR_BYTES, SIMULATOR_BYTES
 from wmvla.sim.control.scenes import LANGUAGE, PREFIX
 from wmvla.sim.observation import Simulation
 
@@ -16,9 +17,15 @@ def is_control(environment: Environment) -> bool:
     return environment.suite.startswith(PREFIX)
 
 
-def simulator_bytes(environment: Environment) -> int:
-    """Memory that one simulator process takes."""
-    return CONTROL_SIMULATOR_BYTES if is_control(environment) else SIMULATOR_BYTES
+def can_be_forked() -> bool:
+    """Whether a scene that was built may be forked: Mesa draws in memory, a GPU elsewhere."""
+    return os.environ.get("MUJOCO_GL", "osmesa") == "osmesa"
+
+
+def simulator_bytes(environment: Environment) -> tuple[int, int]:
+    """Memory that a task's simulator processes share, and that each has beside it."""
+    scene = CONTROL_SIMULATOR_BYTES if is_control(environment) else SIMULATOR_BYTES
+    return (scene, FORKED_SIMULATOR_BYTES) if can_be_forked() else (0, scene)
 
 
 def prepare(environment: Environment) -> None:

@@ -1,6 +1,9 @@
 """What a simulator process is at, in memory shared with the engine, for one that hangs."""
 
 import contextlib
+import ctypes
+import mmap
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +11,18 @@ LENGTH = 120
 """Bytes of the shared text."""
 
 _shared: Any = None
+
+
+def new_file() -> int:
+    """An open file in memory for ``text_in``, to be shared with another process."""
+    file = os.memfd_create("phase")
+    os.truncate(file, LENGTH)
+    return file
+
+
+def text_in(file: int) -> Any:
+    """The shared text in such a file, like a ``RawArray("c", LENGTH)``."""
+    return (ctypes.c_char * LENGTH).from_buffer(mmap.mmap(file, LENGTH))
 
 
 def share(text: Any) -> None:

@@ -113,10 +113,12 @@ def simulators_of(
 ) -> "Simulators":
     """How the plan's environment is played for that policy."""
     from wmvla.rollout.worker import Simulators
-    from wmvla.sim.suites import make_simulation
+    from wmvla.sim.suites import can_be_forked, make_simulation
 
     environment, cameras = context.plan.recipe.environment, policy.world_cameras
-    return Simulators(environment, policy.world_frames, cameras, make_simulation, film, logs)
+    return Simulators(
+        environment, policy.world_frames, cameras, make_simulation, film, logs, can_be_forked()
+    )
 
 
 def checkpoint_of(context: Context, case: Case) -> Path:

@@ -1,8 +1,9 @@
 """A simulator without physics, for the engine's tests: its images tell the step, its success the
 sum of the actions.
 
-Faults are planned by task in a file, one for each time that the task is made; a try of an episode
-is a making, where every row has a task of its own.
+Faults are planned by task in a file, one for each time that the task is begun: those at making are
+met there, the others at the next reset. A try of an episode is a beginning, where every row has a
+task of its own.
 """
 
 import ctypes
@@ -11,7 +12,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from wmvla.sim.libero.fast.cameras import ALL
 from wmvla.sim.observation import Observation, StepResult
 
 FAULTS = {
+    "hang at make": "no sign of life for",
     "raise at make": "RuntimeError: no OpenGL context",
     "die at make": "the simulator process died (exit code 11)",
     "raise in reset": "RuntimeError: the gripper fell off",
@@ -43,20 +45,25 @@ FAULTY_STEP = 3
 
 class FakeSimulation:
     """Succeeds when the actions' first entries add up to at least 1. ``state`` tells its process
-    and the fault planned."""
+    and the fault planned. ``next_fault``: takes the next that is planned, of making or not."""
 
     cameras = tuple(sorted(ALL))
     language = "do nothing"
     resets_are_cheap = True
 
-    def __init__(self, fault: str | None) -> None:
-        self.fault, self.renders = fault, 0
-        if fault == "raise at make":
+    def __init__(self, next_fault: Callable[[bool], str | None]) -> None:
+        self.fault, self.renders = next_fault(True), 0
+        self.next_fault: Callable[[bool], str | None] | None = next_fault
+        if self.fault == "hang at make":
+            time.sleep(600)
+        if self.fault == "raise at make":
             raise RuntimeError("no OpenGL\ncontext")
-        if fault == "die at make":
+        if self.fault == "die at make":
             os._exit(11)
 
     def reset(self, init: int, env_seed: int, want: frozenset[str]) -> Observation:
+        if self.next_fault is not None:
+            self.fault, self.next_fault = self.next_fault(False), None
         if self.fault == "raise in reset":
             raise RuntimeError("the gripper fell off")
         if self.fault == "hang in reset":
@@ -105,14 +112,19 @@ def plan_faults(folder: Path, faults: dict[int, list[str]]) -> None:
 def make_fake(environment: Environment, task: int) -> FakeSimulation:
     """``environment.suite`` is the folder of the planned faults."""
     folder = Path(environment.suite)
-    plan = folder / "faults.json"
+    plan, tries = folder / "faults.json", folder / f"tries-{task}"
     planned = json.loads(plan.read_text()).get(str(task), []) if plan.exists() else []
-    tries = folder / f"tries-{task}"
-    if planned:
-        with tries.open("a") as file:
-            file.write(".")
-    number = len(tries.read_text()) - 1 if planned else 0
-    return FakeSimulation(planned[number] if number < len(planned) else None)
+
+    def next_fault(at_make: bool) -> str | None:
+        number = len(tries.read_text()) if tries.exists() else 0
+        fault = planned[number] if number < len(planned) else None
+        if planned and at_make == (fault is not None and fault.endswith("at make")):
+            with tries.open("a") as file:
+                file.write(".")
+            return fault
+        return None
+
+    return FakeSimulation(next_fault)
 
 
 class CountingPolicy:
@@ -156,10 +168,11 @@ def play(
     film=False,
     on_film=None,
     logs=None,
+    built_once=True,
 ):
     """Records by row index, and the policy."""
     environment = Environment(suite=str(folder), tasks=(0,), image_size=2, max_steps=max_steps)
-    simulators = Simulators(environment, world_frames, cameras, make_fake, film, logs)
+    simulators = Simulators(environment, world_frames, cameras, make_fake, film, logs, built_once)
     policy, records = policy or CountingPolicy(n_action_steps), {}
 
     def on_episode(episode, record):

@@ -87,7 +87,9 @@ def survive(folder, monkeypatch, seed, rows, workers, silence):
     plan_faults(folder, planned)
     table = [row(index, index) for index in range(rows)]
     journal = FaultyJournal(folder / "E0-none-s0.jsonl", monkeypatch, draws, 0.2)
-    simulators = Simulators(Environment(str(folder), (0,), 2, 30), 0, (), make_fake)
+    simulators = Simulators(
+        Environment(str(folder), (0,), 2, 30), 0, (), make_fake, built_once=True
+    )
     left, ends = table, []
     while left:
         policy = CountingPolicy(4, largest_batch=draws.choice([1, 3]))

@@ -22,19 +22,24 @@ from wmvla.rollout.todo import TRIES, Todo
 from .fake import FAULTS, MISTAKE, CountingPolicy, plan_faults, play, row, without_clock
 
 
-def test_broken_simulators_are_replaced_and_no_episode_is_lost(tmp_path):
-    whole, _ = play(tmp_path, [row(index, index) for index in range(8)])
+@pytest.mark.parametrize("built_once", [True, False])
+def test_broken_simulators_are_replaced_and_no_episode_is_lost(tmp_path, built_once):
+    rows = [row(index, index) for index in range(9)]
+    whole, _ = play(tmp_path, rows)
     plan_faults(tmp_path, {index: [fault] for index, fault in enumerate(FAULTS)})
-    records, _ = play(tmp_path, [row(index, index) for index in range(8)], silence=2.0)
+    records, _ = play(tmp_path, rows, silence=2.0, built_once=built_once)
     assert {i: without_clock(r) for i, r in records.items()} == {
         i: without_clock(r) for i, r in whole.items()
     }
 
 
+@pytest.mark.parametrize("built_once", [True, False])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_an_episode_that_never_can_be_played_is_recorded_with_the_reason(tmp_path, fault):
+def test_an_episode_that_never_can_be_played_is_recorded_with_the_reason(
+    tmp_path, fault, built_once
+):
     plan_faults(tmp_path, {1: [fault] * TRIES})
-    records, _ = play(tmp_path, [row(0), row(1, 1), row(2)], silence=1.5)
+    records, _ = play(tmp_path, [row(0), row(1, 1), row(2)], silence=1.5, built_once=built_once)
     assert [records[index].status for index in (0, 2)] == ["ok", "ok"]
     assert records[1].status == ("timeout" if fault.startswith("hang") else "error")
     assert records[1].error.startswith(FAULTS[fault])

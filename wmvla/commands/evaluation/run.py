@@ -33,7 +33,7 @@ from wmvla.rollout.shard import Shard, rows_of
 from wmvla.rollout.summary import Info, lerobots_summary
 from wmvla.rollout.tally import succeeded, tally
 from wmvla.rollout.worker import Simulators
-from wmvla.sim.suites import make_simulation
+from wmvla.sim.suites import can_be_forked, make_simulation, simulator_bytes
 
 EPISODES, INFO, VIDEOS, LOGS = "episodes.jsonl", "eval_info.json", "videos", "logs"
 RETOLD = ("success", "steps", "scene_hash")
@@ -156,10 +156,18 @@ class Evaluation:
             for suite in self.suites:
                 name = suite.environment.suite
                 mine = [row for row in rows if row.suite == name]
-                workers = self.config.workers or worker_count(len(mine), on_gpu)
+                workers = self.config.workers or worker_count(
+                    len(mine), on_gpu, simulator_bytes(suite.environment)
+                )
                 cameras, logs = world_cameras(policy, names), self._logs(name)
                 simulators = Simulators(
-                    suite.environment, policy.world_frames, cameras, make_simulation, film, logs
+                    suite.environment,
+                    policy.world_frames,
+                    cameras,
+                    make_simulation,
+                    film,
+                    logs,
+                    can_be_forked(),
                 )
                 workers = min(workers, max(1, len(mine)))
                 roll_out(mine, policy, simulators, workers, on_episode, on_film=on_film)
