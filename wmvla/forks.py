@@ -92,8 +92,9 @@ class Template:
 
 
 class Fork:
-    """A process that was forked from a template, with the methods that a
-    ``multiprocessing.Process`` has; ``pid`` is None until the template has forked it."""
+    """A process that was forked from a template, with the methods that
+    ``multiprocessing.Process`` and ``subprocess.Popen`` have; ``pid`` is None until the template
+    has forked it."""
 
     def __init__(self, status: socket.socket, template: Template) -> None:
         self.template = template
@@ -123,6 +124,23 @@ class Fork:
             if left is not None and left <= 0:
                 return
             wait([self._handle if self._orphaned and self._handle else self._status], left)
+
+    def wait_for_pid(self) -> None:
+        """Wait until it is forked, or cannot be any more."""
+        while self.pid is None and self.exitcode is None:
+            wait([self._status])
+
+    def poll(self) -> int | None:
+        return self.exitcode
+
+    def wait(self) -> int:
+        self.join()
+        assert self.exitcode is not None
+        return self.exitcode
+
+    @property
+    def returncode(self) -> int | None:
+        return self.exitcode
 
     def kill(self) -> None:
         """End it; one that is not forked yet never begins."""

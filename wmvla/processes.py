@@ -5,6 +5,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,25 @@ _libc = ctypes.CDLL(None)
 def die_with_parent(number: int = signal.SIGKILL) -> None:
     """Let the kernel send this process a signal when its parent is gone, however that ended."""
     _libc.prctl(_PR_SET_PDEATHSIG, number)
+
+
+def leave_with_starter() -> None:
+    """End this process with the one that asked multiprocessing for it, be it in an endless loop, as
+    LIBERO's resets can be.
+
+    Non-obvious: its parent, which the kernel watches, is what it was forked from, which ends later.
+    """
+    from multiprocessing import parent_process
+    from multiprocessing.connection import wait
+
+    starter = parent_process()
+    assert starter is not None
+
+    def watch() -> None:
+        wait([starter.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def print_to(log: Path) -> None:

@@ -336,10 +336,11 @@ def _whole(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _cpu_seconds() -> float:
     """CPU seconds of this process, its ended children, and its living ones with their ended ones.
-    Non-obvious: simulators are children of multiprocessing's fork server, which lives on."""
+    Non-obvious: simulators are children of processes that live on, below multiprocessing's fork
+    server."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     seconds = sum(usage.ru_utime + usage.ru_stime for usage in usages)
-    for child in psutil.Process().children():
+    for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             times = child.cpu_times()
             seconds += times.user + times.system + times.children_user + times.children_system

@@ -11,6 +11,8 @@ from wmvla.recipe import Environment
 from wmvla.resources import SIMULATOR_BYTES, local_rank, usable_cores, usable_memory, worker_count
 from wmvla.sim.suites import simulator_bytes
 
+EACH_ITS_OWN = 0, SIMULATOR_BYTES
+
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
@@ -25,10 +27,10 @@ def machine(monkeypatch, tmp_path):
 
 
 def test_one_simulator_a_core_and_one_core_for_a_gpu_policy(machine):
-    assert worker_count(200, policy_on_gpu=False) == 8
-    assert worker_count(200, policy_on_gpu=True) == 7
-    assert worker_count(3, policy_on_gpu=False) == 3
-    assert worker_count(0, policy_on_gpu=False) == 1
+    assert worker_count(200, False, EACH_ITS_OWN) == 8
+    assert worker_count(200, True, EACH_ITS_OWN) == 7
+    assert worker_count(3, False, EACH_ITS_OWN) == 3
+    assert worker_count(0, False, EACH_ITS_OWN) == 1
 
 
 @pytest.fixture
@@ -62,12 +64,12 @@ def test_ranks_share_memory_and_torchruns_share_cores(machine, no_ranks, monkeyp
         psutil, "virtual_memory", lambda: SimpleNamespace(available=12 * SIMULATOR_BYTES)
     )
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert worker_count(200, policy_on_gpu=False) == 2, "8 cores"
-    assert worker_count(200, policy_on_gpu=True) == 1
+    assert worker_count(200, False, EACH_ITS_OWN) == 2, "8 cores"
+    assert worker_count(200, True, EACH_ITS_OWN) == 1
     monkeypatch.delenv("LOCAL_WORLD_SIZE")
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
     monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "4")
-    assert worker_count(200, policy_on_gpu=False) == 3, "its own 8 cores, and a quarter of 12"
+    assert worker_count(200, False, EACH_ITS_OWN) == 3, "its own 8 cores, and a quarter of 12"
 
 
 def test_a_control_scene_takes_less_memory_than_libero(machine, no_ranks, monkeypatch):
@@ -85,9 +87,9 @@ def test_memory_bounds_the_simulators(machine, monkeypatch):
     monkeypatch.setattr(
         psutil, "virtual_memory", lambda: SimpleNamespace(available=int(2.9 * SIMULATOR_BYTES))
     )
-    assert worker_count(200, policy_on_gpu=False) == 2
+    assert worker_count(200, False, EACH_ITS_OWN) == 2
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
-    assert worker_count(200, policy_on_gpu=False) == 1
+    assert worker_count(200, False, EACH_ITS_OWN) == 1
 
 
 def test_limits_of_control_groups_version_2(machine):
@@ -130,4 +132,4 @@ def _with_own_groups(text, read_text=resources.Path.read_text):
 
 
 def test_this_machine_can_play():
-    assert 1 <= worker_count(1000, policy_on_gpu=False) <= len(os.sched_getaffinity(0))
+    assert 1 <= worker_count(1000, False, EACH_ITS_OWN) <= len(os.sched_getaffinity(0))

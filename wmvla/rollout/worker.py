@@ -1,23 +1,20 @@
 """A simulator process: plays the episodes it is sent and asks for actions when it has none left."""
 
 import contextlib
-import os
 import signal
-import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wmvla.errors import UserError
-from wmvla.processes import die_with_parent, print_to
+from wmvla.processes import die_with_parent, leave_with_starter, print_to
 from wmvla.recipe import Environment, EpisodeRow
 from wmvla.rollout.episode import EpisodeRecord
 from wmvla.watch.phase import phase, share, text_in
@@ -76,7 +73,7 @@ def serve(
     """
     if simulations is None:
         die_with_parent()
-    _leave_with_engine()
+    leave_with_starter()
     if log is not None:
         print_to(log)
     dump_on_request()
@@ -112,21 +109,6 @@ def serve(
                 connection.send(("error", str(error) if mistake else _one_line(error), mistake))
                 return
             connection.send(("done", record, film))
-
-
-def _leave_with_engine() -> None:
-    """End this process with the engine, be it in an endless loop, as LIBERO's resets can be.
-
-    Non-obvious: its parent, which the kernel watches, is what it was forked from, which ends later.
-    """
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _one_line(error: Exception) -> str:

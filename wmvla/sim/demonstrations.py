@@ -11,13 +11,10 @@ import dataclasses
 import importlib.metadata
 import io
 import json
-import multiprocessing
 import os
 import shutil
-import signal
-import threading
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +22,11 @@ import numpy as np
 
 from wmvla.errors import UserError, disk_errors_are_user_errors
 from wmvla.files import rename_durably, write_file, write_json
-from wmvla.processes import one_thread_per_process
+from wmvla.forks import Fork
+from wmvla.processes import leave_with_starter
 from wmvla.recipe import Demonstrations, Environment
-from wmvla.sim.observation import Simulation
-from wmvla.sim.suites import make_simulation, prepare, record, robot, sentence
+from wmvla.sim.suites import can_be_forked, make_simulation, prepare, record, robot, sentence
+from wmvla.sim.templates import template_of
 
 FRAMES_PER_SECOND = 20
 """LIBERO's control steps a second; the control scenes, which have no clock, keep to it."""
@@ -135,64 +133,100 @@ def _play_missing(
     progress: Progress | None,
 ) -> None:
     files = _episode_files(environment, demonstrations, staging)
-    missing = {file: job for file, job in files.items() if not file.exists()}
+    missing = [job for job in files.items() if not job[0].exists()]
     done = len(files) - len(missing)
     if progress is not None:
         progress(done, len(files))
-    if not missing:
-        return
-    with (
-        one_thread_per_process(),
-        ProcessPoolExecutor(
-            max_workers=min(workers, len(missing)),
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start_worker,
-        ) as pool,
-    ):
-        futures = [
-            pool.submit(record_episode, environment, demonstrations, task, init, file)
-            for file, (task, init) in missing.items()
-        ]
-        try:
-            for future in as_completed(futures):
-                future.result()
-                done += 1
-                if progress is not None:
-                    progress(done, len(files))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    for task in environment.tasks:
+        jobs = [(file, init) for file, (of, init) in missing if of == task]
+        for _ in _played(environment, demonstrations, task, jobs, workers):
+            done += 1
+            if progress is not None:
+                progress(done, len(files))
 
 
-_simulations: dict[tuple[Environment, int], Simulation] = {}
-"""The worker's present task; building a scene costs as much as half an episode."""
+def _played(
+    environment: Environment,
+    demonstrations: Demonstrations,
+    task: int,
+    jobs: list[tuple[Path, int]],
+    workers: int,
+) -> Iterator[None]:
+    """Play a task's episodes in processes forked from the one with its scene, one process for each;
+    yields after each episode. Where a scene cannot be forked, each process makes its own, and plays
+    as many as it gets."""
+    together = can_be_forked()
+    make = make_simulation if together else make_later
+    parts = [[job] for job in jobs] if together else [jobs[i::workers] for i in range(workers)]
+    waiting, running = [part for part in parts if part], dict[Connection, Fork]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                ours, theirs = Pipe(duplex=False)
+                fork = template_of(make, environment, task).fork(
+                    _record_all,
+                    (environment, demonstrations, task, waiting.pop(0)),
+                    (theirs.fileno(),),
+                )
+                theirs.close()
+                running[ours] = fork
+            for connection in wait(list(running)):
+                assert isinstance(connection, Connection)
+                try:
+                    if (error := connection.recv()) is not None:
+                        raise error
+                    yield
+                except EOFError:
+                    _see_end(running.pop(connection), task)
+                    connection.close()
+    finally:
+        for fork in running.values():
+            fork.kill()
 
 
-def _start_worker() -> None:
-    """A worker must not outlive a killed parent: nobody would take its results."""
-    # The parent stops the work; an episode in flight is finished.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
+def _see_end(fork: Fork, task: int) -> None:
+    fork.join()
+    if fork.exitcode:
+        raise RuntimeError(
+            f"a process that played demonstrations of task {task} died (exit code {fork.exitcode})"
+        )
 
-    def leave_with_parent() -> None:
-        parent.join()
-        os._exit(1)
 
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+def make_later(environment: Environment, task: int) -> None:
+    """What a process holds whose scene cannot be forked."""
+
+
+def _record_all(
+    simulation: Any,
+    environment: Environment,
+    demonstrations: Demonstrations,
+    task: int,
+    jobs: list[tuple[Path, int]],
+    descriptor: int,
+) -> None:
+    """Play episodes and write each to its file; send None after each, or why there is none."""
+    leave_with_starter()
+    connection = Connection(descriptor)
+    try:
+        if isinstance(simulation, Exception):
+            raise simulation
+        simulation = simulation or make_simulation(environment, task)
+        for file, init in jobs:
+            record_episode(environment, simulation, demonstrations, init, file)
+            connection.send(None)
+    except Exception as error:
+        connection.send(
+            error
+            if isinstance(error, UserError)
+            else RuntimeError(f"{type(error).__name__}: {error}")
+        )
 
 
 def record_episode(
-    environment: Environment, demonstrations: Demonstrations, task: int, init: int, file: Path
+    environment: Environment, simulation: Any, demonstrations: Demonstrations, init: int, file: Path
 ) -> None:
     """Play one episode until the expert succeeds, draw it, and write it to ``file`` durably and at
     once. UserError: the expert cannot solve it."""
-    simulation = _simulations.get((environment, task))
-    if simulation is None:
-        for other in _simulations.values():
-            other.close()
-        _simulations.clear()
-        simulation = _simulations[environment, task] = make_simulation(environment, task)
     arrays = record(environment, simulation, demonstrations, init)
     packed = io.BytesIO()
     np.savez(packed, **arrays)

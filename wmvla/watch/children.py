@@ -6,13 +6,26 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import psutil
 
 from wmvla.processes import die_with_parent
 from wmvla.watch.life import Silence, read_sign
 from wmvla.watch.stacks import request
+
+
+class Child(Protocol):
+    """A process that this one started: of ``subprocess``, or forked (``wmvla.forks``); without a
+    ``pid`` until that has happened."""
+
+    @property
+    def pid(self) -> int | None: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def wait(self) -> int: ...
+
 
 STARTER = "WMVLA_STARTER"
 """Environment variable: the process for which a child works, its parent or one above."""
@@ -77,15 +90,16 @@ def kill(family: set[psutil.Process]) -> None:
         _send(process, signal.SIGKILL)
 
 
-def stop(child: subprocess.Popen[bytes], life: Path) -> int:
+def stop(child: Child, life: Path) -> int:
     """``end`` a child of this process, all that it started too; its exit code."""
-    if child.poll() is None:
+    if child.poll() is None and child.pid is not None:
         end(psutil.Process(child.pid), life)
     return child.wait()
 
 
-def kill_hung(child: subprocess.Popen[bytes]) -> None:
+def kill_hung(child: Child) -> None:
     """Kill a child that hangs, with all that it started, after their stacks are written."""
+    assert child.pid is not None
     kill(_family(psutil.Process(child.pid)))
     child.wait()
 

@@ -3,21 +3,23 @@
 import json
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from bench.plan.cases import Case
 from bench.plan.machine import Machine
 from bench.plan.suite import Arm
 from bench.run.srun import submit_instead
 from bench.run.stages.context import Context
+from bench.run.stages.prepared import forked
 from bench.run.stages.reason import has_traceback, reason, said
 from bench.run.stages.rollout import journals_played_by
 from bench.run.stages.watched import log_of_attempt, running, wait_while_alive
 from wmvla.errors import UserError
 from wmvla.processes import by_srun
 from wmvla.rollout.journal import Journal
-from wmvla.watch.children import stop
+from wmvla.watch.children import Child, stop
 from wmvla.watch.life import life_path
 
 if TYPE_CHECKING:
@@ -142,12 +144,14 @@ def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
     from wmvla.train.checkpoint import latest_step
     from wmvla.train.parallel.preemption import STOPPED
 
-    launcher = _launcher(context.plan.machine)
-    command = [sys.executable, *launcher, "-m", "wmvla.train.main", str(path)]
+    ranks = context.plan.machine.training_processes
     log, metrics = context.log_path(job.case), Path(job.metrics)
     progress = context.progress(job.case, job.training.steps, latest_step(Path(job.checkpoints)))
     began = time.time()
-    with log_of_attempt(log) as output, running(command, path, output, **ONE_THREAD) as child:
+    with (
+        log_of_attempt(log) as output,
+        running_module(context, "wmvla.train.main", path, output, ranks) as child,
+    ):
         try:
             for _ in wait_while_alive(child, job.case, path, log, [metrics]):
                 last = _last_line(metrics, newer_than=began)
@@ -163,6 +167,18 @@ def _run_processes(context: Context, job: "TrainingJob", path: Path) -> None:
             raise
     if child.returncode != 0:
         _explain(log, job.case)
+
+
+def running_module(
+    context: Context, module: str, job: Path, output: IO[str], ranks: int = 1
+) -> AbstractContextManager[Child]:
+    """A child that runs ``python -m module job`` on the machine's devices, in that many processes
+    if they are not srun's."""
+    if context.device == "cpu" and context.plan.machine.nodes == 1 and not by_srun():
+        return forked(module, job, output, ranks, **ONE_THREAD)
+    launcher = _launcher(context.plan.machine) if ranks > 1 else []
+    command = [sys.executable, *launcher, "-m", module, str(job)]
+    return running(command, job, output, **ONE_THREAD)
 
 
 def _launcher(machine: Machine) -> list[str]:

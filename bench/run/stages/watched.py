@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from wmvla.watch.children import kill_hung, start, stop
+from wmvla.watch.children import Child, kill_hung, start, stop
 from wmvla.watch.life import Silence, life_path, read_sign
 
 SILENCE = 3600.0
@@ -48,7 +48,7 @@ def running(
 
 
 def wait_while_alive(
-    child: subprocess.Popen[bytes], case: str, job: Path, log: Path, files: Sequence[Path] = ()
+    child: Child, case: str, job: Path, log: Path, files: Sequence[Path] = ()
 ) -> Iterator[None]:
     """Yields again and again until the child has ended. RuntimeError, after its processes wrote
     their stacks to the log and were killed, where neither its sign of life, its log, nor one of

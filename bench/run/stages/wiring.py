@@ -8,14 +8,16 @@ from typing import Any
 from bench.plan.cases import Case
 from bench.run.stages.context import Context
 from bench.run.stages.reason import reason, said
-from bench.run.stages.training import ONE_THREAD, base_checkpoint, world_fields
-from bench.run.stages.watched import log_of_attempt, running, wait_while_alive
+from bench.run.stages.training import base_checkpoint, running_module, world_fields
+from bench.run.stages.watched import log_of_attempt, wait_while_alive
 from bench.run.tripwire import TripwireError
 from wmvla.errors import UserError, library_errors_are_user_errors
 from wmvla.files import write_json
 from wmvla.watch.guardian import guard
 from wmvla.watch.life import life_path
 from wmvla.watch.stacks import dump_on_request
+
+MODULE = "bench.run.stages.wiring"
 
 
 def run(context: Context, case: Case) -> dict[str, Any]:
@@ -34,8 +36,7 @@ def run(context: Context, case: Case) -> dict[str, Any]:
     check_of = {"check": case.id.removeprefix("wiring-"), "outcome": str(outcome.resolve())}
     write_json(job, {**check_of, "inputs": inputs})
     progress, log = context.progress(case.id, 1), context.log_path(case.id)
-    command = [sys.executable, "-m", "bench.run.stages.wiring", str(job)]
-    with log_of_attempt(log) as output, running(command, job, output, **ONE_THREAD) as child:
+    with log_of_attempt(log) as output, running_module(context, MODULE, job, output) as child:
         for _ in wait_while_alive(child, case.id, job, log):
             pass
     if not outcome.exists():

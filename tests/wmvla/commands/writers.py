@@ -132,11 +132,11 @@ def dataset(monkeypatch: pytest.MonkeyPatch):
 
     def play(environment, demonstrations_, staging, *others):
         files = demonstrations._episode_files(environment, demonstrations_, staging)
-        for path, (task, init) in files.items():
+        for path, (_, init) in files.items():
             if not path.exists():
-                demonstrations.record_episode(environment, demonstrations_, task, init, path)
+                simulation = PlannedSimulation(SIZE)
+                demonstrations.record_episode(environment, simulation, demonstrations_, init, path)
 
-    monkeypatch.setattr(demonstrations, "make_simulation", lambda *_: PlannedSimulation(SIZE))
     monkeypatch.setattr(demonstrations, "record", lambda *_: episode)
     monkeypatch.setattr(demonstrations, "_play_missing", play)
 

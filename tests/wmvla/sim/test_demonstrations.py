@@ -17,7 +17,6 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from wmvla.errors import UserError
 from wmvla.recipe import Demonstrations, Environment
-from wmvla.sim import demonstrations as module
 from wmvla.sim.demonstrations import make_demonstrations, record_episode
 from wmvla.sim.libero.env import LiberoSimulation
 from wmvla.sim.suites import sentence
@@ -156,10 +155,11 @@ def test_an_expert_that_fails_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     simulation = open_simulation("libero_object", 7)
-    monkeypatch.setitem(module._simulations, (simulation.environment, 7), simulation)
     monkeypatch.setattr("wmvla.sim.libero.recording.STEP_LIMIT", 5)
     with pytest.raises(UserError, match=r"libero_object task 7 from initial state 3 in 8 attempts"):
-        record_episode(simulation.environment, DEMONSTRATIONS, 7, 3, tmp_path / "episode.npz")
+        record_episode(
+            simulation.environment, simulation, DEMONSTRATIONS, 3, tmp_path / "episode.npz"
+        )
     assert not list(tmp_path.iterdir())
 
 
