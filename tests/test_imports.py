@@ -49,6 +49,7 @@ WMVLA_LEAVES = (
 WMVLA = (
     WMVLA_LEAVES,
     "watch",
+    "forks",
     "data",
     "sim",
     "world",

@@ -232,7 +232,9 @@ def _do(request: bytes, prepared: Any, descriptors: Sequence[int]) -> NoReturn:
         work, arguments = pickle.loads(request)
         code = work(prepared, *arguments, *descriptors) or 0
     except SystemExit as leaving:
-        code = leaving.code if isinstance(leaving.code, int) else 1
+        if isinstance(leaving.code, str):
+            print(leaving.code, file=sys.stderr)
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except BaseException:
         traceback.print_exc()
     finally:

@@ -80,7 +80,7 @@ def test_a_control_scene_takes_less_memory_than_libero(machine, no_ranks, monkey
         worker_count(200, False, simulator_bytes(Environment(suite, (0,), 32, 30)))
         for suite in ("libero_object", "control_catch")
     ]
-    assert counts == [1, 6]
+    assert counts == [1, 8]
 
 
 def test_memory_bounds_the_simulators(machine, monkeypatch):
