@@ -33,6 +33,7 @@ from wmvla.watch.phase import phase
 
 prepare_libero()
 mujoco_warns_on_stderr()
+import mujoco
 from libero.libero import benchmark
 from libero.libero.envs import TASK_MAPPING, bddl_utils
 from robosuite import load_controller_config
@@ -88,6 +89,9 @@ class LiberoSimulation:
         self._physics: PhysicsOnce | None = None
         self._env = self._build(suite.get_task_bddl_file_path(task))
         self.resets_are_cheap = not plain and self._cheap_reset_is_exact(0, 0)
+        if self.resets_are_cheap:
+            # MuJoCo keeps all that it parsed of its last scene, 0.4 GB, until it parses another.
+            mujoco.MjModel.from_xml_string("<mujoco/>")
 
     def _build(self, bddl_file: str) -> Any:
         """The robosuite environment as LIBERO's ``OffScreenRenderEnv``, with our sensors in it."""
