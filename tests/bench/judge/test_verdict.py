@@ -373,13 +373,12 @@ def test_false_superiority_is_rare() -> None:
 
 
 def test_deciding_superiority() -> None:
-    assert decide_superiority(True, Interval(-0.1, 0.2, 0.95)) == "SUPPORTED"
-    assert decide_superiority(False, Interval(-0.1, 0.2, 0.95)) == "INCONCLUSIVE"
-    assert decide_superiority(False, Interval(-0.2, 0.0, 0.95)) == "NOT SUPPORTED"
+    assert decide_superiority(Interval(-0.1, 0.2, 0.95)) == "INCONCLUSIVE"
+    assert decide_superiority(Interval(-0.2, 0.0, 0.95)) == "NOT SUPPORTED"
     near = Interval(-0.04, 0.04, 0.95)
-    assert decide_superiority(False, near, effect=0.05, power=0.8) == "NOT SUPPORTED"
-    assert decide_superiority(False, near, effect=0.05, power=0.79) == "INCONCLUSIVE"
-    assert decide_superiority(False, near, effect=0.04, power=0.99) == "INCONCLUSIVE"
+    assert decide_superiority(near, effect=0.05, power=0.8) == "NOT SUPPORTED"
+    assert decide_superiority(near, effect=0.05, power=0.79) == "INCONCLUSIVE"
+    assert decide_superiority(near, effect=0.04, power=0.99) == "INCONCLUSIVE"
 
 
 def test_deciding_equivalence() -> None:
