@@ -76,7 +76,7 @@ def _faults(kind: inspect.Type, value: object, key: str) -> Iterator[str]:
             says = (kind.extra or {}).get("says")
             yield from [f"'{key}' must be {says}, not {_short(value)}"] if found and says else found
         case inspect.UnionType():
-            yield from _faults(_choice(kind, value), value, key)
+            yield from _union_faults(kind, value, key)
         case inspect.DataclassType() | inspect.TypedDictType():
             yield from _object_faults(kind, value, key)
         case inspect.DictType():
@@ -104,14 +104,14 @@ def _faults(kind: inspect.Type, value: object, key: str) -> Iterator[str]:
                 yield wrong
 
 
-def _choice(kind: inspect.UnionType, value: object) -> inspect.Type:
-    """Of several kinds the one that a value is meant to be: the one of its type, or the first."""
+def _union_faults(kind: inspect.UnionType, value: object, key: str) -> list[str]:
+    """Of several kinds a value is meant to be the one that it is, or the first."""
     others = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
     if value is None and len(others) < len(kind.types):
-        return inspect.AnyType()
-    if len(others) == 1:
-        return others[0]
-    return next((one for one in others if not any(_faults(one, value, ""))), others[0])
+        return []
+    first, *rest = (functools.partial(_faults, one, value, key) for one in others)
+    found = list(first())
+    return found if found and all(any(each()) for each in rest) else []
 
 
 def _object_faults(
