@@ -76,7 +76,7 @@ def _faults(kind: inspect.Type, value: object, key: str) -> Iterator[str]:
             says = (kind.extra or {}).get("says")
             yield from [f"'{key}' must be {says}, not {_short(value)}"] if found and says else found
         case inspect.UnionType():
-            yield from _faults(_choice(kind, value), value, key)
+            yield from _union_faults(kind, value, key)
         case inspect.DataclassType() | inspect.TypedDictType():
             yield from _object_faults(kind, value, key)
         case inspect.DictType():
@@ -104,14 +104,14 @@ def _faults(kind: inspect.Type, value: object, key: str) -> Iterator[str]:
                 yield wrong
 
 
-def _choice(kind: inspect.UnionType, value: object) -> inspect.Type:
-    """Of several kinds the one that a value is meant to be: the one of its type, or the first."""
+def _union_faults(kind: inspect.UnionType, value: object, key: str) -> list[str]:
+    """Of several kinds a value is meant to be the one that it is, or the first."""
     others = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
     if value is None and len(others) < len(kind.types):
-        return inspect.AnyType()
-    if len(others) == 1:
-        return others[0]
-    return next((one for one in others if not any(_faults(one, value, ""))), others[0])
+        return []
+    first, *rest = (functools.partial(_faults, one, value, key) for one in others)
+    found = list(first())
+    return found if found and all(any(each()) for each in rest) else []
 
 
 def _object_faults(
@@ -138,12 +138,12 @@ def _object_faults(
 def _are_flat(kind: inspect.Type, items: Iterable[Any]) -> bool:
     """Whether all items are right, seen at once: an episode table may have 100,000 rows."""
     if not isinstance(kind, inspect.DataclassType) or not all(
-        isinstance(field.type, inspect.IntType | inspect.StrType) for field in kind.fields
+        field.required and isinstance(field.type, inspect.IntType | inspect.StrType)
+        for field in kind.fields
     ):
         return False
-    known = {field.encode_name for field in kind.fields}
-    if not all(isinstance(item, dict) and item.keys() <= known for item in items):
-        return False
+    if not {*map(type, items)} <= {dict} or not {*map(len, items)} <= {len(kind.fields)}:
+        return False  # none is missing, or the next step sees it: so one more would be unknown
     try:
         msgspec.convert(items, list[kind.cls])  # type: ignore[name-defined]
     except msgspec.ValidationError:

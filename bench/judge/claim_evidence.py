@@ -1,12 +1,11 @@
 """What the pairs of a run say about one claim, at the last look that it was taken at."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-from bench.judge.pairing import Contrast, Outcomes, contrast
+from bench.judge.pairing import Contrast, Outcomes
 from bench.judge.power import confidence_at
 from bench.judge.rule import Reading
-from bench.judge.stats.difference import tost_confidence
 from bench.plan.document import Plan
 from bench.plan.seeds import derive_seed
 from bench.plan.suite import Claim
@@ -61,20 +60,12 @@ class ClaimEvidence:
 
 def contrasts_at(plan: Plan, claim: Claim, outcomes: Outcomes, look: int) -> dict[str, Contrast]:
     """The contrasts at a look; repeated intervals bear their confidence over all looks."""
-    found = contrast_readings(
+    return contrast_readings(
         plan,
         claim,
         outcomes,
         (confidence_at(plan, plan.alpha / 2, look), confidence_at(plan, plan.alpha, look)),
     )
-    return {
-        reading: replace(
-            one,
-            interval=replace(one.interval, confidence=1 - plan.alpha),
-            tost_interval=replace(one.tost_interval, confidence=tost_confidence(plan.alpha)),
-        )
-        for reading, one in found.items()
-    }
 
 
 def contrast_readings(
@@ -89,7 +80,7 @@ def contrast_readings(
         if found and not outcomes.broken:
             found[reading] = found["failures"]
         else:
-            found[reading] = contrast(
-                differences, outcomes.clusters, groups, confidences, resamples, seed
+            found[reading] = Contrast(
+                differences, outcomes.clusters, groups, plan.alpha, confidences, resamples, seed
             )
     return found

@@ -1,7 +1,8 @@
 """Episodes of two rollouts, paired by row of the episode table and training seed."""
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from bench.judge.stats.difference import (
     hull,
     numbered,
     score_interval,
+    tost_confidence,
 )
 from bench.judge.stats.mcnemar import cluster_flip_one_sided
 from bench.judge.stats.power import design_effect
@@ -66,22 +68,70 @@ class Outcomes:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contrast:
-    """A paired difference with its intervals and its one-sided exact test."""
+    """A paired difference with its intervals and its one-sided exact test. What takes long waits
+    until it is asked for: a reading of broken episodes that a test decides needs no interval."""
 
-    pairs: int
-    left_only: int
-    right_only: int
-    estimate: float | None
-    interval: Interval
-    """At 1 - alpha; of a sequential plan at what keeps that over all looks."""
-    tost_interval: Interval
-    """At 1 - 2 alpha, or what keeps that over all looks."""
-    p: float
-    """One-sided, left > right, clusters flipped whole."""
-    design_effect: float
-    """How many pairs are worth one independent pair."""
+    differences: NDArray[np.int64]
+    """left - right of each pair, shape (pairs,)."""
+    clusters: NDArray[np.int64]
+    groups: NDArray[np.int64] | None
+    """What is resampled before the clusters, if at all: the training seed of each pair."""
+    alpha: float
+    confidences: tuple[float, float]
+    """At which the two intervals are computed: what keeps theirs over all looks."""
+    resamples: int
+    seed: int
+
+    @property
+    def pairs(self) -> int:
+        return len(self.differences)
+
+    @functools.cached_property
+    def left_only(self) -> int:
+        return int((self.differences > 0).sum())
+
+    @functools.cached_property
+    def right_only(self) -> int:
+        return int((self.differences < 0).sum())
+
+    @property
+    def estimate(self) -> float | None:
+        return (self.left_only - self.right_only) / self.pairs if self.pairs else None
+
+    @property
+    def interval(self) -> Interval:
+        """At 1 - alpha."""
+        return replace(self._intervals[0], confidence=1 - self.alpha)
+
+    @property
+    def tost_interval(self) -> Interval:
+        """At 1 - 2 alpha."""
+        return replace(self._intervals[1], confidence=tost_confidence(self.alpha))
+
+    @functools.cached_property
+    def p(self) -> float:
+        """One-sided, left > right, clusters flipped whole."""
+        sums = np.bincount(self.clusters, weights=self.differences).astype(np.int64)
+        return cluster_flip_one_sided(sums) if self.pairs else 1.0
+
+    @functools.cached_property
+    def design_effect(self) -> float:
+        """How many pairs are worth one independent pair."""
+        labels = (self.clusters, self.groups)
+        return max(design_effect(self.differences, each) for each in labels if each is not None)
+
+    @functools.cached_property
+    def _intervals(self) -> list[Interval]:
+        left, right, pairs = self.left_only, self.right_only, self.pairs
+        intervals = [score_interval(left, right, pairs, level) for level in self.confidences]
+        if not pairs:
+            return intervals
+        resampled = bootstrap_differences(
+            self.differences, self.clusters, self.resamples, self.seed, self.groups
+        )
+        return [hull(one, bootstrap_interval(resampled, one.confidence)) for one in intervals]
 
 
 def pair_outcomes(plan: Plan, rows_by_case: RowsByCase, left: str, right: str) -> Outcomes:
@@ -148,41 +198,6 @@ class _Table:
             right_steps=right.steps[both],
             rows=self.index[place],
         )
-
-
-def contrast(
-    differences: NDArray[np.int64],
-    clusters: NDArray[np.int64],
-    groups: NDArray[np.int64] | None,
-    confidences: tuple[float, float],
-    resamples: int,
-    seed: int,
-) -> Contrast:
-    """The paired difference of `differences` (left - right of each pair, shape (pairs,)).
-    `confidences`: of the interval that is shown and of the one that shows equivalence. `groups`:
-    what is resampled before the clusters, if at all: the training seed of each pair."""
-    pairs = len(differences)
-    left_only, right_only = int((differences > 0).sum()), int((differences < 0).sum())
-    intervals = [score_interval(left_only, right_only, pairs, level) for level in confidences]
-    p = 1.0
-    if pairs:
-        resampled = bootstrap_differences(differences, clusters, resamples, seed, groups)
-        intervals = [hull(one, bootstrap_interval(resampled, one.confidence)) for one in intervals]
-        p = cluster_flip_one_sided(np.bincount(clusters, weights=differences).astype(np.int64))
-    return Contrast(
-        pairs=pairs,
-        left_only=left_only,
-        right_only=right_only,
-        estimate=(left_only - right_only) / pairs if pairs else None,
-        interval=intervals[0],
-        tost_interval=intervals[1],
-        p=p,
-        design_effect=max(
-            design_effect(differences, labels)
-            for labels in (clusters, groups)
-            if labels is not None
-        ),
-    )
 
 
 def contrast_steps(outcomes: Outcomes, most_steps: int) -> StepsContrast | None:

@@ -18,24 +18,21 @@ def decide(plan: Plan, claim: Claim, found: Contrast, rejects: bool) -> Reading:
         assert claim.margin is not None
         decision = decide_equivalence(found.tost_interval, found.interval, claim.margin)
         return decision, (found.estimate or 0.0) > 0 if decision == "NOT SUPPORTED" else True
-    power = power_for(plan, claim, discordance_of(found))
-    decision = decide_superiority(rejects, found.interval, claim.effect, power)
-    if decision == "SUPPORTED" and plan.method.seeds == "resampled" and found.interval.lower <= 0:
-        return (
-            "INCONCLUSIVE",
-            True,
-        )  # it holds for these checkpoints; the training seeds do not agree enough
-    return decision, True
+    if not rejects:
+        power = power_for(plan, claim, discordance_of(found))
+        return decide_superiority(found.interval, claim.effect, power), True
+    if plan.method.seeds == "resampled" and found.interval.lower <= 0:
+        # It holds for these checkpoints; the training seeds do not agree enough.
+        return "INCONCLUSIVE", True
+    return "SUPPORTED", True
 
 
 def decide_superiority(
-    rejects: bool, interval: Interval, effect: float | None = None, power: float | None = None
+    interval: Interval, effect: float | None = None, power: float | None = None
 ) -> Decision:
-    """SUPPORTED where the one-sided test `rejects`. NOT SUPPORTED if the upper bound of the
-    two-sided interval at 1 - alpha is not above 0, or below the `effect` that is sought and that
-    the plan had the `power` to find."""
-    if rejects:
-        return "SUPPORTED"
+    """Where the one-sided test does not reject. NOT SUPPORTED if the upper bound of the two-sided
+    interval at 1 - alpha is not above 0, or below the `effect` that is sought and that the plan had
+    the `power` to find."""
     excluded = (
         effect is not None and power is not None and power >= POWER and interval.upper < effect
     )

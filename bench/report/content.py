@@ -242,11 +242,12 @@ def _rate_figures(rate: Rate) -> Content:
 
 def _claim(plan: Plan, result: ClaimResult, played: dict[str, Content]) -> Content:
     claim, contrast = result.claim, result.contrast
-    limit = limit_of(plan, claim, result.discordance)
-    undecided = claim.asked and result.decision != "SUPPORTED"
-    effort, steps = None, None
-    if undecided and result.why == "data":
-        effort = plans.effort_note(limit, *_hours_a_pair(plan, claim, played))
+    takes, effort, steps = None, None, None
+    if claim.asked and result.decision != "SUPPORTED":
+        limit = limit_of(plan, claim, result.discordance)
+        takes = plans.limit_sentence(limit)
+        if result.why == "data":
+            effort = plans.effort_note(limit, *_hours_a_pair(plan, claim, played))
     if result.steps:
         steps = {**asdict(result.steps), "sentence": notes.steps_sentence(claim, result.steps)}
     return {
@@ -256,7 +257,7 @@ def _claim(plan: Plan, result: ClaimResult, played: dict[str, Content]) -> Conte
         "complete": result.complete,
         "sentence": verdicts.claim_sentence(plan, result),
         "bounds_note": verdicts.bounds_note(result),
-        "takes": plans.limit_sentence(limit) if undecided else None,
+        "takes": takes,
         "effort": effort,
         "power": result.power,
         "pairs": contrast.pairs,

@@ -57,9 +57,10 @@ def broken(row: Row) -> bool:
 
 def ends(rows: Sequence[Row]) -> NDArray[np.int64]:
     """How each episode ended, as the place of its kind in `Tally`; shape (rows,)."""
-    status = values(rows, "status")
-    kinds = [status == "error", status == "timeout", values(rows, "success")]
-    return np.select(kinds, [ERROR, TIMEOUT, SUCCESS], FAILURE)
+    ended, status = np.where(values(rows, "success"), SUCCESS, FAILURE), values(rows, "status")
+    places = np.flatnonzero(status != "ok")
+    ended[places] = np.where(status[places] == "error", ERROR, TIMEOUT)
+    return ended
 
 
 def tally(rows: Sequence[Row]) -> Tally:
