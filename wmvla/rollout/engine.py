@@ -103,8 +103,10 @@ def _hand_out(
         if row is None:
             return
         if idle is not None and simulators.built_once and idle.task != row.task:
-            pool.remove(idle)
-            idle.stop()
+            # All of them, or a scene that nobody plays any more would be held for them.
+            for other in [each for each in pool if each.row is None and each.task != row.task]:
+                pool.remove(other)
+                other.stop()
             idle = None
         if idle is None:
             taken = {simulator.number for simulator in pool}

@@ -4,6 +4,7 @@ says why nothing plays."""
 import ctypes.util
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -15,9 +16,10 @@ import psutil
 import pytest
 
 from wmvla.errors import UserError
-from wmvla.rollout import todo
+from wmvla.rollout import engine, todo
 from wmvla.rollout.simulator import _bound_transfers
 from wmvla.rollout.todo import TRIES, Todo
+from wmvla.sim import templates
 
 from .fake import FAULTS, MISTAKE, CountingPolicy, plan_faults, play, row, without_clock
 
@@ -31,6 +33,41 @@ def test_broken_simulators_are_replaced_and_no_episode_is_lost(tmp_path, built_o
     assert {i: without_clock(r) for i, r in records.items()} == {
         i: without_clock(r) for i, r in whole.items()
     }
+
+
+@pytest.mark.parametrize("at", [1, 5, 9, 14])
+def test_killing_the_process_with_the_scene_loses_nothing(tmp_path, at):
+    rows = [row(index, index % 2) for index in range(12)]
+    whole, _ = play(tmp_path, rows)
+
+    class Killing(CountingPolicy):
+        def act(self, queries):
+            if len(self.queries) in (at, at + 3):
+                for template in templates._kept.values():
+                    assert template.process.pid is not None
+                    os.kill(template.process.pid, signal.SIGKILL)
+            return super().act(queries)
+
+    records, _ = play(tmp_path, rows, policy=Killing(4))
+    assert {i: without_clock(r) for i, r in records.items()} == {
+        i: without_clock(r) for i, r in whole.items()
+    }
+
+
+def test_scenes_that_do_not_fit_together_are_played_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "scenes_that_fit", lambda environment, workers: 1)
+    together = set()
+
+    class Looking(CountingPolicy):
+        def act(self, queries):
+            together.add(sum(template.is_alive() for template in templates._kept.values()))
+            return super().act(queries)
+
+    rows = [row(index, index % 3) for index in range(9)]
+    records, _ = play(tmp_path, rows, workers=3, policy=Looking(4))
+    assert sorted(records) == list(range(9))
+    assert {record.status for record in records.values()} == {"ok"}
+    assert together == {1}
 
 
 @pytest.mark.parametrize("built_once", [True, False])
@@ -136,14 +173,14 @@ def test_a_killed_engine_leaves_no_simulator_behind(tmp_path):
     """Not even one that hangs, and never again looks at its connection."""
     script = tmp_path / "hanging.py"
     script.write_text(HANGING)
-    engine = psutil.Popen(
+    started = psutil.Popen(
         [sys.executable, script, tmp_path], env={**os.environ, "PYTHONPATH": str(Path.cwd())}
     )
     _until(lambda: all((tmp_path / f"tries-{task}").exists() for task in (0, 1)))
-    family = engine.children(recursive=True)
+    family = started.children(recursive=True)
     assert len(family) >= 3, "two simulators and what started them"
-    engine.kill()
-    engine.wait()
+    started.kill()
+    started.wait()
     _until(lambda: not any(_lives(process) for process in family))
 
 
@@ -165,15 +202,16 @@ LIBERO = """
 from tests.wmvla.rollout.fake import CountingPolicy, row
 from wmvla.errors import UserError
 from wmvla.recipe import Environment
-from wmvla.rollout import todo
+from wmvla.rollout import engine, todo
 from wmvla.rollout.engine import roll_out
 from wmvla.rollout.worker import Simulators
-from wmvla.sim.suites import make_simulation
+from wmvla.sim.suites import can_be_forked, make_simulation
 if __name__ == "__main__":
     environment = Environment(suite="libero_object", tasks=(7,), image_size=32, max_steps=8)
     todo.TRIES = 1  # each builds a scene
+    simulators = Simulators(environment, 0, (), make_simulation, built_once=can_be_forked())
     try:
-        roll_out([row(0, 7)], CountingPolicy(4), Simulators(environment, 0, (), make_simulation), 1, print)
+        roll_out([row(0, 7)], CountingPolicy(4), simulators, 1, print)
     except UserError as error:
         print(f"error: {error}")
 """

@@ -3,6 +3,7 @@ the run, what is an error."""
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from bench.plan.cases import WIRING
 from bench.plan.make import resolve_plan
 from bench.run.executor import Executor, failure_path, record_path
-from bench.run.stages import wiring
+from bench.run.stages import prepared, wiring
 from bench.run.tripwire import TripwireError
 from wmvla.errors import UserError
 
@@ -57,14 +58,23 @@ sys.modules["wmvla.wiring"] = fake
 """
 
 
+@pytest.fixture(scope="module")
+def checks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A process to fork from, in which the checks are those above."""
+    fake = tmp_path_factory.mktemp("fake")
+    (fake / "sitecustomize.py").write_text(CHECKS)
+    path = os.pathsep.join([str(fake), str(Path(__file__).parents[4])])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path)
+        patch.setattr(prepared, "_kept", [])
+        yield
+        for template in prepared._kept:
+            template.kill()
+
+
 @pytest.fixture
-def executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Executor:
-    """All needs of the checks are done; the checks are those above."""
-    (tmp_path / "fake").mkdir()
-    (tmp_path / "fake" / "sitecustomize.py").write_text(CHECKS)
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(tmp_path / "fake"), str(Path(__file__).parents[4])])
-    )
+def executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checks: None) -> Executor:
+    """All needs of the checks are done."""
     monkeypatch.setattr(wiring, "base_checkpoint", lambda context: tmp_path / "base")
     monkeypatch.setattr(wiring, "world_fields", lambda context: {"world_latent_dim": 64})
     run_dir = tmp_path / "results" / "run"
