@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from unittest import mock
 
 import draccus
 import yaml
@@ -148,17 +149,14 @@ def _require_actions(policy: PreTrainedConfig) -> None:
 @contextlib.contextmanager
 def lerobots_temporary_files_removed() -> Iterator[None]:
     """LeRobot leaves a temporary file wherever it gives a checkpoint's configuration to draccus."""
-    lerobots = PreTrainedConfig.__dict__["from_pretrained"]
+    lerobots = PreTrainedConfig.__dict__["from_pretrained"].__func__
 
     def from_pretrained(cls: type[PreTrainedConfig], *args: Any, **kwargs: Any) -> PreTrainedConfig:
         with temporary_files_removed():
-            return lerobots.__func__(cls, *args, **kwargs)
+            return lerobots(cls, *args, **kwargs)
 
-    PreTrainedConfig.from_pretrained = classmethod(from_pretrained)
-    try:
+    with mock.patch.object(PreTrainedConfig, "from_pretrained", classmethod(from_pretrained)):
         yield
-    finally:
-        PreTrainedConfig.from_pretrained = lerobots
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 from lerobot.configs import PreTrainedConfig
 from lerobot.configs.train import TrainPipelineConfig
@@ -91,11 +92,8 @@ def finite_steps(script: ModuleType) -> Iterator[None]:
                 )
         return answer
 
-    script.update_policy = update_policy  # type: ignore[attr-defined]
-    try:
+    with mock.patch.object(script, "update_policy", update_policy):
         yield
-    finally:
-        script.update_policy = stock  # type: ignore[attr-defined]
 
 
 def open_data_of(config: TrainPipelineConfig) -> None:
