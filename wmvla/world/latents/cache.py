@@ -214,7 +214,7 @@ def refuse_other(
     camera: str | None,
     dataset: str | None,
     encoder: str | None,
-    camera_keys: Sequence[str] | None = None,
+    camera_keys: Sequence[str] | None,
 ) -> None:
     """Refuse latents that were made otherwise than asked for; None, here or in the metadata, means
     unknown.
