@@ -38,11 +38,10 @@ def further[C](kind: Any) -> Any:
     return mark
 
 
-def build[T](cls: type[T], data: object, file: str, key: str = "") -> T:
+def build[T](cls: type[T], data: object, file: str) -> T:
     """The document `data`, nested dicts and lists, as `cls`. UserError names the file, the dotted
-    key and the nearest right one; `key` says where in the file the document stands."""
-    fault = next(faults(cls, data, key), None)
-    if fault:
+    key and the nearest right one."""
+    if fault := next(faults(cls, data), None):
         raise UserError(f"{file}: {fault}")
     return msgspec.convert(data, cls)
 

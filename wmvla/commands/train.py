@@ -40,7 +40,7 @@ DIVIDES = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train as ``lerobot-train`` does; 0, or 2 after one line on stderr."""
-    return run(PROGRAM, train, arguments)
+    return run(train, arguments)
 
 
 def train(arguments: list[str]) -> None:
