@@ -16,7 +16,7 @@ from lerobot.datasets import dataset_metadata, dataset_reader, io_utils
 from lerobot.utils.utils import SuppressProgressBars
 
 from wmvla.errors import UserError
-from wmvla.files import why_unreadable
+from wmvla.files import sha256_of_file, why_unreadable
 
 MOST_TASKS = 1_000_000
 NO_TASK = ""
@@ -155,6 +155,5 @@ def _hash(files: tuple[tuple[Path, int, int, int, int], ...]) -> str:
     """Read once in a process; what was replaced since has another inode or time of change."""
     whole = hashlib.sha256()
     for path, *_ in files:
-        with path.open("rb") as file:
-            whole.update(hashlib.file_digest(file, "sha256").digest())
+        whole.update(bytes.fromhex(sha256_of_file(path)))
     return whole.hexdigest()[:16]
