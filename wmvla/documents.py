@@ -38,11 +38,10 @@ def further[C](kind: Any) -> Any:
     return mark
 
 
-def build[T](cls: type[T], data: object, file: str, key: str = "") -> T:
+def build[T](cls: type[T], data: object, file: str) -> T:
     """The document `data`, nested dicts and lists, as `cls`. UserError names the file, the dotted
-    key and the nearest right one; `key` says where in the file the document stands."""
-    fault = next(faults(cls, data, key), None)
-    if fault:
+    key and the nearest right one."""
+    if fault := next(faults(cls, data), None):
         raise UserError(f"{file}: {fault}")
     return msgspec.convert(data, cls)
 
@@ -167,15 +166,14 @@ def _leaf_fault(kind: Any, value: object, key: str) -> str | None:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         if not (isinstance(kind, inspect.IntType) or -LARGEST < value < LARGEST):
             return f"'{key}' must be a number that can be computed with, not {_short(value)}"
-        if wrong := _out_of_range(kind.ge, kind.gt, kind.le, kind.lt, value):
+        if wrong := _out_of_range(kind, value):
             return f"'{key}' must {wrong}, not {_short(value)}"
     return None
 
 
-def _out_of_range(
-    least: float | None, above: float | None, most: float | None, below: float | None, value: float
-) -> str | None:
-    """The range in words if a value does not lie in it."""
+def _out_of_range(kind: Any, value: float) -> str | None:
+    """The range of a kind of number in words, if a value does not lie in it."""
+    least, above, most, below = kind.ge, kind.gt, kind.le, kind.lt
     too_low = (least is not None and value < least) or (above is not None and value <= above)
     too_high = (most is not None and value > most) or (below is not None and value >= below)
     if not (too_low or too_high):

@@ -1,6 +1,7 @@
 """Writing so that a killed process leaves either the old state or the new one, never half of it."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -67,6 +68,12 @@ def write_file(path: Path, content: bytes) -> None:
             raise
         refuse_failing_disk(error)
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file's content, 64 hex digits. OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_at(descriptor: int, content: bytes | memoryview, offset: int) -> None:

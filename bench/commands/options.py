@@ -34,13 +34,11 @@ def add_plan_options(add: Callable[..., Any]) -> None:
     """Call `add` (pytest's `parser.addoption`, argparse's `add_argument`) for each option."""
     add(
         "--scale",
-        default=None,
         metavar="NAME",
         help="size of the run: smoke, mini, small, full; default: the machine's",
     )
     add(
         "--machine",
-        default=None,
         metavar="NAME",
         help=(
             "the machine: a file of bench/plan/machines, for instance cpu or mi300x; default: "
@@ -48,12 +46,11 @@ def add_plan_options(add: Callable[..., Any]) -> None:
         ),
     )
     for name, text in _OVERRIDES.items():
-        add(f"--{name.replace('_', '-')}", dest=name, default=None, metavar="N", help=text)
+        add(f"--{name.replace('_', '-')}", dest=name, metavar="N", help=text)
     add(
         "--sequential",
         nargs="?",
         const=USUAL_SPENDING,
-        default=None,
         metavar="SPENDING",
         help=(
             "test the claims also before all episodes are played, and stop when they are "
@@ -63,7 +60,6 @@ def add_plan_options(add: Callable[..., Any]) -> None:
     add(
         "--offline",
         action="store_true",
-        default=False,
         help=(
             "do not use the network; 'plan' then lists the files that a run needs and where they "
             "must be, and exits with 1 if one is missing"
@@ -71,16 +67,10 @@ def add_plan_options(add: Callable[..., Any]) -> None:
     )
     add(
         "--trackers",
-        default=None,
         metavar="NAMES",
         help="send metrics also to tensorboard, to wandb, or to both, separated by a comma",
     )
-    add(
-        "--results",
-        default=None,
-        metavar="DIR",
-        help="folder of the run directories; default: results/",
-    )
+    add("--results", metavar="DIR", help="folder of the run directories; default: results/")
 
 
 def add_run_options(add: Callable[..., Any]) -> None:
@@ -98,7 +88,6 @@ def add_run_options(add: Callable[..., Any]) -> None:
     )
     add(
         "--shard",
-        default=None,
         metavar="I/N",
         help=(
             "play part I of N of every rollout, beside the other parts; default: the rank under "
@@ -108,7 +97,6 @@ def add_run_options(add: Callable[..., Any]) -> None:
     add(
         "--deterministic",
         action="store_true",
-        default=False,
         help=(
             "also on a GPU, compute the actions of one simulator at a time, so that no action "
             "depends on the rest of its batch"

@@ -28,15 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="play each rollout in N parts, a job array; default: 1",
     )
-    parser.add_argument(
-        "--cpus", default=None, metavar="N", help="cores of a job; default: a whole node"
-    )
-    parser.add_argument(
-        "--partition", default=None, metavar="NAME", help="partition; default: the cluster's"
-    )
-    parser.add_argument(
-        "--time", default=None, metavar="LIMIT", help="time limit of a job, in sbatch's format"
-    )
+    parser.add_argument("--cpus", metavar="N", help="cores of a job; default: a whole node")
+    parser.add_argument("--partition", metavar="NAME", help="partition; default: the cluster's")
+    parser.add_argument("--time", metavar="LIMIT", help="time limit of a job, in sbatch's format")
     parser.add_argument(
         "--container",
         choices=get_args(Container),
@@ -44,10 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="container in which the cases run; default: none",
     )
     parser.add_argument(
-        "--image",
-        default=None,
-        metavar="IMAGE",
-        help="container image: a SIF file, or an image name for Pyxis",
+        "--image", metavar="IMAGE", help="container image: a SIF file, or an image name for Pyxis"
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="print the scripts, write and submit nothing"

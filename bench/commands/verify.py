@@ -42,16 +42,7 @@ def run(options: argparse.Namespace) -> int:
     look = verify_packed if path.is_file() else verify
     verified = look(path, options.seal, options.templates)
     if options.json:
-        content = {
-            "run": verified.run,
-            "state": verified.state,
-            "ok": not verified.damages,
-            "damages": [dataclasses.asdict(damage) for damage in verified.damages],
-            "notes": list(verified.notes),
-            "checked": list(verified.checked),
-            "seal": verified.seal,
-            "attestation": verified.attestation,
-        }
+        content = {"ok": not verified.damages, **dataclasses.asdict(verified)}
         print(json.dumps(content, indent=1))
         return 1 if verified.damages else 0
     for heading, found in (

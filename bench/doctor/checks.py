@@ -60,7 +60,7 @@ def diagnose(root: Path | None = None) -> list[Finding]:
     return [_examine(name, probe) for name, probe in probes.items()]
 
 
-def examine_host(root: Path = advice.ROOT, call: advice.Call = advice.call) -> list[Finding]:
+def examine_host() -> list[Finding]:
     """What the vendors recommend of the host, and a sum over its devices, which a run needs."""
     try:
         accelerator = detect_accelerator()
@@ -68,11 +68,11 @@ def examine_host(root: Path = advice.ROOT, call: advice.Call = advice.call) -> l
         accelerator = "cpu"
     gpus = 0 if accelerator == "cpu" else len(hardware.torch_build()["devices"])
     probes: dict[str, Callable[[], Finding]] = {
-        "NUMA balance": lambda: advice.numa_balancing(root),
-        "CPU governor": lambda: advice.governor(root),
-        "hugepages": lambda: advice.hugepages(root),
-        "IOMMU": lambda: advice.iommu(accelerator, root),
-        "GPU clocks": lambda: advice.gpu_clocks(accelerator, call=call),
+        "NUMA balance": advice.numa_balancing,
+        "CPU governor": advice.governor,
+        "hugepages": advice.hugepages,
+        "IOMMU": lambda: advice.iommu(accelerator),
+        "GPU clocks": lambda: advice.gpu_clocks(accelerator),
         "all-reduce": lambda: all_reduce(gpus),
     }
     return [_examine(name, probe) for name, probe in probes.items()]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.formats.strict_json import read_object
+from wmvla.files import sha256_of_file
 
 OWN = "sha256"
 """Key of a document's sum over the rest of it."""
@@ -21,8 +22,7 @@ def sha256_of(path: Path) -> str:
     """Of a file's bytes; of a folder over a line ``<sum>  <path in it>`` for each visible file, as
     ``sha256sum`` prints it. Links are followed. OSError if something cannot be read."""
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of_file(path)
     inside = {file.relative_to(path): file for file in path.rglob("*") if file.is_file()}
     files = {
         name.as_posix(): file

@@ -86,14 +86,12 @@ def detect_machine() -> str:
     return choose_machine(accelerator, [device["name"] for device in devices])
 
 
-def choose_machine(
-    accelerator: Accelerator, devices: Sequence[str], folder: Path = MACHINES
-) -> str:
+def choose_machine(accelerator: Accelerator, devices: Sequence[str]) -> str:
     """The machine for GPUs of these names: the one that trains on most of them. Non-obvious: GPUs
     of several kinds are no known machine; the generic one trains on one of them."""
     fitting: list[tuple[int, str]] = [(1, accelerator)]
-    for name in known_machines(folder):
-        machine, performance = _load(name, folder)
+    for name in known_machines():
+        machine, performance = _load(name, MACHINES)
         kind = performance.device
         named = kind and all(re.search(kind, device) for device in devices)
         fits = named and machine.accelerator == accelerator

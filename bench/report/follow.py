@@ -30,12 +30,7 @@ def state_of(run_dir: Path) -> State:
     return frozenset(found)
 
 
-def follow(
-    run_dir: Path,
-    announce: Callable[[str], None],
-    templates: Path | None = None,
-    every: float = REFRESH_SECONDS,
-) -> Path:
+def follow(run_dir: Path, announce: Callable[[str], None], templates: Path | None = None) -> Path:
     """Write the report whenever the run has gone on, until it is finished; the path of report.html.
     ``announce`` gets news. Whoever stops this writes the report again, without a refresh."""
     seen, announced = None, ""
@@ -50,4 +45,4 @@ def follow(
                 announced = content["unfinished"]
                 announce(announced)
             seen = state
-        time.sleep(every)
+        time.sleep(REFRESH_SECONDS)

@@ -126,7 +126,7 @@ class Executor:
         try:
             if self.context.shard:
                 assert self.undone_need(case_id) is None, "a shard trains nothing"
-                return self._part(case)
+                return self._tried(case)
             self._ensure_needs(case)
             with disk_errors_are_user_errors():
                 do = self._look_by_look if case.kind == "rollout" else self._run
@@ -241,8 +241,8 @@ class Executor:
             self._known_progress = known, progress_of(self.context.plan, rows)
         return self._known_progress[1]
 
-    def _part(self, case: Case) -> dict[str, Any]:
-        """Play a shard's part of a rollout; its record is written nowhere, but why it failed is."""
+    def _tried(self, case: Case) -> dict[str, Any]:
+        """Carry a case, or a shard's part of it, out: its record, unwritten; why it failed is."""
         try:
             with disk_errors_are_user_errors():
                 return self._timed(case)
@@ -252,11 +252,7 @@ class Executor:
 
     def _run(self, case: Case) -> dict[str, Any]:
         self._forget(case)
-        try:
-            record = self._timed(case)
-        except Exception as error:
-            self._write_failure(case, error)
-            raise
+        record = self._tried(case)
         self._write_record(case, record)
         return record
 

@@ -124,7 +124,7 @@ def claim_sentence(plan: Plan, result: ClaimResult) -> str:
         return f"Not asked: {claim.left} or {claim.right} was left out by the choice of arms."
     if result.contrast.pairs == 0:
         return f"No episode yet that both {claim.left} and {claim.right} have finished."
-    found = _found(plan, result)
+    found = _found(result)
     if result.why == "scale":
         return f"{found} {sentence_case(no_conclusion(plan))}"
     if result.why == "sanity":
@@ -140,7 +140,7 @@ def claim_sentence(plan: Plan, result: ClaimResult) -> str:
             f" {points(result.bounds[0])} and {points(result.bounds[1])}, and the decision changes"
             " in between."
         )
-    return " ".join([found, _meaning(plan, result), *_stop_notes(plan, result)])
+    return " ".join([found, _meaning(result), *_stop_notes(plan, result)])
 
 
 def _stop_notes(plan: Plan, result: ClaimResult) -> list[str]:
@@ -159,7 +159,7 @@ def _stop_notes(plan: Plan, result: ClaimResult) -> list[str]:
     ]
 
 
-def _found(plan: Plan, result: ClaimResult) -> str:
+def _found(result: ClaimResult) -> str:
     claim, contrast, stop = result.claim, result.contrast, result.stop
     sentence = f"{claim.left} - {claim.right} is {points(contrast.estimate)} points"
     if stop.of > 1:
@@ -177,7 +177,7 @@ def _found(plan: Plan, result: ClaimResult) -> str:
     return f"{sentence}; one-sided p {p if p.startswith('<') else f'= {p}'} after Holm."
 
 
-def _meaning(plan: Plan, result: ClaimResult) -> str:
+def _meaning(result: ClaimResult) -> str:
     equivalence, effect = result.claim.kind == "equivalence", result.claim.effect
     if result.decision == "SUPPORTED":
         return "The interval lies inside the margin." if equivalence else "A gain is shown."

@@ -24,7 +24,7 @@ TARGET  folder to write, for --policy.path=TARGET of any LeRobot command
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Convert; 0, or 2 after one line on stderr."""
-    return run(PROGRAM, convert_checkpoint, arguments)
+    return run(convert_checkpoint, arguments)
 
 
 def convert_checkpoint(arguments: list[str]) -> None:

@@ -19,7 +19,7 @@ from wmvla.checkout import require_own_code
 from wmvla.commands.flags import parse_flags
 from wmvla.data.frames import DatasetFrames
 from wmvla.errors import UserError, answer
-from wmvla.policy.configuration_smolvla_world import suffix_window
+from wmvla.policy.configuration_smolvla_world import window_of
 from wmvla.world.encoder import WorldEncoder
 from wmvla.world.latents.cache import latents_path, metadata_path, read_metadata
 from wmvla.world.latents.check import Asked, Finding, check_latents
@@ -78,19 +78,7 @@ class LatentsFlags:
     @property
     def window(self) -> int:
         """Frames of one clip, m."""
-        suffix, given = self.policy.latent_suffix, self.policy.world_rollout_temporal_window
-        named = suffix_window(suffix)
-        if named and given and named != given:
-            raise UserError(
-                f"policy.world_rollout_temporal_window = {given} contradicts policy.latent_suffix ="
-                f" {suffix!r}."
-            )
-        if not (named or given) or given < 0:
-            raise UserError(
-                f"policy.latent_suffix = {suffix!r} does not contain the "
-                "temporal window: set policy.world_rollout_temporal_window."
-            )
-        return given or named or 0
+        return window_of(self.policy.latent_suffix, self.policy.world_rollout_temporal_window)
 
     @property
     def camera(self) -> str:

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from unittest import mock
 
 import draccus
 import yaml
@@ -29,7 +30,7 @@ CHECKS = (
 """LeRobot's modules that look at what the user asked for; what they raise is the user's mistake."""
 
 
-def run(program: str, action: Callable[[list[str]], None], arguments: Sequence[str] | None) -> int:
+def run(action: Callable[[list[str]], None], arguments: Sequence[str] | None) -> int:
     """Give ``arguments`` (default: the command line's) to ``action``; 0, or 2 after one line on
     stderr. ``sys.argv``, where LeRobot looks for flags, is afterwards what it was.
     """
@@ -148,17 +149,14 @@ def _require_actions(policy: PreTrainedConfig) -> None:
 @contextlib.contextmanager
 def lerobots_temporary_files_removed() -> Iterator[None]:
     """LeRobot leaves a temporary file wherever it gives a checkpoint's configuration to draccus."""
-    lerobots = PreTrainedConfig.__dict__["from_pretrained"]
+    lerobots = PreTrainedConfig.__dict__["from_pretrained"].__func__
 
     def from_pretrained(cls: type[PreTrainedConfig], *args: Any, **kwargs: Any) -> PreTrainedConfig:
         with temporary_files_removed():
-            return lerobots.__func__(cls, *args, **kwargs)
+            return lerobots(cls, *args, **kwargs)
 
-    PreTrainedConfig.from_pretrained = classmethod(from_pretrained)
-    try:
+    with mock.patch.object(PreTrainedConfig, "from_pretrained", classmethod(from_pretrained)):
         yield
-    finally:
-        PreTrainedConfig.from_pretrained = lerobots
 
 
 @contextlib.contextmanager
@@ -178,14 +176,11 @@ def lerobots_checks_are_user_errors() -> Iterator[None]:
             " --env.type=libero, which is."
         ) from error
     except (ParsingError, ValueError, OSError, NotImplementedError) as error:
-        if isinstance(error, UserError) or not _comes_from_a_check(error):
+        modules = modules_of(error)
+        checked = isinstance(error, ParsingError) or (modules and modules[-1].startswith(CHECKS))
+        if isinstance(error, UserError) or not checked:
             raise
         raise UserError(_as_flags(_reason(error), sys.argv)) from error
-
-
-def _comes_from_a_check(error: Exception) -> bool:
-    modules = modules_of(error)
-    return isinstance(error, ParsingError) or (bool(modules) and modules[-1].startswith(CHECKS))
 
 
 def _unreadable(arguments: Sequence[str]) -> str:

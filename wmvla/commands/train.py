@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 from lerobot.configs import PreTrainedConfig
 from lerobot.configs.train import TrainPipelineConfig
@@ -39,7 +40,7 @@ DIVIDES = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train as ``lerobot-train`` does; 0, or 2 after one line on stderr."""
-    return run(PROGRAM, train, arguments)
+    return run(train, arguments)
 
 
 def train(arguments: list[str]) -> None:
@@ -91,11 +92,8 @@ def finite_steps(script: ModuleType) -> Iterator[None]:
                 )
         return answer
 
-    script.update_policy = update_policy  # type: ignore[attr-defined]
-    try:
+    with mock.patch.object(script, "update_policy", update_policy):
         yield
-    finally:
-        script.update_policy = stock  # type: ignore[attr-defined]
 
 
 def open_data_of(config: TrainPipelineConfig) -> None:

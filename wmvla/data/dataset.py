@@ -5,13 +5,14 @@ Non-obvious: LeRobot's own loader decodes the images of whole rows for each acti
 once for all.
 """
 
-from collections.abc import Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from lerobot.datasets import LeRobotDataset, LeRobotDatasetMetadata
+from lerobot.datasets import LeRobotDataset
 from torch import Tensor
 
 from wmvla.data.cameras import camera_keys
@@ -27,50 +28,28 @@ MEMORY_BYTES = 4 * 2**30
 """For decoded frames in one process: 20,000 images of 256 pixels, a minute of decoding."""
 
 
-class TrainingData(Protocol):
-    """Rows of a dataset, as LeRobot's loader would batch them, ``chunk`` actions to a row."""
-
-    metadata: LeRobotDatasetMetadata
-    cameras: list[str]
-    chunk: int
-    ends: np.ndarray
-    encoded: list[str]
-    """Keys of batches that are vision features already; empty if batches carry images."""
-
-    def batches(self, rows: Iterable[np.ndarray], device: str = "cpu") -> Iterator[dict[str, Any]]:
-        """For each array of rows (B,) a batch; images (B, 3, H, W) in [0, 1] lie on ``device``."""
-
-
-def open_data(root: Path | None, repo_id: str, chunk: int) -> TrainingData:
-    """The dataset (``root``: None for the hub cache), decoded now if it is small, else while it is
-    trained on."""
-    dataset, rows = open_dataset(repo_id, root)
-    metadata = dataset.meta
-    cameras = camera_keys(metadata)
-    shapes = (metadata.features[camera]["shape"] for camera in cameras)
-    size = metadata.total_frames * sum(int(np.prod(shape)) for shape in shapes)
-    stored = all(metadata.features[camera]["dtype"] == "image" for camera in cameras)
-    _, ranks = local_rank()
-    if stored and size <= min(MEMORY_BYTES, MEMORY_FRACTION * usable_memory() / ranks):
-        return InMemoryData(dataset, rows, chunk)
-    return StreamedData(dataset, rows, chunk)
-
-
 def action_is_pad(ends: np.ndarray, rows: np.ndarray, chunk: int) -> Tensor:
     """Whether each action of the chunks from ``rows`` on lies behind its episode: (B, chunk)."""
     last = ends[np.searchsorted(ends, rows, side="right")] - 1
     return torch.from_numpy(rows[:, None] + np.arange(chunk) > last[:, None])
 
 
-class Numbers:
-    """State, actions and task of every row, in memory whatever the dataset's size."""
+class TrainingData(ABC):
+    """Rows of a dataset, as LeRobot's loader would batch them, ``chunk`` actions to a row: state,
+    actions and task of every row are in memory, whatever the dataset's size."""
+
+    encoded: Sequence[str] = ()
+    """Keys of batches that are vision features already; empty if batches carry images."""
 
     def __init__(self, dataset: LeRobotDataset, rows: Rows, chunk: int) -> None:
         self.metadata, self.cameras, self.chunk = dataset.meta, camera_keys(dataset.meta), chunk
-        self.encoded: list[str] = []
         self.ends, self.task = rows.ends, rows.task
         self.state = torch.tensor(rows.state, dtype=torch.float32)
         self.action = torch.tensor(rows.action, dtype=torch.float32)
+
+    @abstractmethod
+    def batches(self, rows: Iterable[np.ndarray], device: str = "cpu") -> Iterator[dict[str, Any]]:
+        """For each array of rows (B,) a batch; images (B, 3, H, W) in [0, 1] lie on ``device``."""
 
     def batch(self, rows: np.ndarray) -> dict[str, Any]:
         """What LeRobot's loader gives of ``rows`` (B,), without images."""
@@ -86,7 +65,7 @@ class Numbers:
         }
 
 
-class InMemoryData(Numbers):
+class InMemoryData(TrainingData):
     """Every frame of an image-typed LeRobotDataset, decoded once."""
 
     def __init__(self, dataset: LeRobotDataset, rows: Rows, chunk: int) -> None:
@@ -100,7 +79,7 @@ class InMemoryData(Numbers):
             yield images | self.batch(picked)
 
 
-class StreamedData(Numbers):
+class StreamedData(TrainingData):
     """A LeRobotDataset of any size: reader processes decode images, ahead of the training."""
 
     def __init__(self, dataset: LeRobotDataset, rows: Rows, chunk: int) -> None:
@@ -113,6 +92,21 @@ class StreamedData(Numbers):
         for batch, images in zip(picked, read, strict=True):
             floats = (as_floats(image, device) for image in images)
             yield dict(zip(self.cameras, floats, strict=True)) | self.batch(batch)
+
+
+def open_data(root: Path | None, repo_id: str, chunk: int) -> TrainingData:
+    """The dataset (``root``: None for the hub cache), decoded now if it is small, else while it is
+    trained on."""
+    dataset, rows = open_dataset(repo_id, root)
+    metadata = dataset.meta
+    cameras = camera_keys(metadata)
+    shapes = (metadata.features[camera]["shape"] for camera in cameras)
+    size = metadata.total_frames * sum(int(np.prod(shape)) for shape in shapes)
+    stored = all(metadata.features[camera]["dtype"] == "image" for camera in cameras)
+    _, ranks = local_rank()
+    if stored and size <= min(MEMORY_BYTES, MEMORY_FRACTION * usable_memory() / ranks):
+        return InMemoryData(dataset, rows, chunk)
+    return StreamedData(dataset, rows, chunk)
 
 
 def as_floats(images: Tensor, device: str) -> Tensor:

@@ -7,7 +7,7 @@ whatever the dataset's size.
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from lerobot.datasets import LeRobotDatasetMetadata
@@ -18,19 +18,6 @@ from wmvla.data.cameras import camera_keys, world_cameras
 from wmvla.data.episodes import ends_of
 from wmvla.data.images import StoredImages
 from wmvla.data.opening import open_dataset
-
-
-class Frames(Protocol):
-    """Frames of one dataset, seen by the world cameras."""
-
-    repo_id: str
-    fingerprint: str
-    camera: str
-    keys: list[str]
-    ends: np.ndarray
-
-    def read(self, first: int, last: int) -> list[Tensor]:
-        """Rows ``first`` to ``last`` (exclusive): for each camera uint8 (N, 3, H, W)."""
 
 
 class DatasetFrames:
@@ -53,6 +40,7 @@ class DatasetFrames:
         self.images = StoredImages(dataset, self.keys, self.ends)
 
     def read(self, first: int, last: int) -> list[Tensor]:
+        """Rows ``first`` to ``last`` (exclusive): for each camera uint8 (N, 3, H, W)."""
         return self.images.read(np.arange(first, last))
 
 

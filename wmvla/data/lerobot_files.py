@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import datasets
 import numpy as np
@@ -15,7 +16,7 @@ from lerobot.datasets import dataset_metadata, dataset_reader, io_utils
 from lerobot.utils.utils import SuppressProgressBars
 
 from wmvla.errors import UserError
-from wmvla.files import why_unreadable
+from wmvla.files import sha256_of_file, why_unreadable
 
 MOST_TASKS = 1_000_000
 NO_TASK = ""
@@ -34,20 +35,12 @@ def parquet_files(folder: Path) -> list[Path]:
 @contextmanager
 def read_as_stored() -> Iterator[None]:
     """LeRobot opens datasets inside the block by the functions of this module."""
-    places = [
-        (io_utils, "load_nested_dataset", load_nested_dataset),
-        (dataset_reader, "load_nested_dataset", load_nested_dataset),
-        (dataset_metadata, "load_tasks", load_tasks),
-        (dataset_metadata, "load_episodes", load_episodes),
-    ]
-    before = [(module, name, getattr(module, name)) for module, name, _ in places]
-    try:
-        for module, name, ours in places:
-            setattr(module, name, ours)
+    with (
+        mock.patch.object(io_utils, "load_nested_dataset", load_nested_dataset),
+        mock.patch.object(dataset_reader, "load_nested_dataset", load_nested_dataset),
+        mock.patch.multiple(dataset_metadata, load_tasks=load_tasks, load_episodes=load_episodes),
+    ):
         yield
-    finally:
-        for module, name, theirs in before:
-            setattr(module, name, theirs)
 
 
 def load_nested_dataset(
@@ -151,20 +144,16 @@ def _require_parquet(file: Path) -> None:
 
 def _content(files: Sequence[Path]) -> str:
     """Hash of the files' content, 16 hex digits."""
-    stats = [file.stat() for file in files]
+    stats = ((file, file.stat()) for file in files)
     return _hash(
-        tuple(
-            (str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
-            for file, stat in zip(files, stats, strict=True)
-        )
+        tuple((file, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for file, s in stats)
     )
 
 
 @functools.lru_cache
-def _hash(files: tuple[tuple[str, int, int, int, int], ...]) -> str:
+def _hash(files: tuple[tuple[Path, int, int, int, int], ...]) -> str:
     """Read once in a process; what was replaced since has another inode or time of change."""
     whole = hashlib.sha256()
-    for name, *_ in files:
-        with Path(name).open("rb") as file:
-            whole.update(hashlib.file_digest(file, "sha256").digest())
+    for path, *_ in files:
+        whole.update(bytes.fromhex(sha256_of_file(path)))
     return whole.hexdigest()[:16]

@@ -24,9 +24,7 @@ from wmvla.files import read_object
 CONVERTER = "python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id={} --root={}"
 
 
-def open_metadata(
-    root: Path | None, repo_id: str, revision: str | None = None
-) -> LeRobotDatasetMetadata:
+def open_metadata(root: Path | None, repo_id: str) -> LeRobotDatasetMetadata:
     """The dataset's metadata.
 
     Args:
@@ -35,7 +33,7 @@ def open_metadata(
     Raises:
         UserError: no such dataset, the hub cannot be reached for it, or its metadata are not whole.
     """
-    return locate(root, repo_id, revision)[0]
+    return locate(root, repo_id, None)[0]
 
 
 def open_dataset(

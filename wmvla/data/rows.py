@@ -123,11 +123,7 @@ def numbers(column: pa.ChunkedArray, file: Path, key: str, width: int) -> np.nda
     while isinstance(values, pa.ExtensionArray):
         values = values.storage
     missing = values.null_count
-    while (
-        pa.types.is_list(values.type)
-        or pa.types.is_fixed_size_list(values.type)
-        or (pa.types.is_large_list(values.type))
-    ):
+    while isinstance(values.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
         values = values.flatten()
         missing += values.null_count
     if missing:

@@ -125,12 +125,7 @@ class SmolVLAWorldConfig(SmolVLAConfig):
             raise UserError(
                 "policy.world_hypothesis_method = 'dropout' needs policy.prophet_dropout above 0."
             )
-        window, named = self.window, suffix_window(self.latent_suffix)
-        if named is not None and named != window:
-            raise UserError(
-                f"policy.world_rollout_temporal_window = {window} contradicts policy.latent_suffix"
-                f" = {self.latent_suffix!r}: latents and rollouts must see the same window."
-            )
+        window_of(self.latent_suffix, self.world_rollout_temporal_window)
 
     @property
     def start(self) -> tuple[str, dict[str, str]]:
@@ -145,13 +140,7 @@ class SmolVLAWorldConfig(SmolVLAConfig):
     @property
     def window(self) -> int:
         """Frames of one clip, m."""
-        window = self.world_rollout_temporal_window or suffix_window(self.latent_suffix)
-        if not window or window < 1:
-            raise UserError(
-                f"policy.latent_suffix = {self.latent_suffix!r} does not contain the temporal "
-                "window: set policy.world_rollout_temporal_window."
-            )
-        return window
+        return window_of(self.latent_suffix, self.world_rollout_temporal_window)
 
     @property
     def world_camera_keys(self) -> tuple[str, ...]:
@@ -174,7 +163,19 @@ class SmolVLAWorldConfig(SmolVLAConfig):
         return self.world_num_hypotheses * self.future_offset
 
 
-def suffix_window(suffix: str) -> int | None:
-    """The temporal window that a latent suffix names, if any: ``m4`` and ``m4_wrist`` -> 4."""
-    named = re.match(r"m(\d+)(?:_|$)", suffix)
-    return int(named[1]) if named else None
+def window_of(suffix: str, given: int) -> int:
+    """The temporal window m that is ``given``, or else (0) named by a latent suffix: ``m4`` and
+    ``m4_wrist`` -> 4. UserError: neither, or two that differ."""
+    found = re.match(r"m(\d+)(?:_|$)", suffix)
+    named = int(found[1]) if found else 0
+    if named and given and named != given:
+        raise UserError(
+            f"policy.world_rollout_temporal_window = {given} contradicts policy.latent_suffix ="
+            f" {suffix!r}: latents and rollouts must see the same window."
+        )
+    if (given or named) < 1:
+        raise UserError(
+            f"policy.latent_suffix = {suffix!r} does not contain the temporal window: set"
+            " policy.world_rollout_temporal_window."
+        )
+    return given or named

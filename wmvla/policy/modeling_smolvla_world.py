@@ -22,8 +22,8 @@ from wmvla.policy.diagnostics import as_floats, memory_diagnostics
 from wmvla.policy.fusion import fuse
 from wmvla.policy.processor_smolvla_world import FUTURE, HISTORY, VALID
 from wmvla.policy.start import (
+    asked_cache,
     check_training_batch,
-    first_statistics,
     load_own_weights,
     take_first_weights,
 )
@@ -94,9 +94,8 @@ class SmolVLAWorldPolicy(SmolVLAPolicy):
     def take_statistics(self) -> None:
         """Latents are standardised with the checkpoint's statistics, or else with those of the
         policy's cache. UserError: neither is there."""
-        found = first_statistics(self.config, self.world_std)
-        if found is not None:
-            self.set_world_statistics(*found)
+        if self.config.world_standardise and not torch.isfinite(self.world_std).all():
+            self.set_world_statistics(*asked_cache(self.config).statistics())
 
     def forward(
         self,

@@ -4,8 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from wmvla.errors import UserError
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
@@ -80,7 +79,7 @@ def check_training_batch(config: SmolVLAWorldConfig, batch: dict[str, Any]) -> N
             " leave policy.cache_dir, dataset_repo_id, world_latents_source and latent_suffix as"
             " they were."
         )
-    _cache(config)
+    asked_cache(config)
     wanted = (config.context_frames, config.future_offset, config.world_latent_dim)
     found = (batch[HISTORY].shape[1], batch[FUTURE].shape[1], batch[HISTORY].shape[2])
     if found != wanted:
@@ -91,16 +90,9 @@ def check_training_batch(config: SmolVLAWorldConfig, batch: dict[str, Any]) -> N
         )
 
 
-def first_statistics(config: SmolVLAWorldConfig, own_std: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Mean and standard deviation of the latents in the policy's cache; None if the checkpoint has
-    its own, or needs none. UserError: the cache is not there."""
-    if not config.world_standardise or torch.isfinite(own_std).all():
-        return None
-    return _cache(config).statistics()
-
-
-def _cache(config: SmolVLAWorldConfig) -> LatentCache:
-    """The cache that the configuration describes; from now on it knows the encoder that made it."""
+def asked_cache(config: SmolVLAWorldConfig) -> LatentCache:
+    """The cache that the configuration describes, which from now on knows the encoder that made it.
+    UserError: it is not there, or another one."""
     step, known = latents_step(config), config.world_encoder_hash
     path = Path(step.path)
     cache = LatentCache(path, step.window, step.width, step.camera, encoder=known or None)

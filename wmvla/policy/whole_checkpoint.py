@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 from lerobot.configs import PreTrainedConfig
 from lerobot.policies.factory import make_policy, make_pre_post_processors
@@ -81,9 +82,9 @@ def whole_weights(folder: Path) -> Iterator[Path]:
             raise NotWhole(not_its_weights(folder / WEIGHTS, *faults))
         return stock(policy, state_dict, *args, **{**kwargs, "strict": False})
 
-    PreTrainedPolicy.load_state_dict = load_state_dict
     try:
         with (
+            mock.patch.object(PreTrainedPolicy, "load_state_dict", load_state_dict),
             as_user_error(folder),
             _in_one_file(folder) as place,
             contextlib.redirect_stdout(io.StringIO()),
@@ -91,8 +92,6 @@ def whole_weights(folder: Path) -> Iterator[Path]:
             yield place
     except NotWhole as found:
         raise UserError(str(found)) from None
-    finally:
-        del PreTrainedPolicy.load_state_dict
     if not loads:
         raise UserError(f"{folder / WEIGHTS}: LeRobot did not load it: fetch it again.")
 
@@ -244,15 +243,8 @@ def strictly_loading(
             check(made, Path(pretrained_path))
         return made
 
-    own = {"make_policy": whole_policy, "make_pre_post_processors": processors}
-    stock = {name: getattr(script, name) for name in own}
-    for name, made in own.items():
-        setattr(script, name, made)
-    try:
+    with mock.patch.multiple(script, make_policy=whole_policy, make_pre_post_processors=processors):
         yield
-    finally:
-        for name, made in stock.items():
-            setattr(script, name, made)
 
 
 @contextlib.contextmanager

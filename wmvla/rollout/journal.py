@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 import numpy as np
@@ -34,7 +34,6 @@ Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """LeRobot's seeds are as long as that; ours have 31 bits."""
 Seconds = Annotated[float, Meta(ge=0, lt=2**31)]
 Status = Literal["ok", "error", "timeout"]
-STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @further(Any)

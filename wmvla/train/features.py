@@ -27,7 +27,7 @@ from lerobot.processor import (
 from torch import Tensor, distributed
 
 from wmvla.data.cameras import camera_keys
-from wmvla.data.dataset import Numbers, as_floats
+from wmvla.data.dataset import TrainingData, as_floats
 from wmvla.data.images import StoredImages
 from wmvla.data.opening import open_dataset
 from wmvla.data.readers import read_ahead
@@ -46,7 +46,7 @@ WAIT_SECONDS = 2.0
 """Between two looks at whether another training has finished the features."""
 
 
-class FeatureData(Numbers):
+class FeatureData(TrainingData):
     """A dataset whose batches carry encoded images, under the policy's camera keys."""
 
     def __init__(self, job: TrainingJob, chunk: int, files: list[FeatureFile]) -> None:

@@ -68,11 +68,10 @@ def score_rejects_above(
     pairs: int,
     difference: float,
     confidence: float,
-    continuity: float = CONTINUITY,
 ) -> NDArray[np.bool_]:
     """Whether `score_interval` lies below `difference`, for many outcomes at once."""
     z = float(ndtri((1 + confidence) / 2))
-    shortfall = pairs * difference - (left_only - right_only) - continuity
+    shortfall = pairs * difference - (left_only - right_only) - CONTINUITY
     return np.asarray(shortfall > z * _score_sd(left_only, right_only, pairs, difference))
 
 

@@ -27,7 +27,7 @@ PROGRAM = "lerobot-wm-eval"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluate as ``lerobot-eval`` does; 0, 2 after one line on stderr, or 130 after Ctrl-C."""
     try:
-        return run(PROGRAM, evaluate, arguments)
+        return run(evaluate, arguments)
     except KeyboardInterrupt:
         return 130
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from wmvla.commands.evaluation.flags import FAILURES, EvalConfig
 from wmvla.commands.evaluation.policy import load_rollout_policy, to_policy_names, world_cameras
 from wmvla.commands.evaluation.settings import keep_settings, settings_of
-from wmvla.commands.evaluation.table import Suite, episode_table, suites_of
+from wmvla.commands.evaluation.table import episode_table, suites_of
 from wmvla.errors import UserError
 from wmvla.files import write_json
 from wmvla.policy.weights import checkpoint_folder
@@ -48,15 +48,10 @@ def play_evaluation(config: EvalConfig, shard: Shard | None) -> Info:
 
     UserError: settings, checkpoint or directory that do not fit; no simulator can play.
     """
-    assert config.policy is not None
-    assert config.output_dir is not None
-    directory = Path(config.output_dir)
-    checkpoint = checkpoint_folder(str(config.policy.pretrained_path))
-    suites = suites_of(config.env)
-    table = episode_table(suites, config.eval.n_episodes, config.seed)
-    settings = settings_of(config, checkpoint)  # loading the policy adds to its configuration
-    evaluation = Evaluation(config, checkpoint, suites, table, shard)
-    evaluation.load_what_plays()
+    evaluation = Evaluation(config, shard)
+    directory = evaluation.directory
+    settings = settings_of(config, evaluation.checkpoint)
+    evaluation.load_what_plays()  # which adds to the policy's configuration
     with lock(directory, shard):
         recorded = read_all(directory / EPISODES)
         keep_settings(directory, settings, may_replace=shard is None and not recorded)
@@ -70,20 +65,16 @@ def play_evaluation(config: EvalConfig, shard: Shard | None) -> Info:
 class Evaluation:
     """The table of an evaluation, what is recorded of it, and the part that is played here."""
 
-    def __init__(
-        self,
-        config: EvalConfig,
-        checkpoint: Path,
-        suites: Sequence[Suite],
-        table: Sequence[EpisodeRow],
-        shard: Shard | None,
-    ) -> None:
+    def __init__(self, config: EvalConfig, shard: Shard | None) -> None:
         assert isinstance(config.env, LiberoEnv)
+        assert config.policy is not None
         assert config.output_dir is not None
-        self.config, self.env, self.checkpoint = config, config.env, checkpoint
+        self.config, self.env, self.shard = config, config.env, shard
         self.directory = Path(config.output_dir)
-        self.shard, self.suites, self.table = shard, suites, table
-        self.rows = rows_of(shard, table)
+        self.checkpoint = checkpoint_folder(str(config.policy.pretrained_path))
+        self.suites = suites_of(config.env)
+        self.table = episode_table(self.suites, config.eval.n_episodes, config.seed)
+        self.rows = rows_of(shard, self.table)
         self.journal = Journal(shard_journal_path(self.directory / EPISODES, shard))
         self.recorded = self._read()
         self.began, self.played = time.monotonic(), 0

@@ -13,7 +13,7 @@ import draccus
 from wmvla.commands.evaluation.flags import EvalConfig
 from wmvla.commands.evaluation.table import WITHOUT_EFFECT
 from wmvla.errors import UserError
-from wmvla.files import write_json
+from wmvla.files import sha256_of_file, write_json
 from wmvla.policy.weights import commit_of
 
 Settings = dict[str, Any]
@@ -48,9 +48,7 @@ def checkpoint_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.glob("[!.]*")):
         if path.suffix in (".json", ".safetensors") and path.name not in UNREAD:
-            with path.open("rb") as file:
-                own = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.name} {own}\n".encode())
+            digest.update(f"{path.name} {sha256_of_file(path)}\n".encode())
     return digest.hexdigest()[:16]
 
 

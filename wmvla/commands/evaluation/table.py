@@ -100,10 +100,8 @@ def episode_table(suites: list[Suite], n_episodes: int, seed: int | None) -> lis
     as in LeRobot 0.6.1. ``index`` counts the tasks before the episodes: with more episodes later,
     those that there were keep theirs.
 
-    UserError: no episodes, no seed or one that NumPy does not take.
+    UserError: no seed, or one that NumPy does not take.
     """
-    if n_episodes < 1:
-        raise UserError(f"--eval.n_episodes={n_episodes}: at least one episode is needed.")
     if seed is None or not 0 <= seed < 2**32 - n_episodes:
         raise UserError(
             f"--seed={seed}: give a number from 0 to 2^32 - 1; every episode's own seeds are made "

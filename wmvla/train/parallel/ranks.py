@@ -48,8 +48,8 @@ def read_job(path: Path) -> TrainingJob:
     except RuntimeError as error:  # torch's DistError
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"rank {rank} of {ranks} did not reach rank 0 at {_address()} ({reason}): read what "
-            "rank 0 printed."
+            f"rank {rank} of {ranks} did not reach rank 0 at {os.environ['MASTER_ADDR']}:"
+            f"{os.environ['MASTER_PORT']} ({reason}): read what rank 0 printed."
         ) from error
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_RANK=os.environ["SLURM_LOCALID"])
     return TrainingJob.parse(text)
@@ -82,7 +82,3 @@ def _store(rank: int, ranks: int) -> "TCPStore":
     return TCPStore(
         host, port, ranks, rank == 0, PATIENCE, wait_for_workers=False, multi_tenant=True
     )
-
-
-def _address() -> str:
-    return f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from wmvla.errors import UserError
-from wmvla.world.latents.file import Figures, checksum, read_layout
+from wmvla.files import sha256_of_file
+from wmvla.world.latents.file import Figures, read_layout
 
 CHECK = "run `lerobot-wm-latents --check` with the dataset, which writes it"
 REQUIRED = {
@@ -214,7 +215,7 @@ def refuse_other(
     camera: str | None,
     dataset: str | None,
     encoder: str | None,
-    camera_keys: Sequence[str] | None = None,
+    camera_keys: Sequence[str] | None,
 ) -> None:
     """Refuse latents that were made otherwise than asked for; None, here or in the metadata, means
     unknown.
@@ -262,7 +263,7 @@ def _refuse_changed(path: Path, recorded: dict[str, Any]) -> None:
     stat = path.stat()
     if stat.st_size == recorded.get("bytes") and stat.st_mtime_ns == recorded.get("mtime_ns"):
         return
-    if stat.st_size != recorded.get("bytes") or checksum(path) != recorded.get("sha256"):
+    if stat.st_size != recorded.get("bytes") or sha256_of_file(path) != recorded.get("sha256"):
         raise UserError(
             f"{path} is not the file that its metadata describes (other content): make the latents"
             f" again, or delete {metadata_path(path).name} and {CHECK}."

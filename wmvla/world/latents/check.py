@@ -76,7 +76,7 @@ def check_latents(path: Path, asked: Asked) -> Finding:
             f" {LEAST_AGREEMENT} is needed)",
         )
     if metadata is None or (encoder and metadata["encoder"].get("hash") is None):
-        metadata = _describe(asked, frames)
+        metadata = describe(frames, encoder, asked.window)
     write_json(metadata_path(path), make_metadata(metadata, frames.ends, figures, path))
     return Finding(figures, agreement, None)
 
@@ -158,18 +158,3 @@ def _metadata(path: Path) -> dict[str, Any] | None:
         return read_metadata(path)
     except BrokenMetadataError:
         return None
-
-
-def _describe(asked: Asked, frames: DatasetFrames) -> dict[str, Any]:
-    """What is known of a file without metadata: its encoder only if the latents agreed with it."""
-    if asked.encoder is not None:
-        return describe(frames, asked.encoder, asked.window)
-    return {
-        "dataset": {"repo_id": frames.repo_id, "fingerprint": frames.fingerprint},
-        "encoder": {"name": None, "kind": None, "revision": None, "hash": None},
-        "camera": asked.camera,
-        "camera_keys": frames.keys,
-        "image_turn": 0,
-        "window": asked.window,
-        "pooling": "unknown",
-    }

@@ -144,12 +144,6 @@ def examine(path: Path, ends: np.ndarray | None = None) -> Figures:
     )
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of the whole file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _blocks(
     path: Path, layout: Layout, digest: "hashlib._Hash"
 ) -> Iterator[tuple[int, np.ndarray]]:

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmvla.data.frames import Frames
+from wmvla.data.frames import DatasetFrames
 from wmvla.world.encoder import WorldEncoder
 from wmvla.world.latents.cache import clip_rows, episode_bounds
 
 
 def stream_latents(
-    frames: Frames, encoder: WorldEncoder, window: int, batches: Sequence[tuple[int, int]]
+    frames: DatasetFrames, encoder: WorldEncoder, window: int, batches: Sequence[tuple[int, int]]
 ) -> Iterator[tuple[int, Tensor]]:
     """Latents of the row ranges ``batches`` (first, last exclusive; ascending), each as (first,
     float32 (N, C * D)).
@@ -51,7 +51,7 @@ def _first_frame(ends: np.ndarray, first: int, window: int) -> int:
     return int(clip_rows(row, episode_bounds(ends, row)[0], window)[0, 0])
 
 
-def _ahead(frames: Frames, reads: Sequence[tuple[int, int]]) -> Iterator[list[Tensor]]:
+def _ahead(frames: DatasetFrames, reads: Sequence[tuple[int, int]]) -> Iterator[list[Tensor]]:
     """What ``frames.read`` gives for each range, read one range ahead."""
     with ThreadPoolExecutor(max_workers=1) as reader:
         waiting: Future[list[Tensor]] | None = None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import distributed
 
-from wmvla.data.frames import Frames
+from wmvla.data.frames import DatasetFrames
 from wmvla.errors import UserError
 from wmvla.files import sync_folder, write_json
 from wmvla.progress import Progress
@@ -22,30 +22,30 @@ from wmvla.world.latents.stream import stream_latents
 BATCH_ROWS = 64
 
 
-def describe(frames: Frames, encoder: WorldEncoder, window: int) -> dict[str, Any]:
-    """What decides the content of a cache, as its metadata says it.
+def describe(frames: DatasetFrames, encoder: WorldEncoder | None, window: int) -> dict[str, Any]:
+    """What decides the content of a cache, as its metadata says it; of an unknown encoder nothing.
 
     ``image_turn``: degrees by which the dataset's images were turned before they were encoded.
     """
     return {
         "dataset": {"repo_id": frames.repo_id, "fingerprint": frames.fingerprint},
         "encoder": {
-            "name": encoder.name,
-            "kind": encoder.kind,
-            "revision": encoder.revision,
-            "hash": encoder.fingerprint(),
+            "name": encoder and encoder.name,
+            "kind": encoder and encoder.kind,
+            "revision": encoder and encoder.revision,
+            "hash": encoder and encoder.fingerprint(),
         },
         "camera": frames.camera,
         "camera_keys": list(frames.keys),
         "image_turn": 0,
         "window": window,
-        "pooling": encoder.pooling,
+        "pooling": encoder.pooling if encoder else "unknown",
     }
 
 
 def write_latents(
     path: Path,
-    frames: Frames,
+    frames: DatasetFrames,
     encoder: WorldEncoder,
     window: int,
     batch_rows: int = BATCH_ROWS,
@@ -97,16 +97,7 @@ def refuse_unlike(path: Path, description: dict[str, Any]) -> None:
     """UserError unless the finished cache ``path`` is one of ``description``, as far as its
     metadata knows."""
     read_layout(path)
-    made_of = identity(description)
-    refuse_other(
-        path,
-        read_metadata(path),
-        made_of["window"],
-        made_of["camera"],
-        dataset=made_of["dataset"],
-        encoder=made_of["encoder"],
-        camera_keys=made_of["camera_keys"],
-    )
+    refuse_other(path, read_metadata(path), **identity(description))
 
 
 def _refuse_unsound(rows: np.ndarray, first: int, encoder: WorldEncoder, path: Path) -> None:
