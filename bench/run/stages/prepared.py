@@ -48,8 +48,8 @@ def forked(
 
 
 def import_all() -> None:
-    """Non-obvious: Arrow's own allocator has a thread, which a process that is forked lacks."""
-    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+    """Non-obvious: an allocator in Arrow has a thread, which a process that is forked lacks."""
+    os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
     import wmvla.train.loop
     import wmvla.wiring  # noqa: F401
 
