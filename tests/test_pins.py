@@ -263,6 +263,21 @@ def test_torchs_private_sums_are_the_public_ones() -> None:
     assert torch.equal(parts[1], torch.full((4,), 2.0))
 
 
+def test_torchs_ranks_may_meet_at_a_store_that_another_process_serves() -> None:
+    """Or rank 0 would serve one itself, at a port that is taken."""
+    import torch.distributed as dist
+
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "RANK": "0"}
+    variables |= {"WORLD_SIZE": "1", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        dist.init_process_group("gloo")
+    assert dist.get_world_size() == 1
+    dist.destroy_process_group()
+
+
 def test_lerobot_finds_a_plugin_by_the_name_of_its_distribution() -> None:
     from lerobot.utils.import_utils import register_third_party_plugins
 
