@@ -109,12 +109,18 @@ def _compressed(raw: IO[bytes], name: str) -> Iterator[IO[bytes]]:
             yield stream  # type: ignore[misc]
         return
     command = [_zstd(), "-q", "-19", "-T1", "-c"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=raw) as child:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=raw, stderr=pipe) as child:
         assert child.stdin is not None
-        yield child.stdin
-        child.stdin.close()
+        assert child.stderr is not None
+        try:
+            with child.stdin:
+                yield child.stdin
+        except BrokenPipeError:  # it has left, and says why
+            child.wait()
+        said = child.stderr.read().decode(errors="replace")
         if child.wait() != 0:
-            raise OSError(f"zstd exited with {child.returncode}")
+            raise OSError(" ".join(said.split()) or f"zstd exited with {child.returncode}")
 
 
 def _zstd() -> str:
