@@ -152,8 +152,8 @@ def why_unreadable(path: Path, error: Exception) -> str:
     try:
         with path.open("rb") as file:
             beginning = file.read(len(LFS_POINTER))
-    except OSError:
-        beginning = None
+    except OSError as ours:  # safetensors says that a file is missing which may not be read
+        beginning, error = None, ours
     if beginning == LFS_POINTER:
         return f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull` there."
     reason = "it is empty" if beginning == b"" else cause(error)

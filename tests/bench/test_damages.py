@@ -267,10 +267,11 @@ def test_run_answers_each_damage_to_the_cache(
     (file,) = folder.glob(name)
     before = file.read_bytes()
     OF_FILES[kind](file)
-    code, out, err = said_by(lambda: main(asked_of(place, READS)))
+    latents = "_m4" in file.name  # which the second last case of these makes again
+    code, out, err = said_by(lambda: main(asked_of(place, READS[:-1] if latents else READS)))
     assert "Traceback" not in out + err
     if code == 0:
-        assert file.suffix == ".npy" or name == "*_m4.fp16.json", err
+        assert latents, err
         assert file.suffix == ".json" or file.read_bytes() == before
         said = "0: it is made again"
     else:
