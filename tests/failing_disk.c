@@ -65,6 +65,7 @@ CALL(ssize_t, sendfile, is_ours(to), 1, -1, (int to, int from, off_t *place, siz
 CALL(ssize_t, sendfile64, is_ours(to), 1, -1, (int to, int from, off_t *place, size_t size), (to, from, place, size))
 CALL(ssize_t, copy_file_range, is_ours(to), 1, -1,
      (int from, off_t *a, int to, off_t *b, size_t size, unsigned flags), (from, a, to, b, size, flags))
+CALL(size_t, fwrite, is_ours(fileno(file)), 1, 0, (const void *data, size_t size, size_t count, FILE *file), (data, size, count, file))
 CALL(int, fsync, is_ours(file), 0, -1, (int file), (file))
 CALL(int, fdatasync, is_ours(file), 0, -1, (int file), (file))
 CALL(int, ftruncate, is_ours(file), 0, -1, (int file, off_t size), (file, size))

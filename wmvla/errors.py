@@ -17,6 +17,11 @@ LIBRARIES = frozenset(
 """What reads the user's files, and asks the network, on our behalf."""
 OURS = frozenset({"wmvla", "bench", "suites"})
 FULL = (errno.ENOSPC, errno.EDQUOT)
+REMEDIES = {
+    errno.EACCES: "its owner (ls -l shows whose it is) can change that with chmod",
+    errno.EISDIR: "put the file in its place",
+}
+"""What to do about an answer of the system, whatever the file is."""
 
 
 class UserError(ValueError):
@@ -103,9 +108,15 @@ def cause(error: BaseException) -> str:
             return " ".join(str(link).split())
     innermost = ([link for link in links if not isinstance(link, KeyError)] or links)[-1]
     if isinstance(innermost, OSError) and innermost.filename and innermost.strerror:
-        return f"{innermost.filename2 or innermost.filename}: {innermost.strerror}"
+        return f"{innermost.filename2 or innermost.filename}: {answer_of_system(innermost)}"
     said = " ".join(str(innermost).split())
     return said if " " in said else f"{type(innermost).__name__} {said}".strip()
+
+
+def answer_of_system(error: OSError) -> str:
+    """What the system says of a file, and what to do about it if that is in ``REMEDIES``."""
+    said, remedy = error.strerror or str(error), REMEDIES.get(error.errno or 0)
+    return f"{said}; {remedy}" if remedy else said
 
 
 def chain(error: BaseException) -> list[BaseException]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wmvla.errors import UserError, cause, refuse_failing_disk
+from wmvla.errors import UserError, answer_of_system, cause, refuse_failing_disk
 
 NO_LOCKS = frozenset((errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOLCK))
 """What `flock` answers where there are none."""
@@ -67,7 +67,7 @@ def write_file(path: Path, content: bytes) -> None:
         if not isinstance(error, OSError):
             raise
         refuse_failing_disk(error)
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+        raise UserError(f"{path}: cannot be written: {answer_of_system(error)}") from error
 
 
 def sha256_of_file(path: Path) -> str:
@@ -159,12 +159,13 @@ def why_unreadable(path: Path, error: Exception) -> str:
     try:
         with path.open("rb") as file:
             beginning = file.read(len(LFS_POINTER))
-    except OSError:
-        beginning = None
+    except OSError as ours:  # safetensors says that a file is missing which may not be read
+        beginning, error = None, ours
     if beginning == LFS_POINTER:
         return f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull` there."
     reason = "it is empty" if beginning == b"" else cause(error)
-    return f"{path} cannot be read ({reason}): fetch it again."
+    remedy = "" if isinstance(error, PermissionError) else ": fetch it again"
+    return f"{path} cannot be read ({reason}){remedy}."
 
 
 def refuse_no_locks(path: Path, error: OSError) -> None:

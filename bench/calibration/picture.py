@@ -1,11 +1,13 @@
 """The calibration in one picture: errors, power and coverage, each against what was promised."""
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.calibration.checks import Check
+from wmvla.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,8 +58,10 @@ def draw_picture(checks: Sequence[Check], title: str, path: Path) -> None:
     for panel, (heading, rows, limits) in zip(axes, panels, strict=True):
         _panel(panel, heading, rows, limits)
     figure.suptitle(title, fontsize=12)
-    figure.savefig(path, dpi=100)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=100)
     pyplot.close(figure)
+    write_file(path, drawn.getvalue())
 
 
 def _worst(checks: Sequence[Check], choose: Callable[..., Check], what: str) -> list[Check]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.plan.document import Plan
-from wmvla.files import LFS_POINTER
+from wmvla.files import LFS_POINTER, read_object
 
 Kind = Literal["model", "dataset"]
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
@@ -189,7 +189,8 @@ def _language_model(checkpoint: str) -> Needed:
     """The SmolVLM2 that the checkpoint names: its weights only if the checkpoint wants them loaded.
     Non-obvious: which one it is stands in the checkpoint's own configuration."""
     what, folder = "vision-language model", find_folder(checkpoint, "model")
-    fields = _json(folder / "config.json") if folder else {}
+    file = folder / "config.json" if folder else Path()
+    fields = read_object(file) if _is_here(file) else {}  # a damaged one is refused
     name = fields.get("vlm_model_name")
     if not name:
         from huggingface_hub.constants import HF_HUB_CACHE

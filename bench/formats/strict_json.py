@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from wmvla.errors import UserError
+from wmvla.errors import UserError, answer_of_system
 from wmvla.files import each_key_once
 
 LARGEST = 1e300
@@ -42,7 +42,7 @@ def read_object(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be read: {answer_of_system(error)}") from None
     except NotStrictError as error:
         raise UserError(f"{path}: {error}") from None
     if not isinstance(found, dict):

@@ -7,7 +7,7 @@ from bench.formats.strict_json import NotStrictError, parse
 from bench.plan.consistency import contradiction
 from bench.plan.document import PLAN_FILE, PLAN_VERSION, Plan
 from wmvla.documents import build
-from wmvla.errors import UserError
+from wmvla.errors import UserError, answer_of_system
 from wmvla.files import write_json
 
 
@@ -34,7 +34,7 @@ def load_plan(run_dir: Path) -> Plan:
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{run_dir}: not a run directory (it has no {PLAN_FILE})") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be read: {answer_of_system(error)}") from None
     except NotStrictError as error:
         raise UserError(f"{path}: {error}") from None
     return plan_from_json(data, str(path))

@@ -7,7 +7,7 @@ from typing import Literal
 from bench.formats.strict_json import NotStrictError, parse
 from bench.plan.suite import Control, Decision
 from wmvla.documents import build
-from wmvla.errors import UserError
+from wmvla.errors import UserError, answer_of_system
 from wmvla.ranges import Natural, Sha256
 
 CONTROLS_FILE = "controls.json"
@@ -85,7 +85,7 @@ def read_controls(run_dir: Path) -> Controls | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be read: {answer_of_system(error)}") from None
     except NotStrictError as error:
         raise UserError(
             f"{path}: {error}; remove it and give the command of the run again"

@@ -20,7 +20,7 @@ from bench.record.forms import Provenance, Step
 from bench.record.intact import require_form, require_record, require_unchanged
 from bench.record.journal import read_journals
 from wmvla.documents import faults
-from wmvla.errors import UserError
+from wmvla.errors import UserError, answer_of_system
 from wmvla.json_columns import Columns
 from wmvla.json_lines import read_objects
 from wmvla.rollout.journal import Row
@@ -195,7 +195,7 @@ def _read_lines(path: Path) -> list[Record]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be read: {answer_of_system(error)}") from None
     whole = text[: text.rfind(b"\n") + 1]
     lines: list[Record] | None = read_objects(whole, STEPS)
     if lines is None:

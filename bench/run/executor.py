@@ -41,6 +41,7 @@ from bench.run.stages import (
     wiring,
 )
 from bench.run.stages.context import Context
+from bench.run.stages.made_here import with_remedy
 from wmvla.errors import UserError, disk_errors_are_user_errors
 from wmvla.files import write_json
 from wmvla.recipe import EpisodeRow
@@ -275,7 +276,8 @@ class Executor:
         began, cpu, joules = time.monotonic(), _cpu_seconds(), reading(self._energy)
         log = self.context.log_path(case.id)
         try:
-            with printed_to(log) if self.logged else contextlib.nullcontext():
+            logged = printed_to(log) if self.logged else contextlib.nullcontext()
+            with with_remedy(self.context), logged:
                 figures = (
                     STAGES[case.kind](self.context, case)
                     if episodes is None

@@ -35,10 +35,12 @@ def printed_to(log: Path) -> Iterator[None]:
 
 
 def _point_to(targets: list[int]) -> None:
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    for stream, target in zip(STREAMS, targets, strict=True):
-        os.dup2(target, stream)
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    finally:  # where the disk of the log is full, too
+        for number, target in zip(STREAMS, targets, strict=True):
+            os.dup2(target, number)
 
 
 @contextmanager

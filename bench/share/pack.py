@@ -21,7 +21,7 @@ from bench.plan.files import load_plan
 from bench.record.privacy import anonymous
 from bench.verify.manifest import BESIDE, files_of
 from bench.verify.verify import Verified, verify
-from wmvla.errors import UserError, refuse_failing_disk
+from wmvla.errors import UserError, answer_of_system, refuse_failing_disk
 from wmvla.files import rename_durably
 
 SUFFIXES = (".tar.gz", ".tar.zst")
@@ -57,7 +57,7 @@ def pack(
         rename_durably(partial, out)
     except OSError as error:
         refuse_failing_disk(error)
-        raise UserError(f"{out}: cannot be written: {error.strerror or error}") from None
+        raise UserError(f"{out}: cannot be written: {answer_of_system(error)}") from None
     finally:
         partial.unlink(missing_ok=True)
     return out
@@ -99,7 +99,7 @@ def _opened(path: Path) -> IO[bytes]:
     try:
         return path.open("rb")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be read: {answer_of_system(error)}") from None
 
 
 @contextlib.contextmanager
@@ -109,12 +109,18 @@ def _compressed(raw: IO[bytes], name: str) -> Iterator[IO[bytes]]:
             yield stream  # type: ignore[misc]
         return
     command = [_zstd(), "-q", "-19", "-T1", "-c"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=raw) as child:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=raw, stderr=pipe) as child:
         assert child.stdin is not None
-        yield child.stdin
-        child.stdin.close()
+        assert child.stderr is not None
+        try:
+            with child.stdin:
+                yield child.stdin
+        except BrokenPipeError:  # it has left, and says why
+            child.wait()
+        said = child.stderr.read().decode(errors="replace")
         if child.wait() != 0:
-            raise OSError(f"zstd exited with {child.returncode}")
+            raise OSError(" ".join(said.split()) or f"zstd exited with {child.returncode}")
 
 
 def _zstd() -> str:
@@ -146,6 +152,9 @@ def unpack(packed: Path, folder: Path) -> Path:
             if any(any(block) for block in iter(lambda: stream.read(1 << 20), b"")):
                 raise UserError(f"{packed}: damaged: there are more bytes after its end")
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        refuse_failing_disk(error)
+        if isinstance(error, OSError) and error.filename:
+            raise UserError(f"{error.filename}: {answer_of_system(error)}") from None
         raise UserError(f"{packed}: damaged, or not a packed run: {error}") from None
     if len(tops) != 1:
         raise UserError(f"{packed}: holds {len(tops)} folders, a packed run has one")

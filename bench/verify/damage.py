@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.formats.one_line import one_line
 from bench.formats.strict_json import NotStrictError, parse
+from wmvla.errors import answer_of_system
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Findings:
                 self.damage(file, "holds null, and nothing else")
             return document
         except OSError as error:
-            self.damage(file, f"cannot be read: {error.strerror}")
+            self.damage(file, f"cannot be read: {answer_of_system(error)}")
         except NotStrictError as error:
             self.damage(file, str(error))
         return None

@@ -13,6 +13,7 @@ from bench.plan.document import Plan
 from bench.record.forms import problems
 from bench.record.journal import differing_key, journal_path
 from bench.verify.damage import Findings
+from wmvla.errors import answer_of_system
 from wmvla.json_lines import read_objects
 from wmvla.rollout.journal import ROWS, Row, journal_files
 from wmvla.rollout.tally import tally
@@ -87,7 +88,7 @@ def read_lines(
     try:
         text = path.read_bytes()
     except OSError as error:
-        found.damage(file, f"cannot be read: {error.strerror}")
+        found.damage(file, f"cannot be read: {answer_of_system(error)}")
         return []
     whole = text[: text.rfind(b"\n") + 1]
     if len(whole) < len(text):

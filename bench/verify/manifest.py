@@ -15,7 +15,7 @@ from bench.formats.strict_json import NotStrictError, parse, read_object
 from bench.host.folders import CODE
 from bench.record.forms import Manifest, problems
 from bench.record.run import THROUGHPUT
-from wmvla.errors import UserError
+from wmvla.errors import UserError, answer_of_system
 from wmvla.files import write_json
 
 MANIFEST = "manifest.json"
@@ -156,7 +156,7 @@ def _entries_before(run_dir: Path) -> Entries:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be read: {answer_of_system(error)}") from None
     except NotStrictError as error:
         raise UserError(
             f"{path}: {error}; find out why, then remove it and give the command again"

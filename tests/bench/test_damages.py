@@ -2,9 +2,10 @@
 docs/damages.md lists them."""
 
 import functools
+import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from synthetic_run import core_plan
 from bench.cli import main
 from bench.compare import control_runs
 from bench.plan import machine, make, suite
+from bench.run.stages.context import Context
 from tests.damages import (
     OF_FILES,
     OF_JSON,
@@ -199,9 +201,99 @@ def test_plan_and_run_answer_each_damage(
     section.add("| input | damage | plan | run |", [file, kind, *said])
 
 
+CACHED = {
+    "models/tiny-smolvlm2-*": ("config.json",),
+    "models/tiny-vjepa2-*": ("config.json", "model.safetensors"),
+    "worldbench/*": (
+        *("dataset/meta/info.json", "dataset/meta/episodes/chunk-000/file-000.parquet"),
+        *("dataset/data/chunk-000/file-000.parquet", "*.npy", "*_m4.fp16.json"),
+    ),
+    "base/*/000002/pretrained_model": ("model.safetensors",),
+    "of a suite": ("config.json", "model.safetensors"),
+}
+"""Parts of the cache that a run finds made, and a checkpoint that a suite names."""
+PARTS = [(part, name, kind) for part, names in CACHED.items() for name in names for kind in LOST]
+READS = ("demonstrations", "base", "latents", "wiring-gate")
+"""The cases of a run that read them first; what is damaged is damaged for all that come later."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """A place in which a run has filled the cache, and a copy of it."""
+    from tests.wmvla.conftest import write_toy_dataset
+
+    place = tmp_path_factory.mktemp("cache") / "place"
+    plan = core_plan("smoke", episodes=EPISODES)
+    context = Context(plan, place / "results" / plan.run_name, None)
+    assert context.dataset_root is not None
+    size = plan.recipe.environment.image_size
+    write_toy_dataset(context.dataset_root, context.dataset_repo_id, size)
+    code, _, err = said_by(lambda: main(asked_of(place, READS[:-1])))
+    assert code == 0, err
+    shutil.rmtree(place / "results")
+    logging.disable(logging.WARNING)  # of a computer without FFmpeg, with a traceback
+    yield place, copied(place, place.with_name("whole"))
+    logging.disable(logging.NOTSET)
+
+
+def asked_of(place: Path, cases: Iterable[str]) -> list[str]:
+    run_dir = place / "results" / "any"
+    return [*arguments_for(run_dir), *(f"--case={case}" for case in cases)]
+
+
+@pytest.mark.slow  # 15 seconds each
+@pytest.mark.parametrize(("part", "name", "kind"), PARTS)
+def test_run_answers_each_damage_to_the_cache(
+    part: str, name: str, kind: str, made: tuple[Path, Path], tmp_path: Path,
+    section: Section, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    place, whole = made
+    copied(whole, place)
+    cache = place / "cache"
+    if part == "of a suite":
+        (base,) = cache.glob("base/*/000002/pretrained_model")
+        folder = copied(base, tmp_path / "checkpoint")
+        suites = copied(suite.SUITES, tmp_path / "suites")
+        text = (suites / "core" / "suite.toml").read_text()
+        named = f'[scales.smoke.base]\nsource = "hub"\ncheckpoint = "{folder}"\n'
+        text = text.replace('[scales.smoke.base]\nsource = "tiny"\n', named)
+        (suites / "core" / "suite.toml").write_text(text)
+        for module in (suite, make, control_runs):
+            monkeypatch.setattr(module, "SUITES", suites)
+        for function in (suite.known_suites, suite.load_suite):
+            monkeypatch.setattr(function, "__defaults__", (suites,))
+    else:
+        (folder,) = cache.glob(part)
+    (file,) = folder.glob(name)
+    before = file.read_bytes()
+    OF_FILES[kind](file)
+    latents = "_m4" in file.name  # which the second last case of these makes again
+    code, out, err = said_by(lambda: main(asked_of(place, READS[:-1] if latents else READS)))
+    assert "Traceback" not in out + err
+    if code == 0:
+        assert latents, err
+        assert file.suffix == ".json" or file.read_bytes() == before
+        said = "0: it is made again"
+    else:
+        line = refusal(code, err, [str(folder)])
+        assert part == "of a suite" or f"remove {cache}" in line, line
+        if part == "models/tiny-vjepa2-*":
+            shutil.rmtree(folder)
+            code, _, err = said_by(lambda: main(asked_of(place, READS[:-1])))
+            assert code == 0, err
+        short = re.sub("[0-9a-f]{8}", "KEY", line)
+        said = f"2: {cell(short, {f'{place}/': '', f'{tmp_path}/': ''})}"
+    section.add("| of the cache | damage | run |", [label_of(part, name), kind, said])
+
+
+def label_of(part: str, name: str) -> str:
+    return f"{part}/{name}".replace("*", "KEY")
+
+
 def test_the_page_has_these_rows() -> None:
     rows = [*ROWS, *INPUTS, *((INFO, kind.replace("_", " ")) for kind in IMPORTED)]
     rows += [("run.tar.gz", kind) for kind in OF_FILES]
+    rows += [(label_of(part, name), kind) for part, name, kind in PARTS]
     found = [about(line) for line in Section(TITLE).rows()]
     assert sorted(found) == sorted(about(row(each)) for each in rows)
     cells = re.findall(r"\| ([012]): [^|]+ (?=\|)", PAGE.read_text())

@@ -74,10 +74,10 @@ class Toy:
         return TrainingJob(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-def write_toy_dataset(folder: Path, repo_id: str) -> Path:
+def write_toy_dataset(folder: Path, repo_id: str, size: int = SIZE) -> Path:
     """Two short episodes of noise images with smooth states, in LeRobot's format."""
     draws = np.random.default_rng(0)
-    image = {"dtype": "image", "shape": (SIZE, SIZE, 3), "names": ["height", "width", "channel"]}
+    image = {"dtype": "image", "shape": (size, size, 3), "names": ["height", "width", "channel"]}
     dataset = LeRobotDataset.create(
         repo_id,
         fps=20,
@@ -94,8 +94,8 @@ def write_toy_dataset(folder: Path, repo_id: str) -> Path:
         for step in range(length):
             dataset.add_frame(
                 {
-                    "observation.images.image": draws.integers(0, 256, (SIZE, SIZE, 3), np.uint8),
-                    "observation.images.image2": draws.integers(0, 256, (SIZE, SIZE, 3), np.uint8),
+                    "observation.images.image": draws.integers(0, 256, (size, size, 3), np.uint8),
+                    "observation.images.image2": draws.integers(0, 256, (size, size, 3), np.uint8),
                     "observation.state": np.sin(step / 5 + np.arange(8)).astype(np.float32),
                     "action": draws.uniform(-1, 1, 7).astype(np.float32),
                     "task": SENTENCE,

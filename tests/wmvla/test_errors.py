@@ -12,6 +12,7 @@ from lerobot.datasets.io_utils import load_info
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
+from tests.damages import permissions_count, unreadable
 from wmvla.errors import UserError, answer, cause, disk_errors_are_user_errors
 from wmvla.files import write_json
 
@@ -102,6 +103,18 @@ def test_of_a_rename_the_name_that_was_wanted_is_given(tmp_path: Path, capsys):
     assert capsys.readouterr().err.startswith(
         f"error: {tmp_path}/record.json: cannot be written: Is a d"
     )
+
+
+def test_who_may_not_read_a_file_learns_what_to_do(tmp_path: Path, capsys):
+    file = tmp_path / "machine.toml"
+    file.write_text("")
+    for shut in (file, tmp_path):
+        unreadable(shut)
+        with permissions_count():
+            assert answer(lambda: len(file.read_bytes())) == 2
+        shut.chmod(0o700)
+        said = f"error: {file}: Permission denied; its owner (ls -l shows whose it is) can change"
+        assert capsys.readouterr().err.startswith(said)
 
 
 def test_what_a_library_hides_on_purpose_is_no_cause():

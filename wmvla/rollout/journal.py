@@ -23,7 +23,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from wmvla.documents import build, faults, further
-from wmvla.errors import UserError
+from wmvla.errors import UserError, answer_of_system
 from wmvla.files import make_folder, sync_folder, write_at
 from wmvla.json_columns import Columns, Form, column, concatenate, read_columns
 from wmvla.rollout.shard import Shard
@@ -97,7 +97,7 @@ class Journal:
         except FileNotFoundError:
             return concatenate([], FORM)
         except OSError as error:
-            raise UserError(f"{self.path}: cannot be read: {error.strerror}") from None
+            raise UserError(f"{self.path}: cannot be read: {answer_of_system(error)}") from None
 
     def finished(self) -> set[int]:
         """Indices of the rows of the episode table that are recorded here, whatever their

@@ -61,11 +61,11 @@ class FeatureFile:
         return STORED[self.dtype]
 
     def finish(self, unfinished: Partial) -> None:
-        """Metadata, then the file under its name, then the records: any kill can be continued."""
+        """Metadata, then the file under its name, without records: any kill can be continued."""
         write_json(self.metadata, self.made_of)
         unfinished.partial.replace(self.path)
-        sync_folder(self.path.parent)
         remove_records(self.path)
+        sync_folder(self.path.parent)
 
     def open(self) -> "OpenFeatures":
         """The finished file. UserError: damaged, or another file than its name says."""

@@ -18,6 +18,7 @@ from bench.plan.machine import (
 )
 from bench.plan.make import make_plan
 from bench.plan.suite import load_suite
+from tests.damages import permissions_count, unreadable
 from wmvla.errors import UserError
 
 GOOD = """
@@ -43,6 +44,15 @@ def test_every_shipped_machine_loads_and_its_default_scale_exists(name: str) -> 
     assert make_plan(load_suite("controls"), None, machine).scale == "mini", (
         "a suite that has no small has its largest"
     )
+
+
+def test_a_machine_that_may_not_be_read_is_one_line_with_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(GOOD.format(name="mine", processes=1))
+    unreadable(file)
+    refusal = r"mine\.toml: cannot be read: Permission denied; its owner .* can change that"
+    with permissions_count(), pytest.raises(UserError, match=refusal):
+        load_machine("mine", tmp_path)
 
 
 @pytest.mark.parametrize("name", known_machines())

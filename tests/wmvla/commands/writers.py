@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 
 from tests.failing_disk import check
 from tests.wmvla.commands.planned import PlannedSimulation
 from tests.wmvla.conftest import ENVIRONMENT, MODEL, SENTENCE, SIZE, WORLD, Toy
 from wmvla.commands.evaluation.settings import keep_settings
 from wmvla.data.frames import DatasetFrames
+from wmvla.data.opening import open_metadata
 from wmvla.files import new_folder, write_file, write_json
 from wmvla.policy.configuration_smolvla_world import SmolVLAWorldConfig
 from wmvla.policy.conversion import convert, load_with_processors
@@ -20,7 +22,10 @@ from wmvla.recipe import Demonstrations
 from wmvla.rollout.film import write_film
 from wmvla.rollout.journal import Journal
 from wmvla.sim import demonstrations
+from wmvla.sim.libero.assets import prepare_libero
 from wmvla.train.checkpoint import save_checkpoint
+from wmvla.train.feature_file import describe
+from wmvla.train.features import _make
 from wmvla.train.metrics import MetricsFile
 from wmvla.world.encoder import WorldEncoder
 from wmvla.world.latents.writer import write_latents
@@ -102,6 +107,41 @@ def latents(toy: Toy):
     return writer
 
 
+@pytest.fixture
+def features(base: Path, toy: Toy):
+    """The vision features of one camera."""
+    policy, _ = load_with_processors(base, "cpu")
+    metadata, key = open_metadata(toy.dataset, toy.repo_id), "observation.images.image"
+    accelerator = Accelerator(cpu=True)
+
+    def writer(place: Path) -> Callable[[], object]:
+        made = describe(place / "features", key, key, policy, "fp32", metadata)
+        job = toy.scratch_job(place)
+
+        def do() -> None:
+            if not made.path.exists():
+                _make(job, policy, made, accelerator, lambda: False, None)
+
+        return do
+
+    return writer
+
+
+@pytest.fixture
+def libero(monkeypatch: pytest.MonkeyPatch):
+    """LIBERO's configuration."""
+    prepare_libero()  # what it finds done is what is left
+
+    def writer(place: Path) -> Callable[[], object]:
+        def do() -> None:
+            monkeypatch.delenv("LIBERO_CONFIG_PATH", raising=False)
+            prepare_libero(place)
+
+        return do
+
+    return writer
+
+
 def vlm(place: Path) -> Callable[[], object]:
     return lambda: make_tiny_vlm(place / "vlm", MODEL, SIZE, [SENTENCE])
 
@@ -151,13 +191,17 @@ def dataset(monkeypatch: pytest.MonkeyPatch):
 WRITERS = {
     "file": file, "json_file": json_file, "folder": folder, "journal": journal, "metrics": metrics,
     "vlm": vlm, "encoder": encoder, "film": film, "settings": settings,
-    **dict.fromkeys(("checkpoint", "conversion", "latents", "dataset")),
+    **dict.fromkeys(("checkpoint", "conversion", "latents", "dataset", "features", "libero")),
 }  # fmt: skip
 
 
 def resumes(name: str) -> bool:
     """Whether the next call goes on with it, or writes it anew."""
-    unfinished = name.startswith(".latents.npy.") or ".staging/" in name or ".partial/" in name
+    unfinished = (
+        name.startswith((".latents.npy.", "features/.vision_features_"))
+        or ".staging/" in name
+        or ".partial/" in name
+    )
     return unfinished or name.startswith(("metrics/", "episodes/"))
 
 

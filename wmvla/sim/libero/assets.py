@@ -20,6 +20,7 @@ from pathlib import Path
 import yaml
 
 from wmvla.errors import UserError, cause
+from wmvla.files import write_file
 from wmvla.sim.library_logs import robosuite_writes_no_log
 from wmvla.sim.renderer import choose_renderer
 
@@ -70,14 +71,10 @@ def prepare_libero(project_root: Path | None = None) -> None:
     # is rewritten.
     if not config.exists() or (not chosen_by_user and config.read_text() != text):
         try:
-            config_folder.mkdir(parents=True, exist_ok=True)
-            temporary = config.with_name(f"config.yaml.{os.getpid()}")
-            temporary.write_text(text)
-            temporary.replace(config)
-        except OSError as error:
+            write_file(config, text.encode())
+        except UserError as error:
             raise UserError(
-                f"LIBERO's configuration {config} cannot be written ({error.strerror}): set "
-                "LIBERO_CONFIG_PATH to a folder that can be written to."
+                f"{error}; or set LIBERO_CONFIG_PATH to a folder that can be written to."
             ) from error
     _link_assets(libero / "assets", assets)
 
