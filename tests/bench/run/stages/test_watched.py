@@ -69,24 +69,40 @@ with log_of_attempt(log) as output, running([*command, str(job)], job, output) a
     for _ in wait_while_alive(child, "E2-train-s0", job, log):
         pass
 """
+FORKING = PARENT.replace(
+    "running([*command, str(job)], job, output)",
+    'prepared.forked("stuck_rank", job, output, ranks=2)',
+).replace(
+    "interrupt_on_sigterm()\n",
+    "from bench.run.stages import prepared\nprepared.import_all = int\ninterrupt_on_sigterm()\n",
+)
+"""The same, whose child is forked, and forks two ranks; what it is forked from imports nothing."""
 
 
 def begin(folder: Path, *command: str) -> subprocess.Popen[bytes]:
-    """A parent with a child; both have the folder on their command line."""
+    """A parent with a child; both have the folder on their command line, or print to a log there.
+    Without a command its child is forked."""
     folder.mkdir()
-    parts = [sys.executable, "-c", PARENT, str(folder / "job.json"), str(folder / "log")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    (folder / "stuck_rank.py").write_text(STUCK_IN_C)
+    program = PARENT if command else FORKING
+    parts = [sys.executable, "-c", program, str(folder / "job.json"), str(folder / "log")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
     return subprocess.Popen(
         [*parts, *command], env=environment, stderr=subprocess.DEVNULL, start_new_session=True
     )
 
 
 def left(folder: Path) -> list[str]:
-    """Command lines of the processes that still work for a folder."""
+    """Command lines of the processes that still work for a folder, or print into it."""
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         line = " ".join(process.info["cmdline"] or [])
-        if f"{folder}/" in line and process.info["status"] != psutil.STATUS_ZOMBIE:
+        try:
+            prints_to = str(Path(f"/proc/{process.pid}/fd/1").readlink())
+        except OSError:
+            prints_to = ""
+        works = f"{folder}/" in line or f"{folder}/" in prints_to
+        if works and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(line[:100])
     return found
 
@@ -113,10 +129,14 @@ def test_whatever_ends_the_parent_ends_a_hung_child(tmp_path: Path) -> None:
         for way in ("SIGINT", "SIGTERM", "SIGKILL"):
             folder = tmp_path / f"{name}-{way}"
             begun[folder, way, ranks] = begin(folder, sys.executable, "-c", program)
+    for way in ("SIGINT", "SIGTERM", "SIGKILL"):
+        folder = tmp_path / f"forked-{way}"
+        begun[folder, way, 2] = begin(folder)
     try:
         for folder, _, ranks in begun:
             log = folder / "log"
             wait_until(lambda: log.exists() and log.read_text().count("ready") == ranks, 120)  # noqa: B023
+            assert len(left(folder)) >= ranks, "or none would be missed afterwards"
         for (_, way, _), parent in begun.items():
             end_of(parent, way)
         deadline = time.monotonic() + BOUND
