@@ -106,6 +106,7 @@ def test_one_is_killed_and_the_others_go_on(template: Template) -> None:
 def test_a_killed_template_takes_none_of_its_forks_with_it(template: Template) -> None:
     fork, connection = start(template, "wait")
     pid = connection.recv()
+    fork.wait_for_pid()
     template.process.kill()
     template.process.join()
     waiting, nobody = start(template, "report")
@@ -123,6 +124,7 @@ def test_a_killed_template_takes_none_of_its_forks_with_it(template: Template) -
 def test_a_killed_fork_of_a_killed_template_is_gone(template: Template) -> None:
     fork, connection = start(template, "wait")
     pid = connection.recv()
+    fork.wait_for_pid()
     template.kill()
     fork.kill()
     fork.join(20)

@@ -123,12 +123,12 @@ def test_a_query_carries_the_last_consecutive_frames(
 
 
 def test_waiting_queries_are_answered_together_without_a_barrier(tmp_path):
-    rows = [row(index) for index in range(12)]
+    rows = [row(index) for index in range(24)]
     one_by_one, _ = play(tmp_path, rows, workers=1)
 
     class SlowPolicy(CountingPolicy):
         def act(self, queries):
-            time.sleep(0.02)  # the others ask meanwhile
+            time.sleep(0.06)  # the others start, and ask, meanwhile
             return super().act(queries)
 
     records, policy = play(tmp_path, rows, workers=4, policy=SlowPolicy(4, largest_batch=3))
