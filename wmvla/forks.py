@@ -3,7 +3,7 @@ once.
 
     this process --(work, arguments)--> the template --fork--> a process that does the work
 
-The template is told of work through a socket; each process that it forks has a socket of its own,
+The template is asked for work through a socket; each process that it forks has a socket of its own,
 by which this one learns its pid and, at the end, its exit code.
 """
 
@@ -125,10 +125,15 @@ class Fork:
                 return
             wait([self._handle if self._orphaned and self._handle else self._status], left)
 
-    def wait_for_pid(self) -> None:
-        """Wait until it is forked, or cannot be any more."""
+    def wait_for_pid(self, timeout: float | None = None) -> bool:
+        """Wait until it is forked, or cannot be any more; False after ``timeout`` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
         while self.pid is None and self.exitcode is None:
-            wait([self._status])
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            wait([self._status], left)
+        return True
 
     def poll(self) -> int | None:
         return self.exitcode

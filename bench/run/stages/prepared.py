@@ -9,7 +9,7 @@ import runpy
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,9 +17,10 @@ from typing import IO
 
 import psutil
 
+from bench.run.stages import watched
 from wmvla.forks import Fork, Template
 from wmvla.processes import die_with_parent
-from wmvla.watch.children import STARTER, stop
+from wmvla.watch.children import STARTER, kill, stop
 from wmvla.watch.life import life_path
 
 GRACE = 30.0
@@ -39,7 +40,13 @@ def forked(
     variables = {**os.environ, **environment, STARTER: str(os.getpid())}
     child = _kept[0].fork(be_child, (module, [str(job)], variables, ranks), [output.fileno()])
     try:
-        child.wait_for_pid()
+        if not child.wait_for_pid(watched.SILENCE):
+            kill({psutil.Process(_kept[0].process.pid)})
+            _kept.pop().kill()
+            raise RuntimeError(
+                f"{module} could not start: importing its libraries has not ended after"
+                f" {watched.SILENCE / 60:.0f} min"
+            )
         yield child
     finally:
         if child.pid is None:
@@ -98,13 +105,15 @@ def _launch(module: str, arguments: list[str], ranks: int) -> int:
             return _run(module, arguments)
         pids.append(pid)
     os.close(reader)
-    signal.signal(signal.SIGTERM, lambda number, frame: _signal(pids, signal.SIGTERM))
+    # Only those that are not waited for yet: a number that is free may be another's by now.
+    living = set(pids)
+    signal.signal(signal.SIGTERM, lambda number, frame: _signal(living, signal.SIGTERM))
     from torch.distributed import TCPStore
 
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     os.write(writer, b"%5d" % store.port * ranks)
     os.close(writer)
-    return _wait(pids)
+    return _wait(living)
 
 
 def _be_rank(rank: int, ranks: int, reader: int) -> None:
@@ -124,8 +133,8 @@ def _be_rank(rank: int, ranks: int, reader: int) -> None:
     )
 
 
-def _wait(pids: list[int]) -> int:
-    failed, deadline, living = 0, float("inf"), set(pids)
+def _wait(living: set[int]) -> int:
+    failed, deadline = 0, float("inf")
     while living:
         for pid in list(living):
             ended, status = os.waitpid(pid, os.WNOHANG)
@@ -142,7 +151,6 @@ def _wait(pids: list[int]) -> int:
     return failed if failed >= 0 else 128 - failed
 
 
-def _signal(pids: Sequence[int] | set[int], number: int) -> None:
-    for pid in pids:
-        if psutil.pid_exists(pid):
-            os.kill(pid, number)
+def _signal(living: set[int], number: int) -> None:
+    for pid in list(living):
+        os.kill(pid, number)

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.run.stages import watched
+from bench.run.stages import prepared, watched
 from bench.run.stages.watched import latest_attempt, log_of_attempt, running, wait_while_alive
 from wmvla.watch import children
 from wmvla.watch.children import stop
@@ -196,6 +196,20 @@ def test_a_silent_child_is_killed_and_its_step_and_log_are_named(
     )
     assert "most recent call first" in latest_attempt(tmp_path / "log")
     assert not left(tmp_path)
+
+
+def test_a_child_whose_libraries_hang_when_they_are_imported_is_named(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepared, "_kept", [])
+    monkeypatch.setattr(prepared, "import_all", signal.pause)
+    with (
+        (tmp_path / "log").open("a") as output,
+        pytest.raises(RuntimeError, match=r"^stuck could not start: importing its libraries has"),
+        prepared.forked("stuck", tmp_path / "job.json", output),
+    ):
+        pass
+    assert prepared._kept == []
 
 
 def test_a_slow_child_that_gives_signs_is_left_alone(tmp_path: Path, quick: None) -> None:
